@@ -1,0 +1,130 @@
+// Package queue is the port to the log that accepted writes wait in until a worker has stored them.
+//
+// # Delivery
+//
+// At least once, to one of all consumers of the queue, in the order of publishing for the messages of one key.
+// A consumer that stops, fails or dies leaves what it had not finished to the next one, which may receive some of it again.
+//
+// # Errors
+//
+// A Publish that fails has one of two outcomes: nothing was accepted (the error wraps ErrNotAccepted), or nobody can
+// know (any other error): the message may still be written, any time later.
+//
+// # Concurrency
+//
+// Every method may be called concurrently. An implementation shares no memory with its caller after a method has
+// returned; a Handler may keep what it was given.
+//
+// # Optional powers
+//
+// A queue that knows how many messages wait implements Lagger.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Bounds of a message. Every adapter accepts what is within them.
+const (
+	MaxKey    = 512      // bytes of Message.Key
+	MaxBody   = 64 << 10 // bytes of Message.Body
+	MaxHeader = 16       // entries of Message.Header
+	MaxField  = 512      // bytes of a header's name, and of its value
+	MaxBatch  = 10_000   // messages of one Publish, and of one delivered batch
+)
+
+var (
+	// ErrNotAccepted says that nothing of what was to be published has left, nor ever will.
+	ErrNotAccepted = errors.New("queue: not accepted")
+	// ErrInvalid says that a message is outside the bounds. It comes together with ErrNotAccepted.
+	ErrInvalid = errors.New("queue: invalid message")
+)
+
+// Message is what a publisher hands over.
+type Message struct {
+	// Key groups messages that must stay in order: 1 to MaxKey bytes of UTF-8.
+	Key string
+	// Body is the payload: at most MaxBody bytes, opaque to the queue.
+	Body []byte
+	// Header carries what is about the message, such as a request id: at most MaxHeader entries of UTF-8.
+	Header map[string]string
+}
+
+// Position says where a message stands: among the messages of one Key in one Stream, a later publish has a greater Offset.
+type Position struct {
+	// Stream names one life of the log, 1 to 64 bytes of printable ASCII. Offsets of different streams cannot be compared;
+	// an adapter whose offsets start again (a new file, a recreated topic, a new process in memory) must use a new name.
+	Stream string
+	// Offset is never negative.
+	Offset int64
+}
+
+// Delivery is a message and where it stands.
+type Delivery struct {
+	Message
+	Position
+}
+
+// Handler takes a whole batch or none of it: after an error or a crash, the batch or a superset of it comes again.
+type Handler func(ctx context.Context, batch []Delivery) error
+
+// Publisher accepts messages.
+type Publisher interface {
+	// Publish returns the positions of msgs, in their order, once all of them are as durable as the adapter says it makes
+	// them, and not before. Without msgs it does nothing. A message outside the bounds fails the call with ErrInvalid
+	// and ErrNotAccepted before anything is published. It returns within the deadline of ctx.
+	Publish(ctx context.Context, msgs ...Message) ([]Position, error)
+}
+
+// Consumer delivers messages.
+type Consumer interface {
+	// Consume hands batches of 1 to limit messages to h, one batch after the other, until ctx is done; it then lets the h in
+	// hand finish, records its progress and returns nil. It starts with the oldest message that no consumer has finished.
+	// A batch holds what is ready; Consume never waits to fill it. When h fails, Consume pauses for a moment and hands it the
+	// same messages again, for as long as it takes: it gives none of them up and delivers no later message of
+	// their keys before them. The context that h gets is not done when ctx is.
+	// An error means that Consume could not go on and may be called again.
+	Consume(ctx context.Context, limit int, h Handler) error
+}
+
+// Queue is both ends.
+type Queue interface {
+	Publisher
+	Consumer
+}
+
+// Lagger is implemented by queues that can tell how many published messages no consumer has finished.
+type Lagger interface {
+	Lag(ctx context.Context) (int64, error)
+}
+
+// Validate reports a message outside the bounds with an error that wraps ErrInvalid and ErrNotAccepted. Adapters call it
+// for every message before they publish the first.
+func Validate(msgs ...Message) error {
+	if len(msgs) > MaxBatch {
+		return refuse("%d messages at once, at most %d", len(msgs), MaxBatch)
+	}
+	for i, m := range msgs {
+		switch {
+		case m.Key == "" || len(m.Key) > MaxKey || !utf8.ValidString(m.Key):
+			return refuse("message %d: the key must have 1 to %d bytes of UTF-8", i, MaxKey)
+		case len(m.Body) > MaxBody:
+			return refuse("message %d: the body has %d bytes, at most %d", i, len(m.Body), MaxBody)
+		case len(m.Header) > MaxHeader:
+			return refuse("message %d: %d header entries, at most %d", i, len(m.Header), MaxHeader)
+		}
+		for name, value := range m.Header {
+			if name == "" || len(name) > MaxField || len(value) > MaxField || !utf8.ValidString(name) || !utf8.ValidString(value) {
+				return refuse("message %d: a header entry must have a name of 1 to %d bytes and a value of at most as many, in UTF-8", i, MaxField)
+			}
+		}
+	}
+	return nil
+}
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %w: %s", ErrNotAccepted, ErrInvalid, fmt.Sprintf(format, args...))
+}
