@@ -1,0 +1,91 @@
+// Package content keeps what people rate: titled texts with an author.
+//
+// A Service holds every rule (who may change what, which text is legal, identifiers, times, versions) above a Store, the
+// port that adapters implement. Callers hand in the acting user; the package knows nothing of HTTP or of sessions.
+//
+// # Errors
+//
+// ErrNotFound, ErrConflict and ErrForbidden are compared with errors.Is. Input that breaks a rule is a *ValidationError,
+// which names each wrong field. Everything else is a failure of the store.
+//
+// # Concurrency
+//
+// A Service may be used concurrently.
+package content
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/text"
+)
+
+// Bounds of a content's texts, in Unicode code points.
+const (
+	MaxTitle       = 255
+	MaxDescription = 65_536
+)
+
+var (
+	// ErrNotFound says that no such content exists, or no longer.
+	ErrNotFound = errors.New("content: not found")
+	// ErrConflict says that the content was changed since the version that the change was made from, or that an identifier is taken.
+	ErrConflict = errors.New("content: conflict")
+	// ErrForbidden says that the acting user may not do this to the content.
+	ErrForbidden = errors.New("content: forbidden")
+)
+
+// ValidationError refuses input and names every field that is wrong.
+type ValidationError = invalid.Error
+
+// Content is one thing that people rate.
+type Content struct {
+	// ID is a UUIDv7 in text form, set by the Service.
+	ID string
+	// Title is one line of 1 to MaxTitle code points, not blank.
+	Title string
+	// Description is up to MaxDescription code points, may be empty and may have lines and tabs.
+	Description string
+	// Author is the identifier of the user who created it; it never changes.
+	Author string
+	// Version starts at 1 and grows by 1 with every change.
+	Version int64
+	// CreatedAt and UpdatedAt are UTC, cut to microseconds.
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Draft is what a user writes.
+type Draft struct {
+	Title       string
+	Description string
+}
+
+// Validate reports every rule that the draft breaks, as a *ValidationError, or nil.
+func (d Draft) Validate() error {
+	var bad ValidationError
+	if strings.TrimSpace(d.Title) == "" {
+		bad.Add("title", invalid.Blank, "This field may not be blank.", nil)
+	} else {
+		checkText(&bad, "title", d.Title, MaxTitle, text.Line)
+	}
+	checkText(&bad, "description", d.Description, MaxDescription, text.Lines)
+	return bad.Err()
+}
+
+func checkText(bad *ValidationError, field, value string, limit int, kind text.Kind) {
+	if n := utf8.RuneCountInString(value); n > limit {
+		bad.Add(field, invalid.MaxLength, fmt.Sprintf("Ensure this field has no more than %d characters.", limit), map[string]any{"max": limit})
+		return
+	}
+	if at, why := text.Check(value, kind); why != "" {
+		bad.Add(field, invalid.BadCharacter, fmt.Sprintf("The character at position %d is not allowed: %s.", at, why), map[string]any{"position": at})
+	}
+}
+
+// ValidID reports whether s can be the identifier of a content.
+func ValidID(s string) bool { return id.Valid(s) }

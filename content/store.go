@@ -1,0 +1,92 @@
+package content
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps contents. Methods may be called concurrently and share no memory with the caller. Deleted contents are gone
+// for every method. Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.
+type Store interface {
+	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
+	CreateContent(ctx context.Context, c Content) error
+	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.
+	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
+	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.
+	ListContents(ctx context.Context, q Query) ([]Listed, error)
+	// CountContents returns how many contents match f.
+	CountContents(ctx context.Context, f Filter) (int64, error)
+	// UpdateContent replaces title, description and time of change of the content with c's identifier if it still has the version
+	// c.Version-1, and leaves it with c.Version. ErrNotFound: there is none. ErrConflict: it has another version.
+	UpdateContent(ctx context.Context, c Content) error
+	// DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.
+	// ErrNotFound: there is none. ErrConflict: it has another version than the given one. Version 0: whatever it is.
+	DeleteContent(ctx context.Context, id string, version int64) error
+}
+
+// Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.
+type Filter struct {
+	// Author is the identifier of the author.
+	Author string
+	// Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.
+	Terms []string
+	// CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and UpdatedBefore the first that no longer do.
+	CreatedFrom, CreatedBefore time.Time
+	UpdatedFrom, UpdatedBefore time.Time
+	// ScoreMin and ScoreMax bound the published score; contents without one match neither.
+	ScoreMin, ScoreMax *float64
+	// RatingsMin is the least number of stored ratings.
+	RatingsMin int64
+}
+
+// Field is what a list is ordered by.
+type Field string
+
+// The fields that lists can be ordered by. Contents that are equal in the field are ordered by identifier, bytewise.
+const (
+	ByCreated Field = "created_at"
+	ByUpdated Field = "updated_at"
+	// ByTitle orders by the first TitleKey bytes of the title, bytewise.
+	ByTitle Field = "title"
+	// ByScore orders by the published rank (a score shrunk towards the middle while ratings are few; see package rating).
+	// A content that was never ranked counts as rank 0.
+	ByScore Field = "score"
+	// ByRatings orders by the number of stored ratings.
+	ByRatings Field = "ratings_count"
+)
+
+// TitleKey is how many bytes of a title take part in its order, so that a position in a list stays small.
+const TitleKey = 96
+
+// Fields returns all fields that lists can be ordered by.
+func Fields() []Field { return []Field{ByCreated, ByUpdated, ByTitle, ByScore, ByRatings} }
+
+// Order is the order of a list. The identifier that breaks ties runs in the same direction. The zero Order is not valid.
+type Order struct {
+	Field Field
+	Desc  bool
+}
+
+// Position is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.
+type Position struct {
+	Time   time.Time // ByCreated, ByUpdated
+	Text   string    // ByTitle: the first TitleKey bytes
+	Number float64   // ByScore, ByRatings
+	ID     string
+}
+
+// Query asks for a piece of a list.
+type Query struct {
+	Filter Filter
+	Order  Order
+	// After is where the piece starts, exclusively; nil: at the beginning. The content that stood there may be gone.
+	After *Position
+	// Limit is at least 1.
+	Limit int
+}
+
+// Listed is a content and its position in the list that it was found in.
+type Listed struct {
+	Content
+	Position Position
+}

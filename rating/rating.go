@@ -1,0 +1,171 @@
+// Package rating takes ratings, stores them in the order in which a log accepted them, and keeps the numbers derived from them.
+//
+// A rating begins as a Submission. The Service checks it and publishes it; from then on it cannot be lost. A Worker takes
+// submissions from the queue in batches and applies each batch to the Store in one transaction, together with every number
+// that follows from it; whoever submitted can follow a Task. A Recalculator folds the published score and recounts the numbers.
+//
+// # Order
+//
+// The order of writes is the log's, not a clock's. The Version of a rating is the place of its message in the log; the
+// highest version of a Key wins, a withdrawal is a version too. So duplicates, replays, and workers that were believed dead change nothing.
+//
+// # Errors
+//
+// ErrNotFound, ErrForbidden, ErrExpired and ErrUnavailable are compared with errors.Is; input that breaks a rule is a
+// *ValidationError. Everything else is a failure of the store.
+//
+// # Concurrency
+//
+// Service, Worker and Recalculator may be used concurrently, and in any number of processes on the same store and queue.
+package rating
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+)
+
+var (
+	// ErrNotFound says that there is no such rating or task, or none that the asking user may know of.
+	ErrNotFound = errors.New("rating: not found")
+	// ErrForbidden says that the acting user may not do this to the rating.
+	ErrForbidden = errors.New("rating: forbidden")
+	// ErrExpired says that a task is past its retention.
+	ErrExpired = errors.New("rating: task expired")
+	// ErrUnavailable says that the queue did not take a submission. It comes as an *UnavailableError.
+	ErrUnavailable = errors.New("rating: unavailable")
+)
+
+// UnavailableError says that a submission was not, or perhaps not, accepted. It wraps ErrUnavailable and the cause.
+type UnavailableError struct {
+	// Unknown tells that the submission may still be stored later; otherwise it never will.
+	Unknown bool
+	Cause   error
+}
+
+// Error implements error.
+func (e *UnavailableError) Error() string {
+	if e.Unknown {
+		return fmt.Sprintf("rating: outcome unknown: %v", e.Cause)
+	}
+	return fmt.Sprintf("rating: not accepted: %v", e.Cause)
+}
+
+// Unwrap makes errors.Is find ErrUnavailable and the cause.
+func (e *UnavailableError) Unwrap() []error { return []error{ErrUnavailable, e.Cause} }
+
+// ValidationError refuses input and names every field that is wrong.
+type ValidationError = invalid.Error
+
+// Key names a rating: one rater has at most one rating of a content.
+type Key struct{ Content, Rater string }
+
+// String returns the rating's identifier, "<content>:<rater>".
+func (k Key) String() string { return k.Content + ":" + k.Rater }
+
+// Compare orders keys by content, then rater, bytewise.
+func (k Key) Compare(o Key) int {
+	if c := strings.Compare(k.Content, o.Content); c != 0 {
+		return c
+	}
+	return strings.Compare(k.Rater, o.Rater)
+}
+
+// ParseKey is the inverse of Key.String. It reports false for what no key's String is: both halves are identifiers of 1 to
+// 128 bytes of [A-Za-z0-9_.@|=+-].
+func ParseKey(s string) (Key, bool) {
+	content, rater, ok := strings.Cut(s, ":")
+	if !ok || !id.Valid(content) || !id.Valid(rater) {
+		return Key{}, false
+	}
+	return Key{Content: content, Rater: rater}, true
+}
+
+// Version says where in the history of the log a change stands. Later ones are greater: a greater Epoch, or the same and a greater Offset.
+type Version struct {
+	// Epoch is the store's number of the stream; see Store.StreamEpoch. It is at least 1.
+	Epoch int64
+	// Offset is the place within the stream.
+	Offset int64
+}
+
+// Compare returns -1, 0 or 1 as v is before, at or after o.
+func (v Version) Compare(o Version) int {
+	switch {
+	case v.Epoch != o.Epoch && v.Epoch < o.Epoch, v.Epoch == o.Epoch && v.Offset < o.Offset:
+		return -1
+	case v == o:
+		return 0
+	}
+	return 1
+}
+
+// Result is what a change did to the rating.
+type Result string
+
+// The results of a change.
+const (
+	Created    Result = "created"    // there was no rating, or it had been withdrawn
+	Updated    Result = "updated"    // the score is another one now
+	Unchanged  Result = "unchanged"  // the score was the same already
+	Withdrawn  Result = "withdrawn"  // the rating is gone
+	Superseded Result = "superseded" // a later change was there already
+)
+
+// Rating is a rater's judgement of a content.
+type Rating struct {
+	Key
+	// Score lies within the Scale. It is 0 when Withdrawn.
+	Score int
+	// Version is that of the last change that was applied, one that left the score the same included.
+	Version Version
+	// Result is what that change did: Created, Updated, Unchanged or Withdrawn.
+	Result Result
+	// Withdrawn marks a rating that is gone; only its Key, Version and times mean something.
+	Withdrawn bool
+	// Bucket is the one that the rating counts in; see Bucket.
+	Bucket int
+	// CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the present score was, both
+	// UTC in microseconds. The same score again leaves UpdatedAt.
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Scale is the range of scores, both ends included. The zero Scale means 1 to 5.
+type Scale struct{ Min, Max int }
+
+// MaxSteps is the greatest number of different scores that a Scale may have.
+const MaxSteps = 101
+
+// orDefault returns the scale that the zero value stands for.
+func (s Scale) orDefault() Scale {
+	if s == (Scale{}) {
+		return Scale{Min: 1, Max: 5}
+	}
+	return s
+}
+
+// Validate reports a scale that cannot be used: fewer than two or more than MaxSteps scores, or bounds beyond ±1,000,000.
+func (s Scale) Validate() error {
+	s = s.orDefault()
+	const bound = 1_000_000
+	if s.Min < -bound || s.Max > bound || s.Max <= s.Min || s.Max-s.Min >= MaxSteps {
+		return fmt.Errorf("rating: a scale from %d to %d: it must have 2 to %d whole scores between -%d and %d", s.Min, s.Max, MaxSteps, bound, bound)
+	}
+	return nil
+}
+
+// check records what is wrong with a score.
+func (s Scale) check(bad *ValidationError, score int) {
+	switch {
+	case score < s.Min:
+		detail, params := invalid.AtLeast(s.Min)
+		bad.Add("score", invalid.MinValue, detail, params)
+	case score > s.Max:
+		detail, params := invalid.AtMost(s.Max)
+		bad.Add("score", invalid.MaxValue, detail, params)
+	}
+}

@@ -1,0 +1,62 @@
+package rating
+
+import (
+	"maps"
+	"time"
+)
+
+// Stats are the numbers that follow from the stored ratings of one content.
+type Stats struct {
+	Content string
+	// Count and Sum are of the ratings that are not withdrawn, exact as of the last applied change.
+	Count, Sum int64
+	// Histogram has the number of ratings of each score; scores without ratings are missing.
+	Histogram map[int]int64
+	// Score is the published score as of the last fold.
+	Score Score
+	// Revision grows whenever something in Stats changes.
+	Revision int64
+	// AsOf is when that was, by the store's clock; zero for a content that never had a rating.
+	AsOf time.Time
+}
+
+// Average returns the exact mean and false if there are no ratings.
+func (s Stats) Average() (float64, bool) {
+	if s.Count == 0 {
+		return 0, false
+	}
+	return float64(s.Sum) / float64(s.Count), true
+}
+
+// Equal reports whether both have the same numbers, whatever their revisions and times.
+func (s Stats) Equal(o Stats) bool {
+	return s.Content == o.Content && s.Count == o.Count && s.Sum == o.Sum && s.Score == o.Score && maps.Equal(s.Histogram, o.Histogram)
+}
+
+// Bucket is the part of a content's history that a rating counts in, for the published score: hours on a content's first day,
+// days from then on.
+type Bucket struct {
+	Index int   // 0 to 23: hours of the first day; 24 and on: days since
+	N     int64 // ratings in it
+	Sum   int64 // of their scores
+}
+
+// Score is the published score of a content.
+type Score struct {
+	// Value lies within the scale. Meaningful only if Weight is positive.
+	Value float64
+	// Weight is how many ratings the score rests on; Count - Weight of them are held back. Zero: there is no score.
+	Weight float64
+	// Rank is what lists are ordered by: Value shrunk towards the middle while there are few ratings.
+	Rank float64
+	// Folded tells that a score was computed at all; the zero Score was not.
+	Folded bool
+}
+
+// Drift is a content whose derived numbers were not what its ratings say, and both.
+type Drift struct {
+	Content    string
+	Was, Is    Stats
+	WasBuckets []Bucket
+	IsBuckets  []Bucket
+}

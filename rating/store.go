@@ -1,0 +1,152 @@
+package rating
+
+import (
+	"context"
+	"time"
+
+	"github.com/khodnevis/khodnevis/queue"
+)
+
+// A Store keeps ratings and every number derived from them. Methods may be called concurrently, also from several processes,
+// and share no memory with the caller. Times come and go as UTC with microseconds.
+type Store interface {
+	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two changes of a Key, whenever
+	// they come, the one of the higher Version wins and the other one is Superseded. Count, sum, histogram and buckets are equal to
+	// the rows after every transaction, with any number of callers at once. The outcomes stand in the order of batch.Changes.
+	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
+	// RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.
+	RatingsByKey(ctx context.Context, keys []Key) ([]Rating, error)
+	// ListRatings returns at most q.Limit ratings that match q.Filter and are not withdrawn, in q.Order, after q.After.
+	ListRatings(ctx context.Context, q Query) ([]Rating, error)
+	// CountRatings returns how many ratings that are not withdrawn match f.
+	CountRatings(ctx context.Context, f Filter) (int64, error)
+
+	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.
+	StatsByContent(ctx context.Context, ids []string) ([]Stats, error)
+	// OpenContents records for each content when its history opened, unless that is recorded already, and returns what is
+	// recorded for all of them, in their order. What was recorded once never changes.
+	OpenContents(ctx context.Context, openings []Opening) ([]Opening, error)
+	// RefreshScores claims at most limit contents whose buckets have changed since their last fold, hands the non-empty buckets
+	// of each to fold in ascending order, records the result and returns the new Stats. Of two calls at once, in one process or
+	// in two, a content is claimed by one. A content that changes meanwhile is claimed again later.
+	RefreshScores(ctx context.Context, limit int, fold func([]Bucket) Score) ([]Stats, error)
+	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.
+	RatedContents(ctx context.Context, after string, limit int) ([]string, error)
+	// Recount computes the numbers of the contents ids from their rows, repairs what differs, and reports it. Changes that are
+	// applied meanwhile are neither lost nor counted twice. What was repaired is claimed by the next RefreshScores.
+	Recount(ctx context.Context, ids []string) ([]Drift, error)
+
+	// StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.
+	StreamEpoch(ctx context.Context, stream string) (int64, error)
+	// ClaimTick reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time
+	// one is told so; a time before one already claimed is nobody's. While a claim's lease runs, no later time is claimed,
+	// unless ReleaseTick has ended it.
+	ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error)
+	// ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.
+	ReleaseTick(ctx context.Context, job string, at time.Time) error
+
+	// ListRejected returns at most q.Limit rejected messages that match, in ascending order of ID, after q.After.
+	ListRejected(ctx context.Context, q RejectedQuery) ([]Rejected, error)
+	// RemoveRejected removes rejected messages. Missing ones are no error.
+	RemoveRejected(ctx context.Context, ids []int64) error
+	// SweepRatings removes at most limit withdrawn ratings and rejected messages from before the given time and returns how many.
+	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// Batch is what a worker made of the messages it was handed.
+type Batch struct {
+	// Changes holds each Key at most once, in any order.
+	Changes []Change
+	// Rejected are the messages that can never be applied. A message that is recorded already is recorded once.
+	Rejected []Rejected
+}
+
+// Change sets or withdraws a rating.
+type Change struct {
+	Key
+	Version Version
+	// Score is what the rating shall be; 0 when Withdraw.
+	Score    int
+	Withdraw bool
+	// Bucket is the one that a new score counts in. The same score again leaves the rating in its bucket.
+	Bucket int
+	// At is when the change was accepted.
+	At time.Time
+}
+
+// Outcome is what became of a Change.
+type Outcome struct {
+	// Result is Created, Updated, Unchanged, Withdrawn or Superseded. A change that comes again, with the very Version
+	// that is stored, has the Result that it had the first time.
+	Result Result
+	// Refused tells that the content was deleted; nothing was changed and Result is empty.
+	Refused bool
+	// Rating is as it is stored now.
+	Rating Rating
+}
+
+// Opening is when the history of a content opened.
+type Opening struct {
+	Content string
+	At      time.Time
+}
+
+// Rejected is a message that can never be applied, kept for people to look at.
+type Rejected struct {
+	// ID is given by the store; later ones are greater.
+	ID int64
+	// Position and Key are the message's. Together they name it.
+	Position queue.Position
+	Key      string
+	// Body is the message's, cut to 64 KiB.
+	Body []byte
+	// Reason is a stable code; Detail is for people.
+	Reason, Detail string
+	At             time.Time
+}
+
+// RejectedQuery asks for rejected messages.
+type RejectedQuery struct {
+	// Key, if not empty, is that of the messages meant.
+	Key string
+	// Position, if its Stream is not empty, is that of the message meant.
+	Position queue.Position
+	After    int64
+	// Limit is at least 1.
+	Limit int
+}
+
+// Filter says which ratings are meant. The zero Filter means all; conditions that are set must all hold.
+type Filter struct {
+	Content, Rater string
+	// ScoreMin and ScoreMax bound the score, both included.
+	ScoreMin, ScoreMax *int
+	// UpdatedFrom is the earliest time of the present score that matches, UpdatedBefore the first that no longer does.
+	UpdatedFrom, UpdatedBefore time.Time
+}
+
+// Order is the order of a list of ratings.
+type Order int
+
+// The orders. Ratings of one time stand in the order of their keys, which runs in the same direction.
+const (
+	ByKey       Order = iota // by content, then rater, bytewise
+	NewestFirst              // by UpdatedAt, then key, descending
+	OldestFirst              // by UpdatedAt, then key, ascending
+)
+
+// Query asks for a piece of a list.
+type Query struct {
+	Filter Filter
+	Order  Order
+	// After is the place where the piece starts, exclusively; nil: at the beginning. The rating that stood there may be gone.
+	After *Place
+	// Limit is at least 1.
+	Limit int
+}
+
+// Place is the place of a rating in an ordered list. At is ignored in the order ByKey.
+type Place struct {
+	At time.Time
+	Key
+}

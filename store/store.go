@@ -1,0 +1,37 @@
+// Package store is the union of the three ports that one database serves, and the rules that reach across them.
+//
+// An adapter is a type with the methods of content.Store, rating.Store and auth.Store over one database. It holds no rules:
+// the services check, decide, and make identifiers and times; the adapter keeps what it is given and answers queries.
+// Adapters of this module: memstore (nothing survives the process), sqlitestore (the embedded default, one file).
+// A new one is right when it passes the suite in package storetest.
+//
+// # Rules across the ports
+//
+// The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the
+// moment of the query. A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.
+// A deleted user's contents and ratings stay.
+//
+// # Concurrency
+//
+// Every method may be called concurrently, and, for a database that processes share, from several of them.
+package store
+
+import (
+	"context"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// Store is what an adapter implements.
+type Store interface {
+	content.Store
+	rating.Store
+	auth.Store
+}
+
+// Pinger is implemented by stores that can tell whether their database answers.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
