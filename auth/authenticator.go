@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+
+	"github.com/khodnevis/khodnevis/internal/outage"
 )
 
 var (
@@ -11,8 +13,9 @@ var (
 	ErrNoCredentials = errors.New("auth: no credentials")
 	// ErrInvalidCredentials says that the credentials of a request are not, or no longer, good.
 	ErrInvalidCredentials = errors.New("auth: invalid credentials")
-	// ErrUnavailable says that credentials cannot be checked at the moment.
-	ErrUnavailable = errors.New("auth: unavailable")
+	// ErrUnavailable says that credentials cannot be checked, or nothing be stored, at the moment. It is the same value as the
+	// other packages' ErrUnavailable.
+	ErrUnavailable = outage.Err
 )
 
 // Principal is who makes a request.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/internal/text"
 )
 
@@ -38,6 +39,8 @@ var (
 	ErrConflict = errors.New("content: conflict")
 	// ErrForbidden says that the acting user may not do this to the content.
 	ErrForbidden = errors.New("content: forbidden")
+	// ErrUnavailable says that the store does not answer or has no room. It is the same value as the other packages' ErrUnavailable.
+	ErrUnavailable = outage.Err
 )
 
 // ValidationError refuses input and names every field that is wrong.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/outage"
 )
 
 var (
@@ -36,8 +37,11 @@ var (
 	ErrForbidden = errors.New("rating: forbidden")
 	// ErrExpired says that a task is past its retention.
 	ErrExpired = errors.New("rating: task expired")
-	// ErrUnavailable says that the queue did not take a submission. It comes as an *UnavailableError.
-	ErrUnavailable = errors.New("rating: unavailable")
+	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission that the queue did not
+	// take fails with an *UnavailableError. It is the same value as the other packages' ErrUnavailable.
+	ErrUnavailable = outage.Err
+	// ErrUnstorable says that a store will never take a change, however often it is tried: it breaks a rule of the database.
+	ErrUnstorable = errors.New("rating: unstorable")
 )
 
 // UnavailableError says that a submission was not, or perhaps not, accepted. It wraps ErrUnavailable and the cause.

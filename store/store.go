@@ -11,6 +11,11 @@
 // moment of the query. A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.
 // A deleted user's contents and ratings stay.
 //
+// # Errors
+//
+// An adapter translates its driver's errors, by code: what the ports name gets their sentinels; a database that does not answer or
+// has no room wraps ErrUnavailable; what a database will never take (a rating.Change) wraps rating.ErrUnstorable.
+//
 // # Concurrency
 //
 // Every method may be called concurrently, and, for a database that processes share, from several of them.
@@ -21,8 +26,12 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/rating"
 )
+
+// ErrUnavailable says that the database does not answer or has no room: trying again later may succeed.
+var ErrUnavailable = outage.Err
 
 // Store is what an adapter implements.
 type Store interface {
