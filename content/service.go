@@ -1,0 +1,286 @@
+package content
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/id"
+)
+
+// Actor is who acts.
+type Actor struct {
+	// User is the identifier of the acting user.
+	User string
+	// Staff may change and delete every content.
+	Staff bool
+}
+
+// Config configures a Service. Its zero value is usable.
+type Config struct {
+	// Cache remembers which contents exist, for the path of a rating. Nil: every question goes to the store.
+	Cache cache.Cache
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives what goes wrong beside a request, such as a cache that does not answer. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Service is what hosts and the REST surface use.
+type Service struct {
+	store Store
+	cache cache.Cache
+	now   func() time.Time
+	log   *slog.Logger
+}
+
+// New returns a Service over store.
+func New(store Store, cfg Config) (*Service, error) {
+	if store == nil {
+		return nil, errors.New("content: New needs a store")
+	}
+	s := &Service{store: store, cache: cfg.Cache, now: cfg.Now, log: cfg.Logger}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// Create keeps a new content by author and returns it. A draft that breaks a rule is a *ValidationError.
+func (s *Service) Create(ctx context.Context, author string, d Draft) (Content, error) {
+	if err := d.Validate(); err != nil {
+		return Content{}, err
+	}
+	now := s.time()
+	c := Content{ID: id.New(), Title: d.Title, Description: d.Description, Author: author, Version: 1, CreatedAt: now, UpdatedAt: now}
+	if err := s.store.CreateContent(ctx, c); err != nil {
+		return Content{}, fmt.Errorf("content: create: %w", err)
+	}
+	return c, nil
+}
+
+// Get returns a content, or ErrNotFound.
+func (s *Service) Get(ctx context.Context, id string) (Content, error) {
+	if !ValidID(id) {
+		return Content{}, ErrNotFound
+	}
+	found, err := s.store.ContentsByID(ctx, []string{id})
+	if err != nil {
+		return Content{}, fmt.Errorf("content: get %s: %w", id, err)
+	}
+	if len(found) == 0 {
+		return Content{}, ErrNotFound
+	}
+	return found[0], nil
+}
+
+// List returns a piece of a list.
+func (s *Service) List(ctx context.Context, q Query) ([]Listed, error) {
+	if q.Limit < 1 {
+		return nil, fmt.Errorf("content: list with limit %d", q.Limit)
+	}
+	if !slices.Contains(Fields(), q.Order.Field) {
+		return nil, fmt.Errorf("content: list ordered by %q", q.Order.Field)
+	}
+	found, err := s.store.ListContents(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("content: list: %w", err)
+	}
+	return found, nil
+}
+
+// Count returns how many contents match f.
+func (s *Service) Count(ctx context.Context, f Filter) (int64, error) {
+	n, err := s.store.CountContents(ctx, f)
+	if err != nil {
+		return 0, fmt.Errorf("content: count: %w", err)
+	}
+	return n, nil
+}
+
+// Patch is a change of what is not nil.
+type Patch struct {
+	Title       *string
+	Description *string
+}
+
+func (p Patch) apply(c Content) Content {
+	if p.Title != nil {
+		c.Title = *p.Title
+	}
+	if p.Description != nil {
+		c.Description = *p.Description
+	}
+	return c
+}
+
+// Validate reports every rule that the patch breaks, as a *ValidationError, or nil.
+func (p Patch) Validate() error {
+	d := Draft{Title: "placeholder"}
+	if p.Title != nil {
+		d.Title = *p.Title
+	}
+	if p.Description != nil {
+		d.Description = *p.Description
+	}
+	return d.Validate()
+}
+
+// attempts bounds how often a change that lost a race is made again on top of the winner's.
+const attempts = 8
+
+// Update changes a content and returns it as it is then. Its author and staff may. A patch that changes nothing leaves the version.
+// If check is not nil it is handed the content as it is, at the very version that the change replaces, and its error ends the call.
+// The errors are ErrNotFound, ErrForbidden, a *ValidationError, and that of check, in this order of precedence.
+func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, check func(Content) error) (Content, error) {
+	for range attempts {
+		old, err := s.mine(ctx, actor, id)
+		if err != nil {
+			return Content{}, err
+		}
+		if err := p.Validate(); err != nil {
+			return Content{}, err
+		}
+		if check != nil {
+			if err := check(old); err != nil {
+				return Content{}, err
+			}
+		}
+		c := p.apply(old)
+		if c == old {
+			return old, nil
+		}
+		c.Version++
+		c.UpdatedAt = later(s.time(), old.UpdatedAt)
+		err = s.store.UpdateContent(ctx, c)
+		switch {
+		case err == nil:
+			return c, nil
+		case !errors.Is(err, ErrConflict):
+			return Content{}, fmt.Errorf("content: update %s: %w", id, err)
+		}
+	}
+	return Content{}, fmt.Errorf("content: update %s: lost %d races: %w", id, attempts, ErrConflict)
+}
+
+// Delete removes a content together with its ratings. Its author and staff may. Of check, see Update.
+func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func(Content) error) error {
+	for range attempts {
+		old, err := s.mine(ctx, actor, id)
+		if err != nil {
+			return err
+		}
+		version := int64(0)
+		if check != nil {
+			if err := check(old); err != nil {
+				return err
+			}
+			version = old.Version
+		}
+		err = s.store.DeleteContent(ctx, id, version)
+		switch {
+		case err == nil:
+			s.forget(ctx, id)
+			return nil
+		case !errors.Is(err, ErrConflict):
+			return fmt.Errorf("content: delete %s: %w", id, err)
+		}
+	}
+	return fmt.Errorf("content: delete %s: lost %d races: %w", id, attempts, ErrConflict)
+}
+
+// mine returns a content that actor may change.
+func (s *Service) mine(ctx context.Context, actor Actor, id string) (Content, error) {
+	c, err := s.Get(ctx, id)
+	if err != nil {
+		return Content{}, err
+	}
+	if c.Author != actor.User && !actor.Staff {
+		return Content{}, ErrForbidden
+	}
+	return c, nil
+}
+
+// openedTTL is how long the existence of a content is believed without asking the store. A rating that is accepted on the
+// word of a stale entry is refused when it is applied, so this only shifts where the rater learns of it.
+const openedTTL = 10 * time.Minute
+
+// Opened returns the time of creation of those of ids that exist. It asks the cache, then the store.
+func (s *Service) Opened(ctx context.Context, ids []string) (map[string]time.Time, error) {
+	opened := make(map[string]time.Time, len(ids))
+	missing := s.recall(ctx, ids, opened)
+	if len(missing) == 0 {
+		return opened, nil
+	}
+	found, err := s.store.ContentsByID(ctx, missing)
+	if err != nil {
+		return nil, fmt.Errorf("content: look up %d contents: %w", len(missing), err)
+	}
+	items := make([]cache.Item, 0, len(found))
+	for _, c := range found {
+		opened[c.ID] = c.CreatedAt
+		value := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixMicro()))
+		items = append(items, cache.Item{Key: openedKey(c.ID), Value: value, TTL: openedTTL})
+	}
+	if s.cache != nil && len(items) > 0 {
+		if err := s.cache.SetMany(ctx, items); err != nil {
+			s.log.WarnContext(ctx, "content: cache does not take", "error", err)
+		}
+	}
+	return opened, nil
+}
+
+// recall fills opened with what the cache knows and returns the rest of ids.
+func (s *Service) recall(ctx context.Context, ids []string, opened map[string]time.Time) []string {
+	if s.cache == nil {
+		return ids
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = openedKey(id)
+	}
+	items, err := s.cache.GetMany(ctx, keys)
+	if err != nil {
+		s.log.WarnContext(ctx, "content: cache does not answer", "error", err)
+		return ids
+	}
+	var missing []string
+	for i, id := range ids {
+		if item, ok := items[keys[i]]; ok && len(item.Value) == 8 {
+			opened[id] = time.UnixMicro(int64(binary.BigEndian.Uint64(item.Value))).UTC()
+		} else {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+func (s *Service) forget(ctx context.Context, id string) {
+	if s.cache == nil {
+		return
+	}
+	if err := s.cache.DeleteMany(ctx, []string{openedKey(id)}); err != nil {
+		s.log.WarnContext(ctx, "content: cache does not forget", "content", id, "error", err)
+	}
+}
+
+func openedKey(id string) string { return "content:" + id + ":opened" }
+
+// time returns the present in UTC, cut to what every store keeps.
+func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
+
+// later keeps times of change in order even when clocks are not.
+func later(now, last time.Time) time.Time {
+	if now.After(last) {
+		return now
+	}
+	return last.Add(time.Microsecond)
+}

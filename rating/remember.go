@@ -1,0 +1,193 @@
+package rating
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+)
+
+// statsTTL bounds how long numbers are served that another process has changed without sharing this cache.
+const statsTTL = time.Minute
+
+// recall returns what the cache has under key. An error of the cache is a miss.
+func recall[T any](ctx context.Context, c cache.Cache, log *slog.Logger, key string) (value T, ok bool) {
+	if c == nil {
+		return value, false
+	}
+	items, err := c.GetMany(ctx, []string{key})
+	if err != nil {
+		log.WarnContext(ctx, "rating: cache does not answer", "error", err)
+		return value, false
+	}
+	item, ok := items[key]
+	return value, ok && json.Unmarshal(item.Value, &value) == nil
+}
+
+// remember puts items into the cache. What it does not take is missed later, no more.
+func remember(ctx context.Context, c cache.Cache, log *slog.Logger, items []cache.Item) {
+	if c == nil {
+		return
+	}
+	for len(items) > 0 {
+		n := min(len(items), cache.MaxBatch)
+		if err := c.SetMany(ctx, items[:n]); err != nil {
+			log.WarnContext(ctx, "rating: cache does not take", "items", n, "error", err)
+			return
+		}
+		items = items[n:]
+	}
+}
+
+// epochs asks the store for the epoch of each stream once.
+type epochs struct {
+	store Store
+	mu    sync.Mutex
+	known map[string]int64
+}
+
+func newEpochs(store Store) *epochs { return &epochs{store: store, known: map[string]int64{}} }
+
+func (e *epochs) of(ctx context.Context, stream string) (int64, error) {
+	e.mu.Lock()
+	epoch, ok := e.known[stream]
+	e.mu.Unlock()
+	if ok {
+		return epoch, nil
+	}
+	epoch, err := e.store.StreamEpoch(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("rating: epoch of stream %q: %w", stream, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.known) >= 1000 { // streams are few; a flood of invented ones must not fill the memory
+		clear(e.known)
+	}
+	e.known[stream] = epoch
+	return epoch, nil
+}
+
+// mark is what the cache remembers of a submission until it is stored.
+type mark struct {
+	Version  Version `json:"version"`
+	Score    int     `json:"score"`
+	Withdraw bool    `json:"withdraw,omitempty"`
+	At       int64   `json:"at"` // microseconds since 1970
+}
+
+// pending makes raters see what they submitted before it is stored.
+type pending struct {
+	cache cache.Cache
+	log   *slog.Logger
+}
+
+func pendingKey(k Key) string { return "pending:" + k.String() }
+
+func (p pending) put(ctx context.Context, key Key, m mark) {
+	value, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // no value of this type fails to encode
+	}
+	remember(ctx, p.cache, p.log, []cache.Item{{Key: pendingKey(key), Value: value, Version: m.Version.ordinal(), TTL: Retention}})
+}
+
+// over returns stored with a newer submission laid over it, if there is one.
+func (p pending) over(ctx context.Context, stored Rating) (r Rating, isPending bool) {
+	m, ok := recall[mark](ctx, p.cache, p.log, pendingKey(stored.Key))
+	if !ok || m.Version.Compare(stored.Version) <= 0 {
+		return stored, false
+	}
+	r = stored
+	at := time.UnixMicro(m.At).UTC()
+	if stored.Withdrawn {
+		r.CreatedAt = at
+	}
+	if r.Score != m.Score || stored.Withdrawn {
+		r.UpdatedAt = at
+	}
+	r.Score, r.Withdrawn = m.Score, m.Withdraw
+	return r, true
+}
+
+// ordinal maps versions to numbers in the same order, for offsets up to 2^40 (an epoch of a million million messages) and 2^22 epochs.
+func (v Version) ordinal() int64 {
+	const offsets, epochs = 1<<40 - 1, 1<<22 - 1
+	return min(v.Epoch, epochs)<<40 | min(v.Offset, offsets)
+}
+
+// numbers serves Stats from the cache, and what that misses from the store in one query.
+type numbers struct {
+	store Store
+	cache cache.Cache
+	log   *slog.Logger
+}
+
+func statsKey(content string) string { return "stats:" + content }
+
+func (n numbers) get(ctx context.Context, contents []string) (map[string]Stats, error) {
+	stats := make(map[string]Stats, len(contents))
+	missing := n.recall(ctx, contents, stats)
+	if len(missing) == 0 {
+		return stats, nil
+	}
+	found, err := n.store.StatsByContent(ctx, missing)
+	if err != nil {
+		return nil, fmt.Errorf("rating: numbers of %d contents: %w", len(missing), err)
+	}
+	for _, s := range found {
+		stats[s.Content] = s
+	}
+	fresh := found
+	for _, c := range missing {
+		if _, ok := stats[c]; !ok {
+			stats[c] = Stats{Content: c}
+			fresh = append(fresh, stats[c])
+		}
+	}
+	n.put(ctx, fresh)
+	return stats, nil
+}
+
+// recall fills stats with what the cache knows and returns the rest of contents.
+func (n numbers) recall(ctx context.Context, contents []string, stats map[string]Stats) []string {
+	if n.cache == nil {
+		return contents
+	}
+	keys := make([]string, len(contents))
+	for i, c := range contents {
+		keys[i] = statsKey(c)
+	}
+	items, err := n.cache.GetMany(ctx, keys)
+	if err != nil {
+		n.log.WarnContext(ctx, "rating: cache does not answer", "error", err)
+		return contents
+	}
+	var missing []string
+	for i, c := range contents {
+		var s Stats
+		if item, ok := items[keys[i]]; ok && json.Unmarshal(item.Value, &s) == nil && s.Content == c {
+			stats[c] = s
+		} else {
+			missing = append(missing, c)
+		}
+	}
+	return missing
+}
+
+// put remembers numbers; older ones never replace newer ones, whoever comes last.
+func (n numbers) put(ctx context.Context, stats []Stats) {
+	items := make([]cache.Item, len(stats))
+	for i, s := range stats {
+		value, err := json.Marshal(s)
+		if err != nil {
+			panic(err) // no value of this type fails to encode: a score is never NaN
+		}
+		items[i] = cache.Item{Key: statsKey(s.Content), Value: value, Version: s.Revision, TTL: statsTTL}
+	}
+	remember(ctx, n.cache, n.log, items)
+}

@@ -1,0 +1,391 @@
+package rating
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/queue"
+)
+
+// Contents tells which contents may be rated. A host with contents of its own implements it; content.Service does.
+type Contents interface {
+	// Opened returns, for those of ids that may be rated, when the content's history opened: its creation. A zero time means that
+	// it opens with the first rating. Those that may not be rated are missing from the map. It may be called concurrently.
+	Opened(ctx context.Context, ids []string) (map[string]time.Time, error)
+}
+
+// Actor is who acts.
+type Actor struct {
+	// User is the identifier of the acting user.
+	User string
+	// Staff may withdraw every rating and see every task.
+	Staff bool
+}
+
+// Config configures Service, Worker and Recalculator alike; give all of them the same. Its zero value is usable.
+type Config struct {
+	// Scale is the range of scores. The zero value means 1 to 5.
+	Scale Scale
+	// Policy holds the constants of the published score. The zero value means the defaults.
+	Policy ScorePolicy
+	// Cache remembers numbers, tasks and what is pending. Nil: everything comes from the store, and a rating is not
+	// readable before it is stored.
+	Cache cache.Cache
+	// PublishTimeout is how long the queue may take to accept. Default 1.8 s.
+	PublishTimeout time.Duration
+	// Batch is how many messages a Worker takes at once, 1 to queue.MaxBatch. Default 1,000.
+	Batch int
+	// Waiters is how many callers may wait in Service.Wait at once; more are answered at once. Default 256.
+	Waiters int
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives what happens beside a request. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (c Config) orDefault() Config {
+	c.Scale = c.Scale.orDefault()
+	c.Policy = c.Policy.orDefault()
+	if c.PublishTimeout == 0 {
+		c.PublishTimeout = 1800 * time.Millisecond
+	}
+	if c.Batch == 0 {
+		c.Batch = 1000
+	}
+	if c.Waiters == 0 {
+		c.Waiters = 256
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate reports every field that cannot be used.
+func (c Config) Validate() error {
+	c = c.orDefault()
+	errs := []error{c.Scale.Validate(), c.Policy.Validate()}
+	if c.PublishTimeout < 0 {
+		errs = append(errs, fmt.Errorf("rating: PublishTimeout is %v, must be positive", c.PublishTimeout))
+	}
+	if c.Batch < 1 || c.Batch > queue.MaxBatch {
+		errs = append(errs, fmt.Errorf("rating: Batch is %d, must be 1 to %d", c.Batch, queue.MaxBatch))
+	}
+	if c.Waiters < 0 {
+		errs = append(errs, fmt.Errorf("rating: Waiters is %d, must not be negative", c.Waiters))
+	}
+	return errors.Join(errs...)
+}
+
+// time returns the present in UTC, cut to what every store keeps.
+func (c Config) time() time.Time { return c.Now().UTC().Truncate(time.Microsecond) }
+
+// Service is what hosts and the REST surface use.
+type Service struct {
+	cfg      Config
+	store    Store
+	queue    queue.Publisher
+	contents Contents
+	epochs   *epochs
+	numbers  numbers
+	pending  pending
+	waiters  chan struct{}
+}
+
+// New returns a Service. contents says what may be rated.
+func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Service, error) {
+	if store == nil || q == nil || contents == nil {
+		return nil, errors.New("rating: New needs a store, a queue and contents")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.orDefault()
+	return &Service{
+		cfg: cfg, store: store, queue: q, contents: contents,
+		epochs:  newEpochs(store),
+		numbers: numbers{store: store, cache: cfg.Cache, log: cfg.Logger},
+		pending: pending{cache: cfg.Cache, log: cfg.Logger},
+		waiters: make(chan struct{}, cfg.Waiters),
+	}, nil
+}
+
+// Scale returns the range of scores.
+func (s *Service) Scale() Scale { return s.cfg.Scale }
+
+// Submission is a rating as a rater gives it.
+type Submission struct {
+	Content string
+	Score   int
+	// Request is the identifier of the request, for logs and the queue's header; it may be empty.
+	Request string
+}
+
+// Receipt is what a submission gets once the queue has it.
+type Receipt struct {
+	Task Task
+	// Rating is as it will be when the task succeeds; its CreatedAt and UpdatedAt are when it was accepted.
+	Rating Rating
+}
+
+// Submit accepts the actor's rating of a content, the first one or a change, and returns once the queue has it durably. From then
+// on it is stored sooner or later, unless a later one of the same actor and content supersedes it or the content is deleted.
+// A score outside the scale or an unknown content is a *ValidationError, a queue that does not take it an *UnavailableError.
+func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Receipt, error) {
+	var bad ValidationError
+	s.cfg.Scale.check(&bad, sub.Score)
+	if len(bad.Fields) > 0 {
+		return Receipt{}, bad.Err()
+	}
+	if err := s.mayBeRated(ctx, sub.Content); err != nil {
+		return Receipt{}, err
+	}
+	return s.accept(ctx, Key{Content: sub.Content, Rater: actor.User}, event{Op: opRate, Score: sub.Score, At: s.cfg.time()}, sub.Request)
+}
+
+// CheckScore returns what Submit says of a score outside the scale, a *ValidationError, or nil.
+func (s *Service) CheckScore(score int) error {
+	var bad ValidationError
+	s.cfg.Scale.check(&bad, score)
+	return bad.Err()
+}
+
+func (s *Service) mayBeRated(ctx context.Context, content string) error {
+	missing := invalid.One("content", invalid.NotExist, "There is no such content.", map[string]any{"content": content})
+	if !id.Valid(content) {
+		return missing
+	}
+	opened, err := s.contents.Opened(ctx, []string{content})
+	if err != nil {
+		return fmt.Errorf("rating: look up content %s: %w", content, err)
+	}
+	if _, ok := opened[content]; !ok {
+		return missing
+	}
+	return nil
+}
+
+// Withdraw accepts the withdrawal of a rating, by its rater or by staff, like Submit. ErrNotFound: there is no such rating.
+// ErrForbidden: it is another one's.
+func (s *Service) Withdraw(ctx context.Context, actor Actor, key Key, request string) (Receipt, error) {
+	if _, _, err := s.Get(ctx, actor, key); err != nil {
+		return Receipt{}, err
+	}
+	if actor.User != key.Rater && !actor.Staff {
+		return Receipt{}, ErrForbidden
+	}
+	return s.accept(ctx, key, event{Op: opWithdraw, By: actor.User, At: s.cfg.time()}, request)
+}
+
+// Recalculate accepts the recount of one content's numbers, like Submit. ErrForbidden: the actor is not staff.
+func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request string) (Task, error) {
+	if !actor.Staff {
+		return Task{}, ErrForbidden
+	}
+	e := event{Op: opRecalculate, By: actor.User, At: s.cfg.time()}
+	position, err := s.publish(ctx, e.message(content, request))
+	if err != nil {
+		return Task{}, err
+	}
+	return ticket{Op: e.Op, Position: position, At: e.At, Key: Key{Content: content}, By: e.By}.task(), nil
+}
+
+// accept publishes e and remembers it as pending.
+func (s *Service) accept(ctx context.Context, key Key, e event, request string) (Receipt, error) {
+	position, err := s.publish(ctx, e.message(key.String(), request))
+	if err != nil {
+		return Receipt{}, err
+	}
+	by := key.Rater
+	if e.Op != opRate {
+		by = e.By
+	}
+	task := ticket{Op: e.Op, Position: position, At: e.At, Key: key, By: by}.task()
+	// What follows only makes the rating readable at once. It is accepted, whatever becomes of that.
+	if epoch, err := s.epochs.of(ctx, position.Stream); err == nil {
+		s.pending.put(ctx, key, mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()})
+	} else {
+		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(), "error", err)
+	}
+	return Receipt{Task: task, Rating: Rating{Key: key, Score: e.Score, Withdrawn: e.Op == opWithdraw, CreatedAt: e.At, UpdatedAt: e.At}}, nil
+}
+
+func (s *Service) publish(ctx context.Context, m queue.Message) (queue.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
+	defer cancel()
+	positions, err := s.queue.Publish(ctx, m)
+	if err != nil {
+		return queue.Position{}, &UnavailableError{Unknown: !errors.Is(err, queue.ErrNotAccepted), Cause: err}
+	}
+	return positions[0], nil
+}
+
+// Get returns a rating as the actor may see it and whether it is pending: raters see what they submitted last, even before it is
+// stored. ErrNotFound: there is no such rating, or it is withdrawn.
+func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPending bool, err error) {
+	found, err := s.store.RatingsByKey(ctx, []Key{key})
+	if err != nil {
+		return Rating{}, false, fmt.Errorf("rating: get %s: %w", key, err)
+	}
+	if len(found) > 0 {
+		r = found[0]
+	} else {
+		r = Rating{Key: key, Withdrawn: true}
+	}
+	if actor.User == key.Rater {
+		r, isPending = s.pending.over(ctx, r)
+	}
+	if r.Withdrawn {
+		return Rating{}, false, ErrNotFound
+	}
+	if isPending { // a rating of a content that is gone will never be stored
+		if err := s.mayBeRated(ctx, key.Content); err != nil {
+			if bad := (*ValidationError)(nil); errors.As(err, &bad) {
+				return Rating{}, false, ErrNotFound
+			}
+			return Rating{}, false, err
+		}
+	}
+	return r, isPending, nil
+}
+
+// List returns a piece of a list of stored ratings.
+func (s *Service) List(ctx context.Context, q Query) ([]Rating, error) {
+	if q.Limit < 1 {
+		return nil, fmt.Errorf("rating: list with limit %d", q.Limit)
+	}
+	found, err := s.store.ListRatings(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("rating: list: %w", err)
+	}
+	return found, nil
+}
+
+// Count returns how many stored ratings match f.
+func (s *Service) Count(ctx context.Context, f Filter) (int64, error) {
+	n, err := s.store.CountRatings(ctx, f)
+	if err != nil {
+		return 0, fmt.Errorf("rating: count: %w", err)
+	}
+	return n, nil
+}
+
+// Stats returns the numbers of contents, by content; those of a content that was never rated are zero.
+func (s *Service) Stats(ctx context.Context, contents []string) (map[string]Stats, error) {
+	return s.numbers.get(ctx, contents)
+}
+
+// Task returns the state of a task, to its creator and to staff. ErrNotFound: there is no such task, or it is another one's.
+// ErrExpired: it is older than Retention.
+func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, error) {
+	t, ok := parseTicket(taskID)
+	if !ok || t.By != actor.User && !actor.Staff {
+		return Task{}, ErrNotFound
+	}
+	task := t.task()
+	if s.cfg.time().After(task.ExpiresAt) {
+		return Task{}, ErrExpired
+	}
+	remembered, known := s.recall(ctx, task.ID)
+	if known && remembered.State.Done() {
+		return remembered.complete(task, t.Key), nil
+	}
+	derived, err := s.derive(ctx, t)
+	if err != nil {
+		return Task{}, err
+	}
+	if known && !derived.State.Done() {
+		return remembered.complete(task, t.Key), nil
+	}
+	return derived.complete(task, t.Key), nil
+}
+
+// recall asks the cache for what is known of a task.
+func (s *Service) recall(ctx context.Context, taskID string) (record, bool) {
+	return recall[record](ctx, s.cfg.Cache, s.cfg.Logger, taskKey(taskID))
+}
+
+// derive tells the state of a task from what is stored.
+func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
+	rejected, err := s.store.ListRejected(ctx, RejectedQuery{Position: t.Position, Key: t.messageKey(), Limit: 1})
+	if err != nil {
+		return record{}, fmt.Errorf("rating: task of %s: %w", t.Key, err)
+	}
+	if len(rejected) > 0 {
+		return record{State: Failure, Done: rejected[0].At.UnixMicro(), Error: &TaskError{rejected[0].Reason, rejected[0].Detail}}, nil
+	}
+	if t.Op == opRecalculate { // its result is kept by the cache alone
+		return record{State: Pending}, nil
+	}
+	epoch, err := s.epochs.of(ctx, t.Position.Stream)
+	if err != nil {
+		return record{}, err
+	}
+	found, err := s.store.RatingsByKey(ctx, []Key{t.Key})
+	if err != nil {
+		return record{}, fmt.Errorf("rating: task of %s: %w", t.Key, err)
+	}
+	if len(found) == 0 {
+		return record{State: Pending}, nil
+	}
+	switch found[0].Version.Compare(Version{epoch, t.Position.Offset}) {
+	case -1:
+		return record{State: Pending}, nil
+	case 0:
+		return record{State: Success, Outcome: found[0].Result}, nil
+	}
+	return record{State: Success, Outcome: Superseded}, nil
+}
+
+// messageKey is the key of the message that the ticket is for.
+func (t ticket) messageKey() string {
+	if t.Op == opRecalculate {
+		return t.Key.Content
+	}
+	return t.Key.String()
+}
+
+// Wait returns the task as soon as it is done, and as it is when ctx is done before that or too many callers wait already.
+// Errors are those of Task.
+func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, error) {
+	read := context.WithoutCancel(ctx) // the wait ends with ctx, the last look does not
+	task, err := s.Task(read, actor, taskID)
+	if err != nil || task.State.Done() {
+		return task, err
+	}
+	select {
+	case s.waiters <- struct{}{}:
+		defer func() { <-s.waiters }()
+	default:
+		return task, nil
+	}
+	// The cache is asked often, since it answers in microseconds; the store, which knows even when the cache does not, seldom.
+	pause, asked := time.Millisecond, s.cfg.Now()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return s.Task(read, actor, taskID)
+		case <-timer.C:
+		}
+		done, known := s.recall(ctx, taskID)
+		if known = known && done.State.Done(); known || s.cfg.Now().Sub(asked) > 250*time.Millisecond {
+			if task, err = s.Task(read, actor, taskID); err != nil || task.State.Done() {
+				return task, err
+			}
+			asked = s.cfg.Now()
+		}
+		pause = min(2*pause, 50*time.Millisecond)
+		timer.Reset(pause)
+	}
+}

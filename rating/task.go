@@ -1,0 +1,121 @@
+package rating
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+)
+
+// Retention is how long a task can be asked for after it was accepted.
+const Retention = 24 * time.Hour
+
+// State is where a task stands. The names are Celery's.
+type State string
+
+// The states of a task.
+const (
+	Pending State = "PENDING" // accepted, waits for a worker
+	Started State = "STARTED" // a worker is at it
+	Retry   State = "RETRY"   // an attempt failed for a reason that passes, another one follows
+	Success State = "SUCCESS"
+	Failure State = "FAILURE" // it can never be done
+)
+
+// Done reports whether the state is final.
+func (s State) Done() bool { return s == Success || s == Failure }
+
+// The names of tasks.
+const (
+	TaskApply       = "ratings.apply"       // a rating is set or withdrawn
+	TaskRecalculate = "ratings.recalculate" // the numbers of a content are recounted and its score folded
+)
+
+// Task is the fate of something that was accepted and is done in the background.
+type Task struct {
+	ID, Name string
+	State    State
+	// Creator is the identifier of who asked for it.
+	Creator string
+	// Attempts is how often a worker has tried, 0 if none has or it is not known any more.
+	Attempts int
+	// CreatedAt is when it was accepted. StartedAt and DoneAt are zero if that has not happened or is not known any more.
+	// After ExpiresAt the task cannot be asked for.
+	CreatedAt, StartedAt, DoneAt, ExpiresAt time.Time
+	// Result is set with Success.
+	Result *TaskResult
+	// Error is set with Failure and Retry.
+	Error *TaskError
+}
+
+// TaskResult is what a task has done.
+type TaskResult struct {
+	// Key and Outcome are of a TaskApply.
+	Key     Key
+	Outcome Result
+	// Content and Repaired are of a TaskRecalculate: whether its numbers had drifted.
+	Content  string
+	Repaired bool
+}
+
+// TaskError says why a task failed.
+type TaskError struct {
+	// Code is stable, Detail for people.
+	Code, Detail string
+}
+
+// task returns what a ticket alone tells.
+func (t ticket) task() Task {
+	name := TaskApply
+	if t.Op == opRecalculate {
+		name = TaskRecalculate
+	}
+	return Task{ID: t.id(), Name: name, State: Pending, Creator: t.By, CreatedAt: t.At, ExpiresAt: t.At.Add(Retention)}
+}
+
+// record is what the cache remembers of a task.
+type record struct {
+	State    State      `json:"state"`
+	Attempts int        `json:"attempts,omitempty"`
+	Started  int64      `json:"started,omitempty"` // microseconds since 1970
+	Done     int64      `json:"done,omitempty"`
+	Outcome  Result     `json:"outcome,omitempty"`
+	Repaired bool       `json:"repaired,omitempty"`
+	Error    *TaskError `json:"error,omitempty"`
+}
+
+// version orders the records of one task: attempts one after the other, and a final state above all.
+func (r record) version() int64 {
+	if r.State.Done() {
+		return 1 << 62
+	}
+	return int64(r.Attempts)
+}
+
+func (r record) item(id string) cache.Item {
+	value, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // no value of these types fails to encode
+	}
+	return cache.Item{Key: taskKey(id), Value: value, Version: r.version(), TTL: Retention}
+}
+
+// complete adds to t what r knows.
+func (r record) complete(t Task, key Key) Task {
+	t.State, t.Attempts, t.Error = r.State, r.Attempts, r.Error
+	if r.Started != 0 {
+		t.StartedAt = time.UnixMicro(r.Started).UTC()
+	}
+	if r.Done != 0 {
+		t.DoneAt = time.UnixMicro(r.Done).UTC()
+	}
+	if r.State == Success {
+		t.Result = &TaskResult{Content: key.Content, Repaired: r.Repaired}
+		if t.Name == TaskApply {
+			t.Result = &TaskResult{Key: key, Outcome: r.Outcome}
+		}
+	}
+	return t
+}
+
+func taskKey(id string) string { return "task:" + id }
