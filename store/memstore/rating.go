@@ -1,0 +1,234 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// rated is what is known of the ratings of one content.
+type rated struct {
+	rows     map[string]rating.Rating // by rater, withdrawn ones too
+	tally    tally
+	score    rating.Score
+	revision int64
+	asOf     time.Time
+}
+
+// ApplyRatings implements rating.Store. Nothing can fail halfway, so that there is nothing to undo.
+func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	outcomes := make([]rating.Outcome, len(batch.Changes))
+	for i, c := range batch.Changes {
+		outcomes[i] = s.apply(c)
+	}
+	for _, r := range batch.Rejected {
+		s.reject(r)
+	}
+	return outcomes, nil
+}
+
+func (s *Store) apply(c rating.Change) rating.Outcome {
+	if s.deleted.has(c.Content) {
+		return rating.Outcome{Refused: true}
+	}
+	of := s.rated[c.Content]
+	if of == nil {
+		of = &rated{rows: map[string]rating.Rating{}, tally: newTally()}
+		s.rated[c.Content] = of
+	}
+	old, exists := of.rows[c.Rater]
+	if exists {
+		switch c.Version.Compare(old.Version) {
+		case -1:
+			return rating.Outcome{Result: rating.Superseded, Rating: old}
+		case 0:
+			return rating.Outcome{Result: old.Result, Rating: old}
+		}
+	}
+	live := exists && !old.Withdrawn
+	next := successor(c, old, live)
+	of.rows[c.Rater] = next
+	link(s.raters, c.Rater, c.Content)
+	if live != !next.Withdrawn || next.Result == rating.Updated {
+		of.tally.add(old, -1)
+		of.tally.add(next, 1)
+		s.changed.add(c.Content)
+		s.touch(of)
+	}
+	return rating.Outcome{Result: next.Result, Rating: next}
+}
+
+// successor returns what a change makes of a rating; old means nothing unless it is live.
+func successor(c rating.Change, old rating.Rating, live bool) rating.Rating {
+	next := rating.Rating{Key: c.Key, Version: c.Version, CreatedAt: c.At, UpdatedAt: c.At}
+	if live {
+		next.CreatedAt = old.CreatedAt
+	}
+	switch {
+	case c.Withdraw:
+		next.Result, next.Withdrawn = rating.Withdrawn, true
+		return next
+	case !live:
+		next.Result = rating.Created
+	case old.Score == c.Score:
+		next.Result, next.Score, next.Bucket, next.UpdatedAt = rating.Unchanged, old.Score, old.Bucket, old.UpdatedAt
+		return next
+	default:
+		next.Result = rating.Updated
+	}
+	next.Score, next.Bucket = c.Score, c.Bucket
+	return next
+}
+
+// RatingsByKey implements rating.Store.
+func (s *Store) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.Rating, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	var found []rating.Rating
+	for k := range unique(keys) {
+		if r, ok := s.row(k); ok {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
+// ListRatings implements rating.Store.
+func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	compare := func(a, b rating.Place) int {
+		switch byKey := a.Key.Compare(b.Key); q.Order {
+		case rating.NewestFirst:
+			return cmp.Or(b.At.Compare(a.At), -byKey)
+		case rating.OldestFirst:
+			return cmp.Or(a.At.Compare(b.At), byKey)
+		default:
+			return byKey
+		}
+	}
+	rest := func(yield func(rating.Rating) bool) {
+		for r := range s.live(q.Filter) {
+			if q.After != nil && compare(place(r), *q.After) <= 0 {
+				continue
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}
+	return least(rest, q.Limit, func(a, b rating.Rating) int { return compare(place(a), place(b)) }), nil
+}
+
+// CountRatings implements rating.Store.
+func (s *Store) CountRatings(ctx context.Context, f rating.Filter) (int64, error) {
+	if err := s.rlock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.RUnlock()
+	var n int64
+	for range s.live(f) {
+		n++
+	}
+	return n, nil
+}
+
+func place(r rating.Rating) rating.Place { return rating.Place{At: r.UpdatedAt, Key: r.Key} }
+
+func (s *Store) row(k rating.Key) (rating.Rating, bool) {
+	of := s.rated[k.Content]
+	if of == nil {
+		return rating.Rating{}, false
+	}
+	r, ok := of.rows[k.Rater]
+	return r, ok
+}
+
+// live ranges over the ratings that match f and are not withdrawn, in no order.
+func (s *Store) live(f rating.Filter) iter.Seq[rating.Rating] {
+	return func(yield func(rating.Rating) bool) {
+		for r := range s.candidates(f) {
+			if !r.Withdrawn && matches(r, f) && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// candidates ranges over the rows that can match f, through the index that leaves the fewest.
+func (s *Store) candidates(f rating.Filter) iter.Seq[rating.Rating] {
+	switch {
+	case f.Content != "" && f.Rater != "":
+		if r, ok := s.row(rating.Key{Content: f.Content, Rater: f.Rater}); ok {
+			return slices.Values([]rating.Rating{r})
+		}
+		return func(func(rating.Rating) bool) {}
+	case f.Content != "":
+		if of := s.rated[f.Content]; of != nil {
+			return maps.Values(of.rows)
+		}
+		return func(func(rating.Rating) bool) {}
+	case f.Rater != "":
+		return func(yield func(rating.Rating) bool) {
+			for c := range s.raters[f.Rater] {
+				if !yield(s.rated[c].rows[f.Rater]) {
+					return
+				}
+			}
+		}
+	}
+	return func(yield func(rating.Rating) bool) {
+		for _, of := range s.rated {
+			for _, r := range of.rows {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func matches(r rating.Rating, f rating.Filter) bool {
+	switch {
+	case f.Content != "" && r.Content != f.Content,
+		f.Rater != "" && r.Rater != f.Rater,
+		f.ScoreMin != nil && r.Score < *f.ScoreMin,
+		f.ScoreMax != nil && r.Score > *f.ScoreMax,
+		!f.UpdatedFrom.IsZero() && r.UpdatedAt.Before(f.UpdatedFrom),
+		!f.UpdatedBefore.IsZero() && !r.UpdatedAt.Before(f.UpdatedBefore):
+		return false
+	}
+	return true
+}
+
+// drop removes a row. The caller sees to the tally.
+func (s *Store) drop(k rating.Key) {
+	delete(s.rated[k.Content].rows, k.Rater)
+	unlink(s.raters, k.Rater, k.Content)
+}
+
+// dropRatings removes everything about the ratings of a content.
+func (s *Store) dropRatings(id string) {
+	of := s.rated[id]
+	if of == nil {
+		return
+	}
+	for rater := range of.rows {
+		unlink(s.raters, rater, id)
+	}
+	delete(s.rated, id)
+	delete(s.changed, id)
+}
