@@ -27,13 +27,14 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a message. Every adapter accepts what is within them.
+// Bounds of a message. Every adapter that has room accepts what is within them.
 const (
 	MaxKey    = 512      // bytes of Message.Key
 	MaxBody   = 64 << 10 // bytes of Message.Body
 	MaxHeader = 16       // entries of Message.Header
 	MaxField  = 512      // bytes of a header's name, and of its value
 	MaxBatch  = 10_000   // messages of one Publish, and of one delivered batch
+	MaxStream = 64       // bytes of Position.Stream
 )
 
 var (
@@ -47,16 +48,18 @@ var (
 type Message struct {
 	// Key groups messages that must stay in order: 1 to MaxKey bytes of UTF-8.
 	Key string
-	// Body is the payload: at most MaxBody bytes, opaque to the queue.
+	// Body is the payload: at most MaxBody bytes, opaque to the queue. An empty one may arrive as nil.
 	Body []byte
-	// Header carries what is about the message, such as a request id: at most MaxHeader entries of UTF-8.
+	// Header carries what is about the message, such as a request id: at most MaxHeader entries of UTF-8, their names
+	// not empty. An empty one may arrive as nil.
 	Header map[string]string
 }
 
 // Position says where a message stands: among the messages of one Key in one Stream, a later publish has a greater Offset.
 type Position struct {
-	// Stream names one life of the log, 1 to 64 bytes of printable ASCII. Offsets of different streams cannot be compared;
-	// an adapter whose offsets start again (a new file, a recreated topic, a new process in memory) must use a new name.
+	// Stream names one life of the log: 1 to MaxStream bytes of printable ASCII without space. Offsets of different
+	// streams cannot be compared; an adapter whose offsets start again (a new file, a recreated topic, a new process in
+	// memory) must use a new name.
 	Stream string
 	// Offset is never negative.
 	Offset int64
@@ -68,25 +71,28 @@ type Delivery struct {
 	Position
 }
 
-// Handler takes a whole batch or none of it: after an error or a crash, the batch or a superset of it comes again.
+// Handler takes a whole batch or none of it: after an error or a crash every message of it comes again, though not
+// necessarily in one batch.
 type Handler func(ctx context.Context, batch []Delivery) error
 
 // Publisher accepts messages.
 type Publisher interface {
 	// Publish returns the positions of msgs, in their order, once all of them are as durable as the adapter says it makes
 	// them, and not before. Without msgs it does nothing. A message outside the bounds fails the call with ErrInvalid
-	// and ErrNotAccepted before anything is published. It returns within the deadline of ctx.
+	// and ErrNotAccepted before anything is published. It returns within the deadline of ctx; when ctx is done already, it
+	// fails with ErrNotAccepted.
 	Publish(ctx context.Context, msgs ...Message) ([]Position, error)
 }
 
 // Consumer delivers messages.
 type Consumer interface {
 	// Consume hands batches of 1 to limit messages to h, one batch after the other, until ctx is done; it then lets the h in
-	// hand finish, records its progress and returns nil. It starts with the oldest message that no consumer has finished.
-	// A batch holds what is ready; Consume never waits to fill it. When h fails, Consume pauses for a moment and hands it the
-	// same messages again, for as long as it takes: it gives none of them up and delivers no later message of
-	// their keys before them. The context that h gets is not done when ctx is.
-	// An error means that Consume could not go on and may be called again.
+	// hand finish, records its progress and returns nil. Of each key it starts with the oldest message that no consumer has
+	// finished. No other consumer is given messages of a key while h has some in hand, unless this one is taken for dead.
+	// A batch holds what is ready; Consume never waits to fill it. When h fails, Consume pauses, for a millisecond at
+	// least, and hands it the same messages again, for as long as it takes: it gives none of them up and delivers no later
+	// message of their keys before them. The context that h gets is not done when ctx is.
+	// A limit outside 1 to MaxBatch is an error. Any other error means that Consume could not go on and may be called again.
 	Consume(ctx context.Context, limit int, h Handler) error
 }
 
@@ -98,6 +104,7 @@ type Queue interface {
 
 // Lagger is implemented by queues that can tell how many published messages no consumer has finished.
 type Lagger interface {
+	// Lag counts them. It may run behind for a moment, and agrees once publishers and consumers rest.
 	Lag(ctx context.Context) (int64, error)
 }
 
