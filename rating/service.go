@@ -159,6 +159,15 @@ func (s *Service) CheckScore(score int) error {
 	return bad.Err()
 }
 
+// Exists returns ErrNotFound if there is no such content that may be rated.
+func (s *Service) Exists(ctx context.Context, content string) error {
+	err := s.mayBeRated(ctx, content)
+	if bad := (*ValidationError)(nil); errors.As(err, &bad) {
+		return ErrNotFound
+	}
+	return err
+}
+
 func (s *Service) mayBeRated(ctx context.Context, content string) error {
 	missing := invalid.One("content", invalid.NotExist, "There is no such content.", map[string]any{"content": content})
 	if !id.Valid(content) {
@@ -248,10 +257,7 @@ func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPe
 		return Rating{}, false, ErrNotFound
 	}
 	if isPending { // a rating of a content that is gone will never be stored
-		if err := s.mayBeRated(ctx, key.Content); err != nil {
-			if bad := (*ValidationError)(nil); errors.As(err, &bad) {
-				return Rating{}, false, ErrNotFound
-			}
+		if err := s.Exists(ctx, key.Content); err != nil {
 			return Rating{}, false, err
 		}
 	}

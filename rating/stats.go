@@ -2,6 +2,7 @@ package rating
 
 import (
 	"maps"
+	"math"
 	"time"
 )
 
@@ -26,6 +27,14 @@ func (s Stats) Average() (float64, bool) {
 		return 0, false
 	}
 	return float64(s.Sum) / float64(s.Count), true
+}
+
+// Held returns how many ratings have less than their full influence on the published score right now, to the nearest whole number.
+func (s Stats) Held() int64 {
+	if !s.Score.Folded {
+		return 0
+	}
+	return max(0, s.Count-int64(math.Round(s.Score.Weight)))
 }
 
 // Equal reports whether both have the same numbers, whatever their revisions and times.

@@ -1,0 +1,254 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/khodnevis/khodnevis/internal/invalid"
+)
+
+// kind is the JSON type of a member.
+type kind int
+
+const (
+	textKind kind = iota
+	integerKind
+	anyKind
+)
+
+// member is one key that a body may have.
+type member struct {
+	name     string
+	kind     kind
+	required bool
+	// readOnly members may be sent as they are, so that what was read can be sent back; another value is refused.
+	readOnly bool
+}
+
+// body is what a route takes.
+type body struct {
+	limit   int64 // bytes
+	members []member
+}
+
+const (
+	smallBody = 4 << 10
+	largeBody = 1 << 20
+)
+
+// input is what was sent, and what is wrong with it so far.
+type input struct {
+	members []member
+	values  map[string]any
+	bad     []fieldProblem
+}
+
+// text returns a member and whether it was sent as a string.
+func (in *input) text(name string) (string, bool) {
+	s, ok := in.values[name].(string)
+	return s, ok
+}
+
+// patch returns a member or nil if it was not sent.
+func (in *input) patch(name string) *string {
+	if s, ok := in.text(name); ok {
+		return &s
+	}
+	return nil
+}
+
+// integer returns a member and whether it was sent as an integer.
+func (in *input) integer(name string) (int, bool) {
+	n, ok := in.values[name].(int)
+	return n, ok
+}
+
+func (in *input) refuse(name, code, detail string) {
+	in.bad = append(in.bad, fieldProblem{Pointer: pointer(name), Field: name, Code: code, Detail: detail})
+}
+
+// pointer is the JSON pointer to a member (RFC 6901).
+func pointer(name string) string {
+	return "#/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
+// shorten cuts a name that the client made up, so that an answer is not as long as the question.
+func shorten(name string) string {
+	const longest = 100
+	if r := []rune(name); len(r) > longest {
+		return string(r[:longest]) + "…"
+	}
+	return name
+}
+
+// check adds what a domain finds wrong, of the members that are not known to be wrong already, and returns the problem of all of it, or nil.
+func (in *input) check(err error) error {
+	var domain *invalid.Error
+	if err != nil && !errors.As(err, &domain) {
+		return err
+	}
+	if domain != nil {
+		for _, f := range domain.Fields {
+			if !slices.ContainsFunc(in.bad, func(p fieldProblem) bool { return p.Field == f.Name }) {
+				in.bad = append(in.bad, inBody(f))
+			}
+		}
+	}
+	if len(in.bad) > 0 {
+		return problemInvalid(in.bad)
+	}
+	return nil
+}
+
+// unchanged refuses read-only members whose value is not that of the resource as it is.
+func (in *input) unchanged(resource any) error {
+	encoded, err := json.Marshal(resource)
+	if err != nil {
+		return fmt.Errorf("httpapi: encode %T: %w", resource, err)
+	}
+	current, err := parseObject(encoded)
+	if err != nil {
+		return fmt.Errorf("httpapi: %T: %w", resource, err)
+	}
+	for _, m := range in.members {
+		if sent, ok := in.values[m.name]; ok && m.readOnly && !same(sent, current[m.name]) {
+			in.refuse(m.name, invalid.ReadOnly, "This field cannot be set to another value.")
+		}
+	}
+	return in.check(nil)
+}
+
+// same compares values as JSON does: 4.50 is 4.5.
+func same(a, b any) bool {
+	x, ok := a.(json.Number)
+	y, also := b.(json.Number)
+	if !ok || !also {
+		return reflect.DeepEqual(a, b)
+	}
+	f, err1 := x.Float64()
+	g, err2 := y.Float64()
+	return x == y || err1 == nil && err2 == nil && f == g
+}
+
+// readBody reads and checks what was sent against what the route takes.
+func (c *call) readBody(b *body) error {
+	if b == nil {
+		return c.refuseBody()
+	}
+	if err := checkMediaType(c.r.Header); err != nil {
+		return err
+	}
+	if c.r.ContentLength > b.limit {
+		return tooLarge(b.limit)
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, b.limit))
+	if err != nil {
+		var over *http.MaxBytesError
+		if errors.As(err, &over) {
+			return tooLarge(b.limit)
+		}
+		return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body could not be read to its end."}
+	}
+	values, err := parseObject(raw)
+	if err != nil {
+		var twice *errDuplicate
+		if errors.As(err, &twice) {
+			return problemInvalid([]fieldProblem{{Pointer: pointer(shorten(twice.key)), Field: shorten(twice.key), Code: invalid.Repeated, Detail: "This key occurs twice."}})
+		}
+		return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: err.Error()}
+	}
+	c.input = &input{members: b.members, values: values}
+	c.input.shape()
+	return nil
+}
+
+// shape checks which members there are and of which type, and turns integers into int.
+func (in *input) shape() {
+	for _, m := range in.members {
+		v, sent := in.values[m.name]
+		switch {
+		case !sent && m.required:
+			in.refuse(m.name, invalid.Required, "This field is required.")
+		case !sent || m.readOnly:
+		case v == nil:
+			in.refuse(m.name, invalid.Null, "This field may not be null.")
+		case m.kind == textKind:
+			if _, ok := v.(string); !ok {
+				in.refuse(m.name, invalid.Type, "Not a valid string.")
+			}
+		case m.kind == integerKind:
+			if n, ok := integer(v); ok {
+				in.values[m.name] = n
+			} else {
+				in.refuse(m.name, invalid.Type, "A valid integer is required.")
+			}
+		}
+	}
+	var unknown []string
+	for name := range in.values {
+		if !slices.ContainsFunc(in.members, func(m member) bool { return m.name == name }) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	for _, name := range unknown[:min(len(unknown), 20)] {
+		in.refuse(shorten(name), invalid.Unknown, "There is no such field.")
+	}
+}
+
+// integer accepts the literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may take for something else.
+func integer(v any) (int, bool) {
+	n, ok := v.(json.Number)
+	if !ok || n == "-0" || strings.ContainsAny(string(n), ".eE") {
+		return 0, false
+	}
+	i, err := strconv.Atoi(string(n))
+	return i, err == nil
+}
+
+// checkMediaType takes application/json in UTF-8, not compressed.
+func checkMediaType(h http.Header) error {
+	refuse := func(detail string) error {
+		return &problem{status: 415, code: "unsupported_media_type", title: "Unsupported media type", detail: detail, header: http.Header{"Accept": {"application/json"}}}
+	}
+	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return refuse("The body must not be compressed.")
+	}
+	name, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || name != "application/json" {
+		return refuse("Send Content-Type: application/json.")
+	}
+	for key, value := range params {
+		if key != "charset" || !strings.EqualFold(value, "utf-8") {
+			return refuse("The only parameter of the media type is charset=utf-8.")
+		}
+	}
+	return nil
+}
+
+func tooLarge(limit int64) error {
+	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have %d bytes.", limit)}
+}
+
+// refuseBody tells clients that send what a route would ignore. An empty object is as good as nothing.
+func (c *call) refuseBody() error {
+	if c.r.Body == nil || c.r.ContentLength == 0 {
+		return nil
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, smallBody))
+	if err != nil {
+		return tooLarge(0)
+	}
+	if s := strings.TrimSpace(string(raw)); s == "" || s == "{}" {
+		return nil
+	}
+	return &problem{status: 400, code: "body_not_allowed", title: "Body not allowed", detail: "This takes no body."}
+}

@@ -1,0 +1,122 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// tag is the entity tag of a content: the part that its author changes and the part that ratings change.
+type tag struct{ version, revision int64 }
+
+func (t tag) String() string { return fmt.Sprintf(`"c%d.s%d"`, t.version, t.revision) }
+
+func parseTag(s string) (t tag, ok bool) {
+	s, ok = strings.CutPrefix(s, `"c`)
+	if !ok {
+		return tag{}, false
+	}
+	s, ok = strings.CutSuffix(s, `"`)
+	if !ok {
+		return tag{}, false
+	}
+	v, r, ok := strings.Cut(s, ".s")
+	if !ok {
+		return tag{}, false
+	}
+	var err1, err2 error
+	t.version, err1 = strconv.ParseInt(v, 10, 64)
+	t.revision, err2 = strconv.ParseInt(r, 10, 64)
+	return t, err1 == nil && err2 == nil
+}
+
+// etags splits the list of entity tags in a header (RFC 9110, section 8.8.3). It reports false for what is none.
+func etags(h http.Header, name string) (tags []string, any, ok bool) {
+	value := strings.TrimSpace(strings.Join(h.Values(name), ","))
+	if value == "*" {
+		return nil, true, true
+	}
+	for value != "" {
+		weak := ""
+		if rest, ok := strings.CutPrefix(value, "W/"); ok {
+			weak, value = "W/", rest
+		}
+		if !strings.HasPrefix(value, `"`) {
+			return nil, false, false
+		}
+		end := strings.IndexByte(value[1:], '"')
+		if end < 0 {
+			return nil, false, false
+		}
+		tags = append(tags, weak+value[:end+2])
+		value = strings.TrimLeft(value[end+2:], " \t")
+		if value == "" {
+			break
+		}
+		if !strings.HasPrefix(value, ",") {
+			return nil, false, false
+		}
+		value = strings.TrimLeft(value, ", \t")
+	}
+	return tags, false, len(tags) > 0
+}
+
+func badHeader(name, code, detail string) error {
+	return problemInvalid([]fieldProblem{{Header: name, Code: code, Detail: detail}})
+}
+
+var problemPrecondition = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "It was changed since you read it. Read it again, and decide."}
+
+// ifMatch returns a check of the If-Match header against a content's version, nil if there is no such header. Only the part of the tag
+// counts that its author changes, so that ratings never get into the way of an edit. Weak tags never match.
+func (c *call) ifMatch() (func(version int64) error, error) {
+	if c.r.Header.Get("If-Unmodified-Since") != "" {
+		return nil, badHeader("If-Unmodified-Since", "unsupported_header", "Use If-Match with the ETag.")
+	}
+	if len(c.r.Header.Values("If-None-Match")) > 0 {
+		return nil, badHeader("If-None-Match", "unsupported_header", "If-None-Match is for reading. Use If-Match with the ETag.")
+	}
+	if len(c.r.Header.Values("If-Match")) == 0 {
+		return nil, nil
+	}
+	tags, any, ok := etags(c.r.Header, "If-Match")
+	if !ok {
+		return nil, badHeader("If-Match", "invalid", "Give entity tags in double quotes, separated by commas, or *.")
+	}
+	return func(version int64) error {
+		if any {
+			return nil
+		}
+		for _, s := range tags {
+			if t, ok := parseTag(s); ok && t.version == version {
+				return nil
+			}
+		}
+		return problemPrecondition
+	}, nil
+}
+
+// notModified reports whether the client has the representation with this tag already (RFC 9110, section 13.1.2: a weak comparison).
+func (c *call) notModified(t tag) bool {
+	tags, any, ok := etags(c.r.Header, "If-None-Match")
+	if !ok {
+		return false
+	}
+	for _, s := range tags {
+		if strings.TrimPrefix(s, "W/") == t.String() {
+			return true
+		}
+	}
+	return any
+}
+
+// refusePreconditions is for writes that go through the log, which knows no versions to compare with.
+func (c *call) refusePreconditions() error {
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
+		if len(c.r.Header.Values(name)) > 0 {
+			return badHeader(name, "unsupported_header", "Ratings are written without preconditions: the last one accepted counts.")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+// Package httpapi is the REST surface: contents, ratings, tasks and users over HTTP, for any host and router.
+//
+// New returns an http.Handler. It serves every path below Config.Prefix, answers everything, errors and panics included, in the
+// documented JSON shapes, and starts nothing. Mount it wherever requests for the prefix arrive:
+//
+//	mux.Handle("/api/", api)
+//
+// # Errors
+//
+// Every error is a problem document (RFC 9457) whose code is part of the interface.
+//
+// # Concurrency
+//
+// An API may be used concurrently.
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bunrouter"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// Config configures an API.
+type Config struct {
+	// Contents and Ratings must be set, Contents unless HostContents says that the contents are the host's.
+	Contents *content.Service
+	Ratings  *rating.Service
+	// Users are this module's own. With nil the user routes are not there, and Authenticator must be set.
+	Users *auth.Service
+	// Authenticator finds out who makes a request. Nil: Users does.
+	Authenticator auth.Authenticator
+	// Prefix is the full path that the API is mounted under, as clients see it, with a slash at both ends. Default "/api/".
+	// Requests may arrive with the whole prefix or with its beginning stripped.
+	Prefix string
+	// PrivateRatings makes ratings visible to their raters and to staff only.
+	PrivateRatings bool
+	// Cache keeps the answers of requests that carry an Idempotency-Key. Nil: the header is refused.
+	Cache cache.Cache
+	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for respond-async.
+	Draining <-chan struct{}
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives failures of the server. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (c Config) orDefault() Config {
+	if c.Prefix == "" {
+		c.Prefix = "/api/"
+	}
+	if c.Authenticator == nil && c.Users != nil {
+		c.Authenticator = c.Users
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var errs []error
+	if c.Contents == nil {
+		errs = append(errs, errors.New("httpapi: Config.Contents is missing"))
+	}
+	if c.Ratings == nil {
+		errs = append(errs, errors.New("httpapi: Config.Ratings is missing"))
+	}
+	if c.Authenticator == nil {
+		errs = append(errs, errors.New("httpapi: one of Config.Users and Config.Authenticator must be set"))
+	}
+	if !strings.HasPrefix(c.Prefix, "/") || !strings.HasSuffix(c.Prefix, "/") {
+		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q must begin and end with a slash", c.Prefix))
+	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" {
+		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~", c.Prefix))
+	}
+	return errors.Join(errs...)
+}
+
+// API serves the REST surface.
+type API struct {
+	cfg      Config
+	router   *bunrouter.Router
+	prefixes []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
+	replays  *replays
+}
+
+var _ http.Handler = (*API)(nil)
+
+// New returns an API.
+func New(cfg Config) (*API, error) {
+	cfg = cfg.orDefault()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache)}
+	for p := cfg.Prefix; ; {
+		a.prefixes = append(a.prefixes, p)
+		cut := strings.IndexByte(p[1:], '/')
+		if cut < 0 {
+			break
+		}
+		p = p[1+cut:]
+	}
+	// The router only finds the resource of a path. Methods, slashes, escapes and errors are handled here, because its own
+	// answers to them are not what clients are promised (a redirect, an empty 200, a 405 without Allow).
+	a.router = bunrouter.New(bunrouter.WithNotFoundHandler(func(w http.ResponseWriter, r bunrouter.Request) error {
+		return problemNotFound
+	}))
+	for path, methods := range a.table() {
+		a.router.GET(path, a.resource(methods))
+	}
+	return a, nil
+}
+
+// policy says who may call a route. What depends on the thing called for (its author, its rater) is decided by the services.
+type policy int
+
+const (
+	public     policy = iota // everybody; credentials are checked if there are any
+	signedIn                 // users
+	staffOnly                // staff
+	credential               // everybody; the body is the credential, and the Authorization header is not looked at
+)
+
+// route is what a method does on a resource.
+type route struct {
+	policy policy
+	// body describes what may be sent; nil: nothing.
+	body *body
+	run  func(*call) error
+}
+
+// methods maps the methods of a resource to what they do. HEAD and OPTIONS follow from the others.
+type methods map[string]route
+
+// table is the whole surface.
+func (a *API) table() map[string]methods {
+	t := map[string]methods{
+		"/contents/": {
+			http.MethodGet:  {public, nil, (*call).listContents},
+			http.MethodPost: {signedIn, newContent, (*call).createContent},
+		},
+		"/contents/:id/": {
+			http.MethodGet:    {public, nil, (*call).getContent},
+			http.MethodPut:    {signedIn, wholeContent, (*call).updateContent},
+			http.MethodPatch:  {signedIn, partOfContent, (*call).updateContent},
+			http.MethodDelete: {signedIn, nil, (*call).deleteContent},
+		},
+		"/contents/:id/stats/": {
+			http.MethodGet: {public, nil, (*call).getStats},
+		},
+		"/contents/:id/stats/recalculate/": {
+			http.MethodPost: {signedIn, nil, (*call).recalculate},
+		},
+		"/contents/:id/rating/": {
+			http.MethodGet:    {signedIn, nil, (*call).getOwnRating},
+			http.MethodPut:    {signedIn, ownRating, (*call).putOwnRating},
+			http.MethodDelete: {signedIn, nil, (*call).deleteOwnRating},
+		},
+		"/ratings/": {
+			http.MethodGet:  {public, nil, (*call).listRatings},
+			http.MethodPost: {signedIn, newRating, (*call).createRating},
+		},
+		"/ratings/:id/": {
+			http.MethodGet:    {public, nil, (*call).getRating},
+			http.MethodPut:    {signedIn, wholeRating, (*call).changeRating},
+			http.MethodPatch:  {signedIn, partOfRating, (*call).changeRating},
+			http.MethodDelete: {signedIn, nil, (*call).deleteRating},
+		},
+		"/tasks/:id/": {
+			http.MethodGet: {signedIn, nil, (*call).getTask},
+		},
+	}
+	if a.cfg.Users != nil {
+		a.addUsers(t)
+	}
+	return t
+}

@@ -1,0 +1,163 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+)
+
+const (
+	// replayTTL is how long the answer to an Idempotency-Key is kept.
+	replayTTL = 24 * time.Hour
+	// claimTTL is how long a request with a key keeps others with the same one away, should it never end.
+	claimTTL = time.Minute
+	// maxIdempotencyKey is the greatest length of a key, in bytes.
+	maxIdempotencyKey = 128
+)
+
+// replays keeps the answers of requests that carry an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header).
+type replays struct {
+	cache   cache.Cache
+	mu      sync.Mutex
+	claimed map[string]bool // when the cache cannot count
+}
+
+func newReplays(c cache.Cache) *replays { return &replays{cache: c, claimed: map[string]bool{}} }
+
+// replay is a stored answer.
+type replay struct {
+	Request  string          `json:"request"` // hash of the body
+	Status   int             `json:"status"`
+	Location string          `json:"location,omitempty"`
+	ETag     string          `json:"etag,omitempty"`
+	Body     json.RawMessage `json:"body"`
+}
+
+// claim reports whether the caller is the only one with this key right now, and returns how to end that.
+func (r *replays) claim(ctx context.Context, key string) (release func(), ok bool) {
+	if counter, can := r.cache.(cache.Counter); can {
+		if n, err := counter.Add(ctx, key+":claim", 1, claimTTL); err == nil {
+			release = func() { _, _ = counter.Add(context.WithoutCancel(ctx), key+":claim", -1, claimTTL) } // the claim ends by itself, too
+			if n != 1 {
+				release()
+				return nil, false
+			}
+			return release, true
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claimed[key] {
+		return nil, false
+	}
+	r.claimed[key] = true
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.claimed, key)
+	}, true
+}
+
+func (r *replays) find(ctx context.Context, key string) (replay, bool) {
+	items, err := r.cache.GetMany(ctx, []string{key})
+	if err != nil {
+		return replay{}, false
+	}
+	item, ok := items[key]
+	if !ok {
+		return replay{}, false
+	}
+	var found replay
+	return found, json.Unmarshal(item.Value, &found) == nil
+}
+
+// once answers with what do makes, status, location and value; a request with the Idempotency-Key of an earlier one by the
+// same user gets the earlier answer, and do is not called.
+func (c *call) once(do func() (status int, location string, value any, err error)) error {
+	keys := c.r.Header.Values("Idempotency-Key")
+	if len(keys) == 0 {
+		status, location, value, err := do()
+		if err != nil {
+			return err
+		}
+		c.w.Header().Set("Location", location)
+		return c.json(status, value)
+	}
+	if len(keys) > 1 || !visibleASCII(keys[0]) {
+		return badHeader("Idempotency-Key", "invalid", fmt.Sprintf("Give one key of 1 to %d visible ASCII characters.", maxIdempotencyKey))
+	}
+	if c.cfg.Cache == nil {
+		return badHeader("Idempotency-Key", "unsupported_header", "This server keeps no answers.")
+	}
+	scope := sha256.Sum256([]byte(c.who.Subject + "\n" + c.r.Method + " " + c.selfPath() + "\n" + keys[0]))
+	key := "replay:" + hex.EncodeToString(scope[:])
+	sent, err := json.Marshal(c.input.values)
+	if err != nil {
+		return fmt.Errorf("httpapi: encode what was sent: %w", err)
+	}
+	sum := sha256.Sum256(sent)
+	request := hex.EncodeToString(sum[:])
+	ctx := c.r.Context()
+	if old, ok := c.replays.find(ctx, key); ok {
+		return c.replay(old, request)
+	}
+	release, ok := c.replays.claim(ctx, key)
+	if !ok {
+		return &problem{status: 409, code: "idempotency_key_in_flight", title: "Conflict", retry: time.Second,
+			detail: "A request with this Idempotency-Key is being answered right now."}
+	}
+	defer release()
+	if old, ok := c.replays.find(ctx, key); ok { // it was answered between the look and the claim
+		return c.replay(old, request)
+	}
+	status, location, value, err := do()
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("httpapi: encode %T: %w", value, err)
+	}
+	answer := replay{Request: request, Status: status, Location: location, ETag: c.w.Header().Get("ETag"), Body: body}
+	if stored, err := json.Marshal(answer); err == nil && len(stored) <= cache.MaxValue {
+		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx), []cache.Item{{Key: key, Value: stored, TTL: replayTTL}}); err != nil {
+			c.cfg.Logger.WarnContext(ctx, "httpapi: the answer to an Idempotency-Key is not kept", "request_id", c.id, "error", err)
+		}
+	}
+	c.w.Header().Set("Location", location)
+	c.write(status, "application/json", body)
+	return nil
+}
+
+func (c *call) replay(old replay, request string) error {
+	if old.Request != request {
+		return &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused",
+			detail: "This Idempotency-Key was used with another body."}
+	}
+	h := c.w.Header()
+	h.Set("Idempotency-Replayed", "true")
+	h.Set("Location", old.Location)
+	if old.ETag != "" {
+		h.Set("ETag", old.ETag)
+	}
+	c.write(old.Status, "application/json", old.Body)
+	return nil
+}
+
+func visibleASCII(s string) bool {
+	if s == "" || len(s) > maxIdempotencyKey {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}

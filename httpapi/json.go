@@ -1,0 +1,150 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxDepth is how deep a body may nest.
+const maxDepth = 8
+
+// errJSON is what is wrong with a body that is not one JSON object, or an ambiguous one.
+type errJSON struct{ detail string }
+
+func (e *errJSON) Error() string { return e.detail }
+
+func malformed(format string, args ...any) error { return &errJSON{fmt.Sprintf(format, args...)} }
+
+// errDuplicate is a key that occurs twice.
+type errDuplicate struct{ key string }
+
+func (e *errDuplicate) Error() string { return fmt.Sprintf("the key %q occurs twice", e.key) }
+
+// parseObject reads body as exactly one JSON object. Unlike encoding/json it takes nothing that two readers could understand
+// differently: keys that occur twice, bad UTF-8, half surrogates, a byte order mark, data after the end. Numbers stay
+// json.Number, as they were written.
+func parseObject(body []byte) (map[string]any, error) {
+	switch {
+	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")):
+		return nil, malformed("The body begins with a byte order mark.")
+	case !utf8.Valid(body):
+		return nil, malformed("The body is not UTF-8.")
+	}
+	if err := checkEscapes(body); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	v, err := parseValue(d, 1)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, malformed("There is something after the JSON object.")
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, malformed("The body must be a JSON object.")
+	}
+	return object, nil
+}
+
+func parseValue(d *json.Decoder, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, malformed("The body nests deeper than %d levels.", maxDepth)
+	}
+	token, err := d.Token()
+	if err != nil {
+		return nil, syntax(err, d)
+	}
+	switch token {
+	case json.Delim('{'):
+		return parseMembers(d, depth)
+	case json.Delim('['):
+		list := []any{}
+		for d.More() {
+			v, err := parseValue(d, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err := d.Token()
+		return list, syntax(err, d)
+	}
+	return token, nil
+}
+
+func parseMembers(d *json.Decoder, depth int) (any, error) {
+	object := map[string]any{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return nil, syntax(err, d)
+		}
+		key, ok := token.(string)
+		if !ok {
+			return nil, malformed("A key must be a string.")
+		}
+		if _, ok := object[key]; ok {
+			return nil, &errDuplicate{key}
+		}
+		if object[key], err = parseValue(d, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	_, err := d.Token()
+	return object, syntax(err, d)
+}
+
+// syntax says where the JSON ends to be JSON, in words of our own: a library's texts are not part of the interface.
+func syntax(err error, d *json.Decoder) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return malformed("The body ends before the JSON object does.")
+	}
+	return malformed("The body is not JSON, at byte %d or just after.", d.InputOffset())
+}
+
+// checkEscapes refuses \u escapes of half a surrogate pair: encoding/json silently replaces them.
+func checkEscapes(body []byte) error {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		if i++; i >= len(body) || body[i] != 'u' {
+			continue
+		}
+		r, ok := hex4(body, i+1)
+		if !ok {
+			continue // the parser says what is wrong
+		}
+		i += 4
+		switch {
+		case r >= 0xdc00 && r <= 0xdfff:
+			return malformed("The escape at byte %d is the second half of a surrogate pair without the first.", i-5)
+		case r >= 0xd800 && r <= 0xdbff:
+			low, ok := hex4(body, i+3)
+			if !ok || body[i+1] != '\\' || body[i+2] != 'u' || low < 0xdc00 || low > 0xdfff {
+				return malformed("The escape at byte %d is half a surrogate pair.", i-5)
+			}
+			i += 6
+		}
+	}
+	return nil
+}
+
+func hex4(b []byte, at int) (rune, bool) {
+	if at+4 > len(b) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[at:at+4]), 16, 32)
+	return rune(n), err == nil
+}

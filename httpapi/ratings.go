@@ -1,0 +1,437 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// ratingDetail is a rating.
+type ratingDetail struct {
+	ID        string `json:"id"`
+	URL       string `json:"url"`
+	Content   string `json:"content"`
+	Rater     string `json:"rater"`
+	Score     int    `json:"score"`
+	State     string `json:"state"`
+	CreatedAt stamp  `json:"created_at"`
+	UpdatedAt stamp  `json:"updated_at"`
+}
+
+var (
+	ratingFields = []string{"id", "url", "content", "rater", "score", "state", "created_at", "updated_at"}
+	scoreField   = member{name: "score", kind: integerKind, required: true}
+	ratingFixed  = []member{
+		{name: "id", kind: anyKind, readOnly: true}, {name: "url", kind: anyKind, readOnly: true},
+		{name: "content", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
+		{name: "state", kind: anyKind, readOnly: true},
+		{name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
+	}
+	ratingOutputs = []member{
+		{name: "id", kind: anyKind, readOnly: true}, {name: "url", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
+		{name: "state", kind: anyKind, readOnly: true}, {name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
+	}
+	newRating    = &body{smallBody, append([]member{{name: "content", required: true}, scoreField}, ratingOutputs...)}
+	ownRating    = &body{smallBody, append([]member{scoreField}, ratingFixed...)}
+	wholeRating  = ownRating
+	partOfRating = &body{smallBody, append([]member{{name: "score", kind: integerKind}}, ratingFixed...)}
+)
+
+func (c *call) ratingDetail(r rating.Rating, pending bool) ratingDetail {
+	state := "stored"
+	if pending {
+		state = "pending"
+	}
+	return ratingDetail{ID: r.Key.String(), URL: c.url("ratings", r.Key.String()), Content: r.Content, Rater: r.Rater, Score: r.Score, State: state,
+		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
+}
+
+func (c *call) ratingActor() rating.Actor {
+	return rating.Actor{User: c.who.Subject, Staff: c.who.Staff}
+}
+
+// ratingKey returns the key in the path.
+func (c *call) ratingKey() (rating.Key, error) {
+	key, ok := rating.ParseKey(c.param)
+	if !ok {
+		return rating.Key{}, problemNotFound
+	}
+	return key, nil
+}
+
+// notAccepted says of an outage that hit before the queue was asked that nothing was accepted.
+func notAccepted(err error) error {
+	var asked *rating.UnavailableError
+	if errors.Is(err, outage.Err) && !errors.As(err, &asked) {
+		return &rating.UnavailableError{Cause: err}
+	}
+	return err
+}
+
+func (c *call) listRatings() error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	f, err := c.ratingFilter(q)
+	if err != nil {
+		return err
+	}
+	choices := []string{"-updated_at", "updated_at", "id"}
+	if f.Content != "" { // the order that costs nothing on a content with a million ratings
+		choices = []string{"id", "-updated_at", "updated_at"}
+	}
+	ordering := q.choice("ordering", choices...)
+	order := map[string]rating.Order{"id": rating.ByKey, "-updated_at": rating.NewestFirst, "updated_at": rating.OldestFirst}[ordering]
+	p := q.page("ratings", ordering+"\n"+f.Rater, ratingFields...)
+	if err := q.err(); err != nil {
+		return err
+	}
+	var after *rating.Place
+	if err := p.place(func(b []byte) (ok bool) { after, ok = parseRatingPlace(order, b); return ok }); err != nil {
+		return err
+	}
+	found, err := c.cfg.Ratings.List(c.r.Context(), rating.Query{Filter: f, Order: order, After: after, Limit: p.size + 1})
+	if err != nil {
+		return err
+	}
+	var more []byte
+	if len(found) > p.size {
+		found = found[:p.size]
+		more = ratingPlace(order, found[p.size-1])
+	}
+	results := make([]any, len(found))
+	for i, r := range found {
+		if results[i], err = pick(c.ratingDetail(r, false), p.fields); err != nil {
+			return err
+		}
+	}
+	c.cacheable()
+	return c.results(p, results, more, func() (int64, error) { return c.cfg.Ratings.Count(c.r.Context(), f) })
+}
+
+func (c *call) ratingFilter(q *query) (rating.Filter, error) {
+	f := rating.Filter{ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
+		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt")}
+	if score := q.integer("score"); score != nil {
+		f.ScoreMin, f.ScoreMax = atLeast(f.ScoreMin, *score), atMost(f.ScoreMax, *score)
+	}
+	for name, target := range map[string]*string{"content": &f.Content, "rater": &f.Rater} {
+		value, given := q.text(name)
+		if !given {
+			continue
+		}
+		if name == "rater" && value == "me" {
+			if c.anonymous() {
+				return f, problemNoCredentials
+			}
+			value = c.who.Subject
+		}
+		if !id.Valid(value) {
+			q.refuse(name, invalid.Type, "Give an identifier.", nil)
+		}
+		*target = value
+	}
+	if c.cfg.PrivateRatings && !c.who.Staff {
+		if c.anonymous() {
+			return f, problemNoCredentials
+		}
+		if f.Rater != "" && f.Rater != c.who.Subject {
+			return f, problemNotFound
+		}
+		f.Rater = c.who.Subject
+	}
+	return f, nil
+}
+
+func atLeast(bound *int, n int) *int {
+	if bound != nil && *bound > n {
+		return bound
+	}
+	return &n
+}
+
+func atMost(bound *int, n int) *int {
+	if bound != nil && *bound < n {
+		return bound
+	}
+	return &n
+}
+
+func (c *call) createRating() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.refusePreconditions(); err != nil {
+		return err
+	}
+	for _, m := range ratingOutputs {
+		if _, sent := c.input.values[m.name]; sent {
+			c.input.refuse(m.name, invalid.ReadOnly, "This field is set by the server.")
+		}
+	}
+	contentID, _ := c.input.text("content")
+	score, sent := c.input.integer("score")
+	if sent {
+		if err := c.input.check(c.cfg.Ratings.CheckScore(score)); err != nil {
+			return err
+		}
+	}
+	if err := c.input.check(nil); err != nil {
+		return err
+	}
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
+	if err != nil {
+		return c.input.check(notAccepted(err))
+	}
+	return c.accepted(receipt, 0)
+}
+
+// receiptBody is the answer to a write that waits in the queue.
+type receiptBody struct {
+	Task      string        `json:"task"`
+	State     rating.State  `json:"state"`
+	StatusURL string        `json:"status_url"`
+	Rating    *ratingDetail `json:"rating,omitempty"`
+}
+
+// accepted waits for a receipt's task as long as the client wants and answers with what it came to.
+func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
+	task := receipt.Task
+	if d := c.patience(otherwise); d > 0 {
+		if waited, err := c.waitFor(task.ID, d); err == nil { // if it cannot be told how the task stands, it is still accepted
+			task = waited
+		}
+		if task.State.Done() {
+			if c.prefer.waiting {
+				c.w.Header().Set("Preference-Applied", "wait")
+			}
+			return c.settled(receipt.Rating, task)
+		}
+	}
+	return c.acceptedAsync(task, receipt.Rating)
+}
+
+func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
+	h := c.w.Header()
+	link := c.url("tasks", task.ID)
+	h.Set("Location", link)
+	h.Set("Preference-Applied", "respond-async")
+	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link}
+	if !r.Withdrawn && r.Key != (rating.Key{}) {
+		detail := c.ratingDetail(r, true)
+		body.Rating = &detail
+	}
+	return c.json(http.StatusAccepted, body)
+}
+
+// settled answers with what became of a rating.
+func (c *call) settled(r rating.Rating, task rating.Task) error {
+	if task.State == rating.Failure {
+		return refused(task)
+	}
+	if task.Result.Outcome == rating.Withdrawn || r.Withdrawn {
+		return c.empty(http.StatusNoContent)
+	}
+	stored, pending, err := c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), r.Key)
+	switch {
+	case errors.Is(err, rating.ErrNotFound): // withdrawn since, by the same rater
+		return c.acceptedAsync(task, r)
+	case err != nil:
+		return err
+	}
+	status := http.StatusOK
+	if task.Result.Outcome == rating.Created {
+		status = http.StatusCreated
+		c.w.Header().Set("Location", c.url("ratings", r.Key.String()))
+	}
+	return c.json(status, c.ratingDetail(stored, pending))
+}
+
+// refused is the problem of a task that failed.
+func refused(task rating.Task) error {
+	if task.Error.Code == rating.ReasonNoContent {
+		return problemInvalid([]fieldProblem{{Pointer: "#/content", Field: "content", Code: invalid.NotExist, Detail: "There is no such content."}})
+	}
+	return &problem{status: 400, code: "rejected", title: "Rejected", detail: "The rating was accepted, but can never be stored: " + task.Error.Code + "."}
+}
+
+func (c *call) getRating() error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	fields := q.fields(ratingFields...)
+	if err := q.err(); err != nil {
+		return err
+	}
+	if c.cfg.PrivateRatings && c.anonymous() {
+		return problemNoCredentials
+	}
+	key, err := c.ratingKey()
+	if err != nil {
+		return err
+	}
+	return c.answerRating(key, fields)
+}
+
+func (c *call) answerRating(key rating.Key, fields []string) error {
+	r, pending, err := c.visible(key)
+	if err != nil {
+		return err
+	}
+	picked, err := pick(c.ratingDetail(r, pending), fields)
+	if err != nil {
+		return err
+	}
+	c.cacheable()
+	return c.json(http.StatusOK, picked)
+}
+
+// visible returns a rating that the caller may see.
+func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
+	if c.cfg.PrivateRatings && key.Rater != c.who.Subject && !c.who.Staff {
+		return rating.Rating{}, false, problemNotFound
+	}
+	return c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), key)
+}
+
+// writePatience is how long a change of a rating waits to be stored, unless the client prefers otherwise.
+const writePatience = 5 * time.Second
+
+func (c *call) changeRating() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.refusePreconditions(); err != nil {
+		return err
+	}
+	score, sent := c.input.integer("score")
+	var scoreErr error
+	if sent {
+		scoreErr = c.cfg.Ratings.CheckScore(score)
+	}
+	if err := c.input.check(scoreErr); err != nil {
+		return err
+	}
+	key, err := c.ratingKey()
+	if err != nil {
+		return err
+	}
+	old, pending, err := c.visible(key)
+	if err != nil {
+		return err
+	}
+	if key.Rater != c.who.Subject {
+		return problemForbidden
+	}
+	if err := c.input.unchanged(c.ratingDetail(old, pending)); err != nil {
+		return err
+	}
+	if !sent { // a PATCH of nothing
+		return c.json(http.StatusOK, c.ratingDetail(old, pending))
+	}
+	return c.rate(key.Content, score)
+}
+
+// rate submits the caller's rating of a content that is known to be in the path, so that its absence is a 404.
+func (c *call) rate(contentID string, score int) error {
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
+	var bad *rating.ValidationError
+	switch {
+	case errors.As(err, &bad) && bad.Fields[0].Name == "content":
+		return problemNotFound
+	case err != nil:
+		return notAccepted(err)
+	}
+	return c.accepted(receipt, writePatience)
+}
+
+func (c *call) deleteRating() error {
+	key, err := c.ratingKey()
+	if err != nil {
+		return err
+	}
+	return c.withdraw(key)
+}
+
+func (c *call) withdraw(key rating.Key) error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.refusePreconditions(); err != nil {
+		return err
+	}
+	if _, _, err := c.visible(key); err != nil {
+		return notAccepted(err)
+	}
+	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.ratingActor(), key, c.id)
+	if err != nil {
+		return notAccepted(err)
+	}
+	return c.accepted(receipt, writePatience)
+}
+
+// ownKey returns the key of the caller's rating of the content in the path, which must exist.
+func (c *call) ownKey() (rating.Key, error) {
+	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
+		return rating.Key{}, err
+	}
+	return rating.Key{Content: c.param, Rater: c.who.Subject}, nil
+}
+
+func (c *call) getOwnRating() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	key, err := c.ownKey()
+	if err != nil {
+		return err
+	}
+	return c.answerRating(key, nil)
+}
+
+func (c *call) putOwnRating() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.refusePreconditions(); err != nil {
+		return err
+	}
+	score, sent := c.input.integer("score")
+	var scoreErr error
+	if sent {
+		scoreErr = c.cfg.Ratings.CheckScore(score)
+	}
+	if err := c.input.check(scoreErr); err != nil {
+		return err
+	}
+	key, err := c.ownKey()
+	if err != nil {
+		return notAccepted(err)
+	}
+	old, pending, err := c.visible(key)
+	switch {
+	case errors.Is(err, rating.ErrNotFound):
+		old = rating.Rating{Key: key}
+	case err != nil:
+		return notAccepted(err)
+	}
+	if err := c.input.unchanged(c.ratingDetail(old, pending)); err != nil {
+		return err
+	}
+	return c.rate(c.param, score)
+}
+
+func (c *call) deleteOwnRating() error {
+	key, err := c.ownKey()
+	if err != nil {
+		return notAccepted(err)
+	}
+	return c.withdraw(key)
+}

@@ -1,0 +1,121 @@
+package httpapi
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+)
+
+type callKey struct{}
+
+func contextWithCall(ctx context.Context, c *call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// requestID returns the client's X-Request-Id if it is sane, and a new one otherwise.
+func requestID(r *http.Request) string {
+	if s := r.Header.Get("X-Request-Id"); saneRequestID(s) {
+		return s
+	}
+	return id.New()
+}
+
+func saneRequestID(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header, everything).
+func acceptable(h http.Header) bool {
+	values := h.Values("Accept")
+	if len(values) == 0 {
+		return true
+	}
+	// The most specific range decides, so that "application/json;q=0, */*" refuses.
+	best, ok := -1, false
+	for part := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if strings.TrimSpace(part) == "" {
+			continue
+		}
+		name, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		rank, known := map[string]int{"*/*": 0, "application/*": 1, "application/json": 2, "application/problem+json": 1}[name]
+		if !known || rank < best {
+			continue
+		}
+		q, err := strconv.ParseFloat(params["q"], 64)
+		accepts := params["q"] == "" || err == nil && q > 0
+		if rank > best {
+			best, ok = rank, accepts
+		} else {
+			ok = ok || accepts
+		}
+	}
+	return ok
+}
+
+// preferences are what the Prefer header asks for (RFC 7240). Unknown ones are ignored, as it demands.
+type preferences struct {
+	async   bool
+	wait    time.Duration
+	waiting bool // wait was given
+	lenient bool
+}
+
+// maxWait bounds Prefer: wait.
+const maxWait = 10 * time.Second
+
+func parsePrefer(h http.Header) preferences {
+	var p preferences
+	for part := range strings.SplitSeq(strings.Join(h.Values("Prefer"), ","), ",") {
+		name, value, _ := strings.Cut(part, "=")
+		value, _, _ = strings.Cut(value, ";")
+		name, value = strings.ToLower(strings.TrimSpace(name)), strings.Trim(strings.TrimSpace(value), `"`)
+		switch name {
+		case "respond-async":
+			p.async = true
+		case "wait":
+			if n, err := strconv.ParseUint(value, 10, 31); err == nil && !p.waiting { // the first one counts
+				p.wait, p.waiting = min(time.Duration(n)*time.Second, maxWait), true
+			}
+		case "handling":
+			p.lenient = strings.EqualFold(value, "lenient")
+		}
+	}
+	return p
+}
+
+// patience is how long the call may wait for a task: what the client prefers, else the default, and not at all when it
+// prefers not to or the server is about to stop.
+func (c *call) patience(otherwise time.Duration) time.Duration {
+	d := otherwise
+	if c.prefer.waiting {
+		d = c.prefer.wait
+	}
+	if c.prefer.async {
+		return 0
+	}
+	select {
+	case <-c.cfg.Draining:
+		return 0
+	default:
+		return d
+	}
+}

@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/uptrace/bunrouter"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/id"
+)
+
+// maxURL is the greatest length of a request's target, in bytes.
+const maxURL = 8 << 10
+
+// call is one request on its way.
+type call struct {
+	*API
+	w      *answer
+	r      *http.Request
+	id     string // the request's identifier
+	who    auth.Principal
+	param  string // the value of :id in the path
+	input  *input // what was sent, when the route takes a body
+	prefer preferences
+}
+
+// anonymous reports whether nobody is signed in.
+func (c *call) anonymous() bool { return c.who.Subject == "" }
+
+// answer remembers whether the response has begun.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.begun = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestID(r), prefer: parsePrefer(r.Header)}
+	h := w.Header()
+	h.Set("X-Request-Id", c.id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cache-Control", "no-store") // until a handler knows better
+	h.Set("Vary", "Authorization, Accept-Encoding")
+	if err := c.serve(); err != nil {
+		c.fail(err)
+	}
+}
+
+// serve routes the call and turns a panic into an error.
+func (c *call) serve() (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p) // a host's way to drop the connection
+		default:
+			err = fmt.Errorf("httpapi: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if len(c.r.URL.EscapedPath())+len(c.r.URL.RawQuery) > maxURL {
+		return problemURLTooLong
+	}
+	path, ok := c.resourcePath()
+	if !ok {
+		return problemNotFound
+	}
+	// A shallow copy: the router needs the path of the resource, and the method that all resources are registered under.
+	r := *c.r
+	r.Method, r.URL = http.MethodGet, &url.URL{Path: path}
+	return c.router.ServeHTTPError(c.w, r.WithContext(contextWithCall(c.r.Context(), c)))
+}
+
+// resourcePath returns the path below the prefix, in the form with a slash at the end, each segment decoded once. It
+// reports false for a path that no resource can have.
+func (c *call) resourcePath() (string, bool) {
+	escaped := c.r.URL.EscapedPath()
+	for _, prefix := range c.prefixes {
+		if rest, ok := strings.CutPrefix(escaped, prefix); ok {
+			parts, ok := segments(strings.TrimSuffix(rest, "/"))
+			if !ok {
+				return "", false
+			}
+			return "/" + strings.Join(parts, "/") + "/", true
+		}
+	}
+	return "", false
+}
+
+// segments splits an escaped path and decodes its segments. It reports false if one of them cannot be part of a path here.
+func segments(escaped string) ([]string, bool) {
+	parts := strings.Split(escaped, "/")
+	for i, p := range parts {
+		s, err := url.PathUnescape(p)
+		if err != nil || !validSegment(s) {
+			return nil, false
+		}
+		parts[i] = s
+	}
+	return parts, true
+}
+
+// validSegment accepts what identifiers are made of: a rating's is two of them with a colon, a task's is longer.
+func validSegment(s string) bool {
+	const longest = 512
+	if s == "" || len(s) > longest || s == "." || s == ".." {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c != ':' && c != '~' && !id.Valid("x"+string(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// resource returns the handler of one path.
+func (a *API) resource(m methods) bunrouter.HandlerFunc {
+	allow := []string{http.MethodOptions}
+	for method := range m {
+		allow = append(allow, method)
+	}
+	if _, ok := m[http.MethodGet]; ok {
+		allow = append(allow, http.MethodHead)
+	}
+	slices.Sort(allow)
+	allowed := strings.Join(allow, ", ")
+	return func(w http.ResponseWriter, r bunrouter.Request) error {
+		c := callFrom(r.Context())
+		c.param = r.Param("id")
+		method := c.r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if method == http.MethodOptions {
+			w.Header().Set("Allow", allowed)
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		route, ok := m[method]
+		if !ok {
+			w.Header().Set("Allow", allowed)
+			return problemMethod(c.r.Method, allowed)
+		}
+		return c.run(route)
+	}
+}
+
+// run does what a route says, in the order that is promised: credentials, body, then the rest.
+func (c *call) run(rt route) error {
+	if !acceptable(c.r.Header) {
+		return problemNotAcceptable
+	}
+	if err := c.authenticate(rt.policy); err != nil {
+		return err
+	}
+	if rt.policy == staffOnly && !c.who.Staff {
+		return problemForbidden
+	}
+	if err := c.readBody(rt.body); err != nil {
+		return err
+	}
+	return rt.run(c)
+}
+
+// authenticate finds out who calls.
+func (c *call) authenticate(p policy) error {
+	if p == credential {
+		return nil
+	}
+	who, err := c.cfg.Authenticator.Authenticate(c.r.Context(), c.r)
+	switch {
+	case err == nil && !id.Valid(who.Subject):
+		return fmt.Errorf("httpapi: the authenticator returned the subject %q, which is no identifier", who.Subject)
+	case err == nil:
+		c.who = who
+		return nil
+	case errors.Is(err, auth.ErrNoCredentials):
+		if p == public {
+			return nil
+		}
+		return problemNoCredentials
+	case errors.Is(err, auth.ErrInvalidCredentials):
+		return problemBadToken
+	}
+	return err
+}

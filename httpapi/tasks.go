@@ -1,0 +1,140 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// taskDetail is a task.
+type taskDetail struct {
+	ID        string       `json:"id"`
+	Name      string       `json:"name"`
+	State     rating.State `json:"state"`
+	Attempts  int          `json:"attempts"`
+	CreatedAt stamp        `json:"created_at"`
+	StartedAt stamp        `json:"started_at"`
+	DateDone  stamp        `json:"date_done"`
+	ExpiresAt stamp        `json:"expires_at"`
+	Result    any          `json:"result"`
+	Error     *taskError   `json:"error"`
+}
+
+type taskError struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}
+
+type applied struct {
+	Rating  string        `json:"rating"`
+	Outcome rating.Result `json:"outcome"`
+}
+
+type recalculated struct {
+	Content  string `json:"content"`
+	Repaired bool   `json:"repaired"`
+}
+
+func taskDetailOf(t rating.Task) taskDetail {
+	d := taskDetail{ID: t.ID, Name: t.Name, State: t.State, Attempts: t.Attempts, CreatedAt: stamp(t.CreatedAt), StartedAt: stamp(t.StartedAt),
+		DateDone: stamp(t.DoneAt), ExpiresAt: stamp(t.ExpiresAt)}
+	if t.Error != nil {
+		d.Error = &taskError{t.Error.Code, t.Error.Detail}
+	}
+	switch {
+	case t.Result == nil:
+	case t.Name == rating.TaskRecalculate:
+		d.Result = recalculated{t.Result.Content, t.Result.Repaired}
+	default:
+		d.Result = applied{t.Result.Key.String(), t.Result.Outcome}
+	}
+	return d
+}
+
+func (c *call) getTask() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	task, err := c.waitFor(c.param, c.patience(0))
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	if c.prefer.waiting {
+		h.Set("Preference-Applied", "wait="+strconv.Itoa(int(c.prefer.wait/time.Second)))
+	}
+	if !task.State.Done() {
+		h.Set("Retry-After", "1")
+	}
+	return c.json(http.StatusOK, taskDetailOf(task))
+}
+
+// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop.
+func (c *call) waitFor(taskID string, d time.Duration) (rating.Task, error) {
+	if d <= 0 {
+		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), d)
+	defer cancel()
+	if c.cfg.Draining != nil {
+		go func() {
+			select {
+			case <-c.cfg.Draining:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return c.cfg.Ratings.Wait(ctx, c.ratingActor(), taskID)
+}
+
+// statsDetail is everything that is known of a content's ratings.
+type statsDetail struct {
+	Content      string           `json:"content"`
+	RatingsCount int64            `json:"ratings_count"`
+	Sum          int64            `json:"sum"`
+	AverageScore *float64         `json:"average_score"`
+	Score        *float64         `json:"score"`
+	Histogram    map[string]int64 `json:"histogram"`
+	Held         int64            `json:"held"`
+	AsOf         stamp            `json:"as_of"`
+}
+
+func (c *call) getStats() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
+		return err
+	}
+	s, err := c.stats(c.param)
+	if err != nil {
+		return err
+	}
+	average, rated := s.Average()
+	scale := c.cfg.Ratings.Scale()
+	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated), Score: optional(s.Score.Value, s.Score.Weight > 0),
+		Histogram: map[string]int64{}, Held: s.Held(), AsOf: stamp(s.AsOf)}
+	for score := scale.Min; score <= scale.Max; score++ {
+		d.Histogram[strconv.Itoa(score)] = s.Histogram[score]
+	}
+	c.cacheable()
+	return c.json(http.StatusOK, d)
+}
+
+func (c *call) recalculate() error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
+		return err
+	}
+	task, err := c.cfg.Ratings.Recalculate(c.r.Context(), c.ratingActor(), c.param, c.id)
+	if err != nil {
+		return err
+	}
+	return c.acceptedAsync(task, rating.Rating{})
+}
