@@ -1,0 +1,230 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+)
+
+// Registration is what a new user sends.
+type Registration struct {
+	Username, Password string
+	// Email may be empty.
+	Email string
+}
+
+// Register creates an account. Errors: *ValidationError (a name that is taken has the code unique), *ThrottledError, ErrBusy.
+func (s *Service) Register(ctx context.Context, r Registration, src Source) (User, error) {
+	var bad ValidationError
+	shown, canonical, badName := parseUsername(r.Username)
+	if badName != nil {
+		bad.Fields = append(bad.Fields, badName.Fields...)
+	}
+	password := s.checkPassword(&bad, "password", r.Password, r.Username, shown, canonical, localPart(r.Email), r.Email)
+	checkEmail(&bad, r.Email)
+	if err := bad.Err(); err != nil {
+		return User{}, err
+	}
+	reserved, err := s.throttle.register(ctx, src.IP)
+	if err != nil {
+		s.throttled(ctx, "register", "", src, err)
+		return User{}, err
+	}
+	hash, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		reserved.giveBack(ctx)
+		return User{}, fmt.Errorf("auth: register: %w", err)
+	}
+	now := s.now()
+	u := User{
+		ID: id.New(), Username: shown, Canonical: canonical, Email: r.Email, PasswordHash: hash, Version: 1,
+		JoinedAt: now, UpdatedAt: now,
+	}
+	if err := s.store.CreateUser(ctx, u); err != nil {
+		if errors.Is(err, ErrUsernameTaken) {
+			bad.Add("username", invalid.Unique, "A user with that username already exists.", nil)
+			return User{}, bad.Err()
+		}
+		reserved.giveBack(ctx)
+		return User{}, fmt.Errorf("auth: register: %w", err)
+	}
+	s.throttle.trusted(ctx, "name:"+canonical, src.IP)
+	s.event(ctx, slog.LevelInfo, "auth.registered", u.ID, src)
+	return u, nil
+}
+
+// ChangePassword sets a new password and ends every other session of p's user. Errors: *ValidationError on new_password,
+// ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
+func (s *Service) ChangePassword(ctx context.Context, p Principal, current, password string, src Source) error {
+	u, err := s.User(ctx, p.Subject)
+	if err != nil {
+		return err
+	}
+	var bad ValidationError
+	normal := s.checkPassword(&bad, "new_password", password, u.Username, u.Canonical, localPart(u.Email), u.Email)
+	if err := bad.Err(); err != nil {
+		return err
+	}
+	if err := s.reauth(ctx, u, current, src); err != nil {
+		return err
+	}
+	hash, err := s.hasher.hash(ctx, normal)
+	if err != nil {
+		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
+	}
+	// Ended before as well, so that a store that fails in between leaves a password unchanged, not sessions alive.
+	others := SessionFilter{User: u.ID, Except: p.Session}
+	if err := s.end(ctx, others); err != nil {
+		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
+	}
+	if _, err := s.update(ctx, u, func(v *User) error {
+		if v.PasswordHash != u.PasswordHash {
+			return ErrReauth // somebody else changed it: the current password is another one
+		}
+		v.PasswordHash = hash
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := s.end(ctx, others); err != nil {
+		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
+	}
+	s.event(ctx, slog.LevelInfo, "auth.password_changed", u.ID, src)
+	return nil
+}
+
+// ChangeEmail sets or, if empty, removes the address. Errors: as ChangePassword, on the field email.
+func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPassword string, src Source) (User, error) {
+	var bad ValidationError
+	checkEmail(&bad, email)
+	if err := bad.Err(); err != nil {
+		return User{}, err
+	}
+	u, err := s.User(ctx, p.Subject)
+	if err != nil {
+		return User{}, err
+	}
+	if err := s.reauth(ctx, u, currentPassword, src); err != nil {
+		return User{}, err
+	}
+	u, err = s.update(ctx, u, func(v *User) error { v.Email = email; return nil })
+	if err != nil {
+		return User{}, err
+	}
+	s.event(ctx, slog.LevelInfo, "auth.email_changed", u.ID, src)
+	return u, nil
+}
+
+// DeleteAccount removes the user and its sessions; the name stays taken. What the user wrote stays, for the caller to decide on.
+// Errors: ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
+func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPassword string, src Source) error {
+	u, err := s.User(ctx, p.Subject)
+	if err != nil {
+		return err
+	}
+	if err := s.reauth(ctx, u, currentPassword, src); err != nil {
+		return err
+	}
+	err = s.store.DeleteUser(ctx, u.ID)
+	s.tokens.forget(SessionFilter{User: u.ID})
+	if err != nil {
+		return fmt.Errorf("auth: delete account %s: %w", u.ID, err)
+	}
+	s.event(ctx, slog.LevelInfo, "auth.account_deleted", u.ID, src)
+	return nil
+}
+
+// SetStaff makes the user with this name staff, or no longer. A change ends all sessions of the user.
+func (s *Service) SetStaff(ctx context.Context, username string, staff bool) (User, error) {
+	return s.setFlag(ctx, username, "auth.role_changed", slog.Bool("staff", staff), func(u *User) bool {
+		changed := u.Staff != staff
+		u.Staff = staff
+		return changed
+	})
+}
+
+// SetDisabled bars the user with this name from logging in, or no longer. A change ends all sessions of the user.
+func (s *Service) SetDisabled(ctx context.Context, username string, disabled bool) (User, error) {
+	return s.setFlag(ctx, username, "auth.disabled_changed", slog.Bool("disabled", disabled), func(u *User) bool {
+		changed := u.Disabled != disabled
+		u.Disabled = disabled
+		return changed
+	})
+}
+
+func (s *Service) setFlag(ctx context.Context, username, event string, attr slog.Attr, set func(*User) bool) (User, error) {
+	_, canonical, ok := canonicalName(username)
+	if !ok {
+		return User{}, fmt.Errorf("auth: user %q: %w", username, ErrNotFound)
+	}
+	u, err := s.store.UserByName(ctx, canonical)
+	if err != nil {
+		return User{}, fmt.Errorf("auth: user %q: %w", username, err)
+	}
+	changed := false
+	u, err = s.update(ctx, u, func(v *User) error { changed = set(v); return nil })
+	if err != nil {
+		return User{}, err
+	}
+	// Also if nothing changed: an earlier call may have set the flag and failed to end the sessions.
+	if err := s.end(ctx, SessionFilter{User: u.ID}); err != nil {
+		return User{}, fmt.Errorf("auth: end sessions of %s: %w", u.ID, err)
+	}
+	if changed {
+		s.event(ctx, slog.LevelInfo, event, u.ID, Source{}, attr)
+	}
+	return u, nil
+}
+
+// update changes a user by compare-and-set, reading it anew after each conflict.
+func (s *Service) update(ctx context.Context, u User, change func(*User) error) (User, error) {
+	for range casAttempts {
+		next := u
+		if err := change(&next); err != nil {
+			return User{}, err
+		}
+		if next == u {
+			return u, nil
+		}
+		next.Version++
+		next.UpdatedAt = s.now()
+		err := s.store.UpdateUser(ctx, next)
+		if err == nil {
+			return next, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return User{}, fmt.Errorf("auth: update user %s: %w", u.ID, err)
+		}
+		if u, err = s.User(ctx, u.ID); err != nil {
+			return User{}, err
+		}
+	}
+	return User{}, fmt.Errorf("auth: update user %s: %w: changed %d times meanwhile", u.ID, ErrUnavailable, casAttempts)
+}
+
+// reauth checks the current password of a user who is logged in.
+func (s *Service) reauth(ctx context.Context, u User, password string, src Source) error {
+	if password == "" {
+		return ErrReauth
+	}
+	reserved, err := s.throttle.reauth(ctx, u.ID, src.IP)
+	if err != nil {
+		s.throttled(ctx, "reauth", u.ID, src, err)
+		return err
+	}
+	right, err := s.verify(ctx, u, true, password)
+	if err != nil {
+		reserved.giveBack(ctx)
+		return fmt.Errorf("auth: check the password of %s: %w", u.ID, err)
+	}
+	if !right {
+		s.event(ctx, slog.LevelInfo, "auth.reauth_failed", u.ID, src)
+		return ErrReauth
+	}
+	reserved.succeed(ctx)
+	return nil
+}

@@ -1,0 +1,32 @@
+package auth
+
+import (
+	"net/mail"
+	"strings"
+
+	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/text"
+)
+
+// maxEmail is the greatest length of an address in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
+const maxEmail = 254
+
+// checkEmail takes an empty address, or one that could be written to. Whether somebody reads it there is not known.
+func checkEmail(bad *ValidationError, email string) {
+	if email == "" {
+		return
+	}
+	_, why := text.Check(email, text.Line)
+	addr, err := mail.ParseAddress(email)
+	if why != "" || len(email) > maxEmail || err != nil || addr.Name != "" || addr.Address != email {
+		bad.Add("email", invalid.Type, "Enter a valid e-mail address.", nil)
+	}
+}
+
+// localPart is what stands before the @.
+func localPart(email string) string {
+	if i := strings.LastIndexByte(email, '@'); i >= 0 {
+		return email[:i]
+	}
+	return ""
+}

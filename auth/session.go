@@ -1,0 +1,371 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+)
+
+const (
+	// maxSiblings is how many further pairs of tokens a spent refresh token buys while it is graced.
+	maxSiblings = 5
+	// graceSkew is how far in the future, by another node's clock, a rotation may lie and still be graced.
+	graceSkew = time.Minute
+)
+
+// Credentials are what a user logs in with.
+type Credentials struct {
+	Username, Password string
+}
+
+// Tokens are the secrets of a session. They are handed out once and stored nowhere.
+type Tokens struct {
+	// Access authenticates requests; Refresh buys the next Tokens, once.
+	Access, Refresh string
+	// ExpiresIn and RefreshExpiresIn are how long Access and Refresh are good from now.
+	ExpiresIn, RefreshExpiresIn time.Duration
+	User                        User
+	Session                     Session
+}
+
+// Login begins a session. Errors: *ValidationError (a field is blank), ErrInvalidLogin, *ThrottledError, ErrBusy.
+func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens, error) {
+	var bad ValidationError
+	if strings.TrimSpace(c.Username) == "" {
+		bad.Add("username", invalid.Blank, "This field may not be blank.", nil)
+	}
+	if c.Password == "" {
+		bad.Add("password", invalid.Blank, "This field may not be blank.", nil)
+	}
+	if err := bad.Err(); err != nil {
+		return Tokens{}, err
+	}
+	account := accountKey(c.Username)
+	reserved, err := s.throttle.login(ctx, account, src.IP)
+	if err != nil {
+		s.throttled(ctx, "login", "", src, err)
+		return Tokens{}, err
+	}
+	u, err := s.verifyLogin(ctx, c, src)
+	if errors.Is(err, ErrInvalidLogin) {
+		return Tokens{}, err
+	}
+	if err != nil {
+		reserved.giveBack(ctx)
+		return Tokens{}, fmt.Errorf("auth: login: %w", err)
+	}
+	t, err := s.begin(ctx, u, c.Password, src)
+	if errors.Is(err, ErrInvalidLogin) {
+		return Tokens{}, err
+	}
+	if err != nil {
+		reserved.giveBack(ctx)
+		return Tokens{}, fmt.Errorf("auth: login of %s: %w", u.ID, err)
+	}
+	reserved.succeed(ctx)
+	s.throttle.trusted(ctx, account, src.IP)
+	s.event(ctx, slog.LevelInfo, "auth.login", u.ID, src, slog.String("session", t.Session.ID))
+	return t, nil
+}
+
+// verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same work in every case: one look-up and
+// one hash.
+func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (User, error) {
+	var u User
+	err := ErrNotFound
+	if _, canonical, ok := canonicalName(c.Username); ok {
+		u, err = s.store.UserByName(ctx, canonical)
+	}
+	exists := err == nil
+	if !exists && !errors.Is(err, ErrNotFound) {
+		return User{}, err
+	}
+	right, err := s.verify(ctx, u, exists, c.Password)
+	if err != nil {
+		return User{}, err
+	}
+	if !exists || !right || u.Disabled {
+		reason := "password"
+		switch {
+		case !exists:
+			reason = "unknown"
+		case right:
+			reason = "disabled"
+		}
+		s.event(ctx, slog.LevelInfo, "auth.login_failed", u.ID, src, slog.String("reason", reason))
+		return User{}, ErrInvalidLogin
+	}
+	return s.rehash(ctx, u, c.Password), nil
+}
+
+// verify hashes once, whether or not there is a user whose hash could be compared.
+func (s *Service) verify(ctx context.Context, u User, exists bool, password string) (bool, error) {
+	normal, ok := normalPassword(password)
+	if !ok {
+		normal = "" // no account has such a password: hash something short, which none has either
+	}
+	stored := s.hasher.dummy
+	if exists {
+		parsed, err := parsePHC(u.PasswordHash)
+		if err == nil {
+			stored = parsed
+		} else {
+			ok = false
+			s.event(ctx, slog.LevelError, "auth.bad_hash", u.ID, Source{}, slog.Any("error", err))
+		}
+	}
+	same, err := s.hasher.verify(ctx, stored, normal)
+	return same && ok && exists, err
+}
+
+// rehash raises a hash that is weaker than configured. That it did not work is no reason to refuse a login.
+func (s *Service) rehash(ctx context.Context, u User, password string) User {
+	stored, err := parsePHC(u.PasswordHash)
+	if err != nil || !stored.weaker(s.cfg.Hash) {
+		return u
+	}
+	normal, _ := normalPassword(password)
+	raised := u
+	if raised.PasswordHash, err = s.hasher.hash(ctx, normal); err == nil {
+		raised.Version++
+		raised.UpdatedAt = s.now()
+		err = s.store.UpdateUser(ctx, raised)
+	}
+	if err != nil {
+		s.event(ctx, slog.LevelWarn, "auth.rehash_failed", u.ID, Source{}, slog.Any("error", err))
+		return u
+	}
+	s.event(ctx, slog.LevelInfo, "auth.rehashed", u.ID, Source{})
+	return raised
+}
+
+// begin makes a session of u. A password that changes between its check and this call ends all sessions there are; so this
+// one is checked once more after it has come to be, and ended if it came too late.
+func (s *Service) begin(ctx context.Context, u User, password string, src Source) (Tokens, error) {
+	now := s.now()
+	session := Session{
+		ID: id.New(), User: u.ID, Label: cleanLabel(src.Label), Version: 1,
+		CreatedAt: now, RotatedAt: now, IdleAt: now.Add(s.cfg.RefreshIdle), ExpiresAt: now.Add(s.cfg.SessionTTL),
+	}
+	t, stored := s.issue(session, u, now)
+	if err := s.store.CreateSession(ctx, session, stored); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return Tokens{}, ErrInvalidLogin
+		}
+		return Tokens{}, err
+	}
+	valid, err := s.still(ctx, u, password)
+	if err != nil || !valid {
+		if _, derr := s.store.DeleteSessions(ctx, SessionFilter{User: u.ID, Only: session.ID}); derr != nil {
+			return Tokens{}, derr
+		}
+		if err == nil {
+			err = ErrInvalidLogin
+		}
+		return Tokens{}, err
+	}
+	s.trim(ctx, u.ID)
+	return t, nil
+}
+
+// still reports whether the password of u is what it was when u was read.
+func (s *Service) still(ctx context.Context, u User, password string) (bool, error) {
+	users, err := s.store.UsersByID(ctx, []string{u.ID})
+	if err != nil || len(users) == 0 {
+		return false, err
+	}
+	if users[0].PasswordHash == u.PasswordHash {
+		return true, nil
+	}
+	return s.verify(ctx, users[0], true, password) // perhaps only raised by another login
+}
+
+// trim ends the oldest sessions beyond those that a user may have.
+func (s *Service) trim(ctx context.Context, user string) {
+	sessions, err := s.store.SessionsByUser(ctx, user)
+	now, live := s.now(), 0
+	for _, old := range sessions {
+		if now.Before(earliest(old.IdleAt, old.ExpiresAt)) {
+			live++
+		}
+		if live > s.cfg.MaxSessions && err == nil {
+			err = s.end(ctx, SessionFilter{User: user, Only: old.ID})
+		}
+	}
+	if err != nil {
+		s.event(ctx, slog.LevelWarn, "auth.trim_failed", user, Source{}, slog.Any("error", err))
+	}
+}
+
+// issue makes the tokens of the session's present generation.
+func (s *Service) issue(session Session, u User, now time.Time) (Tokens, []Token) {
+	refreshEnds := earliest(session.IdleAt, session.ExpiresAt)
+	accessEnds := earliest(now.Add(s.cfg.AccessTTL), refreshEnds)
+	access, accessHash := newToken(Access)
+	refresh, refreshHash := newToken(Refresh)
+	return Tokens{
+			Access: access, Refresh: refresh, User: u, Session: session,
+			ExpiresIn: accessEnds.Sub(now), RefreshExpiresIn: refreshEnds.Sub(now),
+		}, []Token{
+			{Hash: accessHash, Session: session.ID, Kind: Access, Generation: session.Generation, ExpiresAt: accessEnds},
+			{Hash: refreshHash, Session: session.ID, Kind: Refresh, Generation: session.Generation, ExpiresAt: refreshEnds},
+		}
+}
+
+// Refresh spends a refresh token and returns the next tokens of its session. A token that was spent already ends the session,
+// since one of the two who hold it stole it (RFC 9700, 4.14.2), unless it was spent just now and its successor is unused.
+// Errors: ErrInvalidToken.
+func (s *Service) Refresh(ctx context.Context, refresh string, src Source) (Tokens, error) {
+	hash, ok := parseToken(refresh, Refresh)
+	if !ok {
+		return Tokens{}, ErrInvalidToken
+	}
+	for range casAttempts {
+		t, err := s.refresh(ctx, hash, src)
+		if err == nil {
+			s.throttle.trusted(ctx, "name:"+t.User.Canonical, src.IP)
+			return t, nil
+		}
+		switch {
+		case errors.Is(err, ErrConflict):
+			continue // somebody else rotated the session: look at it again
+		case errors.Is(err, ErrNotFound):
+			return Tokens{}, ErrInvalidToken
+		case errors.Is(err, ErrInvalidToken):
+			return Tokens{}, err
+		}
+		return Tokens{}, fmt.Errorf("auth: refresh: %w", err)
+	}
+	return Tokens{}, fmt.Errorf("auth: refresh: %w: changed %d times meanwhile", ErrUnavailable, casAttempts)
+}
+
+// refresh is one attempt. What decides is the store's compare-and-set on the session that was read.
+func (s *Service) refresh(ctx context.Context, hash Hash, src Source) (Tokens, error) {
+	g, err := s.store.GrantByToken(ctx, hash)
+	if err != nil {
+		return Tokens{}, err
+	}
+	now := s.now()
+	if g.Token.Kind != Refresh || g.User.Disabled || !now.Before(earliest(g.Session.IdleAt, g.Session.ExpiresAt)) {
+		return Tokens{}, ErrInvalidToken
+	}
+	next := g.Session
+	next.Version++
+	switch since := now.Sub(g.Session.RotatedAt); {
+	case g.Token.Generation == g.Session.Generation:
+		next.Generation++
+		next.Siblings = 0
+		next.RotatedAt = now
+		next.IdleAt = earliest(now.Add(s.cfg.RefreshIdle), next.ExpiresAt)
+		if src.Label != "" {
+			next.Label = cleanLabel(src.Label)
+		}
+	case g.Token.Generation == g.Session.Generation-1 && since <= s.cfg.Grace && since >= -graceSkew:
+		if g.Session.Siblings >= maxSiblings {
+			return Tokens{}, ErrInvalidToken
+		}
+		next.Siblings++
+	default:
+		if err := s.end(ctx, SessionFilter{User: g.User.ID, Only: g.Session.ID}); err != nil {
+			return Tokens{}, err
+		}
+		s.event(ctx, slog.LevelWarn, "auth.refresh_reuse", g.User.ID, src, slog.String("session", g.Session.ID))
+		return Tokens{}, ErrInvalidToken
+	}
+	t, stored := s.issue(next, g.User, now)
+	if err := s.store.RotateSession(ctx, next, stored); err != nil {
+		return Tokens{}, err
+	}
+	return t, nil
+}
+
+// Logout ends the session of p.
+func (s *Service) Logout(ctx context.Context, p Principal) error {
+	if p.Session == "" {
+		return ErrInvalidCredentials
+	}
+	if err := s.end(ctx, SessionFilter{User: p.Subject, Only: p.Session}); err != nil {
+		return fmt.Errorf("auth: logout of %s: %w", p.Subject, err)
+	}
+	s.event(ctx, slog.LevelInfo, "auth.logout", p.Subject, Source{}, slog.String("session", p.Session))
+	return nil
+}
+
+// Sessions returns the sessions of p's user that go on, newest first.
+func (s *Service) Sessions(ctx context.Context, p Principal) ([]Session, error) {
+	sessions, err := s.store.SessionsByUser(ctx, p.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("auth: sessions of %s: %w", p.Subject, err)
+	}
+	now := s.now()
+	live := make([]Session, 0, len(sessions))
+	for _, session := range sessions {
+		if now.Before(earliest(session.IdleAt, session.ExpiresAt)) {
+			live = append(live, session)
+		}
+	}
+	return live, nil
+}
+
+// EndSession ends one session of p's user. ErrNotFound: the user has no such session.
+func (s *Service) EndSession(ctx context.Context, p Principal, session string) error {
+	if !id.Valid(session) {
+		return ErrNotFound
+	}
+	filter := SessionFilter{User: p.Subject, Only: session}
+	n, err := s.store.DeleteSessions(ctx, filter)
+	s.tokens.forget(filter)
+	if err != nil {
+		return fmt.Errorf("auth: end session %s: %w", session, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("auth: end session %s: %w", session, ErrNotFound)
+	}
+	s.event(ctx, slog.LevelInfo, "auth.session_ended", p.Subject, Source{}, slog.String("session", session))
+	return nil
+}
+
+// EndOtherSessions ends every session of p's user but p's own.
+func (s *Service) EndOtherSessions(ctx context.Context, p Principal) error {
+	if err := s.end(ctx, SessionFilter{User: p.Subject, Except: p.Session}); err != nil {
+		return fmt.Errorf("auth: end other sessions of %s: %w", p.Subject, err)
+	}
+	s.event(ctx, slog.LevelInfo, "auth.sessions_ended", p.Subject, Source{})
+	return nil
+}
+
+// Sweep removes what expired, and returns how many sessions that were. It is for a job that runs now and then.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	const piece = 1000
+	total := 0
+	for {
+		n, err := s.store.SweepSessions(ctx, s.now(), piece)
+		total += n
+		if err != nil {
+			return total, fmt.Errorf("auth: sweep: %w", err)
+		}
+		if n < piece {
+			return total, nil
+		}
+	}
+}
+
+// end removes sessions, and forgets their tokens in this process at once; others forget them within knownFor.
+func (s *Service) end(ctx context.Context, f SessionFilter) error {
+	_, err := s.store.DeleteSessions(ctx, f)
+	s.tokens.forget(f) // even after an error: the store may have done it
+	return err
+}
+
+// throttled logs that an attempt was not let through.
+func (s *Service) throttled(ctx context.Context, what, user string, src Source, err error) {
+	if t := (*ThrottledError)(nil); errors.As(err, &t) {
+		s.event(ctx, slog.LevelWarn, "auth.throttled", user, src, slog.String("what", what), slog.Duration("retry_after", t.RetryAfter))
+	}
+}

@@ -1,0 +1,222 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// ThrottledError says that there were too many attempts.
+type ThrottledError struct {
+	// RetryAfter is when the next attempt may be let through; more than zero.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("auth: too many attempts, the next in %v", e.RetryAfter.Round(time.Second))
+}
+
+// rule lets the first attempts of a window through, and then one at a time, delay(n) before the nth further one. Without a delay
+// there is none until the window ends.
+type rule struct {
+	name   string
+	first  int64
+	window time.Duration
+	delay  func(further int64) time.Duration
+}
+
+// The rules: SECURITY.md, A10, A13, A24. Attempts that turn out not to be failures are given back.
+var (
+	perPrefix   = rule{"prefix", 50, 10 * time.Minute, nil}
+	perAccount  = rule{"account", 100, 24 * time.Hour, every(time.Minute)}
+	perPair     = rule{"pair", 5, 24 * time.Hour, doubling}
+	perTrusted  = rule{"trusted", 5, 24 * time.Hour, doubling}
+	perRegister = rule{"register", 5, 24 * time.Hour, every(6 * time.Minute)} // 10 an hour
+	reauthAll   = rule{"reauth-account", 100, 24 * time.Hour, every(time.Minute)}
+	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling}
+)
+
+// trustFor is how long a successful login makes its source trusted.
+const trustFor = 30 * 24 * time.Hour
+
+const maxDelay = 15 * time.Minute
+
+func every(d time.Duration) func(int64) time.Duration {
+	return func(int64) time.Duration { return d }
+}
+
+func doubling(further int64) time.Duration {
+	if further >= 10 { // 2^10 seconds exceed maxDelay
+		return maxDelay
+	}
+	return min(maxDelay, time.Second<<max(0, further))
+}
+
+// throttle counts attempts before they are made, so that any number of them at once is held to the same bounds.
+type throttle struct {
+	off     bool
+	counter *counter
+	// trust has counts of its own: successes must not be forgotten because many names were tried.
+	trust *counter
+}
+
+func newThrottle(cfg Config) *throttle {
+	return &throttle{off: cfg.LimitsOff, counter: newCounter(cfg, maxCounts), trust: newCounter(cfg, maxCounts)}
+}
+
+// login reserves an attempt to log in. A source from which the account was logged in to lately is held to its own bound alone, so
+// that nobody can lock its owner out from elsewhere.
+func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*reservation, error) {
+	prefix := prefixOfIP(ip)
+	if t.off {
+		return &reservation{}, nil
+	}
+	if n, _ := t.trust.add(ctx, keyOf("trust", account, prefix), 0, trustFor); n > 0 {
+		return t.reserve(ctx, attempt{perTrusted, account + "\x00" + prefix, true})
+	}
+	return t.reserve(ctx, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, attempt{perPair, account + "\x00" + prefix, true})
+}
+
+// reauth reserves an attempt to give the current password of a user who is logged in.
+func (t *throttle) reauth(ctx context.Context, user string, ip netip.Addr) (*reservation, error) {
+	return t.reserve(ctx, attempt{reauthAll, user, false}, attempt{reauthPair, user + "\x00" + prefixOfIP(ip), true})
+}
+
+// register reserves a registration.
+func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, error) {
+	return t.reserve(ctx, attempt{perRegister, prefixOfIP(ip), false})
+}
+
+// trusted remembers that the owner of an account was at a source.
+func (t *throttle) trusted(ctx context.Context, account string, ip netip.Addr) {
+	if t.off || !ip.IsValid() {
+		return
+	}
+	key := keyOf("trust", account, prefixOfIP(ip))
+	if n, _ := t.trust.add(ctx, key, 0, trustFor); n <= 0 {
+		t.trust.add(ctx, key, 1, trustFor)
+	}
+}
+
+// attempt is one count that an attempt falls under.
+type attempt struct {
+	rule
+	who string
+	// clears says that a success wipes the failures before it.
+	clears bool
+}
+
+func (a attempt) key(what string) countKey { return keyOf(a.name+"-"+what, a.who) }
+
+// reservation is an attempt that was let through.
+type reservation struct {
+	throttle *throttle
+	attempts []attempt
+	taken    []taken
+}
+
+type taken struct {
+	key countKey
+	ttl time.Duration
+}
+
+// reserve lets an attempt through if every rule does, and otherwise counts it under none.
+func (t *throttle) reserve(ctx context.Context, attempts ...attempt) (*reservation, error) {
+	r := &reservation{throttle: t, attempts: attempts}
+	if t.off {
+		return &reservation{}, nil
+	}
+	for _, a := range attempts {
+		if wait := r.take(ctx, a); wait > 0 {
+			r.giveBack(ctx)
+			return nil, &ThrottledError{RetryAfter: wait}
+		}
+	}
+	return r, nil
+}
+
+// take counts an attempt under one rule and returns zero, or returns how long the rule makes it wait.
+func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
+	c := r.throttle.counter
+	n, left := c.add(ctx, a.key("first"), 1, a.window)
+	if n <= a.first {
+		r.took(a.key("first"), a.window)
+		if n < a.first || a.delay == nil {
+			return 0
+		}
+		return r.pass(ctx, a, a.delay(0)) // the last of the first: from here on one at a time
+	}
+	c.add(ctx, a.key("first"), -1, a.window)
+	if a.delay == nil {
+		return atLeast(left)
+	}
+	further, _ := c.add(ctx, a.key("further"), 0, a.window)
+	if wait := r.pass(ctx, a, a.delay(further+1)); wait > 0 {
+		return wait
+	}
+	c.add(ctx, a.key("further"), 1, a.window)
+	r.took(a.key("further"), a.window)
+	return 0
+}
+
+// pass goes through a gate that closes behind it for d.
+func (r *reservation) pass(ctx context.Context, a attempt, d time.Duration) time.Duration {
+	n, left := r.throttle.counter.add(ctx, a.key("gate"), 1, d)
+	if n > 1 {
+		r.throttle.counter.add(ctx, a.key("gate"), -1, d)
+		return atLeast(left)
+	}
+	r.took(a.key("gate"), d)
+	return 0
+}
+
+func atLeast(wait time.Duration) time.Duration { return max(wait, time.Millisecond) }
+
+func (r *reservation) took(key countKey, ttl time.Duration) {
+	r.taken = append(r.taken, taken{key, ttl})
+}
+
+// giveBack undoes the reservation: the attempt was none.
+func (r *reservation) giveBack(ctx context.Context) {
+	for _, k := range r.taken {
+		r.throttle.counter.add(ctx, k.key, -1, k.ttl)
+	}
+	r.taken = nil
+}
+
+// succeed undoes the reservation, and the failures before it that a success wipes.
+func (r *reservation) succeed(ctx context.Context) {
+	r.giveBack(ctx)
+	for _, a := range r.attempts {
+		if !a.clears {
+			continue
+		}
+		for _, what := range []string{"first", "further"} {
+			if n, _ := r.throttle.counter.add(ctx, a.key(what), 0, a.window); n > 0 {
+				r.throttle.counter.add(ctx, a.key(what), -n, a.window)
+			}
+		}
+	}
+}
+
+func keyOf(parts ...string) countKey {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return countKey(sum[:16])
+}
+
+// prefixOfIP is what one subscriber usually has: an IPv4 /24 or an IPv6 /64.
+func prefixOfIP(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return "unknown"
+	}
+	ip = ip.Unmap().WithZone("")
+	bits := 64
+	if ip.Is4() {
+		bits = 24
+	}
+	return netip.PrefixFrom(ip, bits).Masked().String()
+}

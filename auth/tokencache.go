@@ -1,0 +1,126 @@
+package auth
+
+import (
+	"sync"
+	"time"
+)
+
+// Bounds of what is remembered of tokens.
+const (
+	maxKnown   = 50_000           // good tokens
+	maxUnknown = 10_000           // tokens formed well that the store does not know
+	knownFor   = 30 * time.Second // how long another process may go on accepting a token of a session that ended
+	unknownFor = 5 * time.Second
+)
+
+// known is what the store said of an access token.
+type known struct {
+	principal Principal
+	checked   time.Time
+	// expires is when the token or its session ends, whichever is first.
+	expires time.Time
+}
+
+// tokenCache remembers checks of access tokens, by their hashes.
+type tokenCache struct {
+	mu      sync.Mutex
+	good    *lru[Hash, known]
+	bad     *lru[Hash, time.Time] // when it was checked
+	byUser  map[string]map[Hash]struct{}
+	changes int64
+	// down is until when the store is not asked about tokens that may be accepted without.
+	down time.Time
+}
+
+func newTokenCache() *tokenCache {
+	c := &tokenCache{byUser: map[string]map[Hash]struct{}{}}
+	c.good = newLRU(maxKnown, c.unlink)
+	c.bad = newLRU[Hash, time.Time](maxUnknown, nil)
+	return c
+}
+
+func (c *tokenCache) unlink(h Hash, k known) {
+	hashes := c.byUser[k.principal.Subject]
+	delete(hashes, h)
+	if len(hashes) == 0 {
+		delete(c.byUser, k.principal.Subject)
+	}
+}
+
+// lookup is what is known of a token: at most one of good and bad is true.
+type lookup struct {
+	known     known
+	good, bad bool
+	// fresh says that good needs no check at present.
+	fresh bool
+	// changes counts the ends of sessions so far. What the store says after one may be older than it, so a check that began
+	// before an end is neither shared with callers that come after it nor remembered.
+	changes int64
+	// down says that the store did not answer a moment ago.
+	down bool
+}
+
+func (c *tokenCache) look(h Hash, now time.Time) lookup {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := lookup{changes: c.changes, down: now.Before(c.down)}
+	if k, ok := c.good.get(h); ok {
+		if !now.Before(k.expires) {
+			c.good.remove(h)
+			l.bad = true
+			return l
+		}
+		l.known, l.good = k, true
+		l.fresh = now.Sub(k.checked) < knownFor
+		return l
+	}
+	if checked, ok := c.bad.get(h); ok {
+		l.bad = now.Sub(checked) < unknownFor
+	}
+	return l
+}
+
+// remember keeps the outcome of a check that began at the given count of changes.
+func (c *tokenCache) remember(h Hash, k known, ok bool, changes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = time.Time{}
+	c.good.remove(h)
+	if !ok {
+		c.bad.put(h, k.checked)
+		return
+	}
+	if changes != c.changes {
+		return
+	}
+	c.bad.remove(h)
+	c.good.put(h, k)
+	hashes := c.byUser[k.principal.Subject]
+	if hashes == nil {
+		hashes = map[Hash]struct{}{}
+		c.byUser[k.principal.Subject] = hashes
+	}
+	hashes[h] = struct{}{}
+}
+
+// failed notes that the store did not answer.
+func (c *tokenCache) failed(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = until
+}
+
+// forget drops what is known of the tokens of the sessions meant, and of checks that are under way.
+func (c *tokenCache) forget(f SessionFilter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	for h := range c.byUser[f.User] {
+		k, _ := c.good.get(h)
+		session := k.principal.Session
+		if f.Only != "" && session != f.Only || f.Except != "" && session == f.Except {
+			continue
+		}
+		c.good.remove(h)
+	}
+}

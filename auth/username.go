@@ -1,0 +1,94 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+
+	"github.com/khodnevis/khodnevis/internal/invalid"
+)
+
+// Bounds of a username, in code points. Joiners do not count towards the least.
+const (
+	minUsername = 3
+	maxUsername = 32
+)
+
+// longestName is how many bytes of a name are looked at: more cannot be a username.
+const longestName = maxUsername * utf8.UTFMax * 4
+
+// lookalikes makes one of the spellings that differ only in the keyboard they were typed on: Arabic yeh and kaf become the
+// Persian ones, and zero-width non-joiners vanish.
+var lookalikes = strings.NewReplacer("\u064a", "\u06cc", "\u0643", "\u06a9", "\u200c", "")
+
+// reserved are canonical names that could be taken for the service's own.
+var reserved = wordSet(`abuse account accounts admin administrator admins anonymous api auth authenticator bot deleted
+	everyone guest help hostmaster info khodnevis login logout mail me moderator moderators no-reply nobody noreply none null
+	official operator owner postmaster register root security self service signin signup staff superuser support sys sysadmin
+	system undefined unknown webmaster`)
+
+// parseUsername returns a username as it is shown and the canonical form in which names are unique. Shown names are
+// RFC 8265's UsernameCasePreserved, canonical ones its UsernameCaseMapped with look-alikes folded. The profile refuses spaces,
+// emoji, control and direction characters, and, by its rule for right-to-left text, names of Persian digits alone.
+func parseUsername(name string) (shown, canonical string, bad *ValidationError) {
+	if strings.TrimSpace(name) == "" {
+		return "", "", invalid.One("username", invalid.Blank, "This field may not be blank.", nil)
+	}
+	if len(name) > longestName {
+		return "", "", usernameTooLong()
+	}
+	shown, canonical, ok := canonicalName(name)
+	if !ok {
+		return "", "", invalid.One("username", invalid.Type, "Use letters, digits and signs of one writing direction, without spaces.", nil)
+	}
+	if utf8.RuneCountInString(shown) > maxUsername {
+		return "", "", usernameTooLong()
+	}
+	if utf8.RuneCountInString(canonical) < minUsername {
+		return "", "", invalid.One("username", invalid.MinLength,
+			fmt.Sprintf("Ensure this field has at least %d characters.", minUsername), map[string]any{"min": minUsername})
+	}
+	if reserved[canonical] {
+		return "", "", invalid.One("username", CodeReserved, "This name is reserved.", nil)
+	}
+	return shown, canonical, nil
+}
+
+func usernameTooLong() *ValidationError {
+	return invalid.One("username", invalid.MaxLength,
+		fmt.Sprintf("Ensure this field has no more than %d characters.", maxUsername), map[string]any{"max": maxUsername})
+}
+
+// canonicalName returns both forms of what may be a username, without regard to its length.
+func canonicalName(name string) (shown, canonical string, ok bool) {
+	if len(name) > longestName {
+		return "", "", false
+	}
+	shown, err := precis.UsernameCasePreserved.String(name)
+	if err != nil {
+		return "", "", false
+	}
+	mapped, err := precis.UsernameCaseMapped.String(name)
+	if err != nil {
+		return "", "", false
+	}
+	return shown, lookalikes.Replace(mapped), true
+}
+
+// accountKey is what failed logins of a name are counted under, whether or not there is such a user.
+func accountKey(name string) string {
+	if _, canonical, ok := canonicalName(name); ok {
+		return "name:" + canonical
+	}
+	return "text:" + name
+}
+
+func wordSet(words string) map[string]bool {
+	set := map[string]bool{}
+	for _, w := range strings.Fields(words) {
+		set[w] = true
+	}
+	return set
+}
