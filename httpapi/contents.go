@@ -59,6 +59,20 @@ func detailOf(c content.Content, s rating.Stats) contentDetail {
 	return contentDetail{itemOf(c, s), c.Description}
 }
 
+// addContents adds the routes of this module's own contents.
+func (a *API) addContents(t map[string]methods) {
+	t["/contents/"] = methods{
+		http.MethodGet:  {public, nil, (*call).listContents},
+		http.MethodPost: {signedIn, newContent, (*call).createContent},
+	}
+	t["/contents/:id/"] = methods{
+		http.MethodGet:    {public, nil, (*call).getContent},
+		http.MethodPut:    {signedIn, wholeContent, (*call).updateContent},
+		http.MethodPatch:  {signedIn, partOfContent, (*call).updateContent},
+		http.MethodDelete: {signedIn, nil, (*call).deleteContent},
+	}
+}
+
 func (c *call) contentActor() content.Actor {
 	return content.Actor{User: c.who.Subject, Staff: c.who.Staff}
 }

@@ -32,9 +32,10 @@ import (
 
 // Config configures an API.
 type Config struct {
-	// Contents and Ratings must be set, Contents unless HostContents says that the contents are the host's.
+	// Contents are this module's own. With nil there are no routes that create, list or change contents: they are the host's.
 	Contents *content.Service
-	Ratings  *rating.Service
+	// Ratings must be set.
+	Ratings *rating.Service
 	// Users are this module's own. With nil the user routes are not there, and Authenticator must be set.
 	Users *auth.Service
 	// Authenticator finds out who makes a request. Nil: Users does.
@@ -72,9 +73,6 @@ func (c Config) orDefault() Config {
 
 func (c Config) validate() error {
 	var errs []error
-	if c.Contents == nil {
-		errs = append(errs, errors.New("httpapi: Config.Contents is missing"))
-	}
 	if c.Ratings == nil {
 		errs = append(errs, errors.New("httpapi: Config.Ratings is missing"))
 	}
@@ -149,16 +147,6 @@ type methods map[string]route
 // table is the whole surface.
 func (a *API) table() map[string]methods {
 	t := map[string]methods{
-		"/contents/": {
-			http.MethodGet:  {public, nil, (*call).listContents},
-			http.MethodPost: {signedIn, newContent, (*call).createContent},
-		},
-		"/contents/:id/": {
-			http.MethodGet:    {public, nil, (*call).getContent},
-			http.MethodPut:    {signedIn, wholeContent, (*call).updateContent},
-			http.MethodPatch:  {signedIn, partOfContent, (*call).updateContent},
-			http.MethodDelete: {signedIn, nil, (*call).deleteContent},
-		},
 		"/contents/:id/stats/": {
 			http.MethodGet: {public, nil, (*call).getStats},
 		},
@@ -183,6 +171,9 @@ func (a *API) table() map[string]methods {
 		"/tasks/:id/": {
 			http.MethodGet: {signedIn, nil, (*call).getTask},
 		},
+	}
+	if a.cfg.Contents != nil {
+		a.addContents(t)
 	}
 	if a.cfg.Users != nil {
 		a.addUsers(t)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/khodnevis/khodnevis"
+)
+
+// Bounds of what a client may take.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+	// shutdownTimeout is how long requests in hand have to end, finishTimeout how long the worker has afterwards.
+	shutdownTimeout = 25 * time.Second
+	finishTimeout   = 10 * time.Second
+)
+
+// serve serves and works until ctx is done, and then lets both finish what they have begun.
+func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           routes(b.app, s.role != "worker"),
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	// The worker goes on while requests end, since some of them wait for it.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var worked chan error // nil: nobody works, and nothing ever comes
+	if s.role != "api" {
+		worked = make(chan error, 1)
+		go func() { worked <- b.app.Run(work) }()
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), s.data)
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-served:
+	case failed = <-worked:
+		worked = nil
+	}
+	log.Info("stopping")
+	b.app.Drain()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(end); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("requests did not end: %w", err))
+	}
+	stopWork()
+	if worked != nil {
+		select {
+		case err := <-worked:
+			failed = errors.Join(failed, err)
+		case <-time.After(finishTimeout):
+			failed = errors.Join(failed, errors.New("the worker did not finish its batch; another one will"))
+		}
+	}
+	return failed
+}
+
+// routes mounts the REST surface, the health checks and the page that says what this is.
+func routes(app *khodnevis.App, api bool) http.Handler {
+	mux := http.NewServeMux()
+	if api {
+		mux.Handle("/api/", app.Handler())
+	}
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { health(w, true) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { health(w, app.Ready()) })
+	mux.HandleFunc("GET /{$}", home)
+	return mux
+}
+
+func health(w http.ResponseWriter, ok bool) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "draining\n")
+		return
+	}
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+func home(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	_, _ = io.WriteString(w, page)
+}
+
+const page = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Khodnevis</title>
+<h1>Khodnevis</h1>
+<p>Content, ratings and accounts. This server keeps its data in one SQLite file.</p>
+<ul>
+<li><a href="/api/contents/">Contents</a></li>
+<li><a href="/api/ratings/">Ratings</a></li>
+<li><a href="/readyz">Health</a></li>
+</ul>
+</html>
+`

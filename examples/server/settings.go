@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// settings are what the environment and the flags say.
+type settings struct {
+	addr        string
+	data        string
+	role        string
+	recalculate string
+	limits      string
+}
+
+// readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags.
+func readSettings(args []string, getenv func(string) string, stderr io.Writer) (settings, []string, error) {
+	var s settings
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	setting := func(target *string, name, fallback, usage string) {
+		env := "KHODNEVIS_" + strings.ToUpper(name)
+		value := getenv(env)
+		if value == "" {
+			value = fallback
+		}
+		flags.StringVar(target, name, value, usage+" ("+env+")")
+	}
+	setting(&s.addr, "addr", "127.0.0.1:8000", "address to listen on")
+	setting(&s.data, "data", "khodnevis.db", "file to keep the data in")
+	setting(&s.role, "role", "all", "what this process does: all, api or worker")
+	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
+	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
+	if err := flags.Parse(args); err != nil {
+		return settings{}, nil, err
+	}
+	return s, flags.Args(), s.validate()
+}
+
+func (s settings) validate() error {
+	var errs []error
+	if _, _, err := net.SplitHostPort(s.addr); err != nil {
+		errs = append(errs, fmt.Errorf("-addr %q: give host:port", s.addr))
+	}
+	if s.data == "" {
+		errs = append(errs, errors.New("-data: give a file"))
+	}
+	if s.role != "all" && s.role != "api" && s.role != "worker" {
+		errs = append(errs, fmt.Errorf("-role %q: give all, api or worker", s.role))
+	}
+	if s.limits != "on" && s.limits != "off" {
+		errs = append(errs, fmt.Errorf("-limits %q: give on or off", s.limits))
+	}
+	return errors.Join(errs...)
+}

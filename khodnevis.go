@@ -1,0 +1,300 @@
+// Package khodnevis is content, ratings and accounts that drop into any Go service.
+//
+// An App wires the parts: services over a store, a queue and a cache of your choice, the REST surface over the services, a worker
+// that stores what the queue accepted, and the jobs that recalculate. The smallest program keeps everything in memory:
+//
+//	app, err := khodnevis.New(khodnevis.Config{})
+//	...
+//	go app.Run(ctx)
+//	http.ListenAndServe("127.0.0.1:8000", app.Handler())
+//
+// With a store and a queue in one SQLite file nothing that was accepted is lost, whatever happens to the process:
+//
+//	db, err := sqlitestore.Open("khodnevis.db")
+//	...
+//	q, err := sqlitequeue.New(db.File(), sqlitequeue.Config{})
+//	...
+//	app, err := khodnevis.New(khodnevis.Config{Store: db, Queue: q})
+//
+// # The tour
+//
+// Packages content, rating and auth hold the nouns, their rules, and the ports they need of a store. Packages queue and cache are
+// the other two ports. Adapters live below store, queue and cache; a custom one is right when it passes the public suite
+// beside them (storetest, queuetest, cachetest). Package httpapi is the REST surface.
+//
+// # Processes
+//
+// A process may serve requests, or work, or both: Handler serves, Run works. Any number of each share a store, a queue and,
+// if there is one that processes share, a cache.
+//
+// # Errors
+//
+// New reports everything that is wrong with a Config at once. Run returns nil after a clean stop.
+//
+// # Concurrency
+//
+// An App may be used concurrently. New starts nothing; Run owns every goroutine.
+package khodnevis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/queue/memqueue"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/memstore"
+)
+
+// Config configures an App. Its zero value is usable, and keeps everything in memory.
+type Config struct {
+	// Store keeps everything. Nil: memory, which ends with the process; a warning is logged.
+	Store store.Store
+	// Queue holds accepted ratings until they are stored. Nil: memory, which ends with the process; a warning is logged.
+	Queue queue.Queue
+	// Cache makes reads fast and may forget. Processes that serve one store should share one. Nil: memory, bounded.
+	Cache cache.Cache
+	// Prefix is the full path that Handler is mounted under. Default "/api/".
+	Prefix string
+	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Nil: this module's users.
+	Authenticator auth.Authenticator
+	// RatedContents brings the host's own contents, for ratings alone. Nil: this module's contents.
+	RatedContents rating.Contents
+	// Auth configures this module's users. Its Now and Logger default to those here.
+	Auth auth.Config
+	// PrivateRatings makes ratings visible to their raters and to staff only.
+	PrivateRatings bool
+	// Scale is the range of scores. The zero value means 1 to 5.
+	Scale rating.Scale
+	// Score holds the constants of the published score. The zero value means the defaults.
+	Score rating.ScorePolicy
+	// Recalculate is the cron spec of the job that folds the published scores of what has changed: five fields, or "@every"
+	// and a duration of whole seconds, aligned to the clock, in UTC. Default "@every 30s". Under light load workers fold within
+	// a second anyway.
+	Recalculate string
+	// Recount is the cron spec of the job that recounts all numbers from the ratings and repairs them. Default "0 3 * * *".
+	Recount string
+	// Workers is how many batches Run stores at once. Default 1; more help with stores that write concurrently.
+	Workers int
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives what happens. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// App is content, ratings and accounts, wired.
+type App struct {
+	// Contents, Ratings and Users are the services that the REST surface uses too. Users is nil with a Config.Authenticator.
+	Contents *content.Service
+	Ratings  *rating.Service
+	Users    *auth.Service
+
+	api          *httpapi.API
+	workers      []*rating.Worker
+	recalculator *rating.Recalculator
+	jobs         map[string]rating.Schedule
+	drain        func()
+	draining     chan struct{}
+}
+
+func (c Config) orDefault() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Store == nil {
+		c.Logger.Warn("khodnevis: no store is configured: everything ends with the process")
+		c.Store = memstore.New(memstore.Config{Now: c.Now})
+	}
+	if c.Queue == nil {
+		c.Logger.Warn("khodnevis: no queue is configured: ratings that are not stored yet end with the process")
+		c.Queue = memqueue.New(memqueue.Config{})
+	}
+	if c.Cache == nil {
+		c.Cache = lrucache.New(lrucache.Config{Now: c.Now})
+	}
+	if c.Recalculate == "" {
+		c.Recalculate = "@every 30s"
+	}
+	if c.Recount == "" {
+		c.Recount = "0 3 * * *"
+	}
+	if c.Workers == 0 {
+		c.Workers = 1
+	}
+	if c.Auth.Now == nil {
+		c.Auth.Now = c.Now
+	}
+	if c.Auth.Logger == nil {
+		c.Auth.Logger = c.Logger
+	}
+	if c.Auth.Counter == nil {
+		c.Auth.Counter, _ = c.Cache.(cache.Counter)
+	}
+	return c
+}
+
+// maxWorkers bounds Config.Workers.
+const maxWorkers = 64
+
+// New returns an App. It checks cfg, reports every problem at once, and touches nothing outside the process.
+func New(cfg Config) (*App, error) {
+	cfg = cfg.orDefault()
+	var errs []error
+	if cfg.Workers < 1 || cfg.Workers > maxWorkers {
+		errs = append(errs, fmt.Errorf("khodnevis: Config.Workers is %d, must be 1 to %d", cfg.Workers, maxWorkers))
+	}
+	jobs := map[string]rating.Schedule{rating.JobSweep: rating.Every(time.Hour)}
+	for job, spec := range map[string]string{rating.JobRefresh: cfg.Recalculate, rating.JobRecount: cfg.Recount} {
+		schedule, err := parseSchedule(spec, cfg.Now())
+		if err != nil {
+			errs = append(errs, fmt.Errorf("khodnevis: the schedule of %s: %w", job, err))
+		}
+		jobs[job] = schedule
+	}
+	a := &App{jobs: jobs, draining: make(chan struct{})}
+	a.drain = sync.OnceFunc(func() { close(a.draining) })
+	errs = append(errs, a.wire(cfg))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// wire makes the services and what stands on them.
+func (a *App) wire(cfg Config) (err error) {
+	if a.Contents, err = content.New(cfg.Store, content.Config{Cache: cfg.Cache, Now: cfg.Now, Logger: cfg.Logger}); err != nil {
+		return err
+	}
+	contents := cfg.RatedContents
+	if contents == nil {
+		contents = a.Contents
+	}
+	ratings := rating.Config{Scale: cfg.Scale, Policy: cfg.Score, Cache: cfg.Cache, Now: cfg.Now, Logger: cfg.Logger}
+	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {
+		return err
+	}
+	if a.recalculator, err = rating.NewRecalculator(cfg.Store, ratings); err != nil {
+		return err
+	}
+	for range min(cfg.Workers, maxWorkers) {
+		w, err := rating.NewWorker(cfg.Store, cfg.Queue, contents, a.recalculator, ratings)
+		if err != nil {
+			return err
+		}
+		a.workers = append(a.workers, w)
+	}
+	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
+		Cache: cfg.Cache, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
+	if cfg.RatedContents == nil {
+		api.Contents = a.Contents
+	} else {
+		a.Contents = nil
+	}
+	if cfg.Authenticator == nil {
+		if a.Users, err = auth.New(cfg.Store, cfg.Auth); err != nil {
+			return err
+		}
+		api.Users = a.Users
+	}
+	a.api, err = httpapi.New(api)
+	return err
+}
+
+// Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the path as it is.
+func (a *App) Handler() http.Handler { return a.api }
+
+// Run stores what the queue holds and does the jobs, until ctx is done; it then finishes what it holds and returns nil. A
+// process that only serves requests does not call it.
+func (a *App) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error)
+	running := 0
+	start := func(run func(context.Context) error) {
+		running++
+		go func() { errs <- run(ctx) }()
+	}
+	for _, w := range a.workers {
+		start(w.Run)
+	}
+	for job, schedule := range a.jobs {
+		start(func(ctx context.Context) error { return a.recalculator.Run(ctx, job, schedule) })
+	}
+	if a.Users != nil {
+		start(a.Users.Run)
+	}
+	var all []error
+	for range running {
+		if err := <-errs; err != nil {
+			all = append(all, err)
+			cancel()
+		}
+	}
+	return errors.Join(all...)
+}
+
+// Recount recounts all numbers from the ratings, repairs what differs and reports it to drift, if that is not nil. It returns how
+// many contents it looked at. The cron does the same; see Config.Recount.
+func (a *App) Recount(ctx context.Context, drift func(rating.Drift)) (int, error) {
+	return a.recalculator.Recount(ctx, drift)
+}
+
+// Drain prepares the end: Ready reports false from now on, and requests that wait for a rating to be stored are answered at once.
+// Call it when the process is told to stop, before the server shuts down and the context of Run ends.
+func (a *App) Drain() { a.drain() }
+
+// Ready reports whether the process should get requests: until Drain is called.
+func (a *App) Ready() bool {
+	select {
+	case <-a.draining:
+		return false
+	default:
+		return true
+	}
+}
+
+// parseSchedule reads a cron spec. Unlike the parser it stands on, it refuses what never fires and what fires more often
+// than it can, never panics, and aligns "@every", so that all processes agree when a job is due.
+func parseSchedule(spec string, now time.Time) (rating.Schedule, error) {
+	if every, ok := strings.CutPrefix(spec, "@every "); ok {
+		d, err := time.ParseDuration(strings.TrimSpace(every))
+		if err != nil || d < time.Second || d%time.Second != 0 {
+			return nil, fmt.Errorf("%q: give @every a duration of whole seconds, such as 30s", spec)
+		}
+		return rating.Every(d), nil
+	}
+	if strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ=") {
+		return nil, fmt.Errorf("%q: schedules are in UTC", spec)
+	}
+	schedule, err := cron.ParseStandard(spec)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", spec, err)
+	}
+	utc := inUTC{schedule}
+	if utc.Next(now).IsZero() {
+		return nil, fmt.Errorf("%q is never due", spec)
+	}
+	return utc, nil
+}
+
+// inUTC keeps schedules away from daylight saving, which makes an hour happen twice or not at all.
+type inUTC struct{ cron.Schedule }
+
+func (u inUTC) Next(t time.Time) time.Time { return u.Schedule.Next(t.UTC()) }

@@ -1,0 +1,35 @@
+package rating
+
+import (
+	"time"
+
+	"github.com/khodnevis/khodnevis/queue"
+)
+
+// What tests of the package's own encodings need.
+
+func EncodeRate(score int, at time.Time) []byte {
+	return event{Op: opRate, Score: score, At: at}.encode()
+}
+
+func DecodeThenEncode(body []byte) ([]byte, bool) {
+	e, err := decodeEvent(body)
+	if err != nil {
+		return nil, false
+	}
+	return e.encode(), true
+}
+
+func TaskID(position queue.Position, at time.Time, key Key) string {
+	return ticket{Op: opRate, Position: position, At: at, Key: key, By: key.Rater}.id()
+}
+
+func ParseTaskID(s string) (id string, key Key, ok bool) {
+	t, ok := parseTicket(s)
+	if !ok {
+		return "", Key{}, false
+	}
+	return t.id(), t.Key, true
+}
+
+func Ordinal(v Version) int64 { return v.ordinal() }
