@@ -1,0 +1,523 @@
+package rating_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/queue/memqueue"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/memstore"
+)
+
+// world is everything a rating lives through, in memory.
+type world struct {
+	t        *testing.T
+	store    store.Store
+	queue    *memqueue.Queue
+	cache    cache.Cache
+	contents *content.Service
+	ratings  *rating.Service
+	cfg      rating.Config
+	now      func() time.Time
+	offset   atomic.Int64 // moves the clock
+}
+
+// newWorld returns a world without a worker. wrap may put something between it and its store.
+func newWorld(t *testing.T, wrap func(store.Store) store.Store) *world {
+	t.Helper()
+	w := &world{t: t, queue: memqueue.New(memqueue.Config{}), cache: lrucache.New(lrucache.Config{})}
+	w.now = func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+	w.store = memstore.New(memstore.Config{Now: w.now})
+	if wrap != nil {
+		w.store = wrap(w.store)
+	}
+	w.cfg = rating.Config{Cache: w.cache, Now: w.now}
+	w.contents = must(content.New(w.store, content.Config{Cache: w.cache, Now: w.now}))
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
+	return w
+}
+
+// work runs a worker until the test ends.
+func (w *world) work() {
+	recalculator := must(rating.NewRecalculator(w.store, w.cfg))
+	worker := must(rating.NewWorker(w.store, w.queue, w.contents, recalculator, w.cfg))
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := worker.Run(ctx); err != nil {
+			w.t.Errorf("the worker ended with %v", err)
+		}
+	})
+	w.t.Cleanup(func() { cancel(); wg.Wait() })
+}
+
+func (w *world) content() content.Content {
+	w.t.Helper()
+	return check(w.contents.Create(w.t.Context(), "author", content.Draft{Title: "t"}))(w.t)
+}
+
+func (w *world) submit(user, contentID string, score int) rating.Receipt {
+	w.t.Helper()
+	return check(w.ratings.Submit(w.t.Context(), rating.Actor{User: user}, rating.Submission{Content: contentID, Score: score}))(w.t)
+}
+
+// await returns the task once it is done.
+func (w *world) await(task rating.Task) rating.Task {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	done := check(w.ratings.Wait(ctx, rating.Actor{User: task.Creator}, task.ID))(w.t)
+	if !done.State.Done() {
+		w.t.Fatalf("the task is %s, not done: %+v", done.State, done.Error)
+	}
+	return done
+}
+
+func (w *world) task(task rating.Task) rating.Task {
+	w.t.Helper()
+	return check(w.ratings.Task(w.t.Context(), rating.Actor{User: task.Creator}, task.ID))(w.t)
+}
+
+func (w *world) stats(contentID string) rating.Stats {
+	w.t.Helper()
+	return check(w.ratings.Stats(w.t.Context(), []string{contentID}))(w.t)[contentID]
+}
+
+// wipe makes the cache forget everything, as it may at any time.
+func (w *world) wipe() {
+	w.cache.(*forgetful).now.Store(lrucache.New(lrucache.Config{}))
+}
+
+// forgetful is a cache that can be wiped.
+type forgetful struct{ now atomic.Pointer[lrucache.Cache] }
+
+func (f *forgetful) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
+	return f.now.Load().GetMany(ctx, keys)
+}
+
+func (f *forgetful) SetMany(ctx context.Context, items []cache.Item) error {
+	return f.now.Load().SetMany(ctx, items)
+}
+
+func (f *forgetful) DeleteMany(ctx context.Context, keys []string) error {
+	return f.now.Load().DeleteMany(ctx, keys)
+}
+
+// newForgetful returns a world whose cache can be wiped.
+func newForgetful(t *testing.T) *world {
+	w := newWorld(t, nil)
+	w.cache = &forgetful{}
+	w.wipe()
+	w.cfg.Cache = w.cache
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
+	return w
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func check[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestRatingIsPendingThenStored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	receipt := w.submit("u1", c.ID, 4)
+	key := rating.Key{Content: c.ID, Rater: "u1"}
+
+	r, pending, err := w.ratings.Get(t.Context(), rating.Actor{User: "u1"}, key)
+	if err != nil || !pending || r.Score != 4 {
+		t.Fatalf("the rater reads %+v, pending %v, %v", r, pending, err)
+	}
+	for _, other := range []rating.Actor{{User: "u2"}, {User: "s", Staff: true}, {}} {
+		if _, _, err := w.ratings.Get(t.Context(), other, key); !errors.Is(err, rating.ErrNotFound) {
+			t.Errorf("%+v reads a pending rating of another: %v", other, err)
+		}
+	}
+	if got := w.task(receipt.Task); got.State != rating.Pending || got.CreatedAt != receipt.Task.CreatedAt {
+		t.Errorf("the task is %+v", got)
+	}
+
+	w.work()
+	done := w.await(receipt.Task)
+	if done.State != rating.Success || done.Result.Outcome != rating.Created || done.Result.Key != key || done.Attempts != 1 || done.DoneAt.IsZero() {
+		t.Errorf("the task came to %+v, %+v", done, done.Result)
+	}
+	r, pending, err = w.ratings.Get(t.Context(), rating.Actor{}, key)
+	if err != nil || pending || r.Score != 4 || !r.CreatedAt.Equal(receipt.Rating.CreatedAt) {
+		t.Errorf("everybody reads %+v, pending %v, %v", r, pending, err)
+	}
+	if s := w.stats(c.ID); s.Count != 1 || s.Sum != 4 || !maps.Equal(s.Histogram, map[int]int64{4: 1}) {
+		t.Errorf("the numbers are %+v", s)
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.work()
+	c := w.content()
+	actor := rating.Actor{User: "u"}
+	for i, step := range []struct {
+		score int // 0: withdraw
+		want  rating.Result
+		count int64
+		sum   int64
+	}{
+		{3, rating.Created, 1, 3}, {5, rating.Updated, 1, 5}, {5, rating.Unchanged, 1, 5}, {0, rating.Withdrawn, 0, 0}, {2, rating.Created, 1, 2},
+	} {
+		var receipt rating.Receipt
+		if step.score == 0 {
+			receipt = check(w.ratings.Withdraw(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}, ""))(t)
+			if _, _, err := w.ratings.Get(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+				t.Errorf("a withdrawn rating is still readable by its rater: %v", err)
+			}
+		} else {
+			receipt = w.submit("u", c.ID, step.score)
+		}
+		if done := w.await(receipt.Task); done.State != rating.Success || done.Result.Outcome != step.want {
+			t.Errorf("step %d: %s %+v, want %s", i, done.State, done.Result, step.want)
+		}
+		if s := w.stats(c.ID); s.Count != step.count || s.Sum != step.sum {
+			t.Errorf("step %d: count %d sum %d, want %d and %d", i, s.Count, s.Sum, step.count, step.sum)
+		}
+	}
+}
+
+// Several changes of one rating that meet in one batch: the last one accepted counts, the others are superseded.
+func TestChangesInOneBatch(t *testing.T) {
+	t.Parallel()
+	w := newForgetful(t)
+	c := w.content()
+	var receipts []rating.Receipt
+	for _, score := range []int{1, 5, 2} {
+		receipts = append(receipts, w.submit("u", c.ID, score))
+	}
+	w.work()
+	for i, want := range []rating.Result{rating.Superseded, rating.Superseded, rating.Created} {
+		if done := w.await(receipts[i].Task); done.Result == nil || done.Result.Outcome != want {
+			t.Errorf("submission %d came to %+v, want %s", i, done.Result, want)
+		}
+	}
+	w.wipe()
+	for i, want := range []rating.Result{rating.Superseded, rating.Superseded, rating.Created} {
+		if done := w.task(receipts[i].Task); done.Result == nil || done.Result.Outcome != want {
+			t.Errorf("with the cache wiped, submission %d came to %+v, want %s", i, done.Result, want)
+		}
+	}
+	if s := w.stats(c.ID); s.Count != 1 || s.Sum != 2 {
+		t.Errorf("count %d sum %d", s.Count, s.Sum)
+	}
+}
+
+// What can never be applied is set aside with its reason; the rest of the batch is stored.
+func TestRejectedMessages(t *testing.T) {
+	t.Parallel()
+	w := newForgetful(t)
+	c, gone := w.content(), w.content()
+	now := w.now().UTC().Truncate(time.Microsecond)
+	good := w.submit("u1", c.ID, 4)
+	late := w.submit("u1", gone.ID, 4)
+	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, gone.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []queue.Message{
+		{Key: c.ID + ":u2", Body: []byte("not json")},
+		{Key: "no key", Body: rating.EncodeRate(4, now)},
+		{Key: c.ID + ":u3", Body: rating.EncodeRate(6, now)},
+		{Key: "unknown:u4", Body: rating.EncodeRate(4, now)},
+	} {
+		check(w.queue.Publish(t.Context(), m))(t)
+	}
+	last := w.submit("u5", c.ID, 2)
+	w.work()
+	w.await(last.Task)
+	if done := w.await(good.Task); done.State != rating.Success {
+		t.Errorf("the good one is %s", done.State)
+	}
+	failed := func(when string, task rating.Task) {
+		if task.State != rating.Failure || task.Error == nil || task.Error.Code != rating.ReasonNoContent {
+			t.Errorf("%s: a rating of a content deleted since is %s, %+v", when, task.State, task.Error)
+		}
+	}
+	failed("at once", w.await(late.Task))
+	w.wipe()
+	failed("with the cache wiped", w.task(late.Task))
+	var reasons []string
+	for _, r := range check(w.store.ListRejected(t.Context(), rating.RejectedQuery{Limit: 100}))(t) {
+		reasons = append(reasons, r.Reason)
+	}
+	slices.Sort(reasons)
+	want := []string{rating.ReasonNoContent, rating.ReasonNoContent, rating.ReasonScale, rating.ReasonMalformed, rating.ReasonMalformed}
+	if !slices.Equal(reasons, want) {
+		t.Errorf("rejected for %v, want %v", reasons, want)
+	}
+	if s := w.stats(c.ID); s.Count != 2 || s.Sum != 6 {
+		t.Errorf("count %d sum %d, want 2 and 6", s.Count, s.Sum)
+	}
+}
+
+// faulty is a store that fails as told.
+type faulty struct {
+	store.Store
+	apply func(rating.Batch) error
+}
+
+func (f *faulty) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating.Outcome, error) {
+	if err := f.apply(b); err != nil {
+		return nil, err
+	}
+	return f.Store.ApplyRatings(ctx, b)
+}
+
+// An outage delays ratings; it rejects none.
+func TestOutageLosesNothing(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	failed := make(chan struct{})
+	w := newWorld(t, func(s store.Store) store.Store {
+		return &faulty{s, func(rating.Batch) error {
+			switch n := calls.Add(1); {
+			case n == 3:
+				close(failed)
+				fallthrough
+			case n < 3:
+				return fmt.Errorf("down: %w", rating.ErrUnavailable)
+			}
+			return nil
+		}}
+	})
+	c := w.content()
+	var receipts []rating.Receipt
+	for i := range 10 {
+		receipts = append(receipts, w.submit(fmt.Sprintf("u%d", i), c.ID, 5))
+	}
+	w.work()
+	<-failed
+	for _, r := range receipts {
+		if done := w.await(r.Task); done.State != rating.Success || done.Attempts < 2 {
+			t.Errorf("a task came to %s after %d attempts", done.State, done.Attempts)
+		}
+	}
+	if rejected := check(w.store.ListRejected(t.Context(), rating.RejectedQuery{Limit: 10}))(t); len(rejected) > 0 {
+		t.Errorf("an outage rejected %d messages", len(rejected))
+	}
+	if s := w.stats(c.ID); s.Count != 10 {
+		t.Errorf("%d of 10 are stored", s.Count)
+	}
+}
+
+// A change that the store can never take is found by halving; its neighbours are stored.
+func TestPoisonIsFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s store.Store) store.Store {
+		return &faulty{s, func(b rating.Batch) error {
+			for _, c := range b.Changes {
+				if c.Rater == "u37" {
+					return fmt.Errorf("bad bytes: %w", rating.ErrUnstorable)
+				}
+			}
+			return nil
+		}}
+	})
+	c := w.content()
+	var receipts []rating.Receipt
+	for i := range 100 {
+		receipts = append(receipts, w.submit(fmt.Sprintf("u%d", i), c.ID, 3))
+	}
+	w.work()
+	for i, r := range receipts {
+		want := rating.Success
+		if i == 37 {
+			want = rating.Failure
+		}
+		if done := w.await(r.Task); done.State != want {
+			t.Errorf("u%d: %s, want %s", i, done.State, want)
+		}
+	}
+	if s := w.stats(c.ID); s.Count != 99 {
+		t.Errorf("%d stored, want 99", s.Count)
+	}
+}
+
+func TestTasksAreTheirCreators(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	task := w.submit("u", c.ID, 4).Task
+	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "other"}, task.ID); !errors.Is(err, rating.ErrNotFound) {
+		t.Errorf("another one's task: %v", err)
+	}
+	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "s", Staff: true}, task.ID); err != nil {
+		t.Errorf("staff: %v", err)
+	}
+	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "u"}, task.ID[:len(task.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
+		t.Errorf("no task's identifier: %v", err)
+	}
+	w.offset.Store(int64(rating.Retention + time.Minute))
+	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "u"}, task.ID); !errors.Is(err, rating.ErrExpired) {
+		t.Errorf("after its retention: %v", err)
+	}
+}
+
+func TestSubmitRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	for _, bad := range []struct {
+		content string
+		score   int
+		field   string
+	}{{c.ID, 0, "score"}, {c.ID, 6, "score"}, {c.ID, -1 << 62, "score"}, {"nothing", 3, "content"}, {"", 3, "content"}, {"a b", 3, "content"}, {"..", 3, "content"}} {
+		_, err := w.ratings.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: bad.content, Score: bad.score})
+		var invalid *rating.ValidationError
+		if !errors.As(err, &invalid) || invalid.Fields[0].Name != bad.field {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	if lag := check(w.queue.Lag(t.Context()))(t); lag != 0 {
+		t.Errorf("%d refused submissions are in the queue", lag)
+	}
+}
+
+// refusing is a queue that takes nothing.
+type refusing struct{ err error }
+
+func (r refusing) Publish(context.Context, ...queue.Message) ([]queue.Position, error) {
+	return nil, r.err
+}
+
+func TestQueueThatDoesNotTake(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	for _, q := range []struct {
+		err     error
+		unknown bool
+	}{{fmt.Errorf("full: %w", queue.ErrNotAccepted), false}, {context.DeadlineExceeded, true}} {
+		s := must(rating.New(w.store, refusing{q.err}, w.contents, w.cfg))
+		_, err := s.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3})
+		var down *rating.UnavailableError
+		if !errors.As(err, &down) || down.Unknown != q.unknown || !errors.Is(err, rating.ErrUnavailable) || !errors.Is(err, q.err) {
+			t.Errorf("%v came back as %v", q.err, err)
+		}
+		if _, _, err := s.Get(t.Context(), rating.Actor{User: "u"}, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+			t.Errorf("what was not accepted is readable: %v", err)
+		}
+	}
+}
+
+func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.work()
+	c := w.content()
+	key := rating.Key{Content: c.ID, Rater: "u"}
+	w.await(w.submit("u", c.ID, 4).Task)
+	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "other"}, key, ""); !errors.Is(err, rating.ErrForbidden) {
+		t.Errorf("another one: %v", err)
+	}
+	receipt := check(w.ratings.Withdraw(t.Context(), rating.Actor{User: "boss", Staff: true}, key, ""))(t)
+	if receipt.Task.Creator != "boss" {
+		t.Errorf("the task is %q's", receipt.Task.Creator)
+	}
+	if done := w.await(receipt.Task); done.State != rating.Success || done.Result.Outcome != rating.Withdrawn {
+		t.Errorf("it came to %+v", done)
+	}
+	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// hosts are contents that the module does not own: all of them may be rated, and their history opens with the first rating.
+type hosts struct{}
+
+func (hosts) Opened(_ context.Context, ids []string) (map[string]time.Time, error) {
+	m := map[string]time.Time{}
+	for _, id := range ids {
+		m[id] = time.Time{}
+	}
+	return m, nil
+}
+
+func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	q := memqueue.New(memqueue.Config{})
+	w.ratings = must(rating.New(w.store, q, hosts{}, w.cfg))
+	worker := must(rating.NewWorker(w.store, q, hosts{}, nil, w.cfg))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = worker.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+
+	for i := range 3 { // three days
+		w.await(w.submit(fmt.Sprintf("u%d", i), "post-17", 4).Task)
+		w.offset.Add(int64(24 * time.Hour))
+	}
+	var indices []int
+	check(w.store.RefreshScores(t.Context(), 10, func(buckets []rating.Bucket) rating.Score {
+		for _, b := range buckets {
+			indices = append(indices, b.Index)
+		}
+		return rating.Score{Folded: true}
+	}))(t)
+	if !slices.Equal(indices, []int{0, 24, 25}) {
+		t.Errorf("the ratings count in buckets %v, want 0, 24, 25", indices)
+	}
+}
+
+// The score follows within moments, without the cron.
+func TestWorkerFolds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.work()
+	c := w.content()
+	w.await(w.submit("u", c.ID, 4).Task)
+	deadline := time.Now().Add(20 * time.Second)
+	for w.stats(c.ID).Score.Value != 4 {
+		if time.Now().After(deadline) {
+			t.Fatalf("the score is %+v", w.stats(c.ID).Score)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func TestRecalculateOnRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.work()
+	c := w.content()
+	w.await(w.submit("u", c.ID, 4).Task)
+	if _, err := w.ratings.Recalculate(t.Context(), rating.Actor{User: "u"}, c.ID, ""); !errors.Is(err, rating.ErrForbidden) {
+		t.Errorf("a user: %v", err)
+	}
+	task := check(w.ratings.Recalculate(t.Context(), rating.Actor{User: "boss", Staff: true}, c.ID, ""))(t)
+	if done := w.await(task); done.State != rating.Success || done.Name != rating.TaskRecalculate || done.Result.Content != c.ID || done.Result.Repaired {
+		t.Errorf("it came to %+v, %+v", done, done.Result)
+	}
+}
