@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ type fake struct {
 	plant     string
 	accidents bool
 	noKeys    bool // ignores Idempotency-Key
+	pace      int  // ratings applied at a read, 20 when 0
 
 	mu        sync.Mutex
 	requests  int
@@ -163,11 +165,14 @@ func (f *fake) rate(r *http.Request, b map[string]any) (int, any) {
 	rt := fakeRating{fmt.Sprint("t", f.accepted), content, "u-" + name, score}
 	f.tasks[rt.task] = false
 	f.backlog = append(f.backlog, rt)
+	if f.plant == "mixed up" && f.accepted == 10 {
+		rt.user = "u-another"
+	}
 	return 202, map[string]any{"task": rt.task, "rating": map[string]any{"content": content, "rater": rt.user, "score": score}}
 }
 
 func (f *fake) work() {
-	for range min(20, len(f.backlog)) {
+	for range min(cmp.Or(f.pace, 20), len(f.backlog)) {
 		rt := f.backlog[0]
 		f.backlog = f.backlog[1:]
 		f.tasks[rt.task] = true

@@ -39,6 +39,7 @@ type phase struct {
 }
 
 func (p *progress) phase(name string, total int) *phase {
+	p.trouble() // what a phase before had is not this one's
 	ph := &phase{p: p, name: name, total: total, start: time.Now(), quit: make(chan struct{}), gone: make(chan struct{})}
 	go func() {
 		defer close(ph.gone)

@@ -49,7 +49,7 @@ func replayed(t *testing.T, args ...string) (int, map[string]int, string) {
 
 func small(t *testing.T, server string, more ...string) []string {
 	t.Helper()
-	args := []string{"-server", server, "-data", testData(t), "-users", "40", "-ratings", "600", "-rerate", "0.1", "-clients", "8", "-patience", "20s"}
+	args := []string{"-server", server, "-data", testData(t), "-users", "40", "-ratings", "600", "-rerate", "0.5", "-clients", "8", "-patience", "20s"}
 	return append(args, more...)
 }
 
@@ -69,6 +69,7 @@ func TestRun(t *testing.T) {
 		"a good server":                {fake: &fake{}},
 		"a server with accidents":      {fake: &fake{accidents: true}},
 		"accidents and no keys":        {fake: &fake{accidents: true, noKeys: true}},
+		"a worker far behind":          {fake: &fake{pace: 7}},
 		"one of two servers is dead":   {fake: &fake{}, before: dead + ","},
 		"one is dead, one just ailing": {fake: &fake{accidents: true}, before: dead + ", "},
 	} {
@@ -109,6 +110,7 @@ func TestRunCatches(t *testing.T) {
 		"failed":    "tasks without success",
 		"gone":      "films gone",
 		"refused":   "refused",
+		"mixed up":  "refused",
 	} {
 		t.Run(plant, func(t *testing.T) {
 			t.Parallel()
