@@ -1,0 +1,184 @@
+// Package sqlitefile opens one SQLite file for everything that the embedded default keeps: a store and a queue.
+//
+// # Durability
+//
+// The file is in WAL mode with synchronous=FULL: a Write that returned nil survives the death of the process and, on a disk
+// that does what it says, a power cut.
+//
+// # Writing
+//
+// SQLite has one writer at a time. Write therefore commits in groups: jobs that come while a transaction is being
+// written to the disk wait together and share the next one, so that many writers cost little more than one.
+//
+// # Concurrency
+//
+// A File may be used concurrently, and a file may be open several times, in several processes of one machine.
+package sqlitefile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	_ "modernc.org/sqlite" // the driver
+)
+
+// Config of a File. The zero value is usable.
+type Config struct {
+	// Readers is how many connections read at the same time. Default 8.
+	Readers int
+	// BusyTimeout is how long a statement waits for another process that writes. Default 5 s.
+	BusyTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Readers == 0 {
+		c.Readers = 8
+	}
+	if c.BusyTimeout == 0 {
+		c.BusyTimeout = 5 * time.Second
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var bad []error
+	if c.Readers < 0 {
+		bad = append(bad, fmt.Errorf("sqlitefile: %d readers, must be positive", c.Readers))
+	}
+	if c.BusyTimeout < 0 {
+		bad = append(bad, fmt.Errorf("sqlitefile: a busy timeout of %s, must be positive", c.BusyTimeout))
+	}
+	return errors.Join(bad...)
+}
+
+// File is an open SQLite file. Whoever opens it closes it.
+type File struct {
+	readers  *sqlx.DB
+	writer   *sqlx.DB
+	conn     *sqlx.Conn            // the one connection that writes; only the goroutine of drain touches it
+	writes   map[string]*sqlx.Stmt // prepared on conn, by text; likewise
+	readsMu  sync.Mutex
+	reads    map[string]*sqlx.Stmt // prepared on readers, by text
+	mu       sync.Mutex            // guards what follows
+	waiting  []*waiter             // oldest first
+	draining bool
+	closed   bool
+	drains   sync.WaitGroup
+}
+
+// Open opens the file at path and creates it, readable by its owner only, if it is not there. Its directory must be there.
+func Open(path string, cfg Config) (*File, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := create(path); err != nil {
+		return nil, fmt.Errorf("sqlitefile: create %s: %w", path, err)
+	}
+	f := &File{writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
+	if err := f.open(path, cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlitefile: open %s: %w", path, translate(err)), f.closePools())
+	}
+	return f, nil
+}
+
+// create makes an empty file for nobody else's eyes; SQLite gives its other files the same permissions. A file that is there
+// must not even be opened: closing it again would drop the locks that this process holds on it.
+func create(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func (f *File) open(path string, cfg Config) error {
+	var err error
+	// temp_store: what a savepoint may have to undo stays in memory.
+	if f.writer, err = sqlx.Open("sqlite", dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-16384)", "journal_size_limit(67108864)")); err != nil {
+		return err
+	}
+	f.writer.SetMaxOpenConns(1)
+	if f.conn, err = connect(f.writer, cfg.BusyTimeout); err != nil {
+		return err
+	}
+	if err := f.verify(); err != nil {
+		return err
+	}
+	if f.readers, err = sqlx.Open("sqlite", dsn(path, cfg, "query_only(1)")); err != nil {
+		return err
+	}
+	f.readers.SetMaxOpenConns(cfg.Readers)
+	f.readers.SetMaxIdleConns(cfg.Readers)
+	return f.readers.Ping()
+}
+
+// connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at once, one is told that it
+// is busy without any waiting.
+func connect(db *sqlx.DB, patience time.Duration) (*sqlx.Conn, error) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := db.Connx(context.Background())
+		if err == nil || !busy(err) || time.Now().After(deadline) {
+			return conn, err
+		}
+	}
+}
+
+func dsn(path string, cfg Config, pragmas ...string) string {
+	settings := url.Values{"_dqs": {"0"}, "_busy_timeout": {strconv.FormatInt(cfg.BusyTimeout.Milliseconds(), 10)}}
+	settings["_pragma"] = append([]string{"synchronous(FULL)", "foreign_keys(1)"}, pragmas...)
+	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + settings.Encode()
+}
+
+// verify refuses a file whose settings are not in force, such as one in memory or on a file system without shared memory.
+func (f *File) verify() error {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+		var got string
+		if err := f.conn.GetContext(context.Background(), &got, "PRAGMA "+pragma); err != nil {
+			return err
+		}
+		if got != want {
+			return fmt.Errorf("%s is %s, must be %s", pragma, got, want)
+		}
+	}
+	return nil
+}
+
+// Close waits for the jobs that Write has taken and closes the file. Closing twice is fine.
+func (f *File) Close() error {
+	f.mu.Lock()
+	again := f.closed
+	f.closed = true
+	f.mu.Unlock()
+	f.drains.Wait()
+	if again {
+		return nil
+	}
+	return f.closePools()
+}
+
+func (f *File) closePools() error {
+	var errs []error
+	if f.readers != nil { // first, so that the last connection is one that may write the log back into the file
+		errs = append(errs, f.readers.Close())
+	}
+	if f.conn != nil {
+		errs = append(errs, f.conn.Close())
+	}
+	if f.writer != nil {
+		errs = append(errs, f.writer.Close())
+	}
+	return errors.Join(errs...)
+}
