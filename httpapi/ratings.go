@@ -14,7 +14,6 @@ import (
 // ratingDetail is a rating.
 type ratingDetail struct {
 	ID        string `json:"id"`
-	URL       string `json:"url"`
 	Content   string `json:"content"`
 	Rater     string `json:"rater"`
 	Score     int    `json:"score"`
@@ -24,16 +23,16 @@ type ratingDetail struct {
 }
 
 var (
-	ratingFields = []string{"id", "url", "content", "rater", "score", "state", "created_at", "updated_at"}
+	ratingFields = []string{"id", "content", "rater", "score", "state", "created_at", "updated_at"}
 	scoreField   = member{name: "score", kind: integerKind, required: true}
 	ratingFixed  = []member{
-		{name: "id", kind: anyKind, readOnly: true}, {name: "url", kind: anyKind, readOnly: true},
+		{name: "id", kind: anyKind, readOnly: true},
 		{name: "content", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
 		{name: "state", kind: anyKind, readOnly: true},
 		{name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
 	}
 	ratingOutputs = []member{
-		{name: "id", kind: anyKind, readOnly: true}, {name: "url", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
+		{name: "id", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
 		{name: "state", kind: anyKind, readOnly: true}, {name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
 	}
 	newRating    = &body{smallBody, append([]member{{name: "content", required: true}, scoreField}, ratingOutputs...)}
@@ -47,7 +46,7 @@ func (c *call) ratingDetail(r rating.Rating, pending bool) ratingDetail {
 	if pending {
 		state = "pending"
 	}
-	return ratingDetail{ID: r.Key.String(), URL: c.url("ratings", r.Key.String()), Content: r.Content, Rater: r.Rater, Score: r.Score, State: state,
+	return ratingDetail{ID: r.Key.String(), Content: r.Content, Rater: r.Rater, Score: r.Score, State: state,
 		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
 }
 
@@ -194,10 +193,20 @@ func (c *call) createRating() error {
 
 // receiptBody is the answer to a write that waits in the queue.
 type receiptBody struct {
-	Task      string        `json:"task"`
-	State     rating.State  `json:"state"`
-	StatusURL string        `json:"status_url"`
-	Rating    *ratingDetail `json:"rating,omitempty"`
+	Task      string          `json:"task"`
+	State     rating.State    `json:"state"`
+	StatusURL string          `json:"status_url"`
+	Rating    *acceptedRating `json:"rating,omitempty"`
+}
+
+// acceptedRating is a rating before it is stored. What its times will be depends on what is stored already.
+type acceptedRating struct {
+	ID      string `json:"id"`
+	URL     string `json:"url"`
+	Content string `json:"content"`
+	Rater   string `json:"rater"`
+	Score   int    `json:"score"`
+	State   string `json:"state"`
 }
 
 // accepted waits for a receipt's task as long as the client wants and answers with what it came to.
@@ -224,8 +233,7 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	h.Set("Preference-Applied", "respond-async")
 	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
-		detail := c.ratingDetail(r, true)
-		body.Rating = &detail
+		body.Rating = &acceptedRating{r.Key.String(), c.url("ratings", r.Key.String()), r.Content, r.Rater, r.Score, "pending"}
 	}
 	return c.json(http.StatusAccepted, body)
 }
