@@ -1,0 +1,483 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+// Across returns the checks of the rules that reach across the ports.
+func Across() []Check {
+	return []Check{
+		{"across/by-score", "ByScore orders by the published rank (a score shrunk towards the middle while ratings are few; see package rating). A content that was never ranked counts as rank 0.", acrossByScore},
+		{"across/by-ratings", "ByRatings orders by the number of stored ratings.", acrossByRatings},
+		{"across/score-filter", "ScoreMin and ScoreMax bound the published score; contents without one match neither.", acrossScoreFilter},
+		{"across/ratings-filter", "RatingsMin is the least number of stored ratings.", acrossRatingsFilter},
+		{"across/filters", "Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.", acrossFilters},
+		{"across/present", "The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the moment of the query.", acrossPresent},
+		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.", acrossDeletedContent},
+		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.", acrossRefused},
+		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.", acrossDeleteRace},
+		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteFold},
+		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
+	}
+}
+
+// newRatedShelf is newShelf with ratings: some contents have none, some were never folded, some have lost all they had.
+func newRatedShelf(ctx context.Context, s store.Store, seed uint64, n int, authors []string) (shelf, error) {
+	sh, err := newShelf(ctx, s, seed, n, authors)
+	if err != nil {
+		return shelf{}, err
+	}
+	r := dice(seed + 1)
+	rate := func(every int) error {
+		for i, c := range sh.contents {
+			if i%every == 0 {
+				continue
+			}
+			var batch []rating.Change
+			for range r.IntN(5) {
+				batch = append(batch, change(rating.Key{Content: c.ID, Rater: newName()}, 1, 1+r.IntN(5)))
+			}
+			if _, err := apply(ctx, s, batch...); err != nil {
+				return err
+			}
+			if i%7 == 1 {
+				for j, c := range batch {
+					batch[j] = withdrawal(c.Key, 2)
+				}
+				if _, err := apply(ctx, s, batch...); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := rate(3); err != nil {
+		return shelf{}, err
+	}
+	if _, err := foldAll(ctx, s, mean); err != nil {
+		return shelf{}, err
+	}
+	if err := rate(4); err != nil { // not folded
+		return shelf{}, err
+	}
+	return sh, sh.reload(ctx, s)
+}
+
+// reload takes over the numbers as they are stored.
+func (sh *shelf) reload(ctx context.Context, s store.Store) error {
+	var ids []string
+	for _, c := range sh.contents {
+		ids = append(ids, c.ID)
+	}
+	found, err := s.StatsByContent(ctx, ids)
+	if err != nil {
+		return err
+	}
+	sh.stats, err = index(found, func(st rating.Stats) string { return st.Content })
+	return err
+}
+
+func acrossOrder(ctx context.Context, s store.Store, seed uint64, field content.Field) error {
+	author := newName()
+	sh, err := newRatedShelf(ctx, s, seed, 40, []string{author})
+	if err != nil {
+		return err
+	}
+	for _, desc := range []bool{false, true} {
+		for _, limit := range []int{1, 6, 100} {
+			if err := sh.checkList(ctx, s, content.Filter{Author: author}, content.Order{Field: field, Desc: desc}, limit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func acrossByScore(ctx context.Context, s store.Store) error {
+	if err := acrossOrder(ctx, s, 71, content.ByScore); err != nil {
+		return err
+	}
+	// Ranks below zero stand before what was never ranked, and ranks that differ in the last bit differ.
+	author := newName()
+	all, err := createContents(ctx, s, author, 4)
+	if err != nil {
+		return err
+	}
+	sh := shelf{contents: all}
+	for i, rank := range []float64{-2.5, 0.1 + 0.2, 0.3} {
+		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
+			return err
+		}
+		if _, err := foldAll(ctx, s, func([]rating.Bucket) rating.Score { return rating.Score{Rank: rank, Folded: true} }); err != nil {
+			return err
+		}
+	}
+	if err := sh.reload(ctx, s); err != nil {
+		return err
+	}
+	for _, desc := range []bool{false, true} {
+		if err := sh.checkList(ctx, s, content.Filter{Author: author}, content.Order{Field: content.ByScore, Desc: desc}, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func acrossByRatings(ctx context.Context, s store.Store) error {
+	return acrossOrder(ctx, s, 72, content.ByRatings)
+}
+
+// acrossScoreFilter reads a score of weight 0 as none, as rating.Score says.
+func acrossScoreFilter(ctx context.Context, s store.Store) error {
+	author := newName()
+	all, err := createContents(ctx, s, author, 4)
+	if err != nil {
+		return err
+	}
+	sh := shelf{contents: all}
+	for i, score := range []rating.Score{{Value: 4.25, Weight: 2, Rank: 1, Folded: true}, {Value: -1, Weight: 0.5, Rank: 2, Folded: true}, {Value: 4, Rank: 3, Folded: true}} {
+		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
+			return err
+		}
+		if _, err := foldAll(ctx, s, func([]rating.Bucket) rating.Score { return score }); err != nil {
+			return err
+		}
+	}
+	if err := sh.reload(ctx, s); err != nil {
+		return err
+	}
+	bounds := []float64{-100, -1, 0, 4, 4.25, 4.2500000001, 100}
+	for i := range bounds {
+		for j := range bounds {
+			for _, f := range []content.Filter{{ScoreMin: &bounds[i]}, {ScoreMax: &bounds[j]}, {ScoreMin: &bounds[i], ScoreMax: &bounds[j]}} {
+				f.Author = author
+				if err := sh.checkList(ctx, s, f, content.Order{Field: content.ByScore}, 10); err != nil {
+					return fmt.Errorf("scores from %v to %v: %w", bounds[i], bounds[j], err)
+				}
+			}
+		}
+	}
+	f := content.Filter{Author: author, ScoreMin: &bounds[0]}
+	n, err := s.CountContents(ctx, f)
+	return errors.Join(err, want("contents with a score", n, 2))
+}
+
+func acrossRatingsFilter(ctx context.Context, s store.Store) error {
+	author := newName()
+	sh, err := newRatedShelf(ctx, s, 73, 25, []string{author})
+	if err != nil {
+		return err
+	}
+	for least := range int64(10) {
+		if err := sh.checkList(ctx, s, content.Filter{Author: author, RatingsMin: least}, content.Order{Field: content.ByCreated}, 10); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func acrossFilters(ctx context.Context, s store.Store) error {
+	authors := names(2)
+	sh, err := newRatedShelf(ctx, s, 74, 60, authors)
+	if err != nil {
+		return err
+	}
+	r := dice(75)
+	for i := range 80 {
+		f := content.Filter{Author: authors[r.IntN(len(authors))], RatingsMin: int64(r.IntN(5))}
+		for _, bound := range []**float64{&f.ScoreMin, &f.ScoreMax} {
+			if r.IntN(2) == 0 {
+				value := 1 + float64(r.IntN(9))/2
+				*bound = &value
+			}
+		}
+		if r.IntN(3) == 0 {
+			f.Terms = content.Terms([]string{"red", "green", "آبی"}[r.IntN(3)])
+		}
+		if r.IntN(3) == 0 {
+			f.CreatedFrom = at(r.IntN(6))
+		}
+		if r.IntN(3) == 0 {
+			f.UpdatedBefore = at(r.IntN(6))
+		}
+		if err := sh.checkList(ctx, s, f, orders()[i%len(orders())], 1+r.IntN(8)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func acrossPresent(ctx context.Context, s store.Store) error {
+	author := newName()
+	all, err := createContents(ctx, s, author, 3)
+	if err != nil {
+		return err
+	}
+	sh := shelf{contents: all}
+	r := dice(76)
+	for turn := range 12 {
+		k := rating.Key{Content: all[r.IntN(len(all))].ID, Rater: newName()}
+		if _, err := apply(ctx, s, change(k, 1, 1+r.IntN(5))); err != nil {
+			return err
+		}
+		if turn%3 == 2 {
+			if _, err := foldAll(ctx, s, mean); err != nil {
+				return err
+			}
+		}
+		if err := sh.reload(ctx, s); err != nil {
+			return err
+		}
+		low := 3.0
+		for _, f := range []content.Filter{{Author: author}, {Author: author, RatingsMin: 2}, {Author: author, ScoreMin: &low}} {
+			for _, field := range []content.Field{content.ByScore, content.ByRatings} {
+				if err := sh.checkList(ctx, s, f, content.Order{Field: field, Desc: true}, 2); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// wantNoRatings fails if anything is left of the ratings of a content.
+func wantNoRatings(ctx context.Context, s store.Store, id string, keys []rating.Key) error {
+	listed, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Content: id}, Limit: 100})
+	if err != nil {
+		return err
+	}
+	n, err := s.CountRatings(ctx, rating.Filter{Content: id})
+	if err != nil {
+		return err
+	}
+	byKey, err := s.RatingsByKey(ctx, keys)
+	if err != nil {
+		return err
+	}
+	stats, err := s.StatsByContent(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	if len(listed) != 0 || n != 0 || len(byKey) != 0 || len(stats) != 0 {
+		return fmt.Errorf("of the ratings of a deleted content %d are listed, %d counted, %d found by key, and the numbers are %+v", len(listed), n, len(byKey), stats)
+	}
+	var after string
+	for {
+		page, err := s.RatedContents(ctx, after, 500)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(page, id) {
+			return errors.New("a deleted content is among the rated ones")
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		after = page[len(page)-1]
+	}
+}
+
+func acrossDeletedContent(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 2)
+	if err != nil {
+		return err
+	}
+	gone, stays := all[0].ID, all[1].ID
+	rater := newName()
+	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()}, {Content: gone, Rater: newName()}}
+	if _, err := apply(ctx, s, change(keys[0], 1, 4), change(keys[1], 1, 5), withdrawal(keys[2], 1), change(rating.Key{Content: stays, Rater: rater}, 1, 2)); err != nil {
+		return err
+	}
+	if err := s.DeleteContent(ctx, gone, 1); err != nil {
+		return err
+	}
+	if err := wantNoRatings(ctx, s, gone, keys); err != nil {
+		return err
+	}
+	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater}, Order: rating.NewestFirst, Limit: 5})
+	if err := errors.Join(err, want("ratings of the rater", len(byRater), 1)); err != nil {
+		return err
+	}
+	refreshed, err := foldAll(ctx, s, mean)
+	if err != nil {
+		return err
+	}
+	if _, ok := refreshed[gone]; ok {
+		return errors.New("a deleted content is claimed for folding")
+	}
+	drifts, err := s.Recount(ctx, []string{gone, stays})
+	return errors.Join(err, want("drifts", len(drifts), 0), newAudit([]string{stays}).fold(ctx, s))
+}
+
+func acrossRefused(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 2)
+	if err != nil {
+		return err
+	}
+	gone, stays := all[0].ID, all[1].ID
+	key := func(id string) rating.Key { return rating.Key{Content: id, Rater: newName()} }
+	rated := key(gone)
+	if _, err := apply(ctx, s, change(rated, 5, 4)); err != nil {
+		return err
+	}
+	if err := s.DeleteContent(ctx, gone, 0); err != nil {
+		return err
+	}
+	batch := []rating.Change{change(key(gone), 6, 4), change(key(stays), 7, 5), change(rated, 8, 3), change(key(stays), 10, 2)}
+	for range 2 {
+		outcomes, err := apply(ctx, s, batch...)
+		if err != nil {
+			return err
+		}
+		for i, c := range batch {
+			o := outcomes[i]
+			switch {
+			case c.Content == gone && (!o.Refused || o.Result != ""):
+				return fmt.Errorf("a rating of a deleted content has the outcome %+v", o)
+			case c.Content == stays && (o.Refused || o.Result != rating.Created || o.Rating.Key != c.Key):
+				return fmt.Errorf("a rating beside a refused one has the outcome %+v", o)
+			}
+		}
+		if err := wantNoRatings(ctx, s, gone, []rating.Key{rated, batch[0].Key}); err != nil {
+			return err
+		}
+	}
+	for _, c := range []rating.Change{withdrawal(rated, 9), change(rated, 5, 4), change(rated, 1, 1)} {
+		outcomes, err := apply(ctx, s, c)
+		if err != nil {
+			return err
+		}
+		if !outcomes[0].Refused || outcomes[0].Result != "" {
+			return fmt.Errorf("%+v of a deleted content has the outcome %+v", c, outcomes[0])
+		}
+	}
+	return errors.Join(wantNoRatings(ctx, s, gone, []rating.Key{rated}), newAudit([]string{stays}).check(ctx, s))
+}
+
+// acrossDeleteRace deletes a content while it is rated: what came before is gone, what comes after is refused.
+func acrossDeleteRace(ctx context.Context, s store.Store) error {
+	for range 5 {
+		all, err := createContents(ctx, s, newName(), 1)
+		if err != nil {
+			return err
+		}
+		id := all[0].ID
+		const callers, each = 6, 6
+		keys := make([][]rating.Key, callers)
+		err = together(callers+1, func(i int) error {
+			if i == callers {
+				return s.DeleteContent(ctx, id, 0)
+			}
+			refused := false
+			for n := range each {
+				k := rating.Key{Content: id, Rater: newName()}
+				keys[i] = append(keys[i], k)
+				outcomes, err := apply(ctx, s, change(k, int64(n+1), 4))
+				if err != nil {
+					return err
+				}
+				if refused && !outcomes[0].Refused {
+					return errors.New("a rating is taken after one was refused")
+				}
+				refused = outcomes[0].Refused
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := wantNoRatings(ctx, s, id, slices.Concat(keys...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acrossDeleteFold deletes contents while they are folded and recounted: nothing of them comes back.
+func acrossDeleteFold(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 12)
+	if err != nil {
+		return err
+	}
+	var keys []rating.Key
+	for _, c := range all {
+		k := rating.Key{Content: c.ID, Rater: newName()}
+		if _, err := apply(ctx, s, change(k, 1, 4)); err != nil {
+			return err
+		}
+		keys = append(keys, k)
+	}
+	err = together(3, func(i int) error {
+		for _, c := range all {
+			var err error
+			switch i {
+			case 0:
+				_, err = s.RefreshScores(ctx, 1, mean)
+			case 1:
+				err = s.DeleteContent(ctx, c.ID, 1)
+			case 2:
+				var drifts []rating.Drift
+				if drifts, err = s.Recount(ctx, []string{c.ID}); err == nil {
+					err = want("drifts", len(drifts), 0)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, c := range all {
+		if err := wantNoRatings(ctx, s, c.ID, keys[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func acrossDeletedUser(ctx context.Context, s store.Store) error {
+	l, err := createLogin(ctx, s, 1)
+	if err != nil {
+		return err
+	}
+	c := newContent(l.user.ID, 1)
+	if err := s.CreateContent(ctx, c); err != nil {
+		return err
+	}
+	k := rating.Key{Content: c.ID, Rater: l.user.ID}
+	stored, err := applyOne(ctx, s, change(k, 1, 4), rating.Created)
+	if err != nil {
+		return err
+	}
+	if err := s.DeleteUser(ctx, l.user.ID); err != nil {
+		return err
+	}
+	got, err := contentByID(ctx, s, c.ID)
+	if err != nil {
+		return err
+	}
+	r, _, err := ratingByKey(ctx, s, k)
+	if err != nil {
+		return err
+	}
+	n, err := s.CountContents(ctx, content.Filter{Author: l.user.ID})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(want("the content", got, c), want("the rating", r, stored), want("contents of the author", n, 1)); err != nil {
+		return err
+	}
+	// And a message of the user that was still under way is applied.
+	_, err = applyOne(ctx, s, change(k, 2, 5), rating.Updated)
+	return errors.Join(err, newAudit([]string{c.ID}).check(ctx, s))
+}

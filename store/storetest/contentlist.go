@@ -1,0 +1,385 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+func contentLists() []Check {
+	return []Check{
+		{"content/list", "ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.", contentList},
+		{"content/list-all", "The zero Filter means all; conditions that are set must all hold.", contentListAll},
+		{"content/list-ties", "Contents that are equal in the field are ordered by identifier, bytewise.", contentListTies},
+		{"content/list-title", "ByTitle orders by the first TitleKey bytes of the title, bytewise.", contentListTitle},
+		{"content/list-after", "After is where the piece starts, exclusively; nil: at the beginning. The content that stood there may be gone.", contentListAfter},
+		{"content/list-moving", "After is where the piece starts, exclusively; nil: at the beginning.", contentListMoving},
+		{"content/position", "Position is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.", contentPosition},
+		{"content/filters", "Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.", contentFilters},
+		{"content/filter-times", "CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and UpdatedBefore the first that no longer do.", contentFilterTimes},
+		{"content/count", "CountContents returns how many contents match f.", contentCount},
+		{"content/terms", "Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.", contentTerms},
+		{"content/terms-change", "Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.", contentTermsChange},
+	}
+}
+
+// newShelf stores n contents of few authors, with few different times, titles and words, so that there are ties in everything.
+func newShelf(ctx context.Context, s content.Store, seed uint64, n int, authors []string) (shelf, error) {
+	r := dice(seed)
+	titles := []string{"b", "B", "a", "ab", "a b", "Ä", "ä", "é", "z", "Z", "کتاب", "Ꭿ", "10", "9", "_", "a\u200cb", "😀", "\ufffd"}
+	words := []string{"red", "green", "blue", "Red", "redder", "سبز", "آبی"}
+	var sh shelf
+	for range n {
+		c := newContent(authors[r.IntN(len(authors))], 0)
+		c.Title = titles[r.IntN(len(titles))]
+		c.CreatedAt = at(r.IntN(6))
+		c.UpdatedAt = c.CreatedAt.Add(time.Duration(r.IntN(4)) * time.Microsecond)
+		c.Description = words[r.IntN(len(words))] + " " + words[r.IntN(len(words))]
+		if err := s.CreateContent(ctx, c); err != nil {
+			return shelf{}, err
+		}
+		sh.contents = append(sh.contents, c)
+	}
+	return sh, nil
+}
+
+func contentList(ctx context.Context, s store.Store) error {
+	author := newName()
+	sh, err := newShelf(ctx, s, 11, 40, []string{author})
+	if err != nil {
+		return err
+	}
+	for _, o := range orders() {
+		for _, limit := range []int{1, 7, 40, 41, 1000} {
+			if err := sh.checkList(ctx, s, content.Filter{Author: author}, o, limit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func contentListAll(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 12)
+	if err != nil {
+		return err
+	}
+	for _, o := range orders() {
+		listed, err := allContents(ctx, s, content.Query{Order: o, Limit: 5})
+		if err != nil {
+			return err
+		}
+		ids := idsOf(listed)
+		for _, c := range all {
+			if !slices.Contains(ids, c.ID) {
+				return fmt.Errorf("content %s is missing in the list of all by %s", c.ID, o.Field)
+			}
+		}
+		n, err := s.CountContents(ctx, content.Filter{})
+		if err := errors.Join(err, want("contents counted", n, int64(len(listed)))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contentListTies(ctx context.Context, s store.Store) error {
+	author := newName()
+	var sh shelf
+	for range 20 {
+		c := newContent(author, 1)
+		if err := s.CreateContent(ctx, c); err != nil {
+			return err
+		}
+		sh.contents = append(sh.contents, c)
+	}
+	for _, o := range orders() {
+		if err := sh.checkList(ctx, s, content.Filter{Author: author}, o, 3); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contentListTitle uses titles that are equal in the first content.TitleKey bytes, that bound cutting a character in two,
+// and titles whose bytewise order is not that of any language, nor that of UTF-16.
+func contentListTitle(ctx context.Context, s store.Store) error {
+	long := strings.Repeat("x", content.TitleKey-1)
+	author := newName()
+	var sh shelf
+	for _, title := range []string{
+		long + "é one", long + "é two", long + "è", long + "ā", long + "a", long + "b", long, long + "x", long + "xx",
+		strings.Repeat("س", content.TitleKey/2) + "ب", strings.Repeat("س", content.TitleKey/2) + "ا", strings.Repeat("س", content.TitleKey/2),
+		"x" + strings.Repeat("س", content.TitleKey/2), "x" + strings.Repeat("س", content.TitleKey/2) + "ب",
+		"\uffee", "\U00010000", "B", "a", "A", "b", "~", " ", "ß", "ss", "i", "I", "ı", "İ",
+	} {
+		c := newContent(author, 1)
+		c.Title = title
+		if err := s.CreateContent(ctx, c); err != nil {
+			return err
+		}
+		sh.contents = append(sh.contents, c)
+	}
+	for _, desc := range []bool{false, true} {
+		for _, limit := range []int{1, 4, 100} {
+			if err := sh.checkList(ctx, s, content.Filter{Author: author}, content.Order{Field: content.ByTitle, Desc: desc}, limit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func contentListAfter(ctx context.Context, s store.Store) error {
+	author := newName()
+	sh, err := newShelf(ctx, s, 12, 20, []string{author})
+	if err != nil {
+		return err
+	}
+	for _, o := range orders() {
+		f := content.Filter{Author: author}
+		wanted := sh.find(f, o)
+		i := len(wanted) / 2
+		gone := wanted[i]
+		if err := s.DeleteContent(ctx, gone.ID, 0); err != nil {
+			return err
+		}
+		sh.contents = slices.DeleteFunc(sh.contents, func(c content.Content) bool { return c.ID == gone.ID })
+		place := sh.position(gone, o.Field)
+		listed, err := s.ListContents(ctx, content.Query{Filter: f, Order: o, After: &place, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(listed) != 1 || listed[0].Content != wanted[i+1] {
+			return fmt.Errorf("by %s: after the place of a deleted content stands %v, want %s", o.Field, idsOf(listed), wanted[i+1].ID)
+		}
+		last := sh.position(wanted[len(wanted)-1], o.Field)
+		if listed, err = s.ListContents(ctx, content.Query{Filter: f, Order: o, After: &last, Limit: 9}); err != nil {
+			return err
+		}
+		if err := want("contents after the last one", len(listed), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contentListMoving pages while contents come and go: those that are there all the time occur exactly once, nothing occurs twice.
+func contentListMoving(ctx context.Context, s store.Store) error {
+	for seed, o := range orders() {
+		author := newName()
+		sh, err := newShelf(ctx, s, uint64(seed), 30, []string{author})
+		if err != nil {
+			return err
+		}
+		steady := map[string]bool{}
+		for _, c := range sh.contents {
+			steady[c.ID] = true
+		}
+		r := dice(uint64(100 + seed))
+		seen := map[string]bool{}
+		q := content.Query{Filter: content.Filter{Author: author}, Order: o, Limit: 4}
+		for {
+			page, err := s.ListContents(ctx, q)
+			if err != nil {
+				return err
+			}
+			for _, l := range page {
+				if seen[l.ID] {
+					return fmt.Errorf("by %s: content %s is listed twice", o.Field, l.ID)
+				}
+				seen[l.ID] = true
+			}
+			if len(page) < q.Limit {
+				break
+			}
+			last := page[len(page)-1]
+			q.After = &last.Position
+			if len(seen) > 200 {
+				return fmt.Errorf("by %s: the list does not end", o.Field)
+			}
+			if err := s.DeleteContent(ctx, last.ID, 0); err != nil {
+				return err
+			}
+			gone := sh.contents[r.IntN(len(sh.contents))].ID
+			if err := s.DeleteContent(ctx, gone, 0); err == nil {
+				delete(steady, gone)
+			} else if !errors.Is(err, content.ErrNotFound) {
+				return err
+			}
+			if len(seen) < 60 {
+				if _, err := newShelf(ctx, s, r.Uint64(), 2, []string{author}); err != nil {
+					return err
+				}
+			}
+		}
+		for id := range steady {
+			if !seen[id] {
+				return fmt.Errorf("by %s: content %s, which was there all the time, is not listed", o.Field, id)
+			}
+		}
+	}
+	return nil
+}
+
+func contentPosition(ctx context.Context, s store.Store) error {
+	c := newContent(newName(), 1)
+	c.Title, c.UpdatedAt = strings.Repeat("ب", content.TitleKey), at(2) // the bound falls between two characters
+	odd := newContent(c.Author, 1)
+	odd.Title = "x" + c.Title // the bound falls into a character
+	sh := shelf{contents: []content.Content{c, odd}}
+	for _, c := range sh.contents {
+		if err := s.CreateContent(ctx, c); err != nil {
+			return err
+		}
+	}
+	for _, o := range orders() {
+		if err := sh.checkList(ctx, s, content.Filter{Author: c.Author}, o, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contentFilters draws filters at random; those over numbers are drawn in across.go.
+func contentFilters(ctx context.Context, s store.Store) error {
+	authors := names(3)
+	sh, err := newShelf(ctx, s, 13, 60, authors)
+	if err != nil {
+		return err
+	}
+	r := dice(14)
+	for i := range 80 {
+		f := content.Filter{Author: authors[r.IntN(len(authors))]}
+		if r.IntN(2) == 0 {
+			f.Terms = content.Terms([]string{"red", "green blue", "سبز", "nothing", "RED آبی"}[r.IntN(5)])
+		}
+		for _, bound := range []*time.Time{&f.CreatedFrom, &f.CreatedBefore, &f.UpdatedFrom, &f.UpdatedBefore} {
+			if r.IntN(3) == 0 {
+				*bound = at(r.IntN(6)).Add(time.Duration(r.IntN(3)) * time.Microsecond)
+			}
+		}
+		if err := sh.checkList(ctx, s, f, orders()[i%len(orders())], 1+r.IntN(8)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contentFilterTimes(ctx context.Context, s store.Store) error {
+	author := newName()
+	c := newContent(author, 1)
+	c.UpdatedAt = at(2)
+	if err := s.CreateContent(ctx, c); err != nil {
+		return err
+	}
+	for name, f := range map[string]content.Filter{
+		"created from that time":   {CreatedFrom: c.CreatedAt},
+		"created before the next":  {CreatedBefore: c.CreatedAt.Add(time.Microsecond)},
+		"created at that time":     {CreatedFrom: c.CreatedAt, CreatedBefore: c.CreatedAt.Add(time.Microsecond)},
+		"updated from that time":   {UpdatedFrom: c.UpdatedAt},
+		"updated before the next":  {UpdatedBefore: c.UpdatedAt.Add(time.Microsecond)},
+		"created from long before": {CreatedFrom: time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)},
+		"updated before the end":   {UpdatedBefore: time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)},
+	} {
+		f.Author = author
+		n, err := s.CountContents(ctx, f)
+		if err := errors.Join(err, want("contents "+name, n, 1)); err != nil {
+			return err
+		}
+	}
+	for name, f := range map[string]content.Filter{
+		"created from the next":    {CreatedFrom: c.CreatedAt.Add(time.Microsecond)},
+		"created before that time": {CreatedBefore: c.CreatedAt},
+		"updated from the next":    {UpdatedFrom: c.UpdatedAt.Add(time.Microsecond)},
+		"updated before that time": {UpdatedBefore: c.UpdatedAt},
+		"created in an empty span": {CreatedFrom: c.CreatedAt, CreatedBefore: c.CreatedAt},
+	} {
+		f.Author = author
+		n, err := s.CountContents(ctx, f)
+		if err := errors.Join(err, want("contents "+name, n, 0)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contentCount(ctx context.Context, s store.Store) error {
+	author := newName()
+	for i := range 5 {
+		n, err := s.CountContents(ctx, content.Filter{Author: author})
+		if err := errors.Join(err, want("contents of the author", n, int64(i))); err != nil {
+			return err
+		}
+		if err := s.CreateContent(ctx, newContent(author, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contentTerms(ctx context.Context, s store.Store) error {
+	author := newName()
+	c := newContent(author, 1)
+	c.Title = "The Green Café foo NEAR, e-mail; O'Neill"
+	c.Description = "bar and baz*\nکتاب‌های خوب، ۱۲۳ x_y re\u0301sume\u0301 " + strings.Repeat("ab", 4000) + " ÄÖÜ straße 42nd ﬁsh"
+	if err := s.CreateContent(ctx, c); err != nil {
+		return err
+	}
+	if err := s.CreateContent(ctx, newContent(author, 2)); err != nil {
+		return err
+	}
+	count := func(search string, wanted int64) error {
+		n, err := s.CountContents(ctx, content.Filter{Author: author, Terms: content.Terms(search)})
+		if err != nil {
+			return fmt.Errorf("a search for %+q: %w", search, err)
+		}
+		return want(fmt.Sprintf("contents found for %+q", search), n, wanted)
+	}
+	for _, search := range []string{
+		"green", "GREEN", "the", "café", "CAFÉ", "foo bar", "bar foo", "near", "and", "mail", "e", "o neill", "کتابهای", "کتاب‌های", "خوب",
+		"۱۲۳", "x", "y", "x_y", "re\u0301sume\u0301", "äöü", "straße", "42nd", "ﬁsh", "baz*", `"green"`, "near(foo bar)", "green -foo",
+	} {
+		if err := count(search, 1); err != nil {
+			return err
+		}
+	}
+	for _, search := range []string{
+		"gree", "reen", "gr*en", "cafe", "foobar", "foo nothing", "not", "neil", "کتاب", "های", "123", "xy", "resume", "r\u00e9sum\u00e9", "aou", "strasse", "42", "nd", "fish",
+		strings.Repeat("ab", 100), "description foo", "خو", "خوبی",
+	} {
+		if err := count(search, 0); err != nil {
+			return err
+		}
+	}
+	// No term at all is no condition.
+	return count("*", 2)
+}
+
+func contentTermsChange(ctx context.Context, s store.Store) error {
+	author := newName()
+	c := newContent(author, 1)
+	c.Title, c.Description = "old", "same"
+	if err := s.CreateContent(ctx, c); err != nil {
+		return err
+	}
+	c.Title, c.Description, c.Version = "same", "new", 2
+	if err := s.UpdateContent(ctx, c); err != nil {
+		return err
+	}
+	for search, wanted := range map[string]int{"old": 0, "same": 1, "new": 1, "same new": 1, "same old": 0} {
+		listed, err := s.ListContents(ctx, content.Query{
+			Filter: content.Filter{Author: author, Terms: content.Terms(search)}, Order: content.Order{Field: content.ByCreated, Desc: true}, Limit: 5,
+		})
+		if err := errors.Join(err, want("contents found for "+search, len(listed), wanted)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

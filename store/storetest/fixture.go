@@ -1,0 +1,270 @@
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// newUUID returns a random identifier of the shape that services give to contents, users and sessions.
+func newUUID() string {
+	var b [16]byte
+	mustRead(b[:])
+	b[6] = b[6]&0x0f | 0x70
+	b[8] = b[8]&0x3f | 0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// newName returns a random identifier of the shape that hosts may bring: every character that identifiers may have occurs,
+// so that an order that is not bytewise shows.
+func newName() string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@|=+-"
+	b := make([]byte, 24)
+	mustRead(b)
+	for i, c := range b {
+		b[i] = alphabet[int(c)%len(alphabet)]
+	}
+	return string(b)
+}
+
+func names(n int) []string { return many(n, newName) }
+
+func many(n int, make func() string) []string {
+	var all []string
+	for range n {
+		all = append(all, make())
+	}
+	return all
+}
+
+func mustRead(b []byte) {
+	if _, err := rand.Read(b); err != nil {
+		panic(err) // crypto/rand never fails
+	}
+}
+
+// dice returns a source that is the same in every run, so that a failure can be repeated.
+func dice(seed uint64) *mathrand.Rand { return mathrand.New(mathrand.NewPCG(seed, 1)) }
+
+// newRange returns a positive number that no other check is likely to use, for what can only be told apart by number or time.
+func newRange() int64 {
+	var b [8]byte
+	mustRead(b[:])
+	return int64(binary.BigEndian.Uint32(b[:4]))
+}
+
+// at returns a time n microseconds and as many seconds after a fixed one.
+func at(n int) time.Time {
+	return time.Date(2025, 3, 1, 12, 0, 0, 123_456_000, time.UTC).Add(time.Duration(n) * (time.Second + time.Microsecond))
+}
+
+// want returns an error unless got is what was wanted. Times within are compared as they are, location included.
+func want[T comparable](what string, got, wanted T) error {
+	if got != wanted {
+		return fmt.Errorf("%s: got %+v, want %+v", what, got, wanted)
+	}
+	return nil
+}
+
+// wantError returns an error unless got is the sentinel wanted.
+func wantError(what string, got, wanted error) error {
+	if !errors.Is(got, wanted) {
+		return fmt.Errorf("%s: got the error %v, want %v", what, got, wanted)
+	}
+	return nil
+}
+
+// together runs do n times at once and returns their errors joined.
+func together(n int, do func(i int) error) error {
+	var (
+		wg    sync.WaitGroup
+		start = make(chan struct{})
+		errs  = make([]error, n)
+	)
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs[i] = do(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// poll calls done until it reports true, and fails when ctx ends first.
+func poll(ctx context.Context, what string, done func() (bool, error)) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); err != nil || ok {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not in time: %w", what, ctx.Err())
+		}
+	}
+}
+
+// index makes a map of items by key and fails when a key occurs twice.
+func index[K comparable, V any](items []V, key func(V) K) (map[K]V, error) {
+	byKey := make(map[K]V, len(items))
+	for _, item := range items {
+		k := key(item)
+		if _, ok := byKey[k]; ok {
+			return nil, fmt.Errorf("%v is returned twice", k)
+		}
+		byKey[k] = item
+	}
+	return byKey, nil
+}
+
+// newContent returns a content of author that was never stored. Its times are those of n.
+func newContent(author string, n int) content.Content {
+	return content.Content{
+		ID: newUUID(), Title: fmt.Sprintf("Title %d", n), Description: fmt.Sprintf("Description %d", n), Author: author,
+		Version: 1, CreatedAt: at(n), UpdatedAt: at(n),
+	}
+}
+
+// createContents stores n contents of author, the later ones with later times.
+func createContents(ctx context.Context, s content.Store, author string, n int) ([]content.Content, error) {
+	var all []content.Content
+	for i := range n {
+		c := newContent(author, i)
+		if err := s.CreateContent(ctx, c); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// contentByID returns one content and fails if there is none.
+func contentByID(ctx context.Context, s content.Store, id string) (content.Content, error) {
+	found, err := s.ContentsByID(ctx, []string{id})
+	if err != nil {
+		return content.Content{}, err
+	}
+	if len(found) != 1 {
+		return content.Content{}, fmt.Errorf("content %s: %d are returned, want 1", id, len(found))
+	}
+	return found[0], nil
+}
+
+// allContents pages through a whole list.
+func allContents(ctx context.Context, s content.Store, q content.Query) ([]content.Listed, error) {
+	var all []content.Listed
+	for {
+		page, err := s.ListContents(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) > q.Limit {
+			return nil, fmt.Errorf("a page of %d contents, at most %d", len(page), q.Limit)
+		}
+		all = append(all, page...)
+		if len(page) < q.Limit {
+			return all, nil
+		}
+		q.After = &all[len(all)-1].Position
+	}
+}
+
+func idsOf(listed []content.Listed) []string {
+	ids := make([]string, len(listed))
+	for i, l := range listed {
+		ids[i] = l.ID
+	}
+	return ids
+}
+
+// change returns a change that sets a score; its time is that of the offset.
+func change(k rating.Key, offset int64, score int) rating.Change {
+	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24, At: at(int(offset))}
+}
+
+// withdrawal returns a change that withdraws; its time is that of the offset.
+func withdrawal(k rating.Key, offset int64) rating.Change {
+	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Withdraw: true, At: at(int(offset))}
+}
+
+// newKey returns a key that was never rated.
+func newKey() rating.Key { return rating.Key{Content: newName(), Rater: newName()} }
+
+// apply applies changes in one batch.
+func apply(ctx context.Context, s rating.Store, changes ...rating.Change) ([]rating.Outcome, error) {
+	outcomes, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes})
+	if err == nil && len(outcomes) != len(changes) {
+		err = fmt.Errorf("%d outcomes of %d changes", len(outcomes), len(changes))
+	}
+	return outcomes, err
+}
+
+// applyOne applies a change and compares its result.
+func applyOne(ctx context.Context, s rating.Store, c rating.Change, wanted rating.Result) (rating.Rating, error) {
+	outcomes, err := apply(ctx, s, c)
+	if err != nil {
+		return rating.Rating{}, err
+	}
+	if got := outcomes[0]; got.Result != wanted || got.Refused {
+		return rating.Rating{}, fmt.Errorf("%+v: the outcome is %+v, want %s", c, got, wanted)
+	}
+	return outcomes[0].Rating, nil
+}
+
+// ratingByKey returns one rating and false if there is none.
+func ratingByKey(ctx context.Context, s rating.Store, k rating.Key) (rating.Rating, bool, error) {
+	found, err := s.RatingsByKey(ctx, []rating.Key{k})
+	if err != nil || len(found) == 0 {
+		return rating.Rating{}, false, err
+	}
+	if len(found) > 1 {
+		return rating.Rating{}, false, fmt.Errorf("key %v: %d ratings", k, len(found))
+	}
+	return found[0], true, nil
+}
+
+// statsOf returns the numbers of one content; those of one that was never rated are zero.
+func statsOf(ctx context.Context, s rating.Store, id string) (rating.Stats, error) {
+	found, err := s.StatsByContent(ctx, []string{id})
+	if err != nil || len(found) == 0 {
+		return rating.Stats{Content: id}, err
+	}
+	if len(found) > 1 {
+		return rating.Stats{}, fmt.Errorf("content %s: %d stats", id, len(found))
+	}
+	return found[0], nil
+}
+
+// allRatings pages through a whole list.
+func allRatings(ctx context.Context, s rating.Store, q rating.Query) ([]rating.Rating, error) {
+	var all []rating.Rating
+	for {
+		page, err := s.ListRatings(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) > q.Limit {
+			return nil, fmt.Errorf("a page of %d ratings, at most %d", len(page), q.Limit)
+		}
+		all = append(all, page...)
+		if len(page) < q.Limit {
+			return all, nil
+		}
+		last := all[len(all)-1]
+		q.After = &rating.Place{At: last.UpdatedAt, Key: last.Key}
+	}
+}

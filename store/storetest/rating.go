@@ -1,0 +1,473 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+// Rating returns the checks of rating.Store.
+func Rating() []Check {
+	return slices.Concat([]Check{
+		{"rating/results", "Result is Created, Updated, Unchanged, Withdrawn or Superseded.", ratingResults},
+		{"rating/unchanged", "The same score again leaves the rating in its bucket.", ratingUnchanged},
+		{"rating/repeated", "A change that comes again, with the very Version that is stored, has the Result that it had the first time.", ratingRepeated},
+		{"rating/withdrawn", "CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the present score was, both UTC in microseconds.", ratingWithdrawn},
+		{"rating/unknown-content", "there was no rating, or it had been withdrawn", ratingUnknown},
+		{"rating/order", "Of two changes of a Key, whenever they come, the one of the higher Version wins and the other one is Superseded.", ratingOrder},
+		{"rating/epochs", "Later ones are greater: a greater Epoch, or the same and a greater Offset.", ratingEpochs},
+		{"rating/outcomes", "The outcomes stand in the order of batch.Changes.", ratingOutcomes},
+		{"rating/numbers", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingNumbers},
+		{"rating/history", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingHistory},
+		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.", ratingByKeys},
+		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no memory with the caller.", ratingMemory},
+	}, ratingRaces(), ratingLists(), ratingStats(), ratingStream())
+}
+
+func ratingResults(ctx context.Context, s store.Store) error {
+	k, b := newKey(), book{}
+	for _, step := range []struct {
+		change rating.Change
+		want   rating.Result
+	}{
+		{change(k, 10, 4), rating.Created},
+		{change(k, 9, 1), rating.Superseded},
+		{change(k, 11, 5), rating.Updated},
+		{change(k, 12, 5), rating.Unchanged},
+		{change(k, 11, 5), rating.Superseded},
+		{withdrawal(k, 5), rating.Superseded},
+		{withdrawal(k, 13), rating.Withdrawn},
+		{change(k, 12, 2), rating.Superseded},
+		{change(k, 14, 5), rating.Created},
+		{change(k, 15, 0), rating.Updated}, // a scale may hold 0 and what is below
+		{change(k, 16, 0), rating.Unchanged},
+		{change(k, 17, -3), rating.Updated},
+	} {
+		r, err := applyOne(ctx, s, step.change, step.want)
+		if err != nil {
+			return err
+		}
+		if wanted := b.apply(step.change); wanted.Result != step.want || !sameRating(r, wanted.Rating) {
+			return fmt.Errorf("%+v: the outcome's rating is %+v, want %+v", step.change, r, wanted.Rating)
+		}
+		if err := b.check(ctx, s); err != nil {
+			return fmt.Errorf("after %+v: %w", step.change, err)
+		}
+	}
+	return nil
+}
+
+func ratingUnchanged(ctx context.Context, s store.Store) error {
+	k := newKey()
+	first, err := applyOne(ctx, s, change(k, 1, 4), rating.Created)
+	if err != nil {
+		return err
+	}
+	again := change(k, 2, 4)
+	again.Bucket = 30
+	got, err := applyOne(ctx, s, again, rating.Unchanged)
+	if err != nil {
+		return err
+	}
+	wanted := first
+	wanted.Version, wanted.Result = again.Version, rating.Unchanged
+	if err := want("the rating after the same score again", got, wanted); err != nil {
+		return err
+	}
+	got, _, err = ratingByKey(ctx, s, k)
+	if err := errors.Join(err, want("the rating as stored after the same score again", got, wanted)); err != nil {
+		return err
+	}
+	between := change(k, 2, 1)
+	between.Version.Offset = 1
+	_, err = applyOne(ctx, s, between, rating.Superseded)
+	return err
+}
+
+func ratingRepeated(ctx context.Context, s store.Store) error {
+	k := newKey()
+	au := newAudit([]string{k.Content})
+	other := change(rating.Key{Content: k.Content, Rater: newName()}, 1, 2)
+	if _, err := applyOne(ctx, s, other, rating.Created); err != nil {
+		return err
+	}
+	for i, c := range []rating.Change{change(k, 1, 4), change(k, 2, 5), change(k, 3, 5), withdrawal(k, 4), change(k, 5, 3)} {
+		wanted := []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Withdrawn, rating.Created}[i]
+		first, err := applyOne(ctx, s, c, wanted)
+		if err != nil {
+			return err
+		}
+		if err := au.check(ctx, s); err != nil {
+			return err
+		}
+		before, err := statsOf(ctx, s, k.Content)
+		if err != nil {
+			return err
+		}
+		for range 2 {
+			again, err := applyOne(ctx, s, c, wanted)
+			if err != nil {
+				return fmt.Errorf("the same change again: %w", err)
+			}
+			if !sameRating(again, first) {
+				return fmt.Errorf("the same change again leaves %+v, before it was %+v", again, first)
+			}
+		}
+		after, err := statsOf(ctx, s, k.Content)
+		if err != nil {
+			return err
+		}
+		if !after.Equal(before) {
+			return fmt.Errorf("the same change again made %+v of %+v", after, before)
+		}
+		if err := au.check(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ratingWithdrawn reads a withdrawal of what is withdrawn, or never was rated, as one that holds: it takes the version, and
+// its time. Otherwise an older rating could come after it.
+func ratingWithdrawn(ctx context.Context, s store.Store) error {
+	k, b := newKey(), book{}
+	au := newAudit([]string{k.Content})
+	for _, step := range []struct {
+		change rating.Change
+		want   rating.Result
+	}{
+		{withdrawal(k, 2), rating.Withdrawn},
+		{change(k, 1, 5), rating.Superseded},
+		{change(k, 3, 5), rating.Created},
+		{change(k, 4, 2), rating.Updated},
+		{withdrawal(k, 5), rating.Withdrawn},
+		{withdrawal(k, 7), rating.Withdrawn},
+		{change(k, 6, 3), rating.Superseded},
+		{change(k, 8, 2), rating.Created},
+		{change(k, 9, 1), rating.Updated},
+	} {
+		if _, err := applyOne(ctx, s, step.change, step.want); err != nil {
+			return err
+		}
+		b.apply(step.change)
+		if err := errors.Join(b.check(ctx, s), au.check(ctx, s)); err != nil {
+			return fmt.Errorf("after %+v: %w", step.change, err)
+		}
+	}
+	r, _, err := ratingByKey(ctx, s, k)
+	return errors.Join(err,
+		want("the creation of a rating given again after a withdrawal", r.CreatedAt, at(8)),
+		want("the change of a rating given again and changed", r.UpdatedAt, at(9)))
+}
+
+// ratingUnknown: hosts may bring contents of their own, which content.Store does not know.
+func ratingUnknown(ctx context.Context, s store.Store) error {
+	_, err := applyOne(ctx, s, change(newKey(), 1, 4), rating.Created)
+	return err
+}
+
+// permutations returns every order of the numbers below n.
+func permutations(n int) [][]int {
+	if n == 0 {
+		return [][]int{nil}
+	}
+	var all [][]int
+	for _, p := range permutations(n - 1) {
+		for i := range n {
+			all = append(all, slices.Insert(slices.Clone(p), i, n-1))
+		}
+	}
+	return all
+}
+
+// ratingOrder lets four changes arrive in each of their orders, a key for each order.
+func ratingOrder(ctx context.Context, s store.Store) error {
+	for name, changes := range map[string]func(rating.Key) []rating.Change{
+		"a rating": func(k rating.Key) []rating.Change {
+			return []rating.Change{change(k, 1, 1), change(k, 2, 2), withdrawal(k, 3), change(k, 4, 4)}
+		},
+		"a withdrawal": func(k rating.Key) []rating.Change {
+			return []rating.Change{change(k, 1, 1), withdrawal(k, 2), change(k, 3, 3), withdrawal(k, 4)}
+		},
+	} {
+		id, b := newName(), book{}
+		orders := permutations(4)
+		keys := make([]rating.Key, len(orders))
+		for i := range keys {
+			keys[i] = rating.Key{Content: id, Rater: newName()}
+		}
+		au := newAudit([]string{id})
+		for turn := range 4 {
+			var batch []rating.Change
+			for i, order := range orders {
+				batch = append(batch, changes(keys[i])[order[turn]])
+			}
+			outcomes, err := apply(ctx, s, batch...)
+			if err != nil {
+				return err
+			}
+			for i, c := range batch {
+				if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
+					return fmt.Errorf("%s last, arrivals %v, turn %d: the outcome is %+v, want %+v", name, orders[i], turn, outcomes[i], wanted)
+				}
+			}
+			if err := au.check(ctx, s); err != nil {
+				return err
+			}
+		}
+		if err := b.check(ctx, s); err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := want("the version that won", b[k].Version.Offset, 4); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func ratingEpochs(ctx context.Context, s store.Store) error {
+	k, b := newKey(), book{}
+	version := func(epoch, offset int64, score int) rating.Change {
+		c := change(k, offset%1000, score)
+		c.Version = rating.Version{Epoch: epoch, Offset: offset}
+		return c
+	}
+	for _, step := range []struct {
+		change rating.Change
+		want   rating.Result
+	}{
+		{version(2, 1<<40, 1), rating.Created}, // more than 32 bits
+		{version(2, 1<<40-1, 2), rating.Superseded},
+		{version(1, 1<<50, 3), rating.Superseded},
+		{version(3, 0, 4), rating.Updated},
+		{version(2, 1<<60, 5), rating.Superseded},
+		{version(3, 1, 5), rating.Updated},
+		{version(1<<40, 0, 2), rating.Updated},
+		{version(1<<40, 1<<62, 1), rating.Updated},
+	} {
+		if _, err := applyOne(ctx, s, step.change, step.want); err != nil {
+			return err
+		}
+		b.apply(step.change)
+		if err := b.check(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ratingOutcomes gives batches whose order is not that of their keys, and the empty batch.
+func ratingOutcomes(ctx context.Context, s store.Store) error {
+	b, r := book{}, dice(21)
+	contents, raters := names(4), names(5)
+	for turn := range 6 {
+		var batch []rating.Change
+		for _, id := range contents {
+			for _, rater := range raters {
+				k := rating.Key{Content: id, Rater: rater}
+				c := change(k, int64(r.IntN(8)), 1+r.IntN(5))
+				if r.IntN(4) == 0 {
+					c = withdrawal(k, int64(r.IntN(8)))
+				}
+				batch = append(batch, c)
+			}
+		}
+		r.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
+		// The same version is given to one change only, as in a log.
+		for i := range batch {
+			batch[i].Version.Offset = batch[i].Version.Offset*1000 + int64(turn)
+		}
+		outcomes, err := apply(ctx, s, batch...)
+		if err != nil {
+			return err
+		}
+		for i, c := range batch {
+			if wanted := b.apply(c); outcomes[i].Refused || outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
+				return fmt.Errorf("outcome %d of %+v is %+v, want %+v", i, c, outcomes[i], wanted)
+			}
+		}
+	}
+	_, err := apply(ctx, s)
+	return errors.Join(err, b.check(ctx, s))
+}
+
+func ratingNumbers(ctx context.Context, s store.Store) error {
+	id := newName()
+	key := func(rater string) rating.Key { return rating.Key{Content: id, Rater: rater} }
+	a, b := key("a"), key("b")
+	in := func(c rating.Change, bucket int) rating.Change {
+		c.Bucket = bucket
+		return c
+	}
+	for i, step := range []struct {
+		changes []rating.Change
+		count   int64
+		sum     int64
+		buckets []rating.Bucket
+	}{
+		{[]rating.Change{in(change(a, 1, 5), 0), in(change(b, 1, 3), 0)}, 2, 8, []rating.Bucket{{Index: 0, N: 2, Sum: 8}}},
+		{[]rating.Change{in(change(a, 2, 4), 25)}, 2, 7, []rating.Bucket{{Index: 0, N: 1, Sum: 3}, {Index: 25, N: 1, Sum: 4}}},
+		{[]rating.Change{in(change(b, 2, 3), 26)}, 2, 7, nil},
+		{[]rating.Change{withdrawal(a, 3)}, 1, 3, []rating.Bucket{{Index: 0, N: 1, Sum: 3}}},
+		{[]rating.Change{withdrawal(b, 3)}, 0, 0, []rating.Bucket{}},
+		{[]rating.Change{in(change(a, 4, 0), 400), in(change(b, 4, -5), 3)}, 2, -5, []rating.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 0}}},
+		{[]rating.Change{in(change(a, 5, 1_000_000), 400)}, 2, 999_995, []rating.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 1_000_000}}},
+	} {
+		if _, err := apply(ctx, s, step.changes...); err != nil {
+			return err
+		}
+		stats, err := statsOf(ctx, s, id)
+		if err := errors.Join(err, want("count", stats.Count, step.count), want("sum", stats.Sum, step.sum)); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		for score, n := range stats.Histogram {
+			if n <= 0 {
+				return fmt.Errorf("step %d: the histogram has %d ratings of %d", i, n, score)
+			}
+		}
+		au := newAudit([]string{id})
+		if err := au.fold(ctx, s); err != nil {
+			return err
+		}
+		got, claimed := au.folded[id]
+		if claimed != (step.buckets != nil) {
+			return fmt.Errorf("step %d: claimed for folding: %t", i, claimed)
+		}
+		if !slices.Equal(got, step.buckets) {
+			return fmt.Errorf("step %d: the buckets are %v, want %v", i, got, step.buckets)
+		}
+	}
+	return nil
+}
+
+// ratingHistory applies several hundred random changes, late and repeated ones among them, and audits after every batch.
+func ratingHistory(ctx context.Context, s store.Store) error {
+	for seed := range uint64(3) {
+		h := newHistory(seed, 3, 7)
+		b, au := book{}, newAudit(h.contents)
+		for range 40 {
+			batch := h.batch(1 + h.dice.IntN(15))
+			outcomes, err := apply(ctx, s, batch...)
+			if err != nil {
+				return err
+			}
+			for i, c := range batch {
+				if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
+					return fmt.Errorf("%+v: the outcome is %+v, want %+v", c, outcomes[i], wanted)
+				}
+			}
+			if err := au.check(ctx, s); err != nil {
+				return err
+			}
+		}
+		if err := b.check(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ratingByKeys(ctx context.Context, s store.Store) error {
+	contents, raters := names(2), names(2)
+	var keys []rating.Key
+	b := book{}
+	for _, id := range contents {
+		for _, rater := range raters {
+			keys = append(keys, rating.Key{Content: id, Rater: rater})
+		}
+	}
+	// The last one is never rated, although its content and its rater are.
+	for i, c := range []rating.Change{change(keys[0], 1, 3), change(keys[1], 1, 2), withdrawal(keys[2], 1), withdrawal(keys[1], 2)} {
+		if _, err := apply(ctx, s, c); err != nil {
+			return fmt.Errorf("change %d: %w", i, err)
+		}
+		b.apply(c)
+	}
+	ask := append(slices.Clone(keys), keys[1], newKey(), keys[0], rating.Key{Content: keys[0].Rater, Rater: keys[0].Content})
+	for range 3000 {
+		ask = append(ask, newKey())
+	}
+	found, err := s.RatingsByKey(ctx, ask)
+	if err != nil {
+		return err
+	}
+	byKey, err := index(found, func(r rating.Rating) rating.Key { return r.Key })
+	if err := errors.Join(err, want("ratings found", len(byKey), 3)); err != nil {
+		return err
+	}
+	for k, wanted := range b {
+		if !sameRating(byKey[k], wanted) {
+			return fmt.Errorf("rating %v is %+v, want %+v", k, byKey[k], wanted)
+		}
+	}
+	found, err = s.RatingsByKey(ctx, nil)
+	return errors.Join(err, want("ratings found for no key", len(found), 0))
+}
+
+func ratingMemory(ctx context.Context, s store.Store) error {
+	k, message := newKey(), newName()
+	changes := []rating.Change{change(k, 1, 3), change(rating.Key{Content: k.Content, Rater: newName()}, 1, 5)}
+	before := slices.Clone(changes)
+	body := []byte("body")
+	rejected := []rating.Rejected{newRejected(message, 1)}
+	rejected[0].Body = body
+	outcomes, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes, Rejected: rejected})
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(changes, before) || rejected[0].ID != 0 || string(body) != "body" {
+		return errors.New("the batch was changed")
+	}
+	// What was handed in belongs to the caller again.
+	body[0], changes[0], outcomes[0] = 'X', rating.Change{}, rating.Outcome{}
+	rejected[0] = rating.Rejected{}
+	for range 2 {
+		kept, err := s.ListRejected(ctx, rating.RejectedQuery{Key: message, Limit: 2})
+		if err != nil {
+			return err
+		}
+		if len(kept) != 1 || string(kept[0].Body) != "body" {
+			return fmt.Errorf("the rejected message is %+v, want the body that was handed in", kept)
+		}
+		kept[0].Body[0] = 'Y'
+		stats, err := statsOf(ctx, s, k.Content)
+		if err := errors.Join(err, want("ratings of 3", stats.Histogram[3], 1), want("ratings of 4", stats.Histogram[4], 0)); err != nil {
+			return err
+		}
+		stats.Histogram[3], stats.Histogram[4] = 17, 18
+		listed, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Content: k.Content}, Limit: 5})
+		if err := errors.Join(err, want("ratings listed", len(listed), 2)); err != nil {
+			return err
+		}
+		for i, r := range listed {
+			if r.Score == 0 {
+				return errors.New("a rating was changed through an answer")
+			}
+			listed[i] = rating.Rating{}
+		}
+	}
+	// The buckets belong to fold, what RefreshScores returns to the caller.
+	refreshed, err := s.RefreshScores(ctx, 100, func(buckets []rating.Bucket) rating.Score {
+		score := mean(buckets)
+		for i := range buckets {
+			buckets[i] = rating.Bucket{Index: 99, N: 99}
+		}
+		return score
+	})
+	if err != nil {
+		return err
+	}
+	for _, stats := range refreshed {
+		stats.Histogram[1] = 99
+	}
+	if _, err := applyOne(ctx, s, change(k, 2, 4), rating.Updated); err != nil {
+		return err
+	}
+	return newAudit([]string{k.Content}).check(ctx, s)
+}
