@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,13 +147,30 @@ func TestPanickingHandlerLeavesItsBatchToTheNextConsumer(t *testing.T) {
 	}
 }
 
-func BenchmarkPublish(b *testing.B) {
-	q := memqueue.New(memqueue.Config{Capacity: b.N})
+func BenchmarkPublishAndConsume(b *testing.B) {
+	q := memqueue.New(memqueue.Config{})
 	body := make([]byte, 200)
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key ", i)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error)
+	go func() {
+		ended <- q.Consume(ctx, 1000, func(context.Context, []queue.Delivery) error { return nil })
+	}()
 	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := q.Publish(b.Context(), queue.Message{Key: "k", Body: body}); err != nil {
-			q = memqueue.New(memqueue.Config{Capacity: 1 << 20})
+	for i := 0; b.Loop(); i++ {
+		for {
+			_, err := q.Publish(ctx, queue.Message{Key: keys[i%len(keys)], Body: body})
+			if err == nil {
+				break
+			}
+			runtime.Gosched() // full: the consumer is behind
 		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
 	}
 }
