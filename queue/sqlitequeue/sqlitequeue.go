@@ -1,0 +1,230 @@
+// Package sqlitequeue is a queue in an SQLite file, the embedded default. It shares the file with package sqlitestore.
+//
+// # Durability
+//
+// A published message survives the death of the process and, on a disk that does what it says, a power cut. Publishers that
+// come at the same time share one write to the disk.
+//
+// # Delivery
+//
+// A queue has one batch in hand at a time, however many Consume calls there are: they take turns, and the order of keys needs
+// no further care. Processes on the same file exclude each other by a lease of three seconds, renewed while a handler runs. A process
+// that was stopped for longer than that may find that another one has gone on: its batch is then delivered twice, and its
+// progress is not recorded. Consumers of the process that published are woken at once, those of others look four times a second.
+//
+// # Stream
+//
+// The stream is named at random when a topic is made. Offsets are never used again, also when everything was consumed. A file
+// that was put back from an old copy repeats offsets: put the store back from the same moment, as one file for both does.
+package sqlitequeue
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/queue"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+var (
+	_ queue.Queue  = (*Queue)(nil)
+	_ queue.Lagger = (*Queue)(nil)
+)
+
+// Config of a Queue. The zero value is usable.
+type Config struct {
+	// Topic names the log within the file. Default "ratings".
+	Topic string
+	// Capacity is how many messages may wait; beyond it Publish fails with queue.ErrNotAccepted. Default 1,000,000.
+	Capacity int64
+}
+
+func (c Config) withDefaults() Config {
+	if c.Topic == "" {
+		c.Topic = "ratings"
+	}
+	if c.Capacity == 0 {
+		c.Capacity = 1_000_000
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Capacity < 0 {
+		return fmt.Errorf("sqlitequeue: a capacity of %d, must be positive", c.Capacity)
+	}
+	return nil
+}
+
+// Queue is a log of one topic. It owns nothing but its rows: whoever opened the file closes it, after the last Consume has returned.
+type Queue struct {
+	file  *sqlitefile.File
+	cfg   Config
+	owner string        // of leases
+	wake  chan struct{} // holds one when something was published since it was last empty
+	turn  chan struct{} // holds one while a Consume has its turn
+	until time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
+}
+
+// New makes the topic in file, and the tables, unless they are there.
+func New(file *sqlitefile.File, cfg Config) (*Queue, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Migrate(context.Background(), "queue", files); err != nil {
+		return nil, err
+	}
+	err = file.Write(context.Background(), func(tx *sqlitefile.Tx) error {
+		_, err := tx.Exec(`INSERT INTO queue_topics (topic, stream) VALUES (?, ?) ON CONFLICT DO NOTHING`, cfg.Topic, rand.Text())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sqlitequeue: make topic %s: %w", cfg.Topic, err)
+	}
+	return &Queue{
+		file:  file,
+		cfg:   cfg,
+		owner: rand.Text(),
+		wake:  make(chan struct{}, 1),
+		turn:  make(chan struct{}, 1),
+	}, nil
+}
+
+// record is a message as it is stored.
+type record struct {
+	Offset int64  `db:"offset"`
+	Key    string `db:"key"`
+	Body   []byte `db:"body"`
+	Header []byte `db:"header"`
+}
+
+// encode returns a record that shares no memory with m.
+func encode(m queue.Message) (record, error) {
+	r := record{Key: m.Key, Body: bytes.Clone(m.Body)}
+	if r.Body == nil {
+		r.Body = []byte{}
+	}
+	if len(m.Header) == 0 {
+		return r, nil
+	}
+	var err error
+	r.Header, err = json.Marshal(m.Header)
+	return r, err
+}
+
+func (r record) decode() (queue.Message, error) {
+	m := queue.Message{Key: r.Key, Body: r.Body}
+	if r.Header == nil {
+		return m, nil
+	}
+	return m, json.Unmarshal(r.Header, &m.Header)
+}
+
+// Publish implements queue.Publisher. A full queue, a full disk and a locked file are queue.ErrNotAccepted.
+func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
+	if err := queue.Validate(msgs...); err != nil {
+		return nil, err
+	}
+	if len(msgs) == 0 {
+		return nil, nil
+	}
+	records := make([]record, len(msgs))
+	for i, m := range msgs {
+		var err error
+		if records[i], err = encode(m); err != nil {
+			return nil, fmt.Errorf("sqlitequeue: message %d: %w: %w", i, queue.ErrNotAccepted, err)
+		}
+	}
+	var last queue.Position
+	err := q.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+		last, err = q.append(tx, records)
+		return err
+	})
+	switch {
+	case errors.Is(err, sqlitefile.ErrUnknown):
+		return nil, fmt.Errorf("sqlitequeue: publish: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("sqlitequeue: publish: %w: %w", queue.ErrNotAccepted, err)
+	}
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	positions := make([]queue.Position, len(msgs))
+	for i := range positions {
+		positions[i] = queue.Position{Stream: last.Stream, Offset: last.Offset - int64(len(msgs)-1-i)}
+	}
+	return positions, nil
+}
+
+// append stores records and returns the position of the last one.
+func (q *Queue) append(tx *sqlitefile.Tx, records []record) (queue.Position, error) {
+	var topic struct {
+		Stream string `db:"stream"`
+		Next   int64  `db:"next"`
+	}
+	n := int64(len(records))
+	ok, err := tx.Get(&topic, `UPDATE queue_topics SET next = next + ?1 WHERE topic = ?2 AND next + ?1 - first <= ?3 RETURNING stream, next`,
+		n, q.cfg.Topic, q.cfg.Capacity)
+	if err != nil {
+		return queue.Position{}, err
+	}
+	if !ok {
+		return queue.Position{}, fmt.Errorf("no room for %d messages within a capacity of %d", n, q.cfg.Capacity)
+	}
+	for i, r := range records {
+		if _, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body, header) VALUES (?, ?, ?, ?, ?)`,
+			q.cfg.Topic, topic.Next-n+int64(i), r.Key, r.Body, text(r.Header)); err != nil {
+			return queue.Position{}, err
+		}
+	}
+	return queue.Position{Stream: topic.Stream, Offset: topic.Next - 1}, nil
+}
+
+// text makes NULL of nothing.
+func text(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return string(b)
+}
+
+// Lag implements queue.Lagger.
+func (q *Queue) Lag(ctx context.Context) (int64, error) {
+	t, err := q.topic(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("sqlitequeue: lag: %w", err)
+	}
+	return t.Next - t.First, nil
+}
+
+// topic is how far a log has come.
+type topic struct {
+	Stream string `db:"stream"`
+	First  int64  `db:"first"`
+	Next   int64  `db:"next"`
+}
+
+func (q *Queue) topic(ctx context.Context) (topic, error) {
+	var t topic
+	ok, err := q.file.Get(ctx, &t, `SELECT stream, first, next FROM queue_topics WHERE topic = ?`, q.cfg.Topic)
+	if err == nil && !ok {
+		err = fmt.Errorf("topic %s is gone", q.cfg.Topic)
+	}
+	return t, err
+}
