@@ -138,8 +138,8 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPasswor
 	return nil
 }
 
-// SetStaff makes the user with this name staff, or no longer. A change ends all sessions of the user.
-func (s *Service) SetStaff(ctx context.Context, username string, staff bool) (User, error) {
+// SetStaff makes the user with this name staff, or no longer, and ends all its sessions. ErrNotFound: there is no such user.
+func (s *Service) SetStaff(ctx context.Context, username string, staff bool) error {
 	return s.setFlag(ctx, username, "auth.role_changed", slog.Bool("staff", staff), func(u *User) bool {
 		changed := u.Staff != staff
 		u.Staff = staff
@@ -147,8 +147,9 @@ func (s *Service) SetStaff(ctx context.Context, username string, staff bool) (Us
 	})
 }
 
-// SetDisabled bars the user with this name from logging in, or no longer. A change ends all sessions of the user.
-func (s *Service) SetDisabled(ctx context.Context, username string, disabled bool) (User, error) {
+// SetDisabled bars the user with this name from logging in, or no longer, and ends all its sessions. ErrNotFound: there is no
+// such user.
+func (s *Service) SetDisabled(ctx context.Context, username string, disabled bool) error {
 	return s.setFlag(ctx, username, "auth.disabled_changed", slog.Bool("disabled", disabled), func(u *User) bool {
 		changed := u.Disabled != disabled
 		u.Disabled = disabled
@@ -156,28 +157,28 @@ func (s *Service) SetDisabled(ctx context.Context, username string, disabled boo
 	})
 }
 
-func (s *Service) setFlag(ctx context.Context, username, event string, attr slog.Attr, set func(*User) bool) (User, error) {
+func (s *Service) setFlag(ctx context.Context, username, event string, attr slog.Attr, set func(*User) bool) error {
 	_, canonical, ok := canonicalName(username)
 	if !ok {
-		return User{}, fmt.Errorf("auth: user %q: %w", username, ErrNotFound)
+		return fmt.Errorf("auth: user %q: %w", username, ErrNotFound)
 	}
 	u, err := s.store.UserByName(ctx, canonical)
 	if err != nil {
-		return User{}, fmt.Errorf("auth: user %q: %w", username, err)
+		return fmt.Errorf("auth: user %q: %w", username, err)
 	}
 	changed := false
 	u, err = s.update(ctx, u, func(v *User) error { changed = set(v); return nil })
 	if err != nil {
-		return User{}, err
+		return err
 	}
 	// Also if nothing changed: an earlier call may have set the flag and failed to end the sessions.
 	if err := s.end(ctx, SessionFilter{User: u.ID}); err != nil {
-		return User{}, fmt.Errorf("auth: end sessions of %s: %w", u.ID, err)
+		return fmt.Errorf("auth: end sessions of %s: %w", u.ID, err)
 	}
 	if changed {
 		s.event(ctx, slog.LevelInfo, event, u.ID, Source{}, attr)
 	}
-	return u, nil
+	return nil
 }
 
 // update changes a user by compare-and-set, reading it anew after each conflict.

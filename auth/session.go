@@ -268,6 +268,7 @@ func (s *Service) refresh(ctx context.Context, hash Hash, src Source) (Tokens, e
 		}
 	case g.Token.Generation == g.Session.Generation-1 && since <= s.cfg.Grace && since >= -graceSkew:
 		if g.Session.Siblings >= maxSiblings {
+			s.event(ctx, slog.LevelWarn, "auth.refresh_refused", g.User.ID, src, slog.String("session", g.Session.ID))
 			return Tokens{}, ErrInvalidToken
 		}
 		next.Siblings++
@@ -338,22 +339,6 @@ func (s *Service) EndOtherSessions(ctx context.Context, p Principal) error {
 	}
 	s.event(ctx, slog.LevelInfo, "auth.sessions_ended", p.Subject, Source{})
 	return nil
-}
-
-// Sweep removes what expired, and returns how many sessions that were. It is for a job that runs now and then.
-func (s *Service) Sweep(ctx context.Context) (int, error) {
-	const piece = 1000
-	total := 0
-	for {
-		n, err := s.store.SweepSessions(ctx, s.now(), piece)
-		total += n
-		if err != nil {
-			return total, fmt.Errorf("auth: sweep: %w", err)
-		}
-		if n < piece {
-			return total, nil
-		}
-	}
 }
 
 // end removes sessions, and forgets their tokens in this process at once; others forget them within knownFor.

@@ -156,7 +156,7 @@ func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
 	}
 	further, _ := c.add(ctx, a.key("further"), 0, a.window)
 	if wait := r.pass(ctx, a, a.delay(further+1)); wait > 0 {
-		return wait
+		return min(wait, a.delay(further)) // what the one before closed the gate for, perhaps in another process
 	}
 	c.add(ctx, a.key("further"), 1, a.window)
 	r.took(a.key("further"), a.window)

@@ -65,12 +65,9 @@ func (c *tokenCache) look(h Hash, now time.Time) lookup {
 	defer c.mu.Unlock()
 	l := lookup{changes: c.changes, down: now.Before(c.down)}
 	if k, ok := c.good.get(h); ok {
-		if !now.Before(k.expires) {
-			c.good.remove(h)
-			l.bad = true
-			return l
-		}
-		l.known, l.good = k, true
+		l.known = k
+		l.good = now.Before(k.expires)
+		l.bad = !l.good // for good, so nothing needs to be asked
 		l.fresh = now.Sub(k.checked) < knownFor
 		return l
 	}

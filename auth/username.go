@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
@@ -20,8 +21,8 @@ const (
 const longestName = maxUsername * utf8.UTFMax * 4
 
 // lookalikes makes one of the spellings that differ only in the keyboard they were typed on: Arabic yeh and kaf become the
-// Persian ones, and zero-width non-joiners vanish.
-var lookalikes = strings.NewReplacer("\u064a", "\u06cc", "\u0643", "\u06a9", "\u200c", "")
+// Persian ones, and zero-width non-joiners vanish. The final sigma, which lower-casing does not make, becomes a plain one.
+var lookalikes = strings.NewReplacer("\u064a", "\u06cc", "\u0643", "\u06a9", "\u200c", "", "\u03c2", "\u03c3")
 
 // reserved are canonical names that could be taken for the service's own.
 var reserved = wordSet(`abuse account accounts admin administrator admins anonymous api auth authenticator bot deleted
@@ -74,7 +75,7 @@ func canonicalName(name string) (shown, canonical string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
-	return shown, lookalikes.Replace(mapped), true
+	return shown, norm.NFC.String(lookalikes.Replace(mapped)), true
 }
 
 // accountKey is what failed logins of a name are counted under, whether or not there is such a user.

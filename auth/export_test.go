@@ -1,0 +1,82 @@
+package auth
+
+import "sync/atomic"
+
+// CountHashes counts how often a password is hashed, and the most that were hashed at once.
+func (s *Service) CountHashes() (total, most *atomic.Int64) {
+	total, most = new(atomic.Int64), new(atomic.Int64)
+	var running atomic.Int64
+	s.OnHash(func(next func()) {
+		total.Add(1)
+		n := running.Add(1)
+		defer running.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		next()
+	})
+	return total, most
+}
+
+// OnHash has around called around every hash.
+func (s *Service) OnHash(around func(next func())) {
+	derive := s.hasher.derive
+	s.hasher.derive = func(p phc, password string) (key []byte) {
+		around(func() { key = derive(p, password) })
+		return key
+	}
+}
+
+// Hashing reports how many callers wait to hash.
+func (s *Service) Hashing() (waiting int64) { return s.hasher.waiting.Load() }
+
+// Counts is how many counts the throttles hold.
+func (s *Service) Counts() int {
+	c := s.throttle.counter
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts.len()
+}
+
+// Known is how many tokens are remembered as good and as bad.
+func (s *Service) Known() (good, bad int) {
+	s.tokens.mu.Lock()
+	defer s.tokens.mu.Unlock()
+	return s.tokens.good.len(), s.tokens.bad.len()
+}
+
+// SeeToken puts a token into the cache as the store's answer would.
+func (s *Service) SeeToken(h Hash, p Principal, ok bool) {
+	now := s.now()
+	s.tokens.remember(h, known{principal: p, checked: now, expires: now.Add(s.cfg.AccessTTL)}, ok, s.tokens.look(h, now).changes)
+}
+
+// The bounds that tests hold the code to.
+const (
+	MaxCounts   = maxCounts
+	MaxKnown    = maxKnown
+	MaxUnknown  = maxUnknown
+	BlockPrefix = blockPrefix
+)
+
+// CommonLists returns the lists of common passwords.
+func CommonLists() (short, long string) { return commonShort, commonLong }
+
+// ParsePHC parses a stored hash and writes it again.
+func ParsePHC(s string) (HashParams, string, error) {
+	h, err := parsePHC(s)
+	return h.params, h.String(), err
+}
+
+// ParseUsername returns both forms of a username, or what is wrong with it.
+func ParseUsername(name string) (shown, canonical string, err error) {
+	shown, canonical, bad := parseUsername(name)
+	if bad != nil {
+		return "", "", bad
+	}
+	return shown, canonical, nil
+}
+
+// NewToken, ParseToken and ParseBearer make and read tokens.
+func NewToken(kind Kind) (string, Hash)           { return newToken(kind) }
+func ParseToken(s string, kind Kind) (Hash, bool) { return parseToken(s, kind) }
+func ParseBearer(value string) (Hash, bool)       { return parseBearer(value) }

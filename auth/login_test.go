@@ -1,0 +1,395 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/khodnevis/khodnevis/auth"
+)
+
+// A9: an unknown name, a wrong password and a disabled account answer alike, after the same work.
+func TestLoginTellsNothing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	e.register("disabled")
+	if err := e.SetDisabled(t.Context(), "disabled", true); err != nil {
+		t.Fatal(err)
+	}
+	hashes, _ := e.CountHashes()
+	for name, c := range map[string]auth.Credentials{
+		"unknown":            {Username: "nobody_here", Password: password},
+		"no name at all":     {Username: "no name\x00 at all", Password: password},
+		"wrong":              {Username: "alice", Password: "wrong wrong wrong"},
+		"disabled":           {Username: "disabled", Password: password},
+		"disabled and wrong": {Username: "disabled", Password: "wrong wrong wrong"},
+		"too long":           {Username: "alice", Password: strings.Repeat(password, 1000)},
+		"bad UTF-8":          {Username: "alice", Password: password + "\xff"},
+	} {
+		before := hashes.Load()
+		tokens, err := e.Login(t.Context(), c, from(1))
+		if err != auth.ErrInvalidLogin { // the very value: a wrapped one could tell
+			t.Errorf("%s: %v", name, err)
+		}
+		if tokens != (auth.Tokens{}) {
+			t.Errorf("%s: got tokens", name)
+		}
+		if n := hashes.Load() - before; n != 1 {
+			t.Errorf("%s: %d hashes, want 1", name, n)
+		}
+		e.clock.Advance(time.Hour) // past every throttle
+	}
+}
+
+func TestLoginBlank(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	hashes, _ := e.CountHashes()
+	_, err := e.Login(t.Context(), auth.Credentials{Username: " ", Password: password}, from(0))
+	wantField(t, err, "username", "blank")
+	_, err = e.Login(t.Context(), auth.Credentials{Username: "alice"}, from(0))
+	wantField(t, err, "password", "blank")
+	if n := hashes.Load(); n != 0 {
+		t.Errorf("%d hashes for nothing", n)
+	}
+}
+
+// A8: as many hashes at once as configured, so many waiting, and the rest is refused at once.
+func TestHashLimit(t *testing.T) {
+	t.Parallel()
+	const slots, queue = 2, 8
+	e := newEnv(t, func(c *auth.Config) { c.MaxHashes, c.HashQueue, c.LimitsOff = slots, queue, true })
+	total, most := e.CountHashes()
+	gate := make(chan struct{})
+	e.OnHash(func(next func()) { <-gate; next() })
+
+	var busy, invalid atomic.Int64
+	var all sync.WaitGroup
+	for range slots + queue {
+		all.Go(func() {
+			if err := e.wrong("alice", from(0)); errors.Is(err, auth.ErrInvalidLogin) {
+				invalid.Add(1)
+			}
+		})
+	}
+	for deadline := time.Now().Add(10 * time.Second); e.Hashing() < queue; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d wait, want %d", e.Hashing(), queue)
+		}
+	}
+	for range 500 {
+		all.Go(func() {
+			err := e.wrong("alice", from(0))
+			var b *auth.BusyError
+			if errors.Is(err, auth.ErrBusy) && errors.As(err, &b) && b.RetryAfter >= time.Second && b.RetryAfter <= 5*time.Second {
+				busy.Add(1)
+			}
+			if busy.Load() == 500 {
+				close(gate)
+			}
+		})
+	}
+	all.Wait()
+	if busy.Load() != 500 || invalid.Load() != slots+queue {
+		t.Errorf("%d busy, %d hashed, want 500 and %d", busy.Load(), invalid.Load(), slots+queue)
+	}
+	if total.Load() != slots+queue || most.Load() > slots {
+		t.Errorf("%d hashes, %d at once, want %d, %d", total.Load(), most.Load(), slots+queue, slots)
+	}
+}
+
+// A8: nobody waits for a hash longer than configured, or than its context; and registering and changing a password wait in the same queue.
+func TestHashWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, func(c *auth.Config) { c.MaxHashes, c.HashWait = 1, time.Second })
+		alice := e.register("alice")
+		gate := make(chan struct{})
+		e.OnHash(func(next func()) { <-gate; next() })
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := e.wrong("alice", from(0)); !errors.Is(err, auth.ErrInvalidLogin) {
+				t.Errorf("the one that hashes: %v", err)
+			}
+		})
+		synctest.Wait()
+
+		me := auth.Principal{Subject: alice.ID, Session: "s"}
+		start := time.Now()
+		for what, call := range map[string]func(context.Context) error{
+			"login": func(ctx context.Context) error {
+				_, err := e.Login(ctx, auth.Credentials{Username: "alice", Password: password}, from(1))
+				return err
+			},
+			"register": func(ctx context.Context) error {
+				_, err := e.Register(ctx, auth.Registration{Username: "bobby", Password: password}, from(1))
+				return err
+			},
+			"change password": func(ctx context.Context) error {
+				return e.ChangePassword(ctx, me, password, "another one entirely", from(1))
+			},
+			"delete account": func(ctx context.Context) error { return e.DeleteAccount(ctx, me, password, from(1)) },
+		} {
+			all.Go(func() {
+				if err := call(t.Context()); !errors.Is(err, auth.ErrBusy) {
+					t.Errorf("%s: %v, want busy", what, err)
+				}
+				if waited := time.Since(start); waited != time.Second {
+					t.Errorf("%s waited %v, want 1s", what, waited)
+				}
+			})
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: %v, want the context's error", what, err)
+				}
+			})
+		}
+		time.Sleep(2 * time.Second) // of the bubble's clock
+		close(gate)
+		all.Wait()
+	})
+}
+
+// A13: five failures of an account from one place, then one attempt after 1 s, 2 s, 4 s … 15 min.
+func TestLoginThrottlePair(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"alice", "nobody_here", "not a name"} { // unknown names alike
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, nil)
+			e.register("alice")
+			hashes, _ := e.CountHashes()
+			for range 5 {
+				wantErr(t, e.wrong(name, from(1)), auth.ErrInvalidLogin)
+			}
+			for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900} {
+				wait *= time.Second
+				wantThrottled(t, e.wrong(name, from(1)), wait, wait)
+				e.clock.Advance(wait - time.Millisecond)
+				wantThrottled(t, e.wrong(name, from(1)), time.Millisecond, time.Millisecond)
+				e.clock.Advance(time.Millisecond)
+				wantErr(t, e.wrong(name, from(1)), auth.ErrInvalidLogin)
+			}
+			if n := hashes.Load(); n != 17 {
+				t.Errorf("%d hashes, want 17", n)
+			}
+			// Another place of the same kind is not affected, the same /24 is.
+			wantErr(t, e.wrong(name, from(2)), auth.ErrInvalidLogin)
+			wantThrottled(t, e.wrong(name, auth.Source{IP: netip.MustParseAddr("::ffff:10.0.1.200")}), time.Second, time.Hour)
+		})
+	}
+}
+
+// A13: a /24 or a /64 is one place, whatever names are tried from it.
+func TestLoginThrottlePrefix(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	hashes, _ := e.CountHashes()
+	for name, ip := range map[string]func(int) netip.Addr{
+		"IPv4": func(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}) },
+		"IPv6": func(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:0:1:%x::1", n)) },
+		"none": func(int) netip.Addr { return netip.Addr{} },
+	} {
+		before := hashes.Load()
+		for n := range 50 {
+			wantErr(t, e.wrong(fmt.Sprint(name, n), auth.Source{IP: ip(n)}), auth.ErrInvalidLogin)
+		}
+		e.clock.Advance(9 * time.Minute)
+		wantThrottled(t, e.wrong("someone_else", auth.Source{IP: ip(99)}), time.Minute, time.Minute)
+		e.clock.Advance(time.Minute)
+		wantErr(t, e.wrong("someone_else", auth.Source{IP: ip(99)}), auth.ErrInvalidLogin)
+		if n := hashes.Load() - before; n != 51 {
+			t.Errorf("%s: %d hashes, want 51", name, n)
+		}
+	}
+}
+
+// A13: attempts at once are held to the same bound, since they are counted before they are hashed.
+func TestLoginThrottleAtomic(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	hashes, _ := e.CountHashes()
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			err := e.wrong("alice", from(1))
+			var throttled *auth.ThrottledError
+			if !errors.Is(err, auth.ErrInvalidLogin) && !errors.As(err, &throttled) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if n := hashes.Load(); n != 5 {
+		t.Errorf("%d hashes of 200 attempts at once, want 5", n)
+	}
+}
+
+// A13: many places may try one account 100 times a day and then once a minute, and never keep its owner out.
+func TestLoginThrottleAccount(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	e.login("alice") // from(0) is trusted from here on
+	hashes, _ := e.CountHashes()
+	for n := range 1000 {
+		_ = e.wrong("alice", from(1+n%50))
+	}
+	if n := hashes.Load(); n != 100 {
+		t.Errorf("%d hashes of 1000 attempts, want 100", n)
+	}
+	wantThrottled(t, e.wrong("alice", from(77)), time.Minute, time.Minute)
+	e.clock.Advance(time.Minute)
+	wantErr(t, e.wrong("alice", from(77)), auth.ErrInvalidLogin)
+	wantThrottled(t, e.wrong("alice", from(78)), time.Minute, time.Minute)
+
+	e.login("alice") // the victim gets in
+	for range 5 {
+		wantErr(t, e.wrong("alice", from(0)), auth.ErrInvalidLogin)
+	}
+	wantThrottled(t, e.wrong("alice", from(0)), time.Second, time.Second) // trust is a bound of its own, not none
+	e.clock.Advance(time.Second)
+	e.login("alice")
+
+	e.clock.Advance(23 * time.Hour)
+	for range 5 {
+		wantErr(t, e.wrong("alice", from(0)), auth.ErrInvalidLogin)
+	}
+	e.clock.Advance(time.Second)
+	e.clock.Advance(30 * 24 * time.Hour) // trust ends
+	for n := range 100 {
+		wantErr(t, e.wrong("alice", from(100+n)), auth.ErrInvalidLogin)
+	}
+	_, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(0))
+	wantThrottled(t, err, time.Minute, time.Minute)
+}
+
+// A13: a refresh proves as much as a login: after a restart, its place is trusted again.
+func TestRefreshTrusts(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	refresh := e.login("alice").Refresh
+	e.Service = e.another(nil)
+	e.mustRefresh(refresh)
+	for n := range 200 {
+		_ = e.wrong("alice", from(1+n))
+	}
+	e.login("alice")
+}
+
+// A13: successes and attempts that came to nothing are not failures.
+func TestLoginThrottleGivesBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	for range 4 {
+		for range 4 {
+			wantErr(t, e.wrong("alice", from(1)), auth.ErrInvalidLogin)
+		}
+		if _, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, method := range []string{"UserByName", "CreateSession"} {
+		e.store.on(down(method))
+		for range 60 {
+			_, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(2))
+			wantErr(t, err, auth.ErrUnavailable)
+		}
+		e.store.on(nil)
+	}
+	if _, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(2)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A14: what is counted is bounded, and one place cannot make others forgotten by trying names.
+func TestThrottleBounded(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.OnHash(func(func()) {}) // every password is wrong, and costs nothing
+	for n := range 5000 {
+		_ = e.wrong(fmt.Sprint("name", n), from(0))
+	}
+	if n := e.Counts(); n > 1000 {
+		t.Errorf("one place made %d counts", n)
+	}
+	for n := range 36_000 { // three counts each
+		_ = e.wrong(fmt.Sprint("name", n), auth.Source{IP: netip.AddrFrom4([4]byte{20, byte(n >> 8), byte(n), 1})})
+	}
+	if n := e.Counts(); n != auth.MaxCounts {
+		t.Errorf("%d counts, want the %d that are kept", n, auth.MaxCounts)
+	}
+}
+
+// A14: KHODNEVIS_LIMITS=off lifts the throttles, and says so.
+func TestLimitsOff(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, func(c *auth.Config) { c.LimitsOff = true })
+	if !strings.Contains(e.log.String(), `"level":"WARN","msg":"auth.limits_off"`) {
+		t.Errorf("no warning: %s", e.log)
+	}
+	for n := range 60 {
+		if _, err := e.Register(t.Context(), auth.Registration{Username: fmt.Sprint("user", n), Password: password}, from(0)); err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, e.wrong("user0", from(0)), auth.ErrInvalidLogin)
+	}
+}
+
+// A10: five registrations from one place, then ten an hour; and names that are taken cost a hash and count as well.
+func TestRegisterThrottle(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	hashes, _ := e.CountHashes()
+	register := func(name string) error {
+		_, err := e.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: "same@example.org"}, from(0))
+		return err
+	}
+	if err := register("user0"); err != nil {
+		t.Fatal(err)
+	}
+	wantField(t, register("User0"), "username", "unique")
+	if n := hashes.Load(); n != 2 {
+		t.Errorf("%d hashes, want 2: one for a name that is taken", n)
+	}
+	wantField(t, register("x"), "username", "min_length") // refused before it counts
+	for n := range 3 {
+		if err := register(fmt.Sprint("user", 1+n)); err != nil {
+			t.Fatal(err) // the same e-mail address twice is fine
+		}
+	}
+	wantThrottled(t, register("user9"), 6*time.Minute, 6*time.Minute)
+	for n := range 10 {
+		e.clock.Advance(6 * time.Minute)
+		if err := register(fmt.Sprint("later", n)); err != nil {
+			t.Fatal(err)
+		}
+		wantThrottled(t, register("user9"), 6*time.Minute, 6*time.Minute)
+	}
+	if _, err := e.Register(t.Context(), auth.Registration{Username: "neighbour", Password: password}, from(1)); err != nil {
+		t.Fatal(err)
+	}
+	e.clock.Advance(6 * time.Minute)
+	e.store.on(down("CreateUser"))
+	for range 3 {
+		wantErr(t, register("user9"), auth.ErrUnavailable)
+	}
+	e.store.on(nil)
+	if err := register("user9"); err != nil {
+		t.Errorf("outages were counted: %v", err)
+	}
+}
