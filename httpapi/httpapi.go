@@ -146,6 +146,10 @@ type methods map[string]route
 
 // table is the whole surface.
 func (a *API) table() map[string]methods {
+	seeRatings := public
+	if a.cfg.PrivateRatings {
+		seeRatings = signedIn
+	}
 	t := map[string]methods{
 		"/contents/:id/stats/": {
 			http.MethodGet: {public, nil, (*call).getStats},
@@ -159,11 +163,11 @@ func (a *API) table() map[string]methods {
 			http.MethodDelete: {signedIn, nil, (*call).deleteOwnRating},
 		},
 		"/ratings/": {
-			http.MethodGet:  {public, nil, (*call).listRatings},
+			http.MethodGet:  {seeRatings, nil, (*call).listRatings},
 			http.MethodPost: {signedIn, newRating, (*call).createRating},
 		},
 		"/ratings/:id/": {
-			http.MethodGet:    {public, nil, (*call).getRating},
+			http.MethodGet:    {seeRatings, nil, (*call).getRating},
 			http.MethodPut:    {signedIn, wholeRating, (*call).changeRating},
 			http.MethodPatch:  {signedIn, partOfRating, (*call).changeRating},
 			http.MethodDelete: {signedIn, nil, (*call).deleteRating},

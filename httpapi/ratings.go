@@ -137,9 +137,6 @@ func (c *call) ratingFilter(q *query) (rating.Filter, error) {
 		*target = value
 	}
 	if c.cfg.PrivateRatings && !c.who.Staff {
-		if c.anonymous() {
-			return f, problemNoCredentials
-		}
 		if f.Rater != "" && f.Rater != c.who.Subject {
 			return f, problemNotFound
 		}
@@ -277,9 +274,6 @@ func (c *call) getRating() error {
 	fields := q.fields(ratingFields...)
 	if err := q.err(); err != nil {
 		return err
-	}
-	if c.cfg.PrivateRatings && c.anonymous() {
-		return problemNoCredentials
 	}
 	key, err := c.ratingKey()
 	if err != nil {

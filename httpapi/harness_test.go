@@ -1,0 +1,194 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/memstore"
+)
+
+// opener makes an empty store that ends with the test.
+type opener func(t *testing.T, now func() time.Time) store.Store
+
+// stores are the ones that every test of behaviour runs on.
+func stores() map[string]opener {
+	return map[string]opener{
+		"memstore": func(_ *testing.T, now func() time.Time) store.Store {
+			return memstore.New(memstore.Config{Now: now})
+		},
+	}
+}
+
+// onStores runs a test on every store.
+func onStores(t *testing.T, test func(t *testing.T, open opener)) {
+	t.Parallel()
+	for name, open := range stores() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open)
+		})
+	}
+}
+
+// clock is the real one, ahead by what a test moves it.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// The people of the tests. Each has an account and is logged in; the empty name is nobody.
+const (
+	nobody = ""
+	ada    = "ada" // the one whose contents and ratings they are
+	ben    = "ben" // somebody else
+	sam    = "sam" // staff
+)
+
+const password = "correct horse battery"
+
+// setup says what a test's server is like.
+type setup struct {
+	open opener
+	// idle: nothing that is accepted gets stored before work is called.
+	idle bool
+	// config changes what the app is made of; may be nil.
+	config func(*khodnevis.Config)
+	// mount puts the handler below others; nil: it gets every request.
+	mount func(http.Handler) http.Handler
+}
+
+// server is a running app behind a listener.
+type server struct {
+	app    *khodnevis.App
+	url    string
+	prefix string
+	clock  *clock
+	ids    map[string]string // of the people
+	tokens map[string]string // their access tokens
+
+	run func()
+}
+
+// serve starts a server that ends with the test.
+func serve(t *testing.T, s setup) *server {
+	t.Helper()
+	now := &clock{}
+	cfg := khodnevis.Config{
+		Now:  now.Now,
+		Auth: auth.Config{Hash: auth.HashParams{Memory: 8, Time: 1, Threads: 1}, LimitsOff: true, MaxSessions: 1000},
+	}
+	if s.open == nil {
+		s.open = stores()["memstore"]
+	}
+	cfg.Store = s.open(t, now.Now)
+	if s.config != nil {
+		s.config(&cfg)
+	}
+	app, err := khodnevis.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var handler http.Handler = app.Handler()
+	if s.mount != nil {
+		handler = s.mount(handler)
+	}
+	web := httptest.NewServer(handler)
+	v := &server{app: app, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
+	if cfg.Prefix != "" {
+		v.prefix = cfg.Prefix
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	running := false
+	v.run = func() {
+		running = true
+		go func() { done <- app.Run(ctx) }()
+	}
+	t.Cleanup(func() {
+		app.Drain()
+		web.Close()
+		stop()
+		if running {
+			if err := <-done; err != nil {
+				t.Errorf("the app did not stop cleanly: %v", err)
+			}
+		}
+	})
+	if !s.idle {
+		v.run()
+	}
+	if app.Users != nil {
+		for _, name := range []string{ada, ben, sam} {
+			v.join(t, name)
+		}
+	}
+	return v
+}
+
+// work stores what was accepted, from now on.
+func (s *server) work() { s.run() }
+
+// join makes an account and logs in.
+func (s *server) join(t *testing.T, name string) {
+	t.Helper()
+	u, err := s.app.Users.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: name + "@example.org"}, auth.Source{})
+	if err != nil {
+		t.Fatalf("register %s: %v", name, err)
+	}
+	s.ids[name] = u.ID
+	if name == sam {
+		if err := s.app.Users.SetStaff(t.Context(), name, true); err != nil {
+			t.Fatalf("make %s staff: %v", name, err)
+		}
+	}
+	s.login(t, name)
+}
+
+// login gives name a fresh token.
+func (s *server) login(t *testing.T, name string) {
+	t.Helper()
+	tokens, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: name, Password: password}, auth.Source{Label: "test"})
+	if err != nil {
+		t.Fatalf("log %s in: %v", name, err)
+	}
+	s.tokens[name] = tokens.Access
+}
+
+// write makes a content by ada and returns its identifier.
+func (s *server) write(t *testing.T, title string) string {
+	t.Helper()
+	c, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: title, Description: "About " + title})
+	if err != nil {
+		t.Fatalf("write %q: %v", title, err)
+	}
+	return c.ID
+}
+
+// rate stores a rating and returns its identifier.
+func (s *server) rate(t *testing.T, as, contentID string, score int) string {
+	t.Helper()
+	a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as, body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
+	if a.status != http.StatusOK && a.status != http.StatusCreated {
+		t.Fatalf("%s rates %s: %s", as, contentID, a)
+	}
+	return contentID + ":" + s.ids[as]
+}
+
+// eventually polls until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not so: %s", what)
+		}
+	}
+}
