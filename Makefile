@@ -1,0 +1,29 @@
+# The two commands of a newcomer are `go run ./examples/server` and `make test`. The rest is for working on the code.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: test lint fuzz bench
+
+# Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
+test:
+	bash internal/testserver/with-servers.sh go test -race -timeout 20m ./...
+
+lint:
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go run $(GOLANGCI) run ./...
+
+FUZZTIME ?= 20s
+
+# Every fuzz target for FUZZTIME, one after the other.
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench:
+	bash internal/testserver/with-servers.sh go test -run '^$$' -bench . -benchtime 2s ./...

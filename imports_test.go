@@ -1,0 +1,88 @@
+package khodnevis_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/khodnevis/khodnevis"
+
+// drivers are what only an adapter may compile.
+var drivers = []string{"github.com/lib/pq", "github.com/IBM/sarama", "github.com/gomodule/redigo", "modernc.org/sqlite", "github.com/jmoiron/sqlx", "github.com/mattn/go-sqlite3"}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
+
+// A host that imports the root and brings its own adapters compiles no driver.
+func TestRootAndDomainsCompileNoDriver(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range []string{".", "./content", "./rating", "./auth", "./store", "./queue", "./cache", "./httpapi", "./store/memstore", "./queue/memqueue", "./cache/lrucache",
+		"./store/storetest", "./queue/queuetest", "./cache/cachetest"} {
+		for _, dep := range list(t, "-deps", pkg) {
+			for _, driver := range drivers {
+				if dep == driver || strings.HasPrefix(dep, driver+"/") {
+					t.Errorf("%s compiles %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+// Imports run one way: domains know no adapter, no other domain and no HTTP surface; the ports of bytes know nothing.
+func TestImportsRunOneWay(t *testing.T) {
+	t.Parallel()
+	allowed := map[string][]string{
+		"queue":   {},
+		"cache":   {},
+		"content": {"cache", "internal"},
+		"rating":  {"cache", "queue", "internal"},
+		"auth":    {"cache", "internal"},
+		"store":   {"content", "rating", "auth", "internal"},
+		"httpapi": {"content", "rating", "auth", "cache", "internal"},
+	}
+	for pkg, may := range allowed {
+		for _, dep := range list(t, "-f", `{{join .Imports "\n"}}`, "./"+pkg) {
+			inside, ok := strings.CutPrefix(dep, module+"/")
+			if !ok {
+				continue
+			}
+			top, _, _ := strings.Cut(inside, "/")
+			if !slices.Contains(may, top) {
+				t.Errorf("%s imports %s", pkg, inside)
+			}
+		}
+	}
+	for _, dep := range list(t, "-f", `{{join .Imports "\n"}}`, "./examples/adapter") {
+		if strings.HasPrefix(dep, module+"/internal") {
+			t.Errorf("the adapter example imports %s: a user could not", dep)
+		}
+	}
+}
+
+// Adapters compile one driver each, and never the root.
+func TestAdaptersAreLeaves(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range list(t, "./store/...", "./queue/...", "./cache/...") {
+		deps := list(t, "-deps", pkg)
+		if slices.Contains(deps, module) || slices.Contains(deps, module+"/httpapi") {
+			t.Errorf("%s depends on what stands above it", pkg)
+		}
+		found := 0
+		for _, driver := range []string{"github.com/lib/pq", "github.com/IBM/sarama", "github.com/gomodule/redigo/redis", "modernc.org/sqlite"} {
+			if slices.Contains(deps, driver) {
+				found++
+			}
+		}
+		if found > 1 {
+			t.Errorf("%s compiles %d drivers", pkg, found)
+		}
+	}
+}
