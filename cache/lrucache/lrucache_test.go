@@ -96,6 +96,16 @@ func TestEndedItemsLeaveBeforeLiveOnes(t *testing.T) {
 	clock.move(time.Second)
 	set(t, c, cache.Item{Key: "d"})
 	holds(t, c, []string{"a", "b", "c", "d"}, "acd")
+
+	const small = lrucache.Overhead + 1
+	c = lrucache.New(lrucache.Config{MaxBytes: 11 * small, Now: clock.now})
+	set(t, c, cache.Item{Key: "a"})
+	for i := range 10 {
+		set(t, c, cache.Item{Key: fmt.Sprint(i), TTL: time.Second})
+	}
+	clock.move(time.Second)
+	set(t, c, cache.Item{Key: "b", Value: make([]byte, 9*small)}) // takes the room of all that have ended
+	holds(t, c, []string{"a", "b"}, "ab")
 }
 
 func TestTTLEndsToTheNanosecond(t *testing.T) {
@@ -141,7 +151,7 @@ func TestWritersClearAwayAFewEndedItems(t *testing.T) {
 
 func TestCountsHaveABoundOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	c := lrucache.New(lrucache.Config{MaxItems: 2, MaxCounts: 2})
+	c := lrucache.New(lrucache.Config{MaxItems: 3, MaxCounts: 2})
 	add := func(key string, n, want int64) {
 		t.Helper()
 		if got, err := c.Add(t.Context(), key, n, time.Hour); err != nil || got != want {
@@ -157,8 +167,8 @@ func TestCountsHaveABoundOfTheirOwn(t *testing.T) {
 	add("c", 1, 1) // drives out b
 	add("a", 1, 3)
 	add("b", 1, 1)
-	if got := c.Usage(); got.Items != 2 || got.Counts != 2 {
-		t.Errorf("usage is %+v, want 2 items and 2 counts", got)
+	if got := c.Usage(); got.Items != 3 || got.Counts != 2 {
+		t.Errorf("usage is %+v, want 3 items and 2 counts", got)
 	}
 }
 
