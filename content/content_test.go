@@ -1,0 +1,192 @@
+package content_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/memstore"
+)
+
+func newService(t *testing.T, cfg content.Config) *content.Service {
+	t.Helper()
+	s, err := content.New(memstore.New(memstore.Config{}), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func create(t *testing.T, s *content.Service, author, title string) content.Content {
+	t.Helper()
+	c, err := s.Create(t.Context(), author, content.Draft{Title: title})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestDraftRules(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		draft content.Draft
+		field string // "" means that it is fine
+		code  string
+	}{
+		{"plain", content.Draft{Title: "t"}, "", ""},
+		{"longest", content.Draft{Title: strings.Repeat("م", 255), Description: strings.Repeat("👍", 65_536)}, "", ""},
+		{"empty title", content.Draft{}, "title", "blank"},
+		{"blank title", content.Draft{Title: " \u00a0\t"}, "title", "blank"},
+		{"long title", content.Draft{Title: strings.Repeat("م", 256)}, "title", "max_length"},
+		{"long description", content.Draft{Title: "t", Description: strings.Repeat("x", 65_537)}, "description", "max_length"},
+		{"lines in a title", content.Draft{Title: "a\nb"}, "title", "bad_character"},
+		{"lines in a description", content.Draft{Title: "t", Description: "a\r\n\tb"}, "", ""},
+		{"NUL", content.Draft{Title: "t", Description: "a\x00"}, "description", "bad_character"},
+	} {
+		err := c.draft.Validate()
+		var bad *content.ValidationError
+		switch {
+		case c.field == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.field != "" && (!errors.As(err, &bad) || len(bad.Fields) != 1 || bad.Fields[0].Name != c.field || bad.Fields[0].Code != c.code):
+			t.Errorf("%s: %v, want %s %s", c.name, err, c.field, c.code)
+		}
+	}
+	var bad *content.ValidationError
+	if err := (content.Draft{Description: "\x00"}).Validate(); !errors.As(err, &bad) || len(bad.Fields) != 2 {
+		t.Errorf("two wrong fields: %v", err)
+	}
+}
+
+func TestOnlyTheAuthorAndStaffChange(t *testing.T) {
+	t.Parallel()
+	s := newService(t, content.Config{})
+	c := create(t, s, "ana", "t")
+	title := "other"
+	if _, err := s.Update(t.Context(), content.Actor{User: "ben"}, c.ID, content.Patch{Title: &title}, nil); !errors.Is(err, content.ErrForbidden) {
+		t.Errorf("update by another: %v", err)
+	}
+	if err := s.Delete(t.Context(), content.Actor{User: "ben"}, c.ID, nil); !errors.Is(err, content.ErrForbidden) {
+		t.Errorf("delete by another: %v", err)
+	}
+	got, err := s.Update(t.Context(), content.Actor{User: "boss", Staff: true}, c.ID, content.Patch{Title: &title}, nil)
+	if err != nil || got.Title != title || got.Author != "ana" || got.Version != 2 || !got.UpdatedAt.After(c.UpdatedAt) || got.CreatedAt != c.CreatedAt {
+		t.Errorf("update by staff: %+v, %v", got, err)
+	}
+	if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err != nil {
+		t.Errorf("delete by the author: %v", err)
+	}
+	for range 2 {
+		if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); !errors.Is(err, content.ErrNotFound) {
+			t.Errorf("delete again: %v", err)
+		}
+	}
+}
+
+func TestPatchOfNothingLeavesTheVersion(t *testing.T) {
+	t.Parallel()
+	s := newService(t, content.Config{})
+	c := create(t, s, "ana", "t")
+	same := "t"
+	for _, p := range []content.Patch{{}, {Title: &same}} {
+		if got, err := s.Update(t.Context(), content.Actor{User: "ana"}, c.ID, p, nil); err != nil || got != c {
+			t.Errorf("%+v: %+v, %v", p, got, err)
+		}
+	}
+}
+
+// Times of change never run backwards, even when clocks do.
+func TestUpdatedAtGrows(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 123456789, time.UTC)
+	s := newService(t, content.Config{Now: func() time.Time { now = now.Add(-time.Hour); return now }})
+	c := create(t, s, "ana", "t0")
+	if c.CreatedAt.Nanosecond()%1000 != 0 {
+		t.Errorf("%v has more than microseconds", c.CreatedAt)
+	}
+	for _, title := range []string{"t1", "t2"} {
+		got, err := s.Update(t.Context(), content.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, nil)
+		if err != nil || !got.UpdatedAt.After(c.UpdatedAt) {
+			t.Fatalf("%v then %v, %v", c.UpdatedAt, got.UpdatedAt, err)
+		}
+		c = got
+	}
+}
+
+// Changes without a condition never fail because of each other; with one, exactly one of many with the same condition wins.
+func TestConcurrentUpdates(t *testing.T) {
+	t.Parallel()
+	s := newService(t, content.Config{})
+	c := create(t, s, "ana", "t")
+	stale := errors.New("stale")
+	var won, lost atomic.Int32
+	var all sync.WaitGroup
+	for i := range 50 {
+		title := strings.Repeat("x", i+1)
+		all.Go(func() {
+			_, err := s.Update(context.WithoutCancel(t.Context()), content.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, func(old content.Content) error {
+				if old.Version != c.Version {
+					return stale
+				}
+				return nil
+			})
+			switch {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, stale):
+				lost.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 || lost.Load() != 49 {
+		t.Errorf("%d won, %d lost", won.Load(), lost.Load())
+	}
+}
+
+func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
+	t.Parallel()
+	s := newService(t, content.Config{Cache: lrucache.New(lrucache.Config{})})
+	c := create(t, s, "ana", "t")
+	for range 2 { // from the store, then from the cache
+		opened, err := s.Opened(t.Context(), []string{c.ID, "nothing"})
+		if err != nil || len(opened) != 1 || !opened[c.ID].Equal(c.CreatedAt) {
+			t.Fatalf("%v, %v", opened, err)
+		}
+	}
+	if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := s.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
+		t.Errorf("deleted, and still there: %v, %v", opened, err)
+	}
+}
+
+func TestTerms(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string][]string{
+		"":                       nil,
+		" ,.! ":                  nil,
+		"The the THE":            {"the"},
+		"a-b c.d, e2 7":          {"a", "b", "c", "d", "e2", "7"},
+		"Ünïcödé":                {"ünïcödé"},
+		"می\u200cخواهم میخواهم":  {"میخواهم"},
+		`"quoted" AND near(x*)`:  {"quoted", "and", "near", "x"},
+		"日本 語":                   {"日本", "語"},
+		"e\u0301te\u0301 résumé": {"e\u0301te\u0301", "résumé"},
+	} {
+		if got := content.Terms(s); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// BenchmarkAccept measures the time to the 202 of a rating over HTTP with 64 clients, while the worker stores them, and reports
+// its 50th and 99th percentile in milliseconds.
+func BenchmarkAccept(b *testing.B) {
+	for _, clients := range []int{1, 64} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { benchmarkAccept(b, clients) })
+	}
+}
+
+func benchmarkAccept(b *testing.B, clients int) {
+	s := settings{data: filepath.Join(b.TempDir(), "bench.db"), role: "all", recalculate: "@every 30s", limits: "off"}
+	back, err := open(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = back.app.Run(ctx) })
+	server := httptest.NewServer(routes(back.app, true))
+	b.Cleanup(func() {
+		server.Close()
+		cancel()
+		running.Wait()
+		_ = back.close()
+	})
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	post := func(path, token, body string) (int, []byte) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+path, bytes.NewReader([]byte(body)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			b.Error(err)
+			return 0, nil
+		}
+		defer answer.Body.Close()
+		got, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, got
+	}
+	post("/api/users/", "", `{"username":"bench","password":"a rather long one"}`)
+	_, login := post("/api/users/login/", "", `{"username":"bench","password":"a rather long one"}`)
+	var tokens struct{ Access string }
+	if err := json.Unmarshal(login, &tokens); err != nil {
+		b.Fatal(err)
+	}
+	contents := make([]string, 200)
+	for i := range contents {
+		_, made := post("/api/contents/", tokens.Access, `{"title":"t"}`)
+		var c struct{ ID string }
+		if err := json.Unmarshal(made, &c); err != nil {
+			b.Fatal(err)
+		}
+		contents[i] = c.ID
+	}
+	var next atomic.Int64
+	took := make([][]time.Duration, clients)
+	b.ResetTimer()
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			for {
+				n := int(next.Add(1))
+				if n > b.N {
+					return
+				}
+				began := time.Now()
+				if status, body := post("/api/ratings/", tokens.Access, fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5)); status != http.StatusAccepted {
+					b.Errorf("%d %s", status, body)
+					return
+				}
+				took[i] = append(took[i], time.Since(began))
+			}
+		})
+	}
+	all.Wait()
+	b.StopTimer()
+	sorted := slices.Concat(took...)
+	slices.Sort(sorted)
+	at := func(q float64) float64 {
+		return float64(sorted[int(q*float64(len(sorted)-1))]) / float64(time.Millisecond)
+	}
+	b.ReportMetric(at(0.5), "p50-ms")
+	b.ReportMetric(at(0.99), "p99-ms")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepted/s")
+}
