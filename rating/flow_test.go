@@ -101,7 +101,9 @@ func (w *world) wipe() {
 }
 
 // forgetful is a cache that can be wiped.
-type forgetful struct{ now atomic.Pointer[lrucache.Cache] }
+type forgetful struct {
+	now atomic.Pointer[lrucache.Cache]
+}
 
 func (f *forgetful) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
 	return f.now.Load().GetMany(ctx, keys)
