@@ -1,7 +1,8 @@
 // Package memstore is a store in the memory of one process, for tests and for trying things out: nothing survives.
 //
 // It does what store.Store asks for in the plainest way, and so it is also the one to read first before writing another.
-// A page of contents or users costs a look at each of them; a page of ratings a look at those of its content or rater, or at all.
+// A page of contents or users costs a look at each of them; a page of ratings a look at those of its content or rater, and
+// without either, unless it is ordered by key, at all.
 //
 // # Concurrency
 //
@@ -127,14 +128,22 @@ func unlink(index map[string]set[string], key, v string) {
 	}
 }
 
-// least returns the first limit of items in the order of compare, without sorting the rest.
+// least returns the first limit of items in the order of compare. It looks once at each and sorts only those that may be among them.
 func least[T any](items iter.Seq[T], limit int, compare func(a, b T) int) []T {
-	var best []T
+	var (
+		best []T
+		full bool // best[limit-1] is the last that may still be meant
+	)
 	cut := func() {
 		slices.SortFunc(best, compare)
-		best = best[:min(limit, len(best))]
+		if full = len(best) >= limit; full {
+			best = best[:limit]
+		}
 	}
 	for item := range items {
+		if full && compare(item, best[limit-1]) >= 0 {
+			continue
+		}
 		if best = append(best, item); len(best)/2 > limit {
 			cut()
 		}

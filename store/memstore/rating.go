@@ -110,6 +110,29 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 		return nil, err
 	}
 	defer s.mu.RUnlock()
+	if q.Order == rating.ByKey && q.Filter.Content == "" && q.Filter.Rater == "" {
+		return s.walk(q), nil
+	}
+	return s.list(q), nil
+}
+
+// walk lists by key, one content after the other, so that a page of everything does not look at everything.
+func (s *Store) walk(q rating.Query) []rating.Rating {
+	var found []rating.Rating
+	for _, id := range slices.Sorted(maps.Keys(s.rated)) {
+		if q.After != nil && id < q.After.Content {
+			continue
+		}
+		of := q
+		of.Filter.Content, of.Limit = id, q.Limit-len(found)
+		if found = append(found, s.list(of)...); len(found) == q.Limit {
+			break
+		}
+	}
+	return found
+}
+
+func (s *Store) list(q rating.Query) []rating.Rating {
 	compare := func(a, b rating.Place) int {
 		switch byKey := a.Key.Compare(b.Key); q.Order {
 		case rating.NewestFirst:
@@ -130,7 +153,7 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 			}
 		}
 	}
-	return least(rest, q.Limit, func(a, b rating.Rating) int { return compare(place(a), place(b)) }), nil
+	return least(rest, q.Limit, func(a, b rating.Rating) int { return compare(place(a), place(b)) })
 }
 
 // CountRatings implements rating.Store.

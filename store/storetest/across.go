@@ -266,7 +266,7 @@ func wantNoRatings(ctx context.Context, s store.Store, id string, keys []rating.
 		return err
 	}
 	if len(listed) != 0 || n != 0 || len(byKey) != 0 || len(stats) != 0 {
-		return fmt.Errorf("of the ratings of a deleted content %d are listed, %d counted, %d found by key, and the numbers are %+v", len(listed), n, len(byKey), stats)
+		return fmt.Errorf("of the ratings of a deleted content %d are listed, %d counted, %d found by key, and the numbers are %#v", len(listed), n, len(byKey), stats)
 	}
 	var after string
 	for {
@@ -340,9 +340,9 @@ func acrossRefused(ctx context.Context, s store.Store) error {
 			o := outcomes[i]
 			switch {
 			case c.Content == gone && (!o.Refused || o.Result != ""):
-				return fmt.Errorf("a rating of a deleted content has the outcome %+v", o)
+				return fmt.Errorf("a rating of a deleted content has the outcome %#v", o)
 			case c.Content == stays && (o.Refused || o.Result != rating.Created || o.Rating.Key != c.Key):
-				return fmt.Errorf("a rating beside a refused one has the outcome %+v", o)
+				return fmt.Errorf("a rating beside a refused one has the outcome %#v", o)
 			}
 		}
 		if err := wantNoRatings(ctx, s, gone, []rating.Key{rated, batch[0].Key}); err != nil {
@@ -355,7 +355,7 @@ func acrossRefused(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if !outcomes[0].Refused || outcomes[0].Result != "" {
-			return fmt.Errorf("%+v of a deleted content has the outcome %+v", c, outcomes[0])
+			return fmt.Errorf("%#v of a deleted content has the outcome %#v", c, outcomes[0])
 		}
 	}
 	return errors.Join(wantNoRatings(ctx, s, gone, []rating.Key{rated}), newAudit([]string{stays}).check(ctx, s))

@@ -26,6 +26,7 @@ func Auth() []Check {
 		{"auth/update-user-race", "if it still has the version u.Version-1, and leaves it with u.Version", authUpdateUserRace},
 		{"auth/delete-user", "DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.", authDeleteUser},
 		{"auth/delete-user-race", "DeleteUser removes the user and all its sessions", authDeleteUserRace},
+		{"auth/times", "Times come and go as UTC with microseconds.", authTimes},
 		{"auth/memory", "Methods may be called concurrently and share no memory with the caller.", authMemory},
 	}, authSessions()...)
 }
@@ -368,6 +369,28 @@ func authDeleteUserRace(ctx context.Context, s store.Store) error {
 			if err := l.wantGone(ctx, s); err != nil {
 				return fmt.Errorf("after its user was deleted: %w", err)
 			}
+		}
+	}
+	return nil
+}
+
+func authTimes(ctx context.Context, s store.Store) error {
+	times := edges()
+	for i := range times {
+		u := newUser(i)
+		u.JoinedAt, u.UpdatedAt = times[i], times[(i+1)%len(times)]
+		if err := s.CreateUser(ctx, u); err != nil {
+			return err
+		}
+		l := newLogin(u, i)
+		n := &l.session
+		n.CreatedAt, n.RotatedAt, n.IdleAt, n.ExpiresAt = times[i], times[(i+2)%len(times)], times[(i+3)%len(times)], times[(i+4)%len(times)]
+		l.tokens[0].ExpiresAt, l.tokens[1].ExpiresAt = times[(i+5)%len(times)], times[(i+6)%len(times)]
+		if err := s.CreateSession(ctx, l.session, l.tokens); err != nil {
+			return err
+		}
+		if err := l.wantThere(ctx, s); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ func (b book) check(ctx context.Context, s rating.Store) error {
 	}
 	for _, r := range found {
 		if wanted := b[r.Key]; !sameRating(r, wanted) {
-			return fmt.Errorf("stored is %+v, want %+v", r, wanted)
+			return fmt.Errorf("stored is %#v, want %#v", r, wanted)
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 			return err
 		}
 		if got.Count != wanted.Count || got.Sum != wanted.Sum || !maps.Equal(got.Histogram, wanted.Histogram) {
-			return fmt.Errorf("content %s: the numbers are %+v, its rows say %+v", id, got, wanted)
+			return fmt.Errorf("content %s: the numbers are %#v, its rows say %#v", id, got, wanted)
 		}
 		if ordered := byIndex(buckets); !slices.Equal(a.folded[id], ordered) {
 			return fmt.Errorf("content %s: the buckets are %v, its rows say %v", id, a.folded[id], ordered)

@@ -16,6 +16,7 @@ func Content() []Check {
 	return append([]Check{
 		{"content/create", "CreateContent keeps c.", contentCreate},
 		{"content/texts", "Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.", contentTexts},
+		{"content/times", "Times come and go as UTC with microseconds", contentTimes},
 		{"content/create-taken", "ErrConflict: the identifier is taken, or was by a content now deleted.", contentCreateTaken},
 		{"content/create-race", "ErrConflict: the identifier is taken, or was by a content now deleted.", contentCreateRace},
 		{"content/by-id", "ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.", contentByIDs},
@@ -48,7 +49,7 @@ func contentTexts(ctx context.Context, s store.Store) error {
 		"a",
 		" blank around\t ",
 		"line\nline\r\nline\rline\n",
-		"کتاب‌های خواندنی — نقد و نظر ۱۲۳",
+		"کتاب\u200cهای خواندنی — نقد و نظر ۱۲۳",
 		"e\u0301 is not \u00e9, nor is \ufb01 fi", // no normalization
 		"İstanbul straße ΣΊΣΥΦΟΣ",
 		"👩‍👩‍👧‍👦 🇮🇷 \U0010ffff \ufeff \ufffd",
@@ -94,6 +95,29 @@ func contentTexts(ctx context.Context, s store.Store) error {
 		}
 	}
 	return want("contents listed", len(listed), len(texts))
+}
+
+func contentTimes(ctx context.Context, s store.Store) error {
+	author := newName()
+	var sh shelf
+	for i, t := range edges() {
+		c := newContent(author, i)
+		c.CreatedAt, c.UpdatedAt = t, edges()[(i+3)%len(edges())]
+		if err := s.CreateContent(ctx, c); err != nil {
+			return err
+		}
+		got, err := contentByID(ctx, s, c.ID)
+		if err := errors.Join(err, want("the content", got, c)); err != nil {
+			return err
+		}
+		sh.contents = append(sh.contents, c)
+	}
+	for _, o := range orders() {
+		if err := sh.checkList(ctx, s, content.Filter{Author: author}, o, 2); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func contentCreateTaken(ctx context.Context, s store.Store) error {

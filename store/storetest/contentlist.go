@@ -50,19 +50,21 @@ func newShelf(ctx context.Context, s content.Store, seed uint64, n int, authors 
 }
 
 func contentList(ctx context.Context, s store.Store) error {
-	author := newName()
-	sh, err := newShelf(ctx, s, 11, 40, []string{author})
+	authors := names(2)
+	sh, err := newShelf(ctx, s, 11, 60, authors)
 	if err != nil {
 		return err
 	}
 	for _, o := range orders() {
-		for _, limit := range []int{1, 7, 40, 41, 1000} {
-			if err := sh.checkList(ctx, s, content.Filter{Author: author}, o, limit); err != nil {
+		for _, limit := range []int{1, 7, 1000} {
+			if err := sh.checkList(ctx, s, content.Filter{Author: authors[0]}, o, limit); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	// A page that the list fills exactly is its last one.
+	n := len(sh.find(content.Filter{Author: authors[1]}, orders()[0]))
+	return sh.checkList(ctx, s, content.Filter{Author: authors[1]}, orders()[0], n)
 }
 
 func contentListAll(ctx context.Context, s store.Store) error {
@@ -113,14 +115,19 @@ func contentListTitle(ctx context.Context, s store.Store) error {
 	long := strings.Repeat("x", content.TitleKey-1)
 	author := newName()
 	var sh shelf
-	for _, title := range []string{
+	titles := []string{
 		long + "é one", long + "é two", long + "è", long + "ā", long + "a", long + "b", long, long + "x", long + "xx",
 		strings.Repeat("س", content.TitleKey/2) + "ب", strings.Repeat("س", content.TitleKey/2) + "ا", strings.Repeat("س", content.TitleKey/2),
 		"x" + strings.Repeat("س", content.TitleKey/2), "x" + strings.Repeat("س", content.TitleKey/2) + "ب",
 		"\uffee", "\U00010000", "B", "a", "A", "b", "~", " ", "ß", "ss", "i", "I", "ı", "İ",
-	} {
+	}
+	// Identifiers run against the whole titles, so that it shows which of both decides.
+	ids := many(len(titles), newUUID)
+	slices.Sort(titles)
+	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
+	for i, title := range titles {
 		c := newContent(author, 1)
-		c.Title = title
+		c.ID, c.Title = ids[i], title
 		if err := s.CreateContent(ctx, c); err != nil {
 			return err
 		}
@@ -317,8 +324,10 @@ func contentCount(ctx context.Context, s store.Store) error {
 		if err := errors.Join(err, want("contents of the author", n, int64(i))); err != nil {
 			return err
 		}
-		if err := s.CreateContent(ctx, newContent(author, i)); err != nil {
-			return err
+		for _, author := range []string{author, newName()} {
+			if err := s.CreateContent(ctx, newContent(author, i)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -328,7 +337,7 @@ func contentTerms(ctx context.Context, s store.Store) error {
 	author := newName()
 	c := newContent(author, 1)
 	c.Title = "The Green Café foo NEAR, e-mail; O'Neill"
-	c.Description = "bar and baz*\nکتاب‌های خوب، ۱۲۳ x_y re\u0301sume\u0301 " + strings.Repeat("ab", 4000) + " ÄÖÜ straße 42nd ﬁsh"
+	c.Description = "bar and baz*\nکتاب\u200cهای خوب، ۱۲۳ x_y re\u0301sume\u0301 " + strings.Repeat("ab", 4000) + " ÄÖÜ straße 42nd ﬁsh"
 	if err := s.CreateContent(ctx, c); err != nil {
 		return err
 	}
@@ -343,7 +352,7 @@ func contentTerms(ctx context.Context, s store.Store) error {
 		return want(fmt.Sprintf("contents found for %+q", search), n, wanted)
 	}
 	for _, search := range []string{
-		"green", "GREEN", "the", "café", "CAFÉ", "foo bar", "bar foo", "near", "and", "mail", "e", "o neill", "کتابهای", "کتاب‌های", "خوب",
+		"green", "GREEN", "the", "café", "CAFÉ", "foo bar", "bar foo", "near", "and", "mail", "e", "o neill", "کتابهای", "کتاب\u200cهای", "خوب",
 		"۱۲۳", "x", "y", "x_y", "re\u0301sume\u0301", "äöü", "straße", "42nd", "ﬁsh", "baz*", `"green"`, "near(foo bar)", "green -foo",
 	} {
 		if err := count(search, 1); err != nil {

@@ -3,8 +3,8 @@ package storetest
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -56,22 +56,28 @@ func mustRead(b []byte) {
 // dice returns a source that is the same in every run, so that a failure can be repeated.
 func dice(seed uint64) *mathrand.Rand { return mathrand.New(mathrand.NewPCG(seed, 1)) }
 
-// newRange returns a positive number that no other check is likely to use, for what can only be told apart by number or time.
-func newRange() int64 {
-	var b [8]byte
-	mustRead(b[:])
-	return int64(binary.BigEndian.Uint32(b[:4]))
-}
-
 // at returns a time n microseconds and as many seconds after a fixed one.
 func at(n int) time.Time {
 	return time.Date(2025, 3, 1, 12, 0, 0, 123_456_000, time.UTC).Add(time.Duration(n) * (time.Second + time.Microsecond))
 }
 
+// edges returns times at which a store may lose a microsecond, a sign or a zone.
+func edges() []time.Time {
+	return []time.Time{
+		time.Date(1900, 1, 1, 0, 0, 0, 1000, time.UTC),
+		time.Date(1969, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
+		time.Unix(0, 0).UTC(),
+		time.Date(2024, 2, 29, 12, 0, 0, 100_000, time.UTC),
+		time.Date(2025, 3, 30, 1, 30, 0, 120_000_000, time.UTC), // does not exist in some zones
+		time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
+	}
+}
+
 // want returns an error unless got is what was wanted. Times within are compared as they are, location included.
 func want[T comparable](what string, got, wanted T) error {
 	if got != wanted {
-		return fmt.Errorf("%s: got %+v, want %+v", what, got, wanted)
+		return fmt.Errorf("%s: got %#v, want %#v", what, got, wanted)
 	}
 	return nil
 }
@@ -82,6 +88,15 @@ func wantError(what string, got, wanted error) error {
 		return fmt.Errorf("%s: got the error %v, want %v", what, got, wanted)
 	}
 	return nil
+}
+
+// show writes a filter down with the values that its pointers lead to.
+func show(filter any) string {
+	text, err := json.Marshal(filter)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // together runs do n times at once and returns their errors joined.
@@ -176,6 +191,9 @@ func allContents(ctx context.Context, s content.Store, q content.Query) ([]conte
 			return nil, fmt.Errorf("a page of %d contents, at most %d", len(page), q.Limit)
 		}
 		all = append(all, page...)
+		if _, err := index(all, func(l content.Listed) string { return l.ID }); err != nil { // or it might never end
+			return nil, err
+		}
 		if len(page) < q.Limit {
 			return all, nil
 		}
@@ -220,7 +238,7 @@ func applyOne(ctx context.Context, s rating.Store, c rating.Change, wanted ratin
 		return rating.Rating{}, err
 	}
 	if got := outcomes[0]; got.Result != wanted || got.Refused {
-		return rating.Rating{}, fmt.Errorf("%+v: the outcome is %+v, want %s", c, got, wanted)
+		return rating.Rating{}, fmt.Errorf("%#v: the outcome is %#v, want %s", c, got, wanted)
 	}
 	return outcomes[0].Rating, nil
 }
@@ -261,6 +279,9 @@ func allRatings(ctx context.Context, s rating.Store, q rating.Query) ([]rating.R
 			return nil, fmt.Errorf("a page of %d ratings, at most %d", len(page), q.Limit)
 		}
 		all = append(all, page...)
+		if _, err := index(all, func(r rating.Rating) rating.Key { return r.Key }); err != nil {
+			return nil, err
+		}
 		if len(page) < q.Limit {
 			return all, nil
 		}

@@ -110,7 +110,7 @@ func (sh shelf) checkList(ctx context.Context, s content.Store, f content.Filter
 		return errors.Join(err, want("contents listed", len(listed), len(wanted)), want("contents counted", n, int64(len(wanted))))
 	}()
 	if err != nil {
-		return fmt.Errorf("%+v by %s, descending %t, in pages of %d: %w", f, o.Field, o.Desc, limit, err)
+		return fmt.Errorf("%s by %s, descending %t, in pages of %d: %w", show(f), o.Field, o.Desc, limit, err)
 	}
 	return nil
 }

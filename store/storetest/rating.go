@@ -24,6 +24,7 @@ func Rating() []Check {
 		{"rating/numbers", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingNumbers},
 		{"rating/history", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingHistory},
 		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.", ratingByKeys},
+		{"rating/times", "Times come and go as UTC with microseconds.", ratingTimesKept},
 		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no memory with the caller.", ratingMemory},
 	}, ratingRaces(), ratingLists(), ratingStats(), ratingStream())
 }
@@ -52,10 +53,10 @@ func ratingResults(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if wanted := b.apply(step.change); wanted.Result != step.want || !sameRating(r, wanted.Rating) {
-			return fmt.Errorf("%+v: the outcome's rating is %+v, want %+v", step.change, r, wanted.Rating)
+			return fmt.Errorf("%#v: the outcome's rating is %#v, want %#v", step.change, r, wanted.Rating)
 		}
 		if err := b.check(ctx, s); err != nil {
-			return fmt.Errorf("after %+v: %w", step.change, err)
+			return fmt.Errorf("after %#v: %w", step.change, err)
 		}
 	}
 	return nil
@@ -114,7 +115,7 @@ func ratingRepeated(ctx context.Context, s store.Store) error {
 				return fmt.Errorf("the same change again: %w", err)
 			}
 			if !sameRating(again, first) {
-				return fmt.Errorf("the same change again leaves %+v, before it was %+v", again, first)
+				return fmt.Errorf("the same change again leaves %#v, before it was %#v", again, first)
 			}
 		}
 		after, err := statsOf(ctx, s, k.Content)
@@ -122,7 +123,7 @@ func ratingRepeated(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if !after.Equal(before) {
-			return fmt.Errorf("the same change again made %+v of %+v", after, before)
+			return fmt.Errorf("the same change again made %#v of %#v", after, before)
 		}
 		if err := au.check(ctx, s); err != nil {
 			return err
@@ -155,7 +156,7 @@ func ratingWithdrawn(ctx context.Context, s store.Store) error {
 		}
 		b.apply(step.change)
 		if err := errors.Join(b.check(ctx, s), au.check(ctx, s)); err != nil {
-			return fmt.Errorf("after %+v: %w", step.change, err)
+			return fmt.Errorf("after %#v: %w", step.change, err)
 		}
 	}
 	r, _, err := ratingByKey(ctx, s, k)
@@ -212,7 +213,7 @@ func ratingOrder(ctx context.Context, s store.Store) error {
 			}
 			for i, c := range batch {
 				if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
-					return fmt.Errorf("%s last, arrivals %v, turn %d: the outcome is %+v, want %+v", name, orders[i], turn, outcomes[i], wanted)
+					return fmt.Errorf("%s last, arrivals %v, turn %d: the outcome is %#v, want %#v", name, orders[i], turn, outcomes[i], wanted)
 				}
 			}
 			if err := au.check(ctx, s); err != nil {
@@ -289,7 +290,7 @@ func ratingOutcomes(ctx context.Context, s store.Store) error {
 		}
 		for i, c := range batch {
 			if wanted := b.apply(c); outcomes[i].Refused || outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
-				return fmt.Errorf("outcome %d of %+v is %+v, want %+v", i, c, outcomes[i], wanted)
+				return fmt.Errorf("outcome %d of %#v is %#v, want %#v", i, c, outcomes[i], wanted)
 			}
 		}
 	}
@@ -359,7 +360,7 @@ func ratingHistory(ctx context.Context, s store.Store) error {
 			}
 			for i, c := range batch {
 				if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
-					return fmt.Errorf("%+v: the outcome is %+v, want %+v", c, outcomes[i], wanted)
+					return fmt.Errorf("%#v: the outcome is %#v, want %#v", c, outcomes[i], wanted)
 				}
 			}
 			if err := au.check(ctx, s); err != nil {
@@ -403,11 +404,44 @@ func ratingByKeys(ctx context.Context, s store.Store) error {
 	}
 	for k, wanted := range b {
 		if !sameRating(byKey[k], wanted) {
-			return fmt.Errorf("rating %v is %+v, want %+v", k, byKey[k], wanted)
+			return fmt.Errorf("rating %v is %#v, want %#v", k, byKey[k], wanted)
 		}
 	}
 	found, err = s.RatingsByKey(ctx, nil)
 	return errors.Join(err, want("ratings found for no key", len(found), 0))
+}
+
+func ratingTimesKept(ctx context.Context, s store.Store) error {
+	id, b := newName(), book{}
+	for i, t := range edges() {
+		c := change(rating.Key{Content: id, Rater: newName()}, 1, 3)
+		c.At = t
+		r := newRejected(id, i)
+		r.At = t
+		if _, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{c}, Rejected: []rating.Rejected{r}}); err != nil {
+			return err
+		}
+		b.apply(c)
+		opened, err := s.OpenContents(ctx, []rating.Opening{{Content: c.Rater, At: t}})
+		if err := errors.Join(err, want("openings", len(opened), 1)); err != nil {
+			return err
+		}
+		if opened, err = s.OpenContents(ctx, []rating.Opening{{Content: c.Rater, At: at(1)}}); err != nil {
+			return err
+		}
+		if err := errors.Join(
+			want("the opening", opened[0], rating.Opening{Content: c.Rater, At: t}),
+			wantRejected(ctx, s, rating.RejectedQuery{Key: id, Position: r.Position, Limit: 2}, r),
+		); err != nil {
+			return err
+		}
+	}
+	for _, o := range ratingOrders() {
+		if err := b.checkList(ctx, s, rating.Filter{Content: id}, o, 2); err != nil {
+			return err
+		}
+	}
+	return b.check(ctx, s)
 }
 
 func ratingMemory(ctx context.Context, s store.Store) error {
@@ -433,7 +467,7 @@ func ratingMemory(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if len(kept) != 1 || string(kept[0].Body) != "body" {
-			return fmt.Errorf("the rejected message is %+v, want the body that was handed in", kept)
+			return fmt.Errorf("the rejected message is %#v, want the body that was handed in", kept)
 		}
 		kept[0].Body[0] = 'Y'
 		stats, err := statsOf(ctx, s, k.Content)

@@ -52,16 +52,21 @@ func newBook(ctx context.Context, s rating.Store, seed uint64, contents, raters 
 // checkList pages through a list of the store and compares it and its count.
 func (b book) checkList(ctx context.Context, s rating.Store, f rating.Filter, o rating.Order, limit int) error {
 	wanted := b.live(f, o)
-	got, err := allRatings(ctx, s, rating.Query{Filter: f, Order: o, Limit: limit})
+	err := func() error {
+		got, err := allRatings(ctx, s, rating.Query{Filter: f, Order: o, Limit: limit})
+		if err != nil {
+			return err
+		}
+		for i := range min(len(got), len(wanted)) {
+			if err := want(fmt.Sprintf("place %d", i), got[i], wanted[i]); err != nil {
+				return err
+			}
+		}
+		n, err := s.CountRatings(ctx, f)
+		return errors.Join(err, want("ratings listed", len(got), len(wanted)), want("ratings counted", n, int64(len(wanted))))
+	}()
 	if err != nil {
-		return err
-	}
-	n, err := s.CountRatings(ctx, f)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(got, wanted) || n != int64(len(wanted)) {
-		return fmt.Errorf("%+v in order %d, in pages of %d: listed are %+v, counted %d, want %+v", f, o, limit, got, n, wanted)
+		return fmt.Errorf("%s in order %d, in pages of %d: %w", show(f), o, limit, err)
 	}
 	return nil
 }
@@ -215,7 +220,7 @@ func ratingTimes(ctx context.Context, s store.Store) error {
 	} {
 		step.f.Content = k.Content
 		n, err := s.CountRatings(ctx, step.f)
-		if err := errors.Join(err, want(fmt.Sprintf("ratings that match %+v", step.f), n, step.want)); err != nil {
+		if err := errors.Join(err, want("ratings that match "+show(step.f), n, step.want)); err != nil {
 			return err
 		}
 	}
@@ -242,7 +247,7 @@ func ratingAfter(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if len(listed) != 1 || listed[0] != wanted[len(wanted)/2+1] {
-			return fmt.Errorf("order %d: after the place of a withdrawn rating stands %+v, want %+v", o, listed, wanted[len(wanted)/2+1])
+			return fmt.Errorf("order %d: after the place of a withdrawn rating stands %#v, want %#v", o, listed, wanted[len(wanted)/2+1])
 		}
 		last := wanted[len(wanted)-1]
 		listed, err = s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Place{At: last.UpdatedAt, Key: last.Key}, Limit: 9})
@@ -257,7 +262,7 @@ func ratingAfter(ctx context.Context, s store.Store) error {
 		return err
 	}
 	if !slices.Equal(listed, wanted[1:]) {
-		return fmt.Errorf("after %v by key stands %+v, want %+v", wanted[0].Key, listed, wanted[1:])
+		return fmt.Errorf("after %v by key stands %#v, want %#v", wanted[0].Key, listed, wanted[1:])
 	}
 	return nil
 }
@@ -324,7 +329,7 @@ func ratingCount(ctx context.Context, s store.Store) error {
 			return err
 		}
 		keys = append(keys, rating.Key{Content: id, Rater: newName()})
-		if _, err := apply(ctx, s, change(keys[i], 1, 3)); err != nil {
+		if _, err := apply(ctx, s, change(keys[i], 1, 3), change(newKey(), 1, 3)); err != nil {
 			return err
 		}
 	}

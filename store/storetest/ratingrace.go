@@ -109,7 +109,7 @@ func ratingRace(ctx context.Context, s store.Store) error {
 				return
 			}
 			if len(drifts) > 0 {
-				foldErr = fmt.Errorf("a recount between changes found a drift: %+v", drifts)
+				foldErr = fmt.Errorf("a recount between changes found a drift: %#v", drifts)
 				return
 			}
 		}
@@ -133,7 +133,7 @@ func ratingRace(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if !ok || got.Version != c.Version || got.Withdrawn != c.Withdraw || got.Score != c.Score {
-			return fmt.Errorf("the rating is %+v, want what %+v set", got, c)
+			return fmt.Errorf("the rating is %#v, want what %#v set", got, c)
 		}
 	}
 	// Buckets that were folded meanwhile are folded once more by a change, so that the audit sees them all.

@@ -57,7 +57,7 @@ func ratingStatsByContent(ctx context.Context, s store.Store) error {
 		contents[1]: {Content: contents[1]},
 	} {
 		if !byID[id].Equal(wanted) {
-			return fmt.Errorf("the numbers are %+v, want %+v", byID[id], wanted)
+			return fmt.Errorf("the numbers are %#v, want %#v", byID[id], wanted)
 		}
 	}
 	found, err = s.StatsByContent(ctx, nil)
@@ -229,10 +229,10 @@ func ratingFold(ctx context.Context, s store.Store) error {
 		return err
 	}
 	if stats.Score != score || stats.Count != 6 || stats.Sum != 16 {
-		return fmt.Errorf("after a fold the numbers are %+v, want the score %+v", stats, score)
+		return fmt.Errorf("after a fold the numbers are %#v, want the score %#v", stats, score)
 	}
 	if got := refreshed[id]; !got.Equal(stats) || got.Revision != stats.Revision || got.AsOf != stats.AsOf {
-		return fmt.Errorf("a fold returned %+v, stored is %+v", got, stats)
+		return fmt.Errorf("a fold returned %#v, stored is %#v", got, stats)
 	}
 	// Without ratings there is nothing to hand over, and the result counts all the same.
 	for i, c := range batch {
@@ -352,7 +352,7 @@ func ratingFoldMeanwhile(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if len(refreshed) != 1 || refreshed[0].Content != id {
-			return fmt.Errorf("refreshed are %+v, want content %s alone", refreshed, id)
+			return fmt.Errorf("refreshed are %#v, want content %s alone", refreshed, id)
 		}
 		if err := <-changed; err != nil {
 			return fmt.Errorf("a change during a fold: %w", err)
@@ -489,7 +489,7 @@ func ratingRecount(ctx context.Context, s store.Store) error {
 		return err
 	}
 	if len(drifts) > 0 {
-		return fmt.Errorf("a drift is reported where there was none: %+v", drifts)
+		return fmt.Errorf("a drift is reported where there was none: %#v", drifts)
 	}
 	after, err := s.StatsByContent(ctx, h.contents)
 	if err != nil {
@@ -497,7 +497,7 @@ func ratingRecount(ctx context.Context, s store.Store) error {
 	}
 	for _, stats := range after {
 		if !stats.Equal(wanted[stats.Content]) {
-			return fmt.Errorf("a recount made %+v of %+v", stats, wanted[stats.Content])
+			return fmt.Errorf("a recount made %#v of %#v", stats, wanted[stats.Content])
 		}
 	}
 	drifts, err = s.Recount(ctx, nil)
@@ -515,7 +515,7 @@ func ratingRecountMeanwhile(ctx context.Context, s store.Store) error {
 					return err
 				}
 				if len(drifts) > 0 {
-					return fmt.Errorf("a drift is reported where there was none: %+v", drifts)
+					return fmt.Errorf("a drift is reported where there was none: %#v", drifts)
 				}
 			}
 			return nil

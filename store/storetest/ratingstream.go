@@ -16,7 +16,7 @@ func ratingStream() []Check {
 	return []Check{
 		{"rating/epoch", "StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.", ratingEpoch},
 		{"rating/epoch-race", "StreamEpoch returns the epoch of a stream, for ever the same.", ratingEpochRace},
-		{"rating/tick", "Of all callers that ask for one job and time one is told so; a time before one already claimed is nobody's.", ratingTick},
+		{"rating/tick", "ClaimTick reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time one is told so; a time before one already claimed is nobody's.", ratingTick},
 		{"rating/tick-race", "Of all callers that ask for one job and time one is told so", ratingTickRace},
 		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseTick has ended it.", ratingTickLease},
 		{"rating/tick-release", "ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.", ratingTickRelease},
@@ -185,11 +185,11 @@ func wantRejected(ctx context.Context, s rating.Store, q rating.RejectedQuery, w
 		return err
 	}
 	if len(got) != len(wanted) {
-		return fmt.Errorf("%+v: %d rejected messages, want %d", q, len(got), len(wanted))
+		return fmt.Errorf("%#v: %d rejected messages, want %d", q, len(got), len(wanted))
 	}
 	for i := range got {
 		if !sameRejected(got[i], wanted[i]) {
-			return fmt.Errorf("%+v: rejected message %d is %+v, want %+v", q, i, got[i], wanted[i])
+			return fmt.Errorf("%#v: rejected message %d is %#v, want %#v", q, i, got[i], wanted[i])
 		}
 	}
 	return nil

@@ -1,0 +1,120 @@
+package storetest_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/memstore"
+	"github.com/khodnevis/khodnevis/store/storetest"
+)
+
+// broken are stores that each break one sentence, and the checks that must notice.
+var broken = []struct {
+	name   string
+	of     func(store.Store) store.Store
+	checks []string
+}{
+	{"takes the identifier of a deleted content", func(s store.Store) store.Store { return &retaken{Store: s} }, []string{"content/create-taken"}},
+	{"trims texts", func(s store.Store) store.Store { return trimming{s} }, []string{"content/texts"}},
+	{"returns local times", func(s store.Store) store.Store { return localTimes{s} }, []string{"content/create", "content/times"}},
+	{"returns a content as often as it is named", func(s store.Store) store.Store { return repeating{s} }, []string{"content/by-id"}},
+	{"updates whatever the version is", func(s store.Store) store.Store { return careless{s} }, []string{"content/update-refused", "content/update-race"}},
+	{"keeps deleted contents", func(s store.Store) store.Store { return &keeping{Store: s} }, []string{"content/delete"}},
+	{"lists contents with a gap", func(s store.Store) store.Store { return gap{s} }, []string{"content/list", "content/list-moving"}},
+	{"begins a page of contents with the last of the page before", func(s store.Store) store.Store { return inclusive{s} }, []string{"content/list", "content/list-after", "content/list-moving"}},
+	{"begins again where the content of a position is gone", func(s store.Store) store.Store { return anchored{s} }, []string{"content/list-after", "content/list-moving"}},
+	{"breaks ties of contents by an ascending identifier always", func(s store.Store) store.Store { return oneWayTies{s} }, []string{"content/list-ties"}},
+	{"orders titles as a language does", func(s store.Store) store.Store { return caseless{s} }, []string{"content/list-title"}},
+	{"orders by the whole title", func(s store.Store) store.Store { return wholeTitle{s} }, []string{"content/list-title"}},
+	{"gives the whole title as a position", func(s store.Store) store.Store { return longPosition{s} }, []string{"content/position"}},
+	{"includes the time before which contents match", func(s store.Store) store.Store { return lateBorder{s} }, []string{"content/filter-times"}},
+	{"finds contents by any of the terms", func(s store.Store) store.Store { return anyTerm{s} }, []string{"content/terms"}},
+	{"counts all contents", func(s store.Store) store.Store { return countsAll{s} }, []string{"content/count", "content/list"}},
+	{"ranks contents without a score last", func(s store.Store) store.Store { return unrankedLast{s} }, []string{"across/by-score"}},
+
+	{"drops a change", func(s store.Store) store.Store { return dropping{s} }, []string{"rating/outcomes", "rating/history"}},
+	{"applies an older version", func(s store.Store) store.Store { return &lastWins{Store: s} }, []string{"rating/order", "rating/results"}},
+	{"compares offsets of different epochs", func(s store.Store) store.Store { return oneEpoch{s} }, []string{"rating/epochs"}},
+	{"counts twice", func(s store.Store) store.Store { return &countsTwice{Store: s} }, []string{"rating/repeated"}},
+	{"loses counts in a race", func(s store.Store) store.Store { return &lossy{Store: s} }, []string{"rating/race"}},
+	{"moves UpdatedAt of an unchanged rating", func(s store.Store) store.Store { return &moving{Store: s} }, []string{"rating/unchanged", "rating/history"}},
+	{"keeps CreatedAt over a withdrawal", func(s store.Store) store.Store { return &firstCreation{Store: s} }, []string{"rating/withdrawn"}},
+	{"calls every repeated change superseded", func(s store.Store) store.Store { return forgetful{s} }, []string{"rating/repeated"}},
+	{"sorts outcomes by key", func(s store.Store) store.Store { return sorting{s} }, []string{"rating/outcomes"}},
+	{"applies half of a cancelled batch", func(s store.Store) store.Store { return halving{s} }, []string{"rating/all-or-nothing"}},
+	{"shares histograms with the caller", func(s store.Store) store.Store { return &sharedHistogram{Store: s} }, []string{"rating/memory"}},
+	{"shares bodies with the caller", func(s store.Store) store.Store { return &sharedBody{Store: s} }, []string{"rating/memory"}},
+	{"forgets refused on deleted content", func(s store.Store) store.Store { return unrefusing{s} }, []string{"across/refused"}},
+	{"hides withdrawn ratings from a look at their keys", func(s store.Store) store.Store { return hiding{s} }, []string{"rating/by-key", "rating/order"}},
+	{"lists ratings with a gap", func(s store.Store) store.Store { return ratingGap{s} }, []string{"rating/list", "rating/list-moving"}},
+	{"breaks ties of ratings by an ascending key always", func(s store.Store) store.Store { return ratingTies{s} }, []string{"rating/list-ties"}},
+	{"excludes the upper bound of scores", func(s store.Store) store.Store { return openBound{s} }, []string{"rating/list-scores"}},
+	{"counts withdrawn ratings", func(s store.Store) store.Store { return countsWithdrawn{s} }, []string{"rating/count"}},
+	{"leaves the revision", func(s store.Store) store.Store { return oneRevision{s} }, []string{"rating/revision"}},
+	{"records the last opening", func(s store.Store) store.Store { return lastOpening{s} }, []string{"rating/openings"}},
+	{"folds the same content twice", func(s store.Store) store.Store { return &foldsTwice{Store: s} }, []string{"rating/fold-limit"}},
+	{"lets two callers claim a content", func(s store.Store) store.Store { return &sharedClaims{Store: s} }, []string{"rating/fold-race"}},
+	{"hands out buckets in no order", func(s store.Store) store.Store { return unordered{s} }, []string{"rating/fold"}},
+	{"hands out empty buckets", func(s store.Store) store.Store { return emptyBuckets{s} }, []string{"rating/fold", "rating/numbers"}},
+	{"forgets a change during a fold", func(s store.Store) store.Store { return &deaf{Store: s} }, []string{"rating/fold-meanwhile"}},
+	{"reports drift where there is none", func(s store.Store) store.Store { return alarmist{s} }, []string{"rating/recount", "rating/recount-meanwhile"}},
+	{"lists rated contents without regard to case", func(s store.Store) store.Store { return caselessIDs{s} }, []string{"rating/rated-contents"}},
+	{"lets the epoch shrink", func(s store.Store) store.Store { return shrinking{s} }, []string{"rating/epoch"}},
+	{"gives an epoch to each call", func(s store.Store) store.Store { return &newEpochs{Store: s} }, []string{"rating/epoch", "rating/epoch-race"}},
+	{"claims a tick twice", func(s store.Store) store.Store { return &twiceClaimed{Store: s} }, []string{"rating/tick", "rating/tick-race"}},
+	{"claims a tick during a lease", func(s store.Store) store.Store { return &leaseless{Store: s} }, []string{"rating/tick-lease"}},
+	{"keeps a lease for ever", func(s store.Store) store.Store { return endlessLease{s} }, []string{"rating/tick-lease"}},
+	{"releases whichever tick is claimed", func(s store.Store) store.Store { return &anyRelease{Store: s} }, []string{"rating/tick-release"}},
+	{"records a rejected message each time", func(s store.Store) store.Store { return &recordsAgain{Store: s} }, []string{"rating/rejected", "rating/rejected-race"}},
+	{"gives the number of a removed message again", func(s store.Store) store.Store { return renumbering{s} }, []string{"rating/rejected-id"}},
+	{"sweeps live rows", func(s store.Store) store.Store { return sweepsLive{s} }, []string{"rating/sweep"}},
+	{"sweeps more than the limit", func(s store.Store) store.Store { return sweepsAll{s} }, []string{"rating/sweep", "auth/sweep"}},
+
+	{"gives the name of a deleted user away", func(s store.Store) store.Store { return &freeNames{Store: s} }, []string{"auth/create-user-taken", "auth/delete-user"}},
+	{"renames users", func(s store.Store) store.Store { return &renaming{Store: s} }, []string{"auth/update-user"}},
+	{"updates users whatever the version is", func(s store.Store) store.Store { return carelessUsers{s} }, []string{"auth/update-user-refused", "auth/update-user-race"}},
+	{"begins a page of users with the last of the page before", func(s store.Store) store.Store { return inclusiveUsers{s} }, []string{"auth/list-users"}},
+	{"keeps sessions of deleted users", func(s store.Store) store.Store { return &surviving{Store: s} }, []string{"auth/delete-user", "auth/grant-gone"}},
+	{"rotates a session twice", func(s store.Store) store.Store { return carelessSessions{s} }, []string{"auth/rotate-refused", "auth/rotate-race"}},
+	{"forgets the tokens of former generations", func(s store.Store) store.Store { return latestTokens{s} }, []string{"auth/rotate"}},
+	{"hides expired grants", func(s store.Store) store.Store { return strict{s} }, []string{"auth/grant"}},
+	{"lists sessions from the oldest", func(s store.Store) store.Store { return oldestFirst{s} }, []string{"auth/sessions"}},
+	{"deletes the session that is excepted", func(s store.Store) store.Store { return unexcepting{s} }, []string{"auth/delete-sessions-filter"}},
+	{"sweeps sessions at the border", func(s store.Store) store.Store { return inclusiveSweep{s} }, []string{"auth/sweep", "auth/sweep-tokens"}},
+}
+
+// TestBroken shows that the suite notices. That the checks pass with a right store, the tests of the adapters show.
+func TestBroken(t *testing.T) {
+	t.Parallel()
+	byName := map[string]storetest.Check{}
+	for _, c := range storetest.Checks() {
+		byName[c.Name] = c
+	}
+	for _, b := range broken {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			for _, name := range b.checks {
+				check, ok := byName[name]
+				if !ok {
+					t.Fatalf("there is no check %s", name)
+				}
+				patience, waits := time.Minute, name == "rating/tick-lease"
+				if waits { // for a lease that may never end
+					patience = time.Second
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				switch err := check.Run(ctx, b.of(memstore.New(memstore.Config{}))); {
+				case err == nil:
+					t.Errorf("%s does not notice", name)
+				case ctx.Err() != nil && !waits:
+					t.Errorf("%s does not end: %v", name, err)
+				default:
+					t.Logf("%s: %v", name, err)
+				}
+				cancel()
+			}
+		})
+	}
+}

@@ -1,0 +1,116 @@
+package storetest_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/khodnevis/khodnevis/store/storetest"
+)
+
+// TestSentences keeps suite and ports together: every check quotes its port, and every sentence about an interface is quoted.
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	sources := map[string][]string{
+		"content": {"../../content"},
+		"rating":  {"../../rating"},
+		"auth":    {"../../auth"},
+		"across":  {"..", "../../content", "../../rating"},
+	}
+	unquoted := map[string]string{
+		"A Store keeps contents.":                                   "says what it is",
+		"A Store keeps ratings and every number derived from them.": "says what it is",
+		"A Store keeps users and sessions.":                         "says what it is",
+		"What was repaired is claimed by the next RefreshScores.":   "nothing can be broken, and so repaired, through the port",
+	}
+	said, promised := map[string]string{}, map[string][]string{}
+	for port, dirs := range sources {
+		for _, dir := range dirs {
+			all, ofStore := comments(t, dir)
+			said[port] += all
+			if port != "across" {
+				promised[port] = append(promised[port], ofStore...)
+			}
+		}
+	}
+
+	quoted, names := map[string][]string{}, map[string]bool{}
+	for _, c := range storetest.Checks() {
+		port, _, ok := strings.Cut(c.Name, "/")
+		if !ok || said[port] == "" || names[c.Name] {
+			t.Errorf("%s: the name must be unique and begin with a port", c.Name)
+		}
+		names[c.Name] = true
+		if c.Sentence == "" || !strings.Contains(said[port], c.Sentence) {
+			t.Errorf("%s: the port does not say %q", c.Name, c.Sentence)
+		}
+		quoted[port] = append(quoted[port], c.Sentence)
+	}
+	quoted["content"] = append(quoted["content"], quoted["across"]...)
+	for port, sentences := range promised {
+		for _, sentence := range sentences {
+			if unquoted[sentence] == "" && !covers(quoted[port], sentence) {
+				t.Errorf("%s: no check quotes %q", port, sentence)
+			}
+		}
+	}
+}
+
+// covers reports whether a quotation holds the sentence, or is a part of it.
+func covers(quotations []string, sentence string) bool {
+	for _, q := range quotations {
+		if strings.Contains(q, sentence) || strings.Contains(sentence, q) {
+			return true
+		}
+	}
+	return false
+}
+
+var sentenceEnd = regexp.MustCompile(`\. ([A-Z])`)
+
+// comments returns all comments of a package on one line, and the sentences about its interface Store and the methods of it.
+func comments(t *testing.T, dir string) (all string, ofStore []string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%s: no source: %v", dir, err)
+	}
+	var b strings.Builder
+	for _, path := range paths {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range file.Comments {
+			b.WriteString(flat(group) + "\n")
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			decl, ok := n.(*ast.GenDecl)
+			if !ok || decl.Tok != token.TYPE {
+				return true
+			}
+			spec := decl.Specs[0].(*ast.TypeSpec)
+			iface, ok := spec.Type.(*ast.InterfaceType)
+			if !ok || spec.Name.Name != "Store" {
+				return true
+			}
+			docs := []*ast.CommentGroup{decl.Doc}
+			for _, method := range iface.Methods.List {
+				docs = append(docs, method.Doc)
+			}
+			for _, doc := range docs {
+				if doc != nil {
+					ofStore = append(ofStore, strings.Split(sentenceEnd.ReplaceAllString(flat(doc), ".\n$1"), "\n")...)
+				}
+			}
+			return true
+		})
+	}
+	return b.String(), ofStore
+}
+
+func flat(group *ast.CommentGroup) string { return strings.Join(strings.Fields(group.Text()), " ") }
