@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -75,9 +76,9 @@ func (in *input) refuse(name, code, detail string) {
 	in.bad = append(in.bad, fieldProblem{Pointer: pointer(name), Field: name, Code: code, Detail: detail})
 }
 
-// pointer is the JSON pointer to a member (RFC 6901).
+// pointer is the JSON pointer to a member, as a URI fragment (RFC 6901, section 6).
 func pointer(name string) string {
-	return "#/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return "#/" + url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 }
 
 // shorten cuts a name that the client made up, so that an answer is not as long as the question.
@@ -204,14 +205,15 @@ func (in *input) shape() {
 	}
 }
 
-// integer accepts the literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may take for something else.
+// integer accepts the literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may take for something else. What
+// is too great for an int becomes the greatest one, to be refused for its value.
 func integer(v any) (int, bool) {
 	n, ok := v.(json.Number)
 	if !ok || n == "-0" || strings.ContainsAny(string(n), ".eE") {
 		return 0, false
 	}
 	i, err := strconv.Atoi(string(n))
-	return i, err == nil
+	return i, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 // checkMediaType takes application/json in UTF-8, not compressed.
@@ -219,10 +221,10 @@ func checkMediaType(h http.Header) error {
 	refuse := func(detail string) error {
 		return &problem{status: 415, code: "unsupported_media_type", title: "Unsupported media type", detail: detail, header: http.Header{"Accept": {"application/json"}}}
 	}
-	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+	if e := strings.Join(h.Values("Content-Encoding"), ","); e != "" && !strings.EqualFold(e, "identity") {
 		return refuse("The body must not be compressed.")
 	}
-	name, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	name, params, err := mime.ParseMediaType(strings.Join(h.Values("Content-Type"), ","))
 	if err != nil || name != "application/json" {
 		return refuse("Send Content-Type: application/json.")
 	}

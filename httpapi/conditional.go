@@ -12,8 +12,9 @@ type tag struct{ version, revision int64 }
 
 func (t tag) String() string { return fmt.Sprintf(`"c%d.s%d"`, t.version, t.revision) }
 
-func parseTag(s string) (t tag, ok bool) {
-	s, ok = strings.CutPrefix(s, `"c`)
+// parseTag is the strict inverse of String.
+func parseTag(whole string) (t tag, ok bool) {
+	s, ok := strings.CutPrefix(whole, `"c`)
 	if !ok {
 		return tag{}, false
 	}
@@ -28,7 +29,7 @@ func parseTag(s string) (t tag, ok bool) {
 	var err1, err2 error
 	t.version, err1 = strconv.ParseInt(v, 10, 64)
 	t.revision, err2 = strconv.ParseInt(r, 10, 64)
-	return t, err1 == nil && err2 == nil
+	return t, err1 == nil && err2 == nil && t.String() == whole
 }
 
 // etags splits the list of entity tags in a header (RFC 9110, section 8.8.3). It reports false for what is none.

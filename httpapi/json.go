@@ -55,12 +55,12 @@ func parseObject(body []byte) (map[string]any, error) {
 }
 
 func parseValue(d *json.Decoder, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, malformed("The body nests deeper than %d levels.", maxDepth)
-	}
 	token, err := d.Token()
 	if err != nil {
 		return nil, syntax(err, d)
+	}
+	if _, opens := token.(json.Delim); opens && depth > maxDepth {
+		return nil, malformed("The body nests deeper than %d levels.", maxDepth)
 	}
 	switch token {
 	case json.Delim('{'):

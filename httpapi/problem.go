@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -63,7 +64,7 @@ func unauthorized(code, detail, challenge string) *problem {
 }
 
 func problemMethod(method, allow string) *problem {
-	return &problem{status: 405, code: "method_not_allowed", title: "Method not allowed", detail: fmt.Sprintf("%s is not allowed here, only %s.", method, allow)}
+	return &problem{status: 405, code: "method_not_allowed", title: "Method not allowed", detail: fmt.Sprintf("%s is not allowed here, only %s.", shorten(method), allow)}
 }
 
 // problemInvalid is about fields of the body, parameters or headers.
@@ -157,6 +158,20 @@ func (c *call) fail(err error) {
 	c.write(p.status, "application/problem+json", c.document(p))
 }
 
+// instance is the path as the client sent it, whatever the host has stripped off it. A path that is longer than that of any
+// resource is cut to the prefix, so that an answer is not as long as the question.
+func (c *call) instance() string {
+	const longest = 1 << 10
+	u, err := url.ParseRequestURI(c.r.RequestURI)
+	if err != nil {
+		u = c.r.URL // a host that makes requests by itself may leave the other one empty
+	}
+	if path := u.EscapedPath(); len(path) <= longest {
+		return path
+	}
+	return c.cfg.Prefix
+}
+
 // document encodes p in the order that people read it in.
 func (c *call) document(p *problem) []byte {
 	doc := struct {
@@ -169,7 +184,7 @@ func (c *call) document(p *problem) []byte {
 		RequestID string         `json:"request_id"`
 		Outcome   string         `json:"outcome,omitempty"`
 		Errors    []fieldProblem `json:"errors,omitempty"`
-	}{"urn:khodnevis:problem:" + p.code, p.title, p.status, p.code, p.detail, c.r.URL.EscapedPath(), c.id, p.outcome, p.errors}
+	}{"urn:khodnevis:problem:" + p.code, p.title, p.status, p.code, p.detail, c.instance(), c.id, p.outcome, p.errors}
 	body, err := json.Marshal(doc)
 	if err != nil {
 		panic(err) // params are numbers, strings and lists of them

@@ -30,6 +30,9 @@ func (c *call) query() (*query, error) {
 	if err != nil {
 		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query", detail: "The query string has a bad escape."}
 	}
+	if _, ok := values[""]; ok {
+		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query", detail: "A parameter has no name."}
+	}
 	return &query{values: values, lenient: c.prefer.lenient}, nil
 }
 
@@ -43,7 +46,7 @@ func (c *call) noQuery() error {
 }
 
 func (q *query) refuse(name, code, detail string, params map[string]any) {
-	q.bad = append(q.bad, fieldProblem{Parameter: name, Code: code, Detail: detail, Params: params})
+	q.bad = append(q.bad, fieldProblem{Parameter: shorten(name), Code: code, Detail: detail, Params: params})
 }
 
 // text returns a parameter and whether it was given.
@@ -75,7 +78,8 @@ func parameter[T any](q *query, name, want string, parse func(string) (T, bool))
 func (q *query) time(name string) time.Time {
 	t, _ := parameter(q, name, "Give a time such as 2026-01-31T12:00:00Z (RFC 3339).", func(s string) (time.Time, bool) {
 		t, err := time.Parse(time.RFC3339Nano, s)
-		return t.UTC().Truncate(time.Microsecond), err == nil && t.Year() >= 1 && t.Year() <= 9999
+		t = t.UTC().Truncate(time.Microsecond)
+		return t, err == nil && t.Year() >= 1 && t.Year() <= 9999 && !t.IsZero() // the zero time means no filter at all
 	})
 	return t
 }
@@ -124,7 +128,7 @@ func (q *query) fields(known ...string) []string {
 	picked := strings.Split(s, ",")
 	for _, f := range picked {
 		if !slices.Contains(known, f) {
-			q.refuse("fields", invalid.Choice, fmt.Sprintf("There is no field %q. Choose among: %s.", f, strings.Join(known, ", ")), map[string]any{"choices": known})
+			q.refuse("fields", invalid.Choice, fmt.Sprintf("There is no field %q. Choose among: %s.", shorten(f), strings.Join(known, ", ")), map[string]any{"choices": known})
 			return nil
 		}
 	}

@@ -40,18 +40,15 @@ func saneRequestID(s string) bool {
 	return true
 }
 
-// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header, everything).
+// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header or with an empty one, everything).
 func acceptable(h http.Header) bool {
-	values := h.Values("Accept")
-	if len(values) == 0 {
+	accept := strings.Join(h.Values("Accept"), ",")
+	if strings.Trim(accept, ", \t") == "" {
 		return true
 	}
 	// The most specific range decides, so that "application/json;q=0, */*" refuses.
 	best, ok := -1, false
-	for part := range strings.SplitSeq(strings.Join(values, ","), ",") {
-		if strings.TrimSpace(part) == "" {
-			continue
-		}
+	for part := range strings.SplitSeq(accept, ",") {
 		name, params, err := mime.ParseMediaType(part)
 		if err != nil {
 			continue
