@@ -24,6 +24,7 @@ func Across() []Check {
 		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.", acrossRefused},
 		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.", acrossDeleteRace},
 		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteFold},
+		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
 		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
 	}
 }
@@ -480,4 +481,11 @@ func acrossDeletedUser(ctx context.Context, s store.Store) error {
 	// And a message of the user that was still under way is applied.
 	_, err = applyOne(ctx, s, change(k, 2, 5), rating.Updated)
 	return errors.Join(err, newAudit([]string{c.ID}).check(ctx, s))
+}
+
+func acrossPing(ctx context.Context, s store.Store) error {
+	if p, ok := s.(store.Pinger); ok {
+		return p.Ping(ctx)
+	}
+	return nil
 }

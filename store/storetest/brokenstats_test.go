@@ -1,0 +1,119 @@
+package storetest_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+type lastOpening struct{ store.Store }
+
+func (s lastOpening) OpenContents(_ context.Context, openings []rating.Opening) ([]rating.Opening, error) {
+	return slices.Clone(openings), nil
+}
+
+// foldsTwice claims each content twice.
+type foldsTwice struct {
+	store.Store
+	mu   sync.Mutex
+	last []rating.Stats
+}
+
+func (s *foldsTwice) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	refreshed, err := s.Store.RefreshScores(ctx, limit, fold)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.last[:min(len(s.last), limit-len(refreshed))]
+	s.last = slices.Clone(refreshed)
+	return append(refreshed, again...), err
+}
+
+// sharedClaims gives what one caller claims to the next one too.
+type sharedClaims struct {
+	store.Store
+	mu    sync.Mutex
+	calls int
+	last  []rating.Stats
+}
+
+func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls++; s.calls%2 == 0 && len(s.last) > 0 {
+		last := s.last
+		s.last = nil
+		return last, nil
+	}
+	refreshed, err := s.Store.RefreshScores(ctx, limit, fold)
+	s.last = slices.Clone(refreshed)
+	return refreshed, err
+}
+
+type unordered struct{ store.Store }
+
+func (s unordered) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
+		slices.Reverse(buckets)
+		return fold(buckets)
+	})
+}
+
+type emptyBuckets struct{ store.Store }
+
+func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
+		return fold(append(buckets, rating.Bucket{Index: 1 << 20}))
+	})
+}
+
+// deaf marks what changes during a fold as folded.
+type deaf struct {
+	store.Store
+	folding atomic.Bool
+	score   atomic.Value
+}
+
+func (s *deaf) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	defer s.folding.Store(false)
+	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
+		s.folding.Store(true)
+		score := fold(buckets)
+		s.score.Store(score)
+		return score
+	})
+}
+
+func (s *deaf) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	during := s.folding.Load()
+	outcomes, err := s.Store.ApplyRatings(ctx, batch)
+	if during {
+		_, failed := s.Store.RefreshScores(ctx, 1000, func([]rating.Bucket) rating.Score { return s.score.Load().(rating.Score) })
+		err = errors.Join(err, failed)
+	}
+	return outcomes, err
+}
+
+type alarmist struct{ store.Store }
+
+func (s alarmist) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
+	drifts, err := s.Store.Recount(ctx, ids)
+	for _, id := range ids {
+		drifts = append(drifts, rating.Drift{Content: id})
+	}
+	return drifts, err
+}
+
+type caselessIDs struct{ store.Store }
+
+func (s caselessIDs) RatedContents(ctx context.Context, after string, limit int) ([]string, error) {
+	all, err := s.Store.RatedContents(ctx, "", 10_000)
+	all = slices.DeleteFunc(all, func(id string) bool { return strings.ToLower(id) <= strings.ToLower(after) })
+	slices.SortFunc(all, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return all[:min(limit, len(all))], err
+}

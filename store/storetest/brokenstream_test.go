@@ -1,0 +1,150 @@
+package storetest_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+type shrinking struct{ store.Store }
+
+func (s shrinking) StreamEpoch(ctx context.Context, stream string) (int64, error) {
+	epoch, err := s.Store.StreamEpoch(ctx, stream)
+	return 1000 - epoch, err
+}
+
+type newEpochs struct {
+	store.Store
+	last atomic.Int64
+}
+
+func (s *newEpochs) StreamEpoch(context.Context, string) (int64, error) { return s.last.Add(1), nil }
+
+type twiceClaimed struct {
+	store.Store
+	last sync.Map
+}
+
+func (s *twiceClaimed) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	ok, err := s.Store.ClaimTick(ctx, job, at, lease)
+	if ok {
+		s.last.Store(job, at)
+	}
+	last, _ := s.last.Load(job)
+	return ok || last == at, err
+}
+
+type leaseless struct {
+	store.Store
+	last sync.Map
+}
+
+func (s *leaseless) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	if last, ok := s.last.Load(job); ok {
+		if err := s.ReleaseTick(ctx, job, last.(time.Time)); err != nil {
+			return false, err
+		}
+	}
+	ok, err := s.Store.ClaimTick(ctx, job, at, lease)
+	if ok {
+		s.last.Store(job, at)
+	}
+	return ok, err
+}
+
+type endlessLease struct{ store.Store }
+
+func (s endlessLease) ClaimTick(ctx context.Context, job string, at time.Time, _ time.Duration) (bool, error) {
+	return s.Store.ClaimTick(ctx, job, at, time.Hour)
+}
+
+type anyRelease struct {
+	store.Store
+	last sync.Map
+}
+
+func (s *anyRelease) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	ok, err := s.Store.ClaimTick(ctx, job, at, lease)
+	if ok {
+		s.last.Store(job, at)
+	}
+	return ok, err
+}
+
+func (s *anyRelease) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+	if last, ok := s.last.Load(job); ok {
+		at = last.(time.Time)
+	}
+	return s.Store.ReleaseTick(ctx, job, at)
+}
+
+type recordsAgain struct {
+	store.Store
+	times atomic.Int64
+}
+
+func (s *recordsAgain) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	batch.Rejected = slices.Clone(batch.Rejected)
+	for i := range batch.Rejected {
+		batch.Rejected[i].Position.Offset += 1000 * s.times.Add(1)
+	}
+	return s.Store.ApplyRatings(ctx, batch)
+}
+
+type renumbering struct{ store.Store }
+
+func (s renumbering) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rating.Rejected, error) {
+	found, err := s.Store.ListRejected(ctx, q)
+	for i := range found {
+		found[i].ID = int64(i + 1)
+	}
+	return found, err
+}
+
+func (s renumbering) RemoveRejected(ctx context.Context, ids []int64) error {
+	found, err := s.Store.ListRejected(ctx, rating.RejectedQuery{Limit: 1000})
+	if err != nil {
+		return err
+	}
+	var meant []int64
+	for i, r := range found {
+		if slices.Contains(ids, int64(i+1)) {
+			meant = append(meant, r.ID)
+		}
+	}
+	return s.Store.RemoveRejected(ctx, meant)
+}
+
+type sweepsLive struct{ store.Store }
+
+func (s sweepsLive) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
+	old, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{UpdatedBefore: before}, Limit: 100})
+	if err != nil {
+		return 0, err
+	}
+	var batch rating.Batch
+	for _, r := range old {
+		version := r.Version
+		version.Offset++
+		batch.Changes = append(batch.Changes, rating.Change{Key: r.Key, Version: version, Withdraw: true, At: r.UpdatedAt})
+	}
+	if _, err := s.ApplyRatings(ctx, batch); err != nil {
+		return 0, err
+	}
+	return s.Store.SweepRatings(ctx, before, limit)
+}
+
+type sweepsAll struct{ store.Store }
+
+func (s sweepsAll) SweepRatings(ctx context.Context, before time.Time, _ int) (int, error) {
+	return s.Store.SweepRatings(ctx, before, 1000)
+}
+
+func (s sweepsAll) SweepSessions(ctx context.Context, before time.Time, _ int) (int, error) {
+	return s.Store.SweepSessions(ctx, before, 1000)
+}

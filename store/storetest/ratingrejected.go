@@ -1,0 +1,305 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+func ratingRejections() []Check {
+	return []Check{
+		{"rating/rejected", "A message that is recorded already is recorded once.", ratingRejected},
+		{"rating/rejected-race", "A message that is recorded already is recorded once.", ratingRejectedRace},
+		{"rating/rejected-id", "ID is given by the store; later ones are greater.", ratingRejectedID},
+		{"rating/rejected-list", "ListRejected returns at most q.Limit rejected messages that match, in ascending order of ID, after q.After.", ratingRejectedList},
+		{"rating/rejected-remove", "RemoveRejected removes rejected messages. Missing ones are no error.", ratingRejectedRemove},
+		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings and rejected messages from before the given time and returns how many.", ratingSweep},
+	}
+}
+
+// newRejected returns a rejected message with this key; the number is its offset and gives its time.
+func newRejected(key string, n int) rating.Rejected {
+	return rating.Rejected{
+		Position: queue.Position{Stream: "stream-" + key, Offset: int64(n)}, Key: key, Body: []byte(fmt.Sprintf("body %d", n)),
+		Reason: "undecodable", Detail: "شرح: it is no JSON\n", At: at(n),
+	}
+}
+
+func reject(ctx context.Context, s rating.Store, rejected ...rating.Rejected) error {
+	_, err := s.ApplyRatings(ctx, rating.Batch{Rejected: rejected})
+	return err
+}
+
+// sameRejected compares what a worker hands in with what is stored, but for the ID.
+func sameRejected(a, b rating.Rejected) bool {
+	return a.Position == b.Position && a.Key == b.Key && bytes.Equal(a.Body, b.Body) && a.Reason == b.Reason && a.Detail == b.Detail && a.At == b.At
+}
+
+func listRejected(ctx context.Context, s rating.Store, key string) ([]rating.Rejected, error) {
+	return s.ListRejected(ctx, rating.RejectedQuery{Key: key, Limit: 1000})
+}
+
+func wantRejected(ctx context.Context, s rating.Store, q rating.RejectedQuery, wanted ...rating.Rejected) error {
+	got, err := s.ListRejected(ctx, q)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(wanted) {
+		return fmt.Errorf("%#v: %d rejected messages, want %d", q, len(got), len(wanted))
+	}
+	for i := range got {
+		if !sameRejected(got[i], wanted[i]) {
+			return fmt.Errorf("%#v: rejected message %d is %#v, want %#v", q, i, got[i], wanted[i])
+		}
+	}
+	return nil
+}
+
+func ratingRejected(ctx context.Context, s store.Store) error {
+	key := newName()
+	first, second := newRejected(key, 1), newRejected(key, 2)
+	first.Body = []byte{0, 0xff, '{', 0x80, 0}
+	second.Body = bytes.Repeat([]byte{0, 1, 2, 255}, 16<<10) // 64 KiB
+	// The same message, found wrong in another way the second time: what is recorded stays.
+	again := first
+	again.Reason, again.Detail, again.Body, again.At = "another", "another", nil, at(9)
+	k := newKey()
+	batch := rating.Batch{Changes: []rating.Change{change(k, 1, 4)}, Rejected: []rating.Rejected{first, first}}
+	if _, err := s.ApplyRatings(ctx, batch); err != nil {
+		return err
+	}
+	if err := reject(ctx, s, again, second); err != nil {
+		return err
+	}
+	if err := reject(ctx, s, second, first); err != nil {
+		return err
+	}
+	if err := wantRejected(ctx, s, rating.RejectedQuery{Key: key, Limit: 9}, first, second); err != nil {
+		return err
+	}
+	// Position and key together name a message: with another key, stream or offset it is another one.
+	otherKey, otherStream := newRejected(newName(), 1), newRejected(key, 1)
+	otherKey.Position = first.Position
+	otherStream.Position.Stream += "-2"
+	if err := reject(ctx, s, otherKey, otherStream); err != nil {
+		return err
+	}
+	if _, ok, err := ratingByKey(ctx, s, k); err != nil || !ok {
+		return fmt.Errorf("the change beside a rejected message is there: %t, %w", ok, err)
+	}
+	return errors.Join(
+		wantRejected(ctx, s, rating.RejectedQuery{Key: key, Limit: 9}, first, second, otherStream),
+		wantRejected(ctx, s, rating.RejectedQuery{Key: otherKey.Key, Limit: 9}, otherKey),
+	)
+}
+
+func ratingRejectedRace(ctx context.Context, s store.Store) error {
+	key := newName()
+	err := together(8, func(i int) error {
+		return reject(ctx, s, newRejected(key, 1+i%3), newRejected(key, 1+(i+1)%3), newRejected(key, 1+(i+2)%3))
+	})
+	if err != nil {
+		return err
+	}
+	got, err := listRejected(ctx, s, key)
+	return errors.Join(err, want("records of 3 messages that 8 callers rejected", len(got), 3))
+}
+
+func ratingRejectedID(ctx context.Context, s store.Store) error {
+	key := newName()
+	var last int64
+	for n := range 6 {
+		r := newRejected(key, n)
+		r.ID = 1 << 40 // not for the caller to say
+		if err := reject(ctx, s, r); err != nil {
+			return err
+		}
+		got, err := listRejected(ctx, s, key)
+		if err != nil {
+			return err
+		}
+		newest := got[len(got)-1]
+		if newest.Position.Offset != int64(n) || newest.ID <= last || newest.ID == r.ID {
+			return fmt.Errorf("message %d has the ID %d, the one before it %d", n, newest.ID, last)
+		}
+		last = newest.ID
+		// An ID is not given again, not even that of the last one.
+		if n%2 == 1 {
+			if err := s.RemoveRejected(ctx, []int64{last}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func ratingRejectedList(ctx context.Context, s store.Store) error {
+	key, other := newName(), newName()
+	var all []rating.Rejected
+	for n := range 7 {
+		r := newRejected(key, n)
+		if err := reject(ctx, s, r, newRejected(other, n)); err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	got, err := listRejected(ctx, s, key)
+	if err != nil {
+		return err
+	}
+	for i := range got {
+		if i > 0 && got[i].ID <= got[i-1].ID {
+			return errors.New("the rejected messages are not in ascending order of ID")
+		}
+	}
+	if err := want("rejected messages of the key", len(got), len(all)); err != nil {
+		return err
+	}
+	var paged []rating.Rejected
+	q := rating.RejectedQuery{Key: key, Limit: 3}
+	for {
+		page, err := s.ListRejected(ctx, q)
+		if err != nil {
+			return err
+		}
+		if len(page) > q.Limit {
+			return fmt.Errorf("a page of %d, at most %d", len(page), q.Limit)
+		}
+		paged = append(paged, page...)
+		if len(page) < q.Limit {
+			break
+		}
+		q.After = page[len(page)-1].ID
+	}
+	if err := want("rejected messages in pages", len(paged), len(all)); err != nil {
+		return err
+	}
+	for i, r := range paged {
+		if r.ID != got[i].ID {
+			return fmt.Errorf("place %d in pages is the message %d, want %d", i, r.ID, got[i].ID)
+		}
+	}
+	position := all[4].Position
+	none := position
+	none.Offset = 99
+	return errors.Join(
+		wantRejected(ctx, s, rating.RejectedQuery{Key: key, Limit: 9}, all...),
+		wantRejected(ctx, s, rating.RejectedQuery{Position: position, Limit: 9}, all[4]),
+		wantRejected(ctx, s, rating.RejectedQuery{Position: all[0].Position, Limit: 9}, all[0]),
+		wantRejected(ctx, s, rating.RejectedQuery{Key: key, Position: position, Limit: 9}, all[4]),
+		wantRejected(ctx, s, rating.RejectedQuery{Key: other, Position: position, Limit: 9}),
+		wantRejected(ctx, s, rating.RejectedQuery{Position: none, Limit: 9}),
+		wantRejected(ctx, s, rating.RejectedQuery{Key: key, Position: position, After: got[4].ID, Limit: 9}),
+		wantRejected(ctx, s, rating.RejectedQuery{Key: newName(), Limit: 9}),
+	)
+}
+
+func ratingRejectedRemove(ctx context.Context, s store.Store) error {
+	key := newName()
+	all := []rating.Rejected{newRejected(key, 0), newRejected(key, 1), newRejected(key, 2), newRejected(key, 3)}
+	if err := reject(ctx, s, all...); err != nil {
+		return err
+	}
+	got, err := listRejected(ctx, s, key)
+	if err := errors.Join(err, want("rejected messages", len(got), 4)); err != nil {
+		return err
+	}
+	ids := []int64{got[1].ID, 1 << 60, got[3].ID, got[1].ID}
+	for range 2 {
+		if err := s.RemoveRejected(ctx, ids); err != nil {
+			return err
+		}
+	}
+	q := rating.RejectedQuery{Key: key, Limit: 9}
+	if err := errors.Join(s.RemoveRejected(ctx, nil), wantRejected(ctx, s, q, all[0], all[2])); err != nil {
+		return err
+	}
+	// A message that was removed and comes again is a new one.
+	return errors.Join(reject(ctx, s, all[3], all[0]), wantRejected(ctx, s, q, all[0], all[2], all[3]))
+}
+
+// ratingSweep works with times of long ago, which no other check uses. A withdrawn rating is as old as its withdrawal.
+func ratingSweep(ctx context.Context, s store.Store) error {
+	ancient := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
+	border := ancient.Add(time.Hour)
+	id, message := newName(), newName()
+	b, r := book{}, dice(61)
+	var batch rating.Batch
+	add := func(c rating.Change, after time.Duration) rating.Key {
+		c.At = ancient.Add(after)
+		batch.Changes = append(batch.Changes, c)
+		b.apply(c)
+		return c.Key
+	}
+	key := func() rating.Key { return rating.Key{Content: id, Rater: newName()} }
+	var old []rating.Key
+	for range 5 {
+		old = append(old, add(withdrawal(key(), 2), time.Duration(r.IntN(3000))*time.Second))
+	}
+	old = append(old, add(withdrawal(key(), 2), time.Hour-time.Microsecond))
+	for range 3 {
+		add(change(key(), 2, 4), time.Minute) // old, but not withdrawn
+	}
+	add(withdrawal(key(), 2), time.Hour)
+	add(withdrawal(key(), 2), 2*time.Hour)
+	for n := range 5 {
+		rejected := newRejected(message, n)
+		rejected.At = ancient.Add(time.Duration(n) * 20 * time.Minute) // three of them before the border, the fourth at it
+		batch.Rejected = append(batch.Rejected, rejected)
+	}
+	if _, err := s.ApplyRatings(ctx, batch); err != nil {
+		return err
+	}
+	au := newAudit([]string{id})
+	if err := au.check(ctx, s); err != nil {
+		return err
+	}
+	total := 0
+	for {
+		n, err := s.SweepRatings(ctx, border, 4)
+		if err != nil {
+			return err
+		}
+		if n > 4 {
+			return fmt.Errorf("%d are swept, at most 4", n)
+		}
+		if total += n; n == 0 {
+			break
+		}
+		// It is true that so many are gone.
+		gone := 0
+		for _, k := range old {
+			_, ok, err := ratingByKey(ctx, s, k)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				gone++
+			}
+		}
+		left, err := listRejected(ctx, s, message)
+		if err != nil {
+			return err
+		}
+		if gone += len(batch.Rejected) - len(left); gone != total {
+			return fmt.Errorf("%d are said to be swept, gone are %d", total, gone)
+		}
+	}
+	for _, k := range old {
+		delete(b, k)
+	}
+	if err := want("swept in all", total, len(old)+3); err != nil {
+		return err
+	}
+	return errors.Join(
+		b.check(ctx, s),
+		wantRejected(ctx, s, rating.RejectedQuery{Key: message, Limit: 9}, batch.Rejected[3:]...),
+		au.check(ctx, s),
+	)
+}
