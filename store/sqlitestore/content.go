@@ -1,0 +1,167 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+)
+
+// contentRow is a row of contents.
+type contentRow struct {
+	ID          string `db:"id"`
+	Title       string `db:"title"`
+	Description string `db:"description"`
+	Author      string `db:"author"`
+	Version     int64  `db:"version"`
+	CreatedAt   int64  `db:"created_at"`
+	UpdatedAt   int64  `db:"updated_at"`
+}
+
+const contentColumns = `c.id, c.title, c.description, c.author, c.version, c.created_at, c.updated_at`
+
+func (r contentRow) content() content.Content {
+	return content.Content{ID: r.ID, Title: r.Title, Description: r.Description, Author: r.Author, Version: r.Version,
+		CreatedAt: instant(r.CreatedAt), UpdatedAt: instant(r.UpdatedAt)}
+}
+
+// titleKey is the part of a title that lists are ordered by.
+func titleKey(title string) []byte { return []byte(title[:min(len(title), content.TitleKey)]) }
+
+// maxToken is the length in bytes beyond which a term is indexed by its hash: SQLite would cut it at some length.
+const maxToken = 1024
+
+// token returns what stands for a term in content_terms.
+func token(term string) string {
+	if len(term) <= maxToken {
+		return term
+	}
+	sum := sha256.Sum256([]byte(term))
+	return "\ufffd" + hex.EncodeToString(sum[:]) // a character that no term has
+}
+
+// tokens returns what stands for a content in content_terms.
+func tokens(c content.Content) string {
+	terms := content.Terms(c.Title + "\n" + c.Description)
+	for i, term := range terms {
+		terms[i] = token(term)
+	}
+	return strings.Join(terms, " ")
+}
+
+// CreateContent implements content.Store.
+func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
+	terms := tokens(c)
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		var num int64
+		ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version, created_at, updated_at)
+			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM deleted_contents WHERE id = ?1)
+			ON CONFLICT DO NOTHING RETURNING num`,
+			c.ID, c.Title, titleKey(c.Title), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return content.ErrConflict
+		}
+		if _, err := tx.Exec(`INSERT INTO content_terms (rowid, terms) VALUES (?, ?)`, num, terms); err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO rating_stats (content) VALUES (?) ON CONFLICT DO NOTHING`, c.ID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: create content %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// ContentsByID implements content.Store.
+func (s *Store) ContentsByID(ctx context.Context, ids []string) ([]content.Content, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []contentRow
+	if err := s.file.Select(ctx, &rows, `SELECT `+contentColumns+` FROM contents c WHERE c.id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
+		return nil, fmt.Errorf("sqlitestore: contents by id: %w", err)
+	}
+	found := make([]content.Content, len(rows))
+	for i, r := range rows {
+		found[i] = r.content()
+	}
+	return found, nil
+}
+
+// UpdateContent implements content.Store.
+func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
+	terms := tokens(c)
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		num, err := contentAt(tx, c.ID, func(v int64) bool { return v == c.Version-1 })
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE contents SET title = ?, title_key = ?, description = ?, version = ?, updated_at = ? WHERE num = ?`,
+			c.Title, titleKey(c.Title), c.Description, c.Version, c.UpdatedAt.UnixMicro(), num); err != nil {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE content_terms SET terms = ? WHERE rowid = ?`, terms, num)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: update content %s from version %d: %w", c.ID, c.Version-1, err)
+	}
+	return nil
+}
+
+// DeleteContent implements content.Store.
+func (s *Store) DeleteContent(ctx context.Context, id string, version int64) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		num, err := contentAt(tx, id, func(v int64) bool { return version == 0 || v == version })
+		if err != nil {
+			return err
+		}
+		for _, step := range []struct {
+			text string
+			arg  any
+		}{
+			{`INSERT INTO deleted_contents (id) VALUES (?)`, id},
+			{`DELETE FROM content_terms WHERE rowid = ?`, num},
+			{`DELETE FROM contents WHERE num = ?`, num},
+			{`DELETE FROM ratings WHERE content = ?`, id},
+			{`DELETE FROM rating_stats WHERE content = ?`, id},
+			{`DELETE FROM rating_bins WHERE content = ?`, id},
+			{`DELETE FROM rating_buckets WHERE content = ?`, id},
+		} {
+			if _, err := tx.Exec(step.text, step.arg); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: delete content %s at version %d: %w", id, version, err)
+	}
+	return nil
+}
+
+// contentAt returns the number of a content whose version is one that is meant.
+func contentAt(tx *sqlitefile.Tx, id string, meant func(version int64) bool) (int64, error) {
+	var row struct {
+		Num     int64 `db:"num"`
+		Version int64 `db:"version"`
+	}
+	ok, err := tx.Get(&row, `SELECT num, version FROM contents WHERE id = ?`, id)
+	switch {
+	case err != nil:
+		return 0, err
+	case !ok:
+		return 0, content.ErrNotFound
+	case !meant(row.Version):
+		return 0, content.ErrConflict
+	}
+	return row.Num, nil
+}

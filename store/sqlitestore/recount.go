@@ -1,0 +1,188 @@
+package sqlitestore
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// RatedContents implements rating.Store. It leaps from content to content, however many ratings one has.
+func (s *Store) RatedContents(ctx context.Context, after string, limit int) ([]string, error) {
+	var ids []string
+	err := s.file.Select(ctx, &ids, `WITH RECURSIVE
+		rated (id) AS (
+			SELECT (SELECT min(id) FROM (SELECT (SELECT content FROM ratings WHERE content > ?1 ORDER BY content LIMIT 1) AS id
+				UNION ALL SELECT (SELECT content FROM rating_stats WHERE content > ?1 AND (revision > 0 OR n <> 0) ORDER BY content LIMIT 1)))
+			UNION ALL
+			SELECT (SELECT min(id) FROM (SELECT (SELECT content FROM ratings WHERE content > rated.id ORDER BY content LIMIT 1) AS id
+				UNION ALL SELECT (SELECT content FROM rating_stats WHERE content > rated.id AND (revision > 0 OR n <> 0) ORDER BY content LIMIT 1)))
+			FROM rated WHERE rated.id IS NOT NULL)
+		SELECT id FROM rated WHERE id IS NOT NULL LIMIT ?2`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: rated contents: %w", err)
+	}
+	return ids, nil
+}
+
+// tally is the part of a content's numbers that follows from its rows by counting.
+type tally struct {
+	count, sum int64
+	histogram  map[int]int64
+	buckets    map[int]rating.Bucket
+}
+
+func (t tally) equal(o tally) bool {
+	return t.count == o.count && t.sum == o.sum && maps.Equal(t.histogram, o.histogram) && maps.Equal(t.buckets, o.buckets)
+}
+
+func (t tally) ordered() []rating.Bucket {
+	return slices.SortedFunc(maps.Values(t.buckets), func(a, b rating.Bucket) int { return cmp.Compare(a.Index, b.Index) })
+}
+
+// audit is what one statement, so at one moment, finds of a content: the numbers that are stored, and those of its rows.
+type audit struct {
+	N       int64  `db:"n"`
+	Sum     int64  `db:"sum"`
+	Bins    string `db:"bins"`    // [[score, n], …]
+	Buckets string `db:"buckets"` // [[bucket, n, sum], …]
+	Rows    string `db:"rows"`    // [[score, bucket, n], …]
+}
+
+const auditContent = `SELECT
+	coalesce((SELECT n FROM rating_stats WHERE content = ?1), 0) AS n,
+	coalesce((SELECT sum FROM rating_stats WHERE content = ?1), 0) AS sum,
+	(SELECT json_group_array(json_array(score, n)) FROM rating_bins WHERE content = ?1) AS bins,
+	(SELECT json_group_array(json_array(bucket, n, sum)) FROM rating_buckets WHERE content = ?1) AS buckets,
+	(SELECT json_group_array(json_array(score, bucket, n)) FROM
+		(SELECT score, bucket, count(*) AS n FROM ratings WHERE content = ?1 AND result <> 'withdrawn' GROUP BY score, bucket)) AS rows`
+
+// tallies returns what is stored and what should be.
+func (a audit) tallies() (stored, counted tally, err error) {
+	var bins [][2]int64
+	var buckets, rows [][3]int64
+	for _, part := range []struct {
+		text string
+		dest any
+	}{{a.Bins, &bins}, {a.Buckets, &buckets}, {a.Rows, &rows}} {
+		if err := json.Unmarshal([]byte(part.text), part.dest); err != nil {
+			return tally{}, tally{}, err
+		}
+	}
+	stored = tally{count: a.N, sum: a.Sum, histogram: map[int]int64{}, buckets: map[int]rating.Bucket{}}
+	for _, b := range bins {
+		stored.histogram[int(b[0])] = b[1]
+	}
+	for _, b := range buckets {
+		stored.buckets[int(b[0])] = rating.Bucket{Index: int(b[0]), N: b[1], Sum: b[2]}
+	}
+	counted = tally{histogram: map[int]int64{}, buckets: map[int]rating.Bucket{}}
+	for _, r := range rows {
+		score, index, n := int(r[0]), int(r[1]), r[2]
+		counted.count += n
+		counted.sum += n * int64(score)
+		counted.histogram[score] += n
+		b := counted.buckets[index]
+		counted.buckets[index] = rating.Bucket{Index: index, N: b.N + n, Sum: b.Sum + n*int64(score)}
+	}
+	return stored, counted, nil
+}
+
+// Recount implements rating.Store. It looks without holding anybody up, and locks and counts again only what was wrong. With an
+// error it returns what it has repaired before.
+func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
+	var drifts []rating.Drift
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		drift, err := s.recount(ctx, id)
+		if err != nil {
+			return drifts, fmt.Errorf("sqlitestore: recount %s: %w", id, err)
+		}
+		drifts = append(drifts, drift...)
+	}
+	return drifts, nil
+}
+
+// recount returns at most one drift.
+func (s *Store) recount(ctx context.Context, id string) ([]rating.Drift, error) {
+	var a audit
+	if _, err := s.file.Get(ctx, &a, auditContent, id); err != nil {
+		return nil, err
+	}
+	if stored, counted, err := a.tallies(); err != nil || stored.equal(counted) {
+		return nil, err
+	}
+	var drifts []rating.Drift
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+		drifts, err = repair(tx, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return drifts, nil
+}
+
+// repair counts the rows of a content and puts what is stored right.
+func repair(tx *sqlitefile.Tx, id string) ([]rating.Drift, error) {
+	var a audit
+	if _, err := tx.Get(&a, auditContent, id); err != nil {
+		return nil, err
+	}
+	stored, counted, err := a.tallies()
+	if err != nil || stored.equal(counted) {
+		return nil, err
+	}
+	drift := rating.Drift{Content: id, WasBuckets: stored.ordered(), IsBuckets: counted.ordered()}
+	if drift.Was, err = anyStats(tx, id); err != nil {
+		return nil, err
+	}
+	if err := put(tx, id, counted); err != nil {
+		return nil, err
+	}
+	if drift.Is, err = anyStats(tx, id); err != nil {
+		return nil, err
+	}
+	return []rating.Drift{drift}, nil
+}
+
+// anyStats returns the numbers of a content; those without a row have only an identifier and a histogram.
+func anyStats(tx *sqlitefile.Tx, id string) (rating.Stats, error) {
+	var row statsRow
+	ok, err := tx.Get(&row, `SELECT `+statsColumns+` FROM rating_stats s WHERE s.content = ?`, id)
+	if err != nil || !ok {
+		return rating.Stats{Content: id}, err
+	}
+	return row.stats()
+}
+
+// put replaces what is stored of a content's numbers.
+func put(tx *sqlitefile.Tx, id string, t tally) error {
+	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)
+		ON CONFLICT DO UPDATE SET n = excluded.n, sum = excluded.sum, revision = revision + 1, as_of = excluded.as_of,
+		dirty_at = coalesce(dirty_at, excluded.dirty_at)`, id, t.count, t.sum, now()); err != nil {
+		return err
+	}
+	for _, clear := range []string{`DELETE FROM rating_bins WHERE content = ?`, `DELETE FROM rating_buckets WHERE content = ?`} {
+		if _, err := tx.Exec(clear, id); err != nil {
+			return err
+		}
+	}
+	for score, n := range t.histogram {
+		if _, err := tx.Exec(`INSERT INTO rating_bins (content, score, n) VALUES (?, ?, ?)`, id, score, n); err != nil {
+			return err
+		}
+	}
+	for _, b := range t.buckets {
+		if _, err := tx.Exec(`INSERT INTO rating_buckets (content, bucket, n, sum) VALUES (?, ?, ?, ?)`, id, b.Index, b.N, b.Sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+// Package sqlitestore is a store in one SQLite file, the embedded default. Package sqlitequeue can share the file.
+//
+// # Durability
+//
+// What a method has written when it returns nil survives the death of the process and, on a disk that does what it says, a
+// power cut. Writers that come at the same time share one write to the disk.
+//
+// # Errors
+//
+// A file that is locked for too long or a disk that is full is store.ErrUnavailable. A write whose context ends while it runs may
+// still be done.
+//
+// # Limits
+//
+// There is one writer at a time: deleting a content with a million ratings makes the others wait for seconds.
+package sqlitestore
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+var (
+	_ store.Store  = (*Store)(nil)
+	_ store.Pinger = (*Store)(nil)
+)
+
+// Store keeps contents, ratings and accounts in one file.
+type Store struct{ file *sqlitefile.File }
+
+// Open opens the file at path, creates it if it is not there, and brings its tables up to date. Its directory must be there. A file
+// of a newer version of this package is refused. The file may be open several times, in several processes of one machine.
+func Open(path string) (*Store, error) {
+	file, err := sqlitefile.Open(path, sqlitefile.Config{})
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: %w", err)
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err == nil {
+		err = file.Migrate(context.Background(), "store", files)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlitestore: open %s: %w", path, err), file.Close())
+	}
+	return &Store{file: file}, nil
+}
+
+// File returns the file for a queue to share. It is closed by Close.
+func (s *Store) File() *sqlitefile.File { return s.file }
+
+// Close waits for writes under way and closes the file.
+func (s *Store) Close() error { return s.file.Close() }
+
+// Ping implements store.Pinger.
+func (s *Store) Ping(ctx context.Context) error {
+	var n int
+	if _, err := s.file.Get(ctx, &n, `SELECT count(*) FROM ticks`); err != nil {
+		return fmt.Errorf("sqlitestore: ping: %w", err)
+	}
+	return nil
+}
+
+// now is the store's clock.
+func now() int64 { return time.Now().UnixMicro() }
+
+// instant is the inverse of time.Time.UnixMicro.
+func instant(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+
+// array returns values, or rows of them, as the JSON array that statements with json_each take, so that their text is the same
+// for any number. Values are strings and integers.
+func array[T any](values []T) string {
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic(err) // none of these can fail
+	}
+	return string(text)
+}

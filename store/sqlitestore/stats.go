@@ -1,0 +1,173 @@
+package sqlitestore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// statsRow is a row of rating_stats with its bins as a JSON object.
+type statsRow struct {
+	Content   string  `db:"content"`
+	N         int64   `db:"n"`
+	Sum       int64   `db:"sum"`
+	Value     float64 `db:"value"`
+	Weight    float64 `db:"weight"`
+	Rank      float64 `db:"rank"`
+	Folded    bool    `db:"folded"`
+	Revision  int64   `db:"revision"`
+	AsOf      int64   `db:"as_of"`
+	Histogram string  `db:"histogram"`
+}
+
+const statsColumns = `s.content, s.n, s.sum, s.value, s.weight, s.rank, s.folded, s.revision, s.as_of,
+	(SELECT json_group_object(b.score, b.n) FROM rating_bins b WHERE b.content = s.content) AS histogram`
+
+// statsByContent takes a JSON array of identifiers.
+const statsByContent = `SELECT ` + statsColumns + ` FROM rating_stats s WHERE s.content IN (SELECT value FROM json_each(?)) AND s.revision > 0`
+
+func (r statsRow) stats() (rating.Stats, error) {
+	stats := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Revision: r.Revision, AsOf: instant(r.AsOf),
+		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Folded: r.Folded}}
+	if err := json.Unmarshal([]byte(r.Histogram), &stats.Histogram); err != nil {
+		return rating.Stats{}, fmt.Errorf("histogram of %s: %w", r.Content, err)
+	}
+	return stats, nil
+}
+
+func allStats(rows []statsRow) ([]rating.Stats, error) {
+	found := make([]rating.Stats, len(rows))
+	for i, r := range rows {
+		var err error
+		if found[i], err = r.stats(); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// StatsByContent implements rating.Store.
+func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []statsRow
+	if err := s.file.Select(ctx, &rows, statsByContent, array(ids)); err != nil {
+		return nil, fmt.Errorf("sqlitestore: stats by content: %w", err)
+	}
+	found, err := allStats(rows)
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: stats by content: %w", err)
+	}
+	return found, nil
+}
+
+// OpenContents implements rating.Store.
+func (s *Store) OpenContents(ctx context.Context, openings []rating.Opening) ([]rating.Opening, error) {
+	if len(openings) == 0 {
+		return nil, nil
+	}
+	rows := make([][2]any, len(openings))
+	contents := make([]string, len(openings))
+	for i, o := range openings {
+		rows[i] = [2]any{o.Content, o.At.UnixMicro()}
+		contents[i] = o.Content
+	}
+	recorded, err := s.openings(ctx, contents)
+	if err == nil && !complete(recorded, contents) {
+		text := array(rows)
+		if err = s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+			_, err := tx.Exec(`INSERT INTO openings (content, opened_at) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE TRUE ON CONFLICT DO NOTHING`, text)
+			return err
+		}); err == nil {
+			recorded, err = s.openings(ctx, contents)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: open contents: %w", err)
+	}
+	found := make([]rating.Opening, len(contents))
+	for i, id := range contents {
+		found[i] = rating.Opening{Content: id, At: instant(recorded[id])}
+	}
+	return found, nil
+}
+
+// openings returns what is recorded, by content.
+func (s *Store) openings(ctx context.Context, contents []string) (map[string]int64, error) {
+	var rows []struct {
+		Content  string `db:"content"`
+		OpenedAt int64  `db:"opened_at"`
+	}
+	err := s.file.Select(ctx, &rows, `SELECT content, opened_at FROM openings WHERE content IN (SELECT value FROM json_each(?))`, array(contents))
+	recorded := make(map[string]int64, len(rows))
+	for _, r := range rows {
+		recorded[r.Content] = r.OpenedAt
+	}
+	return recorded, err
+}
+
+func complete(recorded map[string]int64, contents []string) bool {
+	for _, id := range contents {
+		if _, ok := recorded[id]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx, because fold runs within it.
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var refreshed []rating.Stats
+	err := s.file.Write(context.WithoutCancel(ctx), func(tx *sqlitefile.Tx) error {
+		var claimed []string // those that have waited longest
+		if err := tx.Select(&claimed, `SELECT content FROM rating_stats WHERE dirty_at IS NOT NULL ORDER BY dirty_at, content LIMIT ?`, limit); err != nil {
+			return err
+		}
+		at := now()
+		for _, id := range claimed {
+			buckets, err := buckets(tx, id)
+			if err != nil {
+				return err
+			}
+			score := fold(buckets)
+			if _, err := tx.Exec(`UPDATE rating_stats SET value = ?, weight = ?, rank = ?, folded = ?, revision = revision + 1, as_of = ?, dirty_at = NULL WHERE content = ?`,
+				score.Value, score.Weight, score.Rank, score.Folded, at, id); err != nil {
+				return err
+			}
+		}
+		var rows []statsRow
+		err := tx.Select(&rows, statsByContent, array(claimed))
+		if err == nil {
+			refreshed, err = allStats(rows)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: refresh scores: %w", err)
+	}
+	return refreshed, nil
+}
+
+// bucketRow is a row of rating_buckets.
+type bucketRow struct {
+	Bucket int   `db:"bucket"`
+	N      int64 `db:"n"`
+	Sum    int64 `db:"sum"`
+}
+
+func buckets(tx *sqlitefile.Tx, id string) ([]rating.Bucket, error) {
+	var rows []bucketRow
+	err := tx.Select(&rows, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0 ORDER BY bucket`, id)
+	found := make([]rating.Bucket, len(rows))
+	for i, r := range rows {
+		found[i] = rating.Bucket{Index: r.Bucket, N: r.N, Sum: r.Sum}
+	}
+	return found, err
+}

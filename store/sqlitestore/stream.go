@@ -1,0 +1,136 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// StreamEpoch implements rating.Store.
+func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
+	epoch, ok, err := s.epoch(ctx, stream)
+	if err == nil && !ok {
+		if err = s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+			_, err := tx.Exec(`INSERT INTO streams (stream, epoch) SELECT ?, coalesce(max(epoch), 0) + 1 FROM streams WHERE TRUE ON CONFLICT (stream) DO NOTHING`, stream)
+			return err
+		}); err == nil {
+			epoch, _, err = s.epoch(ctx, stream)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sqlitestore: epoch of stream %s: %w", stream, err)
+	}
+	return epoch, nil
+}
+
+func (s *Store) epoch(ctx context.Context, stream string) (epoch int64, ok bool, err error) {
+	ok, err = s.file.Get(ctx, &epoch, `SELECT epoch FROM streams WHERE stream = ?`, stream)
+	return epoch, ok, err
+}
+
+// ClaimTick implements rating.Store.
+func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	var n int64
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+		now := now()
+		n, err = tx.Exec(`INSERT INTO ticks (job, at, until) VALUES (?1, ?2, ?3)
+			ON CONFLICT DO UPDATE SET at = excluded.at, until = excluded.until WHERE at < excluded.at AND until <= ?4`,
+			job, at.UnixMicro(), now+lease.Microseconds(), now)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("sqlitestore: claim %s at %s: %w", job, at, err)
+	}
+	return n > 0, nil
+}
+
+// ReleaseTick implements rating.Store.
+func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		_, err := tx.Exec(`UPDATE ticks SET until = 0 WHERE job = ? AND at = ?`, job, at.UnixMicro())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: release %s at %s: %w", job, at, err)
+	}
+	return nil
+}
+
+// rejectedRow is a row of rejected.
+type rejectedRow struct {
+	ID     int64  `db:"id"`
+	Stream string `db:"stream"`
+	Offset int64  `db:"offset"`
+	Key    string `db:"key"`
+	Body   []byte `db:"body"`
+	Reason string `db:"reason"`
+	Detail string `db:"detail"`
+	At     int64  `db:"at"`
+}
+
+// reject records messages that are not recorded yet.
+func reject(tx *sqlitefile.Tx, messages []rating.Rejected) error {
+	for _, m := range messages {
+		if m.Body == nil {
+			m.Body = []byte{}
+		}
+		if _, err := tx.Exec(`INSERT INTO rejected (stream, "offset", key, body, reason, detail, at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			m.Position.Stream, m.Position.Offset, m.Key, m.Body, m.Reason, m.Detail, m.At.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListRejected implements rating.Store.
+func (s *Store) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rating.Rejected, error) {
+	var cond conditions
+	cond.add("id > ?", q.After)
+	if q.Key != "" {
+		cond.add("key = ?", q.Key)
+	}
+	if q.Position.Stream != "" {
+		cond.add(`stream = ? AND "offset" = ?`, q.Position.Stream, q.Position.Offset)
+	}
+	var rows []rejectedRow
+	err := s.file.Select(ctx, &rows, `SELECT id, stream, "offset", key, body, reason, detail, at FROM rejected`+cond.where()+` ORDER BY id LIMIT ?`, append(cond.args, q.Limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: list rejected: %w", err)
+	}
+	found := make([]rating.Rejected, len(rows))
+	for i, r := range rows {
+		found[i] = rating.Rejected{ID: r.ID, Position: queue.Position{Stream: r.Stream, Offset: r.Offset}, Key: r.Key, Body: r.Body,
+			Reason: r.Reason, Detail: r.Detail, At: instant(r.At)}
+	}
+	return found, nil
+}
+
+// RemoveRejected implements rating.Store.
+func (s *Store) RemoveRejected(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
+		return fmt.Errorf("sqlitestore: remove rejected: %w", err)
+	}
+	return nil
+}
+
+// SweepRatings implements rating.Store.
+func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
+	withdrawn, err := s.delete(ctx, `DELETE FROM ratings WHERE (content, rater) IN
+		(SELECT content, rater FROM ratings WHERE result = 'withdrawn' AND updated_at < ? LIMIT ?)`, before.UnixMicro(), limit)
+	if err != nil {
+		return 0, fmt.Errorf("sqlitestore: sweep ratings: %w", err)
+	}
+	rejected, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT id FROM rejected WHERE at < ? ORDER BY at LIMIT ?)`,
+		before.UnixMicro(), int64(limit)-withdrawn)
+	if err != nil {
+		return int(withdrawn), fmt.Errorf("sqlitestore: sweep rejected messages: %w", err)
+	}
+	return int(withdrawn + rejected), nil
+}

@@ -1,0 +1,141 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+)
+
+// userRow is a row of users.
+type userRow struct {
+	ID           string `db:"id"`
+	Username     string `db:"username"`
+	Canonical    string `db:"canonical"`
+	Email        string `db:"email"`
+	PasswordHash string `db:"password_hash"`
+	Staff        bool   `db:"staff"`
+	Disabled     bool   `db:"disabled"`
+	Version      int64  `db:"version"`
+	JoinedAt     int64  `db:"joined_at"`
+	UpdatedAt    int64  `db:"updated_at"`
+}
+
+const userColumns = `id, username, canonical, email, password_hash, staff, disabled, version, joined_at, updated_at`
+
+func (r userRow) user() auth.User {
+	return auth.User{ID: r.ID, Username: r.Username, Canonical: r.Canonical, Email: r.Email, PasswordHash: r.PasswordHash,
+		Staff: r.Staff, Disabled: r.Disabled, Version: r.Version, JoinedAt: instant(r.JoinedAt), UpdatedAt: instant(r.UpdatedAt)}
+}
+
+func users(rows []userRow) []auth.User {
+	found := make([]auth.User, len(rows))
+	for i, r := range rows {
+		found[i] = r.user()
+	}
+	return found
+}
+
+// CreateUser implements auth.Store.
+func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		n, err := tx.Exec(`INSERT INTO usernames (canonical) VALUES (?) ON CONFLICT DO NOTHING`, u.Canonical)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return auth.ErrUsernameTaken
+		}
+		n, err = tx.Exec(`INSERT INTO users (`+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.JoinedAt.UnixMicro(), u.UpdatedAt.UnixMicro())
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return auth.ErrConflict
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: create user %s: %w", u.ID, err)
+	}
+	return nil
+}
+
+// UsersByID implements auth.Store.
+func (s *Store) UsersByID(ctx context.Context, ids []string) ([]auth.User, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []userRow
+	if err := s.file.Select(ctx, &rows, `SELECT `+userColumns+` FROM users WHERE id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
+		return nil, fmt.Errorf("sqlitestore: users by id: %w", err)
+	}
+	return users(rows), nil
+}
+
+// UserByName implements auth.Store.
+func (s *Store) UserByName(ctx context.Context, canonical string) (auth.User, error) {
+	var row userRow
+	ok, err := s.file.Get(ctx, &row, `SELECT `+userColumns+` FROM users WHERE canonical = ?`, canonical)
+	if err == nil && !ok {
+		err = auth.ErrNotFound
+	}
+	if err != nil {
+		return auth.User{}, fmt.Errorf("sqlitestore: user by name: %w", err)
+	}
+	return row.user(), nil
+}
+
+// ListUsers implements auth.Store.
+func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+	var rows []userRow
+	if err := s.file.Select(ctx, &rows, `SELECT `+userColumns+` FROM users WHERE id > ? ORDER BY id LIMIT ?`, after, limit); err != nil {
+		return nil, fmt.Errorf("sqlitestore: list users: %w", err)
+	}
+	return users(rows), nil
+}
+
+// UpdateUser implements auth.Store.
+func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		n, err := tx.Exec(`UPDATE users SET email = ?, password_hash = ?, staff = ?, disabled = ?, version = ?, updated_at = ? WHERE id = ? AND version = ?`,
+			u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt.UnixMicro(), u.ID, u.Version-1)
+		if err != nil || n > 0 {
+			return err
+		}
+		return conflictIf(tx, `SELECT 1 FROM users WHERE id = ?`, u.ID)
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: update user %s from version %d: %w", u.ID, u.Version-1, err)
+	}
+	return nil
+}
+
+// conflictIf tells, after nothing was updated, which of two errors it is: it was there in another version if query finds it.
+func conflictIf(tx *sqlitefile.Tx, query string, id string) error {
+	var one int
+	switch ok, err := tx.Get(&one, query, id); {
+	case err != nil:
+		return err
+	case ok:
+		return auth.ErrConflict
+	}
+	return auth.ErrNotFound
+}
+
+// DeleteUser implements auth.Store.
+func (s *Store) DeleteUser(ctx context.Context, id string) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		n, err := tx.Exec(`DELETE FROM users WHERE id = ?`, id) // its sessions and their tokens go along
+		if err == nil && n == 0 {
+			err = auth.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: delete user %s: %w", id, err)
+	}
+	return nil
+}
