@@ -130,7 +130,7 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPasswor
 		return err
 	}
 	err = s.store.DeleteUser(ctx, u.ID)
-	s.tokens.forget(SessionFilter{User: u.ID})
+	s.forget(ctx, SessionFilter{User: u.ID})
 	if err != nil {
 		return fmt.Errorf("auth: delete account %s: %w", u.ID, err)
 	}

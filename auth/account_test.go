@@ -162,6 +162,29 @@ func TestLoginDuringPasswordChange(t *testing.T) {
 	}
 }
 
+// A24: of two changes of a password at once, the one that comes second no longer knows the current one.
+func TestPasswordChangesMeet(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	me := e.mustBe(e.login("alice").Access)
+	const winner = "seven green bottles hung"
+	raced := false
+	e.store.on(func(method string) error {
+		if method == "UpdateUser" && !raced {
+			raced = true
+			if err := e.ChangePassword(t.Context(), me, password, winner, from(0)); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	wantErr(t, e.ChangePassword(t.Context(), me, password, "eight green bottles hung", from(0)), auth.ErrReauth)
+	if _, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: winner}, from(0)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A login whose hash another login just raised is as good as before.
 func TestLoginDuringRehash(t *testing.T) {
 	t.Parallel()

@@ -58,7 +58,7 @@ func (s *Service) principal(ctx context.Context, hash Hash) (Principal, error) {
 	switch {
 	case l.bad:
 		return Principal{}, ErrInvalidCredentials
-	case l.good && l.fresh, stale && l.down:
+	case l.good && l.fresh && !(l.ask && s.endedElsewhere(ctx, l.known.principal.Subject)), stale && l.down:
 		return l.known.principal, nil
 	}
 	p, err := s.check(ctx, hash, l.changes)
@@ -69,6 +69,19 @@ func (s *Service) principal(ctx context.Context, hash Hash) (Principal, error) {
 		return l.known.principal, nil
 	}
 	return Principal{}, fmt.Errorf("auth: check a token: %w: %w", ErrUnavailable, err)
+}
+
+// forget makes the end of sessions known: in this process at once, in others at their next look at the shared counter or, without
+// one, at their next check.
+func (s *Service) forget(ctx context.Context, f SessionFilter) {
+	s.tokens.forget(f)
+	s.throttle.counter.addShared(ctx, keyOf("ended", f.User), 1, noticeFor)
+}
+
+// endedElsewhere reports whether sessions of a user were ended lately, so that it takes the store to tell which are left.
+func (s *Service) endedElsewhere(ctx context.Context, user string) bool {
+	n, ok := s.throttle.counter.addShared(ctx, keyOf("ended", user), 0, noticeFor)
+	return ok && n > 0
 }
 
 // check asks the store about a token, once for all who ask at the same time. It waits no longer than checkTimeout even for a

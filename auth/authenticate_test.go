@@ -94,7 +94,12 @@ func TestTokenCache(t *testing.T) {
 func TestTokenCacheBounded(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
+	e.register("alice")
+	access := e.login("alice").Access
 	for n := range auth.MaxKnown + 1000 {
+		if n%(auth.MaxKnown/2) == 0 {
+			e.mustBe(access) // used again and again, so it stays
+		}
 		e.SeeToken(auth.Hash{byte(n), byte(n >> 8), byte(n >> 16), 1}, auth.Principal{Subject: fmt.Sprint(n % 3000)}, true)
 		if n < auth.MaxUnknown+1000 {
 			e.SeeToken(auth.Hash{byte(n), byte(n >> 8), byte(n >> 16), 2}, auth.Principal{}, false)
@@ -102,6 +107,9 @@ func TestTokenCacheBounded(t *testing.T) {
 	}
 	if good, bad := e.Known(); good != auth.MaxKnown || bad != auth.MaxUnknown {
 		t.Errorf("%d good and %d bad tokens are kept", good, bad)
+	}
+	if n := e.store.calls("GrantByToken"); n != 1 {
+		t.Errorf("%d look-ups of a token in use, want 1", n)
 	}
 }
 
@@ -201,6 +209,25 @@ func TestStaleTokens(t *testing.T) {
 			wantErr(t, err, auth.ErrInvalidCredentials) // an outage is not remembered
 		})
 	}
+}
+
+// A20: what a check found to have ended is not accepted because of what an older one said.
+func TestStaleTokenEnded(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	tokens := e.login("alice")
+	me := e.mustBe(tokens.Access)
+	if err := e.another(nil).Logout(t.Context(), me); err != nil {
+		t.Fatal(err)
+	}
+	e.clock.Advance(time.Minute)
+	_, err := e.who(tokens.Access)
+	wantErr(t, err, auth.ErrInvalidCredentials)
+	e.clock.Advance(time.Minute)
+	e.store.on(down())
+	_, err = e.who(tokens.Access)
+	wantErr(t, err, auth.ErrUnavailable)
 }
 
 // A20: whatever goes wrong with a check is unavailable: an error of any kind, a panic, silence.

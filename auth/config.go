@@ -47,7 +47,8 @@ type Config struct {
 	HashQueue int
 	HashWait  time.Duration
 
-	// Counter shares the throttles among processes. Without it, and while it fails, they are counted in this process.
+	// Counter shares the throttles among processes, and lets them know within a second whose sessions ended. Without it, and
+	// while it fails, throttles are counted in this process, and other processes accept tokens of ended sessions for up to 30 s.
 	Counter cache.Counter
 	// LimitsOff lifts the throttles of logins and registrations, for load tests. It is logged as a warning.
 	LimitsOff bool

@@ -171,3 +171,23 @@ func TestThrottleFallsBack(t *testing.T) {
 		})
 	}
 }
+
+// A14: what other processes counted does not become credit in this one when the shared counter fails.
+func TestThrottleFallsBackWithoutCredit(t *testing.T) {
+	t.Parallel()
+	e, c := newFleet(t)
+	e.register("alice")
+	other := e.another(func(cfg *auth.Config) { cfg.Counter = c })
+	for range 4 {
+		_, err := other.Login(t.Context(), auth.Credentials{Username: "alice", Password: "wrong wrong wrong"}, from(1))
+		wantErr(t, err, auth.ErrInvalidLogin)
+	}
+	if _, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(1)); err != nil {
+		t.Fatal(err)
+	}
+	c.set(errors.New("connection refused"), false)
+	for range 5 {
+		wantErr(t, e.wrong("alice", from(1)), auth.ErrInvalidLogin)
+	}
+	wantThrottled(t, e.wrong("alice", from(1)), time.Second, time.Second)
+}

@@ -102,6 +102,9 @@ func TestHashLimit(t *testing.T) {
 	if busy.Load() != 500 || invalid.Load() != slots+queue {
 		t.Errorf("%d busy, %d hashed, want 500 and %d", busy.Load(), invalid.Load(), slots+queue)
 	}
+	if n := e.Hashing(); n != 0 {
+		t.Errorf("%d wait for ever", n)
+	}
 	if total.Load() != slots+queue || most.Load() > slots {
 		t.Errorf("%d hashes, %d at once, want %d, %d", total.Load(), most.Load(), slots+queue, slots)
 	}
@@ -314,6 +317,19 @@ func TestLoginThrottleGivesBack(t *testing.T) {
 	if _, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(2)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A13: an attempt that one rule refuses is counted by none, or the neighbours of a stubborn client would pay for it.
+func TestThrottleRefusedIsNotCounted(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	for range 200 {
+		_ = e.wrong("alice", from(1))
+	}
+	for n := range 45 {
+		wantErr(t, e.wrong(fmt.Sprint("name", n), from(1)), auth.ErrInvalidLogin)
+	}
+	wantThrottled(t, e.wrong("name99", from(1)), 10*time.Minute, 10*time.Minute)
 }
 
 // A14: what is counted is bounded, and one place cannot make others forgotten by trying names.

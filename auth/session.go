@@ -321,7 +321,7 @@ func (s *Service) EndSession(ctx context.Context, p Principal, session string) e
 	}
 	filter := SessionFilter{User: p.Subject, Only: session}
 	n, err := s.store.DeleteSessions(ctx, filter)
-	s.tokens.forget(filter)
+	s.forget(ctx, filter)
 	if err != nil {
 		return fmt.Errorf("auth: end session %s: %w", session, err)
 	}
@@ -341,10 +341,10 @@ func (s *Service) EndOtherSessions(ctx context.Context, p Principal) error {
 	return nil
 }
 
-// end removes sessions, and forgets their tokens in this process at once; others forget them within knownFor.
+// end removes sessions, and forgets their tokens.
 func (s *Service) end(ctx context.Context, f SessionFilter) error {
 	_, err := s.store.DeleteSessions(ctx, f)
-	s.tokens.forget(f) // even after an error: the store may have done it
+	s.forget(ctx, f) // even after an error: the store may have done it
 	return err
 }
 

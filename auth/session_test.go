@@ -113,6 +113,7 @@ func TestRefreshGrace(t *testing.T) {
 	t.Parallel()
 	for name, check := range map[string]func(*testing.T, *env, auth.Tokens){
 		"a lost answer": func(t *testing.T, e *env, first auth.Tokens) {
+			e.clock.Advance(30 * time.Minute)
 			e.mustRefresh(first.Refresh)
 			e.clock.Advance(10 * time.Second)
 			again := e.mustRefresh(first.Refresh)
@@ -135,7 +136,9 @@ func TestRefreshGrace(t *testing.T) {
 			}
 			_, err := e.refresh(first.Refresh)
 			wantErr(t, err, auth.ErrInvalidToken)
-			e.mustRefresh(last.Refresh) // refused, but nobody stole anything
+			next := e.mustRefresh(last.Refresh) // refused, but nobody stole anything
+			e.mustRefresh(last.Refresh)         // the next generation has siblings of its own
+			e.mustRefresh(next.Refresh)
 		},
 		"it does not last longer for being used": func(t *testing.T, e *env, first auth.Tokens) {
 			e.mustRefresh(first.Refresh)
@@ -286,6 +289,39 @@ func TestLogout(t *testing.T) {
 	e.mustBe(other.Access) // no session of ours is no reason to end them all
 }
 
+// A19: with a shared counter, other nodes follow within a second; while it is down, within 30 s as without.
+func TestLogoutShared(t *testing.T) {
+	t.Parallel()
+	e, c := newFleet(t)
+	e.register("alice")
+	node := e.another(func(cfg *auth.Config) { cfg.Counter = c })
+	for _, tt := range []struct {
+		broken error
+		after  time.Duration
+	}{{nil, time.Second}, {errors.New("connection refused"), 30 * time.Second}} {
+		mine, other := e.login("alice"), e.login("alice")
+		c.set(tt.broken, false)
+		for _, access := range []string{mine.Access, other.Access} {
+			if _, err := whoAt(t, node, access); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := e.Logout(t.Context(), e.mustBe(mine.Access)); err != nil {
+			t.Fatal(err)
+		}
+		e.clock.Advance(tt.after - time.Microsecond)
+		if _, err := whoAt(t, node, mine.Access); err != nil {
+			t.Errorf("the test shows nothing: the node looked before %v: %v", tt.after, err)
+		}
+		e.clock.Advance(time.Microsecond)
+		_, err := whoAt(t, node, mine.Access)
+		wantErr(t, err, auth.ErrInvalidCredentials)
+		if _, err := whoAt(t, node, other.Access); err != nil {
+			t.Errorf("another session of the user ended too: %v", err)
+		}
+	}
+}
+
 // A19: an outage does not pretend to have logged anybody out.
 func TestLogoutStoreDown(t *testing.T) {
 	t.Parallel()
@@ -369,4 +405,29 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%d sessions are left, want the one that goes on (%v)", len(left), err)
 		}
 	})
+}
+
+// However many sessions expired, each call of the store removes a bounded number.
+func TestSweepInPieces(t *testing.T) {
+	t.Parallel()
+	pieces := &sweepStore{Store: newEnv(t, nil).store, left: 2500}
+	s, err := auth.New(pieces, auth.Config{Hash: cheap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Sweep(t.Context()); n != 2500 || err != nil || pieces.calls != 3 {
+		t.Errorf("%d removed in %d calls, %v", n, pieces.calls, err)
+	}
+}
+
+type sweepStore struct {
+	auth.Store
+	left, calls int
+}
+
+func (s *sweepStore) SweepSessions(_ context.Context, _ time.Time, limit int) (int, error) {
+	s.calls++
+	n := min(limit, s.left)
+	s.left -= n
+	return n, nil
 }

@@ -34,7 +34,6 @@ var (
 	perPrefix   = rule{"prefix", 50, 10 * time.Minute, nil}
 	perAccount  = rule{"account", 100, 24 * time.Hour, every(time.Minute)}
 	perPair     = rule{"pair", 5, 24 * time.Hour, doubling}
-	perTrusted  = rule{"trusted", 5, 24 * time.Hour, doubling}
 	perRegister = rule{"register", 5, 24 * time.Hour, every(6 * time.Minute)} // 10 an hour
 	reauthAll   = rule{"reauth-account", 100, 24 * time.Hour, every(time.Minute)}
 	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling}
@@ -71,14 +70,15 @@ func newThrottle(cfg Config) *throttle {
 // login reserves an attempt to log in. A source from which the account was logged in to lately is held to its own bound alone, so
 // that nobody can lock its owner out from elsewhere.
 func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*reservation, error) {
-	prefix := prefixOfIP(ip)
 	if t.off {
 		return &reservation{}, nil
 	}
+	prefix := prefixOfIP(ip)
+	pair := attempt{perPair, account + "\x00" + prefix, true}
 	if n, _ := t.trust.add(ctx, keyOf("trust", account, prefix), 0, trustFor); n > 0 {
-		return t.reserve(ctx, attempt{perTrusted, account + "\x00" + prefix, true})
+		return t.reserve(ctx, pair)
 	}
-	return t.reserve(ctx, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, attempt{perPair, account + "\x00" + prefix, true})
+	return t.reserve(ctx, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, pair)
 }
 
 // reauth reserves an attempt to give the current password of a user who is logged in.

@@ -41,6 +41,10 @@ func TestToken(t *testing.T) {
 		}
 	}
 	access, _ := auth.NewToken(auth.Access)
+	body := "kha_" + strings.Repeat("A", 42) + "B" // with bits beyond the 32 bytes, so that some token has two spellings
+	if _, ok := auth.ParseToken(fmt.Sprintf("%s%08x", body, crc32.ChecksumIEEE([]byte(body))), auth.Access); ok {
+		t.Error("bits that mean nothing are taken")
+	}
 	if _, ok := auth.ParseToken(access, auth.Refresh); ok {
 		t.Error("an access token is taken for a refresh token")
 	}

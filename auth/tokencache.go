@@ -11,12 +11,17 @@ const (
 	maxUnknown = 10_000           // tokens formed well that the store does not know
 	knownFor   = 30 * time.Second // how long another process may go on accepting a token of a session that ended
 	unknownFor = 5 * time.Second
+	// noticeEvery is how often a token that needs no check is held against the sessions that other processes ended lately, where
+	// there is a shared counter to tell, and noticeFor how long that is remembered.
+	noticeEvery = time.Second
+	noticeFor   = 10 * time.Minute
 )
 
 // known is what the store said of an access token.
 type known struct {
 	principal Principal
 	checked   time.Time
+	noticed   time.Time // when other processes' ends of sessions were last looked at
 	// expires is when the token or its session ends, whichever is first.
 	expires time.Time
 }
@@ -24,7 +29,7 @@ type known struct {
 // tokenCache remembers checks of access tokens, by their hashes.
 type tokenCache struct {
 	mu      sync.Mutex
-	good    *lru[Hash, known]
+	good    *lru[Hash, *known]
 	bad     *lru[Hash, time.Time] // when it was checked
 	byUser  map[string]map[Hash]struct{}
 	changes int64
@@ -39,7 +44,7 @@ func newTokenCache() *tokenCache {
 	return c
 }
 
-func (c *tokenCache) unlink(h Hash, k known) {
+func (c *tokenCache) unlink(h Hash, k *known) {
 	hashes := c.byUser[k.principal.Subject]
 	delete(hashes, h)
 	if len(hashes) == 0 {
@@ -51,8 +56,8 @@ func (c *tokenCache) unlink(h Hash, k known) {
 type lookup struct {
 	known     known
 	good, bad bool
-	// fresh says that good needs no check at present.
-	fresh bool
+	// fresh says that good needs no check at present, and ask that this caller is the one to look for ends in other processes.
+	fresh, ask bool
 	// changes counts the ends of sessions so far. What the store says after one may be older than it, so a check that began
 	// before an end is neither shared with callers that come after it nor remembered.
 	changes int64
@@ -65,10 +70,13 @@ func (c *tokenCache) look(h Hash, now time.Time) lookup {
 	defer c.mu.Unlock()
 	l := lookup{changes: c.changes, down: now.Before(c.down)}
 	if k, ok := c.good.get(h); ok {
-		l.known = k
+		l.known = *k
 		l.good = now.Before(k.expires)
 		l.bad = !l.good // for good, so nothing needs to be asked
 		l.fresh = now.Sub(k.checked) < knownFor
+		if l.ask = now.Sub(k.noticed) >= noticeEvery; l.ask {
+			k.noticed = now
+		}
 		return l
 	}
 	if checked, ok := c.bad.get(h); ok {
@@ -91,7 +99,8 @@ func (c *tokenCache) remember(h Hash, k known, ok bool, changes int64) {
 		return
 	}
 	c.bad.remove(h)
-	c.good.put(h, k)
+	k.noticed = k.checked
+	c.good.put(h, &k)
 	hashes := c.byUser[k.principal.Subject]
 	if hashes == nil {
 		hashes = map[Hash]struct{}{}
