@@ -88,20 +88,18 @@ func (c *call) listContents() error {
 	if err != nil {
 		return err
 	}
-	author, _ := q.text("author")
 	f := content.Filter{
-		Author:      author,
+		Author:      q.identifier("author"),
 		CreatedFrom: q.time("created_at__gte"), CreatedBefore: q.time("created_at__lt"),
 		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt"),
 		ScoreMin: q.number("score__gte"), ScoreMax: q.number("score__lte"),
 		RatingsMin: q.wholeNumber("ratings_count__gte"),
 	}
-	if _, given := q.values["author"]; given && !content.ValidID(author) {
-		q.refuse("author", invalid.Type, "Give a user's identifier.", nil)
-	}
 	nothing := false // a search without a word finds nothing, rather than everything
 	if s, given := q.text("search"); given {
-		if n := utf8.RuneCountInString(s); n > content.MaxSearch || !utf8.ValidString(s) {
+		if !utf8.ValidString(s) {
+			q.refuse("search", invalid.BadCharacter, "The text is not UTF-8.", nil)
+		} else if utf8.RuneCountInString(s) > content.MaxSearch {
 			q.refuse("search", invalid.MaxLength, fmt.Sprintf("Give at most %d characters.", content.MaxSearch), map[string]any{"max": content.MaxSearch})
 		}
 		f.Terms = content.Terms(s)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/khodnevis/khodnevis/content"
@@ -66,7 +67,7 @@ func openCursor(s string, bound uint64) (place []byte, code string) {
 		return nil, invalid
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) < 13 || b[0] != cursorFormat {
+	if err != nil || len(b) < 13 || b[0] != cursorFormat || strings.ContainsAny(s, "\r\n") { // which the decoder skips
 		return nil, invalid
 	}
 	body := b[:len(b)-4]
@@ -103,6 +104,9 @@ func contentPlace(o content.Order, p content.Position) []byte {
 	return appendTime(b, p.Time)
 }
 
+// maxCount is the greatest count that a float64 holds exactly.
+const maxCount = 1 << 53
+
 func parseContentPlace(o content.Order, b []byte) (*content.Position, bool) {
 	if len(b) < 1 || len(b) < 1+int(b[0]) {
 		return nil, false
@@ -120,7 +124,10 @@ func parseContentPlace(o content.Order, b []byte) (*content.Position, bool) {
 			return nil, false
 		}
 		p.Number = math.Float64frombits(binary.BigEndian.Uint64(b))
-		return p, ok && !math.IsNaN(p.Number)
+		if o.Field == content.ByRatings { // a count, which stores keep as a whole number
+			ok = ok && p.Number >= 0 && p.Number <= maxCount && p.Number == math.Trunc(p.Number)
+		}
+		return p, ok && !math.IsNaN(p.Number) && !math.IsInf(p.Number, 0)
 	}
 	t, rest, fine := takeTime(b)
 	p.Time = t

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
@@ -33,7 +34,11 @@ func (c *call) query() (*query, error) {
 	if _, ok := values[""]; ok {
 		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query", detail: "A parameter has no name."}
 	}
-	return &query{values: values, lenient: c.prefer.lenient}, nil
+	q := &query{values: values, lenient: c.prefer.lenient}
+	if q.lenient {
+		c.w.Header().Set("Preference-Applied", "handling=lenient")
+	}
+	return q, nil
 }
 
 // noQuery refuses parameters where there are none.
@@ -84,6 +89,12 @@ func (q *query) time(name string) time.Time {
 	return t
 }
 
+// identifier returns a parameter that is one, or an empty string.
+func (q *query) identifier(name string) string {
+	s, _ := parameter(q, name, "Give an identifier.", func(s string) (string, bool) { return s, id.Valid(s) })
+	return s
+}
+
 func (q *query) number(name string) *float64 {
 	n, ok := parameter(q, name, "Give a number.", func(s string) (float64, bool) {
 		f, err := strconv.ParseFloat(s, 64)
@@ -126,7 +137,11 @@ func (q *query) fields(known ...string) []string {
 		return nil
 	}
 	picked := strings.Split(s, ",")
-	for _, f := range picked {
+	for i, f := range picked {
+		if slices.Contains(picked[:i], f) {
+			q.refuse("fields", invalid.Repeated, "Each field may be given once.", nil)
+			return nil
+		}
 		if !slices.Contains(known, f) {
 			q.refuse("fields", invalid.Choice, fmt.Sprintf("There is no field %q. Choose among: %s.", shorten(f), strings.Join(known, ", ")), map[string]any{"choices": known})
 			return nil

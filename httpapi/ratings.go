@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/rating"
@@ -115,26 +114,16 @@ func (c *call) listRatings() error {
 }
 
 func (c *call) ratingFilter(q *query) (rating.Filter, error) {
-	f := rating.Filter{ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
+	f := rating.Filter{Content: q.identifier("content"), Rater: q.identifier("rater"), ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
 		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt")}
 	if score := q.integer("score"); score != nil {
 		f.ScoreMin, f.ScoreMax = atLeast(f.ScoreMin, *score), atMost(f.ScoreMax, *score)
 	}
-	for name, target := range map[string]*string{"content": &f.Content, "rater": &f.Rater} {
-		value, given := q.text(name)
-		if !given {
-			continue
+	if f.Rater == "me" {
+		if c.anonymous() {
+			return f, problemNoCredentials
 		}
-		if name == "rater" && value == "me" {
-			if c.anonymous() {
-				return f, problemNoCredentials
-			}
-			value = c.who.Subject
-		}
-		if !id.Valid(value) {
-			q.refuse(name, invalid.Type, "Give an identifier.", nil)
-		}
-		*target = value
+		f.Rater = c.who.Subject
 	}
 	if c.cfg.PrivateRatings && !c.who.Staff {
 		if f.Rater != "" && f.Rater != c.who.Subject {
