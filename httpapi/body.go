@@ -109,8 +109,8 @@ func (in *input) check(err error) error {
 	return nil
 }
 
-// unchanged refuses read-only members whose value is not that of the resource as it is.
-func (in *input) unchanged(resource any) error {
+// unchanged refuses read-only members whose value is not that of the resource as it is, those left out that are free.
+func (in *input) unchanged(resource any, free ...string) error {
 	encoded, err := json.Marshal(resource)
 	if err != nil {
 		return fmt.Errorf("httpapi: encode %T: %w", resource, err)
@@ -120,7 +120,7 @@ func (in *input) unchanged(resource any) error {
 		return fmt.Errorf("httpapi: %T: %w", resource, err)
 	}
 	for _, m := range in.members {
-		if sent, ok := in.values[m.name]; ok && m.readOnly && !same(sent, current[m.name]) {
+		if sent, ok := in.values[m.name]; ok && m.readOnly && !slices.Contains(free, m.name) && !same(sent, current[m.name]) {
 			in.refuse(m.name, invalid.ReadOnly, "This field cannot be set to another value.")
 		}
 	}

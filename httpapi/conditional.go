@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,9 +70,29 @@ func badHeader(name, code, detail string) error {
 
 var problemPrecondition = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "It was changed since you read it. Read it again, and decide."}
 
-// ifMatch returns a check of the If-Match header against a content's version, nil if there is no such header. Only the part of the tag
-// counts that its author changes, so that ratings never get into the way of an edit. Weak tags never match.
-func (c *call) ifMatch() (func(version int64) error, error) {
+// precondition is an If-Match header. Nil is none.
+type precondition struct {
+	any  bool
+	tags []tag // that can match
+}
+
+// check compares with a content's version. Only the part of the tag counts that its author changes, so that ratings never get
+// into the way of an edit.
+func (p *precondition) check(version int64) error {
+	if p == nil || p.any || slices.ContainsFunc(p.tags, func(t tag) bool { return t.version == version }) {
+		return nil
+	}
+	return problemPrecondition
+}
+
+// before reports whether the numbers that a client sends along cannot be compared with those at now, because it read them before
+// ratings changed them.
+func (p *precondition) before(now tag) bool {
+	return p != nil && !p.any && !slices.Contains(p.tags, now)
+}
+
+// ifMatch reads the If-Match header.
+func (c *call) ifMatch() (*precondition, error) {
 	if c.r.Header.Get("If-Unmodified-Since") != "" {
 		return nil, badHeader("If-Unmodified-Since", "unsupported_header", "Use If-Match with the ETag.")
 	}
@@ -85,17 +106,13 @@ func (c *call) ifMatch() (func(version int64) error, error) {
 	if !ok {
 		return nil, badHeader("If-Match", "invalid", "Give entity tags in double quotes, separated by commas, or *.")
 	}
-	return func(version int64) error {
-		if any {
-			return nil
+	p := &precondition{any: any}
+	for _, s := range tags {
+		if t, ok := parseTag(s); ok { // a weak one is none of ours
+			p.tags = append(p.tags, t)
 		}
-		for _, s := range tags {
-			if t, ok := parseTag(s); ok && t.version == version {
-				return nil
-			}
-		}
-		return problemPrecondition
-	}, nil
+	}
+	return p, nil
 }
 
 // notModified reports whether the client has the representation with this tag already (RFC 9110, section 13.1.2: a weak comparison).

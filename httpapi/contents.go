@@ -231,13 +231,14 @@ func (c *call) updateContent() error {
 	}
 	var stats rating.Stats
 	changed, err := c.cfg.Contents.Update(c.r.Context(), c.contentActor(), c.param, patch, func(old content.Content) (err error) {
-		if match != nil {
-			if err := match(old.Version); err != nil {
-				return err
-			}
+		if err := match.check(old.Version); err != nil {
+			return err
 		}
 		if stats, err = c.stats(old.ID); err != nil {
 			return err
+		}
+		if match.before(tag{old.Version, stats.Revision}) {
+			return c.input.unchanged(detailOf(old, stats), "average_score", "score", "ratings_count")
 		}
 		return c.input.unchanged(detailOf(old, stats))
 	})
@@ -258,8 +259,8 @@ func (c *call) deleteContent() error {
 		return err
 	}
 	var check func(content.Content) error
-	if match != nil {
-		check = func(old content.Content) error { return match(old.Version) }
+	if match != nil { // otherwise whatever there is may be deleted, at no version in particular
+		check = func(old content.Content) error { return match.check(old.Version) }
 	}
 	if err := c.cfg.Contents.Delete(c.r.Context(), c.contentActor(), c.param, check); err != nil {
 		return err

@@ -155,22 +155,22 @@ func (a *API) table() map[string]methods {
 			http.MethodGet: {public, nil, (*call).getStats},
 		},
 		"/contents/:id/stats/recalculate/": {
-			http.MethodPost: {signedIn, nil, (*call).recalculate},
+			http.MethodPost: {signedIn, nil, queued((*call).recalculate)},
 		},
 		"/contents/:id/rating/": {
 			http.MethodGet:    {signedIn, nil, (*call).getOwnRating},
-			http.MethodPut:    {signedIn, ownRating, (*call).putOwnRating},
-			http.MethodDelete: {signedIn, nil, (*call).deleteOwnRating},
+			http.MethodPut:    {signedIn, wholeRating, queued((*call).putOwnRating)},
+			http.MethodDelete: {signedIn, nil, queued((*call).deleteOwnRating)},
 		},
 		"/ratings/": {
 			http.MethodGet:  {seeRatings, nil, (*call).listRatings},
-			http.MethodPost: {signedIn, newRating, (*call).createRating},
+			http.MethodPost: {signedIn, newRating, queued((*call).createRating)},
 		},
 		"/ratings/:id/": {
 			http.MethodGet:    {seeRatings, nil, (*call).getRating},
-			http.MethodPut:    {signedIn, wholeRating, (*call).changeRating},
-			http.MethodPatch:  {signedIn, partOfRating, (*call).changeRating},
-			http.MethodDelete: {signedIn, nil, (*call).deleteRating},
+			http.MethodPut:    {signedIn, wholeRating, queued((*call).changeRating)},
+			http.MethodPatch:  {signedIn, partOfRating, queued((*call).changeRating)},
+			http.MethodDelete: {signedIn, nil, queued((*call).deleteRating)},
 		},
 		"/tasks/:id/": {
 			http.MethodGet: {signedIn, nil, (*call).getTask},

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -35,15 +36,20 @@ var (
 		{name: "state", kind: anyKind, readOnly: true}, {name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
 	}
 	newRating    = &body{smallBody, append([]member{{name: "content", required: true}, scoreField}, ratingOutputs...)}
-	ownRating    = &body{smallBody, append([]member{scoreField}, ratingFixed...)}
-	wholeRating  = ownRating
+	wholeRating  = &body{smallBody, append([]member{scoreField}, ratingFixed...)}
 	partOfRating = &body{smallBody, append([]member{{name: "score", kind: integerKind}}, ratingFixed...)}
 )
 
+// The states of a rating.
+const (
+	stateStored  = "stored"
+	statePending = "pending" // accepted, and shown to its rater only
+)
+
 func (c *call) ratingDetail(r rating.Rating, pending bool) ratingDetail {
-	state := "stored"
+	state := stateStored
 	if pending {
-		state = "pending"
+		state = statePending
 	}
 	return ratingDetail{ID: r.Key.String(), Content: r.Content, Rater: r.Rater, Score: r.Score, State: state,
 		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
@@ -62,13 +68,17 @@ func (c *call) ratingKey() (rating.Key, error) {
 	return key, nil
 }
 
-// notAccepted says of an outage that hit before the queue was asked that nothing was accepted.
-func notAccepted(err error) error {
-	var asked *rating.UnavailableError
-	if errors.Is(err, outage.Err) && !errors.As(err, &asked) {
-		return &rating.UnavailableError{Cause: err}
+// queued is for writes that end in the queue. Of an outage that hits before that it says that nothing was accepted; after that
+// none is an error.
+func queued(run func(*call) error) func(*call) error {
+	return func(c *call) error {
+		err := run(c)
+		var asked *rating.UnavailableError
+		if (errors.Is(err, outage.Err) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, &asked) {
+			return &rating.UnavailableError{Cause: err}
+		}
+		return err
 	}
-	return err
 }
 
 func (c *call) listRatings() error {
@@ -172,7 +182,7 @@ func (c *call) createRating() error {
 	}
 	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
 	if err != nil {
-		return c.input.check(notAccepted(err))
+		return c.input.check(err)
 	}
 	return c.accepted(receipt, 0)
 }
@@ -203,9 +213,7 @@ func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 			task = waited
 		}
 		if task.State.Done() {
-			if c.prefer.waiting {
-				c.w.Header().Set("Preference-Applied", "wait")
-			}
+			c.waited()
 			return c.settled(receipt.Rating, task)
 		}
 	}
@@ -219,7 +227,7 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	h.Set("Preference-Applied", "respond-async")
 	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
-		body.Rating = &acceptedRating{r.Key.String(), c.url("ratings", r.Key.String()), r.Content, r.Rater, r.Score, "pending"}
+		body.Rating = &acceptedRating{r.Key.String(), c.url("ratings", r.Key.String()), r.Content, r.Rater, r.Score, statePending}
 	}
 	return c.json(http.StatusAccepted, body)
 }
@@ -227,17 +235,14 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 // settled answers with what became of a rating.
 func (c *call) settled(r rating.Rating, task rating.Task) error {
 	if task.State == rating.Failure {
-		return refused(task)
+		return c.refused(task)
 	}
 	if task.Result.Outcome == rating.Withdrawn || r.Withdrawn {
 		return c.empty(http.StatusNoContent)
 	}
 	stored, pending, err := c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), r.Key)
-	switch {
-	case errors.Is(err, rating.ErrNotFound): // withdrawn since, by the same rater
+	if err != nil { // withdrawn since, or the store does not answer any more: it was accepted in any case
 		return c.acceptedAsync(task, r)
-	case err != nil:
-		return err
 	}
 	status := http.StatusOK
 	if task.Result.Outcome == rating.Created {
@@ -248,8 +253,11 @@ func (c *call) settled(r rating.Rating, task rating.Task) error {
 }
 
 // refused is the problem of a task that failed.
-func refused(task rating.Task) error {
+func (c *call) refused(task rating.Task) error {
 	if task.Error.Code == rating.ReasonNoContent {
+		if c.param != "" { // the path names the content
+			return problemNotFound
+		}
 		return problemInvalid([]fieldProblem{{Pointer: "#/content", Field: "content", Code: invalid.NotExist, Detail: "There is no such content."}})
 	}
 	return &problem{status: 400, code: "rejected", title: "Rejected", detail: "The rating was accepted, but can never be stored: " + task.Error.Code + "."}
@@ -321,7 +329,7 @@ func (c *call) changeRating() error {
 	if key.Rater != c.who.Subject {
 		return problemForbidden
 	}
-	if err := c.input.unchanged(c.ratingDetail(old, pending)); err != nil {
+	if err := c.sameRating(old, pending); err != nil {
 		return err
 	}
 	if !sent { // a PATCH of nothing
@@ -338,7 +346,7 @@ func (c *call) rate(contentID string, score int) error {
 	case errors.As(err, &bad) && bad.Fields[0].Name == "content":
 		return problemNotFound
 	case err != nil:
-		return notAccepted(err)
+		return err
 	}
 	return c.accepted(receipt, writePatience)
 }
@@ -359,11 +367,11 @@ func (c *call) withdraw(key rating.Key) error {
 		return err
 	}
 	if _, _, err := c.visible(key); err != nil {
-		return notAccepted(err)
+		return err
 	}
 	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.ratingActor(), key, c.id)
 	if err != nil {
-		return notAccepted(err)
+		return err
 	}
 	return c.accepted(receipt, writePatience)
 }
@@ -404,25 +412,34 @@ func (c *call) putOwnRating() error {
 	}
 	key, err := c.ownKey()
 	if err != nil {
-		return notAccepted(err)
+		return err
 	}
 	old, pending, err := c.visible(key)
 	switch {
 	case errors.Is(err, rating.ErrNotFound):
 		old = rating.Rating{Key: key}
 	case err != nil:
-		return notAccepted(err)
+		return err
 	}
-	if err := c.input.unchanged(c.ratingDetail(old, pending)); err != nil {
+	if err := c.sameRating(old, pending); err != nil {
 		return err
 	}
 	return c.rate(c.param, score)
 }
 
+// sameRating refuses what was sent if it would change what cannot be changed. The state may be any that there is: it changes by
+// itself between a read and a write.
+func (c *call) sameRating(old rating.Rating, pending bool) error {
+	if s, _ := c.input.text("state"); s == stateStored || s == statePending {
+		return c.input.unchanged(c.ratingDetail(old, pending), "state")
+	}
+	return c.input.unchanged(c.ratingDetail(old, pending))
+}
+
 func (c *call) deleteOwnRating() error {
 	key, err := c.ownKey()
 	if err != nil {
-		return notAccepted(err)
+		return err
 	}
 	return c.withdraw(key)
 }

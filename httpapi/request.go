@@ -81,6 +81,7 @@ const maxWait = 10 * time.Second
 
 func parsePrefer(h http.Header) preferences {
 	var p preferences
+	handled := false
 	for part := range strings.SplitSeq(strings.Join(h.Values("Prefer"), ","), ",") {
 		name, value, _ := strings.Cut(part, "=")
 		value, _, _ = strings.Cut(value, ";")
@@ -93,20 +94,21 @@ func parsePrefer(h http.Header) preferences {
 				p.wait, p.waiting = min(time.Duration(n)*time.Second, maxWait), true
 			}
 		case "handling":
-			p.lenient = strings.EqualFold(value, "lenient")
+			p.lenient = strings.EqualFold(value, "lenient") && !handled
+			handled = true
 		}
 	}
 	return p
 }
 
 // patience is how long the call may wait for a task: what the client prefers, else the default, and not at all when it
-// prefers not to or the server is about to stop.
+// prefers not to or the server is about to stop. With both preferences the wait comes first (RFC 7240, section 4.3).
 func (c *call) patience(otherwise time.Duration) time.Duration {
 	d := otherwise
-	if c.prefer.waiting {
+	switch {
+	case c.prefer.waiting:
 		d = c.prefer.wait
-	}
-	if c.prefer.async {
+	case c.prefer.async:
 		return 0
 	}
 	select {

@@ -62,14 +62,18 @@ func (c *call) getTask() error {
 	if err != nil {
 		return err
 	}
-	h := c.w.Header()
-	if c.prefer.waiting {
-		h.Set("Preference-Applied", "wait="+strconv.Itoa(int(c.prefer.wait/time.Second)))
-	}
+	c.waited()
 	if !task.State.Done() {
-		h.Set("Retry-After", "1")
+		c.w.Header().Set("Retry-After", "1")
 	}
 	return c.json(http.StatusOK, taskDetailOf(task))
+}
+
+// waited tells a client that asked for a wait how long it could have been at most.
+func (c *call) waited() {
+	if c.prefer.waiting {
+		c.w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(c.prefer.wait/time.Second)))
+	}
 }
 
 // waitFor returns a task once it is done, or as it is after d, or when the server is about to stop.
