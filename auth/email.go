@@ -13,14 +13,20 @@ const maxEmail = 254
 
 // checkEmail takes an empty address, or one that could be written to. Whether somebody reads it there is not known.
 func checkEmail(bad *ValidationError, email string) {
-	if email == "" {
-		return
-	}
-	_, why := text.Check(email, text.Line)
-	addr, err := mail.ParseAddress(email)
-	if why != "" || len(email) > maxEmail || err != nil || addr.Name != "" || addr.Address != email {
+	if email != "" && !validEmail(email) {
 		bad.Add("email", invalid.Type, "Enter a valid e-mail address.", nil)
 	}
+}
+
+func validEmail(email string) bool {
+	if len(email) > maxEmail {
+		return false
+	}
+	if _, why := text.Check(email, text.Line); why != "" {
+		return false
+	}
+	addr, err := mail.ParseAddress(email)
+	return err == nil && addr.Name == "" && addr.Address == email
 }
 
 // localPart is what stands before the @.

@@ -44,10 +44,11 @@ func parseUsername(name string) (shown, canonical string, bad *ValidationError) 
 	if !ok {
 		return "", "", invalid.One("username", invalid.Type, "Use letters, digits and signs of one writing direction, without spaces.", nil)
 	}
-	if utf8.RuneCountInString(shown) > maxUsername {
+	n, m := utf8.RuneCountInString(shown), utf8.RuneCountInString(canonical) // some letters are two in lower case
+	if max(n, m) > maxUsername {
 		return "", "", usernameTooLong()
 	}
-	if utf8.RuneCountInString(canonical) < minUsername {
+	if min(n, m) < minUsername {
 		return "", "", invalid.One("username", invalid.MinLength,
 			fmt.Sprintf("Ensure this field has at least %d characters.", minUsername), map[string]any{"min": minUsername})
 	}
