@@ -1,0 +1,68 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// ask sends one command and returns its answer.
+func (c *Cache) ask(ctx context.Context, command string, args []any) (any, error) {
+	return c.guard(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
+		return redis.DoWithTimeout(conn, timeout, command, args...)
+	})
+}
+
+// run runs a script. Args begin with the number of keys.
+func (c *Cache) run(ctx context.Context, s script, args []any) (any, error) {
+	return c.guard(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
+		reply, err := redis.DoWithTimeout(conn, timeout, "EVALSHA", append([]any{s.hash}, args...)...)
+		if e, ok := errors.AsType[redis.Error](err); ok && strings.HasPrefix(string(e), "NOSCRIPT") {
+			// Redis is new, or somebody flushed its scripts. EVAL also remembers the script.
+			return redis.DoWithTimeout(conn, timeout, "EVAL", append([]any{s.source}, args...)...)
+		}
+		return reply, err
+	})
+}
+
+// guard lends do a connection, unless Redis is down, and tells the breaker how it went.
+//
+// It keeps away from redigo's methods that take a context: they leave a goroutine behind that reads the arguments after
+// they have returned, and the arguments may be the caller's again by then.
+func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time.Duration) (any, error)) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !c.breaker.allows(time.Now()) {
+		return nil, ErrDown
+	}
+	conn, err := c.connect(ctx)
+	if err != nil {
+		// A full pool and a caller who went away say nothing about Redis.
+		if !errors.Is(err, redis.ErrPoolExhausted) && !errors.Is(err, context.Canceled) {
+			c.breaker.failed(time.Now())
+		}
+		return nil, err
+	}
+	defer conn.Close() // it can only fail with what do has failed with
+	timeout := c.timeout
+	if end, ok := ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(end)), time.Microsecond) // none would be no bound
+	}
+	reply, err := do(conn, timeout)
+	if _, answered := errors.AsType[redis.Error](err); err == nil || answered {
+		c.breaker.succeeded()
+	} else {
+		c.breaker.failed(time.Now())
+	}
+	return reply, err
+}
+
+func (c *Cache) connect(ctx context.Context) (redis.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.pool.GetContext(ctx)
+}

@@ -1,0 +1,206 @@
+package rediscache_test
+
+import (
+	"crypto/rand"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/khodnevis/khodnevis/cache/rediscache"
+	"github.com/khodnevis/khodnevis/internal/testserver"
+)
+
+// patient is a Config for tests that are about anything but slowness, on a machine that may be slow.
+func patient() rediscache.Config {
+	return rediscache.Config{Prefix: "test:" + rand.Text() + ":", Timeout: 5 * time.Second}
+}
+
+// open opens a cache on the server at addr.
+func open(t testing.TB, addr string, cfg rediscache.Config) (*rediscache.Cache, *redis.Pool) {
+	t.Helper()
+	pool, err := rediscache.Open(addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return on(t, pool, cfg), pool
+}
+
+func on(t testing.TB, pool *redis.Pool, cfg rediscache.Config) *rediscache.Cache {
+	t.Helper()
+	c, err := rediscache.New(pool, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// openEmpty opens a cache that nobody else uses on the test server, or on a stand-in.
+func openEmpty(t testing.TB) (*rediscache.Cache, *redis.Pool, rediscache.Config) {
+	t.Helper()
+	cfg := patient()
+	addr := testserver.Redis(t)
+	if addr == "" {
+		t.Log("no Redis: miniredis stands in for it")
+		pool := standIn(t, cfg)
+		return on(t, pool, cfg), pool, cfg
+	}
+	c, pool := open(t, addr, cfg)
+	t.Cleanup(func() { remove(t, pool, cfg.Prefix) })
+	return c, pool, cfg
+}
+
+// remove deletes the keys that begin with prefix.
+func remove(t testing.TB, pool *redis.Pool, prefix string) {
+	conn := pool.Get()
+	defer conn.Close()
+	for cursor := "0"; ; {
+		reply, err := redis.Values(conn.Do("SCAN", cursor, "MATCH", prefix+"*", "COUNT", 1000))
+		if err != nil {
+			t.Error("cleaning up:", err)
+			return
+		}
+		var keys []any
+		if _, err := redis.Scan(reply, &cursor, &keys); err != nil {
+			t.Error("cleaning up:", err)
+			return
+		}
+		if len(keys) > 0 {
+			if _, err := conn.Do("UNLINK", keys...); err != nil {
+				t.Error("cleaning up:", err)
+			}
+		}
+		if cursor == "0" {
+			return
+		}
+	}
+}
+
+// standIn starts a miniredis of its own and returns a pool on it.
+func standIn(t testing.TB, cfg rediscache.Config) *redis.Pool {
+	t.Helper()
+	server := miniredis.RunT(t)
+	pool, err := rediscache.Open(server.Addr(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	clock := &clock{server: server, last: time.Now()}
+	dial := pool.DialContext
+	pool.DialContext = nil
+	pool.Dial = func() (redis.Conn, error) {
+		conn, err := dial(t.Context())
+		return clocked{conn, clock}, err
+	}
+	return pool
+}
+
+// clock moves the clock of a miniredis, which stands still by itself. Its own mode of following the time looks at all keys
+// many times a command.
+type clock struct {
+	server *miniredis.Miniredis
+	mu     sync.Mutex
+	last   time.Time
+}
+
+func (c *clock) move() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.server.FastForward(now.Sub(c.last))
+	c.last = now
+}
+
+// clocked is a connection that moves the clock before each command.
+type clocked struct {
+	redis.Conn
+	clock *clock
+}
+
+func (c clocked) DoWithTimeout(timeout time.Duration, command string, args ...any) (any, error) {
+	c.clock.move()
+	return redis.DoWithTimeout(c.Conn, timeout, command, args...)
+}
+
+func (c clocked) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	return redis.ReceiveWithTimeout(c.Conn, timeout)
+}
+
+// child starts a Redis server that the test may treat as it likes, and returns its address and process. It skips the test
+// where no redis-server is installed.
+func child(t testing.TB) (string, *exec.Cmd) {
+	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("redis-server is not installed, and no stand-in will do")
+	}
+	for range 3 { // somebody else may have taken the port meanwhile
+		addr := freeAddr(t)
+		_, port, _ := net.SplitHostPort(addr)
+		server := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = server.Wait() }()
+		t.Cleanup(func() { _ = server.Process.Kill(); <-ended })
+		for {
+			if answers(addr, server.Process.Pid) {
+				return addr, server
+			}
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Millisecond):
+				continue
+			}
+			break
+		}
+	}
+	t.Fatal("redis-server ended three times when it began")
+	return "", nil
+}
+
+// answers tells whether the server at addr answers and is the process pid.
+func answers(addr string, pid int) bool {
+	conn, err := redis.Dial("tcp", addr, redis.DialConnectTimeout(time.Second), redis.DialReadTimeout(time.Second))
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	info, err := redis.String(conn.Do("INFO", "server"))
+	return err == nil && strings.Contains(info, "process_id:"+strconv.Itoa(pid)+"\r\n")
+}
+
+// freeAddr returns an address at which nobody listens.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// command sends a command beside the cache.
+func command(t testing.TB, pool *redis.Pool, name string, args ...any) any {
+	t.Helper()
+	conn := pool.Get()
+	defer conn.Close()
+	reply, err := conn.Do(name, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return reply
+}
