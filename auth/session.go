@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
 const (
@@ -19,11 +17,6 @@ const (
 	graceSkew = time.Minute
 )
 
-// Credentials are what a user logs in with.
-type Credentials struct {
-	Username, Password string
-}
-
 // Tokens are the secrets of a session. They are handed out once and stored nowhere.
 type Tokens struct {
 	// Access authenticates requests; Refresh buys the next Tokens, once.
@@ -32,117 +25,6 @@ type Tokens struct {
 	ExpiresIn, RefreshExpiresIn time.Duration
 	User                        User
 	Session                     Session
-}
-
-// Login begins a session. Errors: *ValidationError (a field is blank), ErrInvalidLogin, *ThrottledError, ErrBusy.
-func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens, error) {
-	var bad ValidationError
-	if strings.TrimSpace(c.Username) == "" {
-		bad.Add("username", invalid.Blank, "This field may not be blank.", nil)
-	}
-	if c.Password == "" {
-		bad.Add("password", invalid.Blank, "This field may not be blank.", nil)
-	}
-	if err := bad.Err(); err != nil {
-		return Tokens{}, err
-	}
-	account := accountKey(c.Username)
-	reserved, err := s.throttle.login(ctx, account, src.IP)
-	if err != nil {
-		s.throttled(ctx, "login", "", src, err)
-		return Tokens{}, err
-	}
-	u, err := s.verifyLogin(ctx, c, src)
-	if errors.Is(err, ErrInvalidLogin) {
-		return Tokens{}, err
-	}
-	if err != nil {
-		reserved.giveBack(ctx)
-		return Tokens{}, fmt.Errorf("auth: login: %w", err)
-	}
-	t, err := s.begin(ctx, u, c.Password, src)
-	if errors.Is(err, ErrInvalidLogin) {
-		return Tokens{}, err
-	}
-	if err != nil {
-		reserved.giveBack(ctx)
-		return Tokens{}, fmt.Errorf("auth: login of %s: %w", u.ID, err)
-	}
-	reserved.succeed(ctx)
-	s.throttle.trusted(ctx, account, src.IP)
-	s.event(ctx, slog.LevelInfo, "auth.login", u.ID, src, slog.String("session", t.Session.ID))
-	return t, nil
-}
-
-// verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same work in every case: one look-up and
-// one hash.
-func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (User, error) {
-	var u User
-	err := ErrNotFound
-	if _, canonical, ok := canonicalName(c.Username); ok {
-		u, err = s.store.UserByName(ctx, canonical)
-	}
-	exists := err == nil
-	if !exists && !errors.Is(err, ErrNotFound) {
-		return User{}, err
-	}
-	right, err := s.verify(ctx, u, exists, c.Password)
-	if err != nil {
-		return User{}, err
-	}
-	if !exists || !right || u.Disabled {
-		reason := "password"
-		switch {
-		case !exists:
-			reason = "unknown"
-		case right:
-			reason = "disabled"
-		}
-		s.event(ctx, slog.LevelInfo, "auth.login_failed", u.ID, src, slog.String("reason", reason))
-		return User{}, ErrInvalidLogin
-	}
-	return s.rehash(ctx, u, c.Password), nil
-}
-
-// verify hashes once, whether or not there is a user whose hash could be compared.
-func (s *Service) verify(ctx context.Context, u User, exists bool, password string) (bool, error) {
-	normal, ok := normalPassword(password)
-	if !ok {
-		normal = "" // no account has such a password: hash something short, which none has either
-	}
-	stored := s.hasher.dummy
-	if exists {
-		parsed, err := parsePHC(u.PasswordHash)
-		if err == nil {
-			stored = parsed
-		} else {
-			ok = false
-			s.event(ctx, slog.LevelError, "auth.bad_hash", u.ID, Source{}, slog.Any("error", err))
-		}
-	}
-	same, err := s.hasher.verify(ctx, stored, normal)
-	return same && ok && exists, err
-}
-
-// rehash raises a hash that is weaker than configured. That it did not work is no reason to refuse a login.
-func (s *Service) rehash(ctx context.Context, u User, password string) User {
-	stored, err := parsePHC(u.PasswordHash)
-	if err != nil || !stored.weaker(s.cfg.Hash) {
-		return u
-	}
-	normal, _ := normalPassword(password)
-	raised := u
-	if raised.PasswordHash, err = s.hasher.hash(ctx, normal); err == nil {
-		raised.Version++
-		raised.UpdatedAt = s.now()
-		err = s.store.UpdateUser(ctx, raised)
-	}
-	if err != nil {
-		s.event(ctx, slog.LevelWarn, "auth.rehash_failed", u.ID, Source{}, slog.Any("error", err))
-		return u
-	}
-	s.event(ctx, slog.LevelInfo, "auth.rehashed", u.ID, Source{})
-	return raised
 }
 
 // begin makes a session of u. A password that changes between its check and this call ends all sessions there are; so this
@@ -346,11 +228,4 @@ func (s *Service) end(ctx context.Context, f SessionFilter) error {
 	_, err := s.store.DeleteSessions(ctx, f)
 	s.forget(ctx, f) // even after an error: the store may have done it
 	return err
-}
-
-// throttled logs that an attempt was not let through.
-func (s *Service) throttled(ctx context.Context, what, user string, src Source, err error) {
-	if t := (*ThrottledError)(nil); errors.As(err, &t) {
-		s.event(ctx, slog.LevelWarn, "auth.throttled", user, src, slog.String("what", what), slog.Duration("retry_after", t.RetryAfter))
-	}
 }
