@@ -54,7 +54,9 @@ func mustRead(b []byte) {
 }
 
 // dice returns a source that is the same in every run, so that a failure can be repeated.
-func dice(seed uint64) *mathrand.Rand { return mathrand.New(mathrand.NewPCG(seed, 1)) }
+func dice(seed uint64) *mathrand.Rand {
+	return mathrand.New(mathrand.NewPCG(seed, 1)) //nolint:gosec // repeatable on purpose, and no secret
+}
 
 // at returns a time n microseconds and as many seconds after a fixed one.
 func at(n int) time.Time {
@@ -77,26 +79,29 @@ func edges() []time.Time {
 // want returns an error unless got is what was wanted. Times within are compared as they are, location included.
 func want[T comparable](what string, got, wanted T) error {
 	if got != wanted {
-		return fmt.Errorf("%s: got %#v, want %#v", what, got, wanted)
+		return fmt.Errorf("%s: got %.2000s, want %.2000s", what, fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", wanted))
 	}
 	return nil
 }
 
 // wantError returns an error unless got is the sentinel wanted.
 func wantError(what string, got, wanted error) error {
-	if !errors.Is(got, wanted) {
-		return fmt.Errorf("%s: got the error %v, want %v", what, got, wanted)
+	switch {
+	case got == nil:
+		return fmt.Errorf("%s: got no error, want %w", what, wanted)
+	case !errors.Is(got, wanted):
+		return fmt.Errorf("%s: got the error %w, want %w", what, got, wanted)
 	}
 	return nil
 }
 
-// show writes a filter down with the values that its pointers lead to.
-func show(filter any) string {
-	text, err := json.Marshal(filter)
+// show writes down a filter with the values that its pointers lead to, or long things, cut.
+func show(v any) string {
+	text, err := json.Marshal(v)
 	if err != nil {
 		return err.Error()
 	}
-	return string(text)
+	return fmt.Sprintf("%.2000s", text)
 }
 
 // together runs do n times at once and returns their errors joined.

@@ -103,7 +103,7 @@ func (sh shelf) checkList(ctx context.Context, s content.Store, f content.Filter
 				return fmt.Errorf("content %s is not what was stored", wanted[i].ID)
 			}
 			if got, p := listed[i].Position, sh.position(wanted[i], o.Field); got.ID != p.ID || got.Time != p.Time && !p.Time.IsZero() || got.Text != p.Text || got.Number != p.Number {
-				return fmt.Errorf("the position of content %s is %+v, want %+v", wanted[i].ID, got, p)
+				return fmt.Errorf("the position of content %s is %#v, want %#v", wanted[i].ID, got, p)
 			}
 		}
 		n, err := s.CountContents(ctx, f)
@@ -120,5 +120,5 @@ func (sh shelf) describe(id string, field content.Field) string {
 	if i < 0 {
 		return id + " (unknown)"
 	}
-	return fmt.Sprintf("%+v", sh.position(sh.contents[i], field))
+	return fmt.Sprintf("%#v", sh.position(sh.contents[i], field))
 }

@@ -228,7 +228,8 @@ func ratingAllOrNothing(ctx context.Context, s store.Store) error {
 		all := n == size && len(kept) == 1
 		nothing := n == 0 && len(kept) == 0
 		if !all && (failed == nil || !nothing) {
-			return fmt.Errorf("of a batch of %d changes and one rejected message %d and %d are there, and the error is %v", size, n, len(kept), failed)
+			part := fmt.Errorf("of a batch of %d changes and one rejected message %d and %d are there", size, n, len(kept))
+			return errors.Join(part, failed)
 		}
 		return newAudit([]string{id}).check(ctx, s)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/khodnevis/khodnevis/queue"
@@ -38,7 +39,12 @@ func reject(ctx context.Context, s rating.Store, rejected ...rating.Rejected) er
 
 // sameRejected compares what a worker hands in with what is stored, but for the ID.
 func sameRejected(a, b rating.Rejected) bool {
-	return a.Position == b.Position && a.Key == b.Key && bytes.Equal(a.Body, b.Body) && a.Reason == b.Reason && a.Detail == b.Detail && a.At == b.At
+	type rest struct {
+		position            queue.Position
+		key, reason, detail string
+		at                  time.Time
+	}
+	return rest{a.Position, a.Key, a.Reason, a.Detail, a.At} == rest{b.Position, b.Key, b.Reason, b.Detail, b.At} && bytes.Equal(a.Body, b.Body)
 }
 
 func listRejected(ctx context.Context, s rating.Store, key string) ([]rating.Rejected, error) {
@@ -50,13 +56,8 @@ func wantRejected(ctx context.Context, s rating.Store, q rating.RejectedQuery, w
 	if err != nil {
 		return err
 	}
-	if len(got) != len(wanted) {
-		return fmt.Errorf("%#v: %d rejected messages, want %d", q, len(got), len(wanted))
-	}
-	for i := range got {
-		if !sameRejected(got[i], wanted[i]) {
-			return fmt.Errorf("%#v: rejected message %d is %#v, want %#v", q, i, got[i], wanted[i])
-		}
+	if !slices.EqualFunc(got, wanted, sameRejected) {
+		return fmt.Errorf("%s: the rejected messages are %s, want %s", show(q), show(got), show(wanted))
 	}
 	return nil
 }
