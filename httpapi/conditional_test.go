@@ -352,6 +352,34 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
+// TestIdempotencyKeyInFlight: a request with the key of one that is not answered yet is told to come again.
+func TestIdempotencyKeyInFlight(t *testing.T) {
+	t.Parallel()
+	f := &faults{}
+	s := serve(t, setup{config: f.into})
+	f.creating = make(chan struct{})
+	r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "k"}}
+	first := make(chan answer, 1)
+	go func() {
+		a, err := s.send(t, r)
+		if err != nil {
+			t.Error(err)
+		}
+		first <- a
+	}()
+	<-f.creating
+	if a := s.do(t, r); a.status != 409 || a.problem() != "idempotency_key_in_flight" || a.header.Get("Retry-After") == "" {
+		t.Errorf("while the first is under way: %s", a)
+	}
+	f.creating <- struct{}{}
+	if a := <-first; a.status != 201 {
+		t.Errorf("the first: %s", a)
+	}
+	if a := s.do(t, r); a.status != 201 || a.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("after it: %s", a)
+	}
+}
+
 // TestConflict: an edit that loses every race is told to try again.
 func TestConflict(t *testing.T) {
 	t.Parallel()

@@ -11,10 +11,11 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// contentItem is a content in a list.
-type contentItem struct {
+// contentDetail is a content.
+type contentDetail struct {
 	ID           string   `json:"id"`
 	Title        string   `json:"title"`
+	Description  *string  `json:"description,omitempty"` // nil in lists
 	Author       string   `json:"author"`
 	AverageScore *float64 `json:"average_score"`
 	Score        *float64 `json:"score"`
@@ -22,12 +23,6 @@ type contentItem struct {
 	Version      int64    `json:"version"`
 	CreatedAt    stamp    `json:"created_at"`
 	UpdatedAt    stamp    `json:"updated_at"`
-}
-
-// contentDetail is a content by itself.
-type contentDetail struct {
-	contentItem
-	Description string `json:"description"`
 }
 
 var (
@@ -47,16 +42,20 @@ func contentBody(writable ...member) *body {
 	return &body{limit: largeBody, members: append(writable, contentOutputs...)}
 }
 
-func itemOf(c content.Content, s rating.Stats) contentItem {
+// itemOf is a content in a list.
+func itemOf(c content.Content, s rating.Stats) contentDetail {
 	average, rated := s.Average()
-	return contentItem{
+	return contentDetail{
 		ID: c.ID, Title: c.Title, Author: c.Author, Version: c.Version, CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt),
 		AverageScore: optional(average, rated), Score: optional(s.Score.Value, s.Score.Weight > 0), RatingsCount: s.Count,
 	}
 }
 
+// detailOf is a content by itself.
 func detailOf(c content.Content, s rating.Stats) contentDetail {
-	return contentDetail{itemOf(c, s), c.Description}
+	d := itemOf(c, s)
+	d.Description = &c.Description
+	return d
 }
 
 // addContents adds the routes of this module's own contents.

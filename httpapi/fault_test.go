@@ -17,7 +17,6 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/queue"
-	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -48,13 +47,12 @@ func (f *fault) err() error {
 type faults struct {
 	read, update, stats, apply, publish fault
 	log                                 syncBuffer
+	// creating, if set, gets a word when a content is about to be created, which then waits for another.
+	creating chan struct{}
 }
 
 func (f *faults) into(c *khodnevis.Config) {
 	c.Store = faultyStore{c.Store, f}
-	if c.Queue == nil {
-		c.Queue = memqueue.New(memqueue.Config{})
-	}
 	c.Queue = faultyQueue{c.Queue, f}
 	c.Logger = slog.New(slog.NewTextHandler(&f.log, nil))
 }
@@ -81,6 +79,10 @@ func (s faultyStore) ListContents(ctx context.Context, q content.Query) ([]conte
 func (s faultyStore) CreateContent(ctx context.Context, c content.Content) error {
 	if err := s.f.update.err(); err != nil {
 		return err
+	}
+	if s.f.creating != nil {
+		s.f.creating <- struct{}{}
+		<-s.f.creating
 	}
 	return s.Store.CreateContent(ctx, c)
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -69,6 +71,7 @@ type setup struct {
 // server is a running app behind a listener.
 type server struct {
 	app    *khodnevis.App
+	queue  queue.Lagger
 	url    string
 	prefix string
 	clock  *clock
@@ -90,6 +93,8 @@ func serve(t *testing.T, s setup) *server {
 		s.open = stores()["memstore"]
 	}
 	cfg.Store = s.open(t, now.Now)
+	accepted := memqueue.New(memqueue.Config{})
+	cfg.Queue = accepted
 	if s.config != nil {
 		s.config(&cfg)
 	}
@@ -102,7 +107,7 @@ func serve(t *testing.T, s setup) *server {
 		handler = s.mount(handler)
 	}
 	web := httptest.NewServer(handler)
-	v := &server{app: app, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
+	v := &server{app: app, queue: accepted, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
 	if cfg.Prefix != "" {
 		v.prefix = cfg.Prefix
 	}
@@ -181,6 +186,16 @@ func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 		t.Fatalf("%s rates %s: %s", as, contentID, a)
 	}
 	return contentID + ":" + s.ids[as]
+}
+
+// lag returns how many messages wait to be stored.
+func (s *server) lag(t *testing.T) int64 {
+	t.Helper()
+	n, err := s.queue.Lag(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // eventually polls until a condition holds.

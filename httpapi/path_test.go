@@ -51,7 +51,7 @@ func TestStrangeIdentifiers(t *testing.T) {
 		}})
 		as := func(name string) map[string]string { return map[string]string{"X-User": name} }
 		var names []string
-		for _, sign := range signs {
+		for _, sign := range "_.@|=+-" {
 			names = append(names, "a"+string(sign)+"b")
 			if sign != '.' {
 				names = append(names, string(sign))

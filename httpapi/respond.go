@@ -65,7 +65,7 @@ func (c *call) cacheable() {
 	}
 }
 
-// pick returns the members of v that are named, in the order of v's own members.
+// pick returns the members of v that are named.
 func pick(v any, fields []string) (any, error) {
 	if fields == nil {
 		return v, nil
