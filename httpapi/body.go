@@ -76,6 +76,10 @@ func (in *input) refuse(name, code, detail string) {
 	in.bad = append(in.bad, fieldProblem{Pointer: pointer(name), Field: name, Code: code, Detail: detail})
 }
 
+func repeated(key string) fieldProblem {
+	return fieldProblem{Pointer: pointer(shorten(key)), Field: shorten(key), Code: invalid.Repeated, Detail: "This key occurs twice."}
+}
+
 // pointer is the JSON pointer to a member, as a URI fragment (RFC 6901, section 6).
 func pointer(name string) string {
 	return "#/" + url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
@@ -162,7 +166,7 @@ func (c *call) readBody(b *body) error {
 	if err != nil {
 		var twice *errDuplicate
 		if errors.As(err, &twice) {
-			return problemInvalid([]fieldProblem{{Pointer: pointer(shorten(twice.key)), Field: shorten(twice.key), Code: invalid.Repeated, Detail: "This key occurs twice."}})
+			return problemInvalid([]fieldProblem{repeated(twice.key)})
 		}
 		return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: err.Error()}
 	}

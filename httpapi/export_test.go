@@ -1,14 +1,98 @@
 package httpapi
 
-import "maps"
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+)
 
 // Routes returns every path of the surface and its methods.
 func (a *API) Routes() map[string][]string {
 	routes := map[string][]string{}
 	for path, methods := range a.table() {
-		for method := range maps.Keys(methods) {
-			routes[path] = append(routes[path], method)
-		}
+		routes[path] = slices.Collect(maps.Keys(methods))
 	}
 	return routes
+}
+
+// ParseObject is what reads bodies.
+func ParseObject(body []byte) (map[string]any, error) { return parseObject(body) }
+
+// Bounds that answers depend on.
+const (
+	MaxDepth = maxDepth
+	MaxWait  = maxWait
+)
+
+// OpenCursor opens and seals again what a cursor of some list holds, for the bindings that it may have.
+func OpenCursor(s string, bound uint64) (place []byte, code string) { return openCursor(s, bound) }
+
+// SealCursor is the inverse of OpenCursor.
+func SealCursor(bound uint64, place []byte) string { return sealCursor(bound, place) }
+
+// ReopenContentPlace parses a place of a list of contents and writes it again.
+func ReopenContentPlace(o content.Order, place []byte) ([]byte, bool) {
+	p, ok := parseContentPlace(o, place)
+	if !ok {
+		return nil, false
+	}
+	return contentPlace(o, *p), true
+}
+
+// ReopenRatingPlace does the same for a list of ratings.
+func ReopenRatingPlace(o rating.Order, place []byte) ([]byte, bool) {
+	p, ok := parseRatingPlace(o, place)
+	if !ok {
+		return nil, false
+	}
+	return ratingPlace(o, rating.Rating{Key: p.Key, UpdatedAt: p.At}), true
+}
+
+// IfMatch reports whether a header lets a change of a content at this version through, and whether it is one at all.
+func IfMatch(values []string, version int64) (matches, ok bool) {
+	c := &call{r: &http.Request{Header: http.Header{"If-Match": values}}}
+	p, err := c.ifMatch()
+	return err == nil && p.check(version) == nil, err == nil
+}
+
+// NotModified reports whether a header has this tag.
+func NotModified(values []string, version, revision int64) bool {
+	c := &call{r: &http.Request{Header: http.Header{"If-None-Match": values}}}
+	return c.notModified(tag{version, revision})
+}
+
+// ETag is the tag of a content.
+func ETag(version, revision int64) string { return tag{version, revision}.String() }
+
+// Prefer reads a Prefer header.
+func Prefer(values []string) (async, waiting, lenient bool, wait time.Duration) {
+	p := parsePrefer(http.Header{"Prefer": values})
+	return p.async, p.waiting, p.lenient, p.wait
+}
+
+// Problem returns the answer to a request with this method, target and id that is refused for a field and a parameter of that name.
+func Problem(method, path, id, name string) *httptest.ResponseRecorder {
+	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
+	w := httptest.NewRecorder()
+	c := &call{API: &API{cfg: Config{Prefix: "/api/"}}, w: &answer{ResponseWriter: w}, r: r, id: requestID(r)}
+	var bad []fieldProblem
+	if utf8.ValidString(name) { // others never get out of a body
+		in := &input{values: map[string]any{name: nil}}
+		in.shape()
+		bad = append(in.bad, repeated(name))
+	}
+	if name != "" { // such a query is malformed
+		q := &query{values: url.Values{name: {"x"}}}
+		q.fields("id")
+		bad = append(bad, q.err().(*problem).errors...)
+	}
+	c.fail(problemInvalid(bad))
+	return w
 }
