@@ -523,3 +523,42 @@ func TestRecalculateOnRequest(t *testing.T) {
 		t.Errorf("it came to %+v, %+v", done, done.Result)
 	}
 }
+
+// slow is a store whose numbers take until they are let go, and that counts who asks for them.
+type slow struct {
+	store.Store
+	asked atomic.Int32
+	let   chan struct{}
+}
+
+func (s *slow) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
+	s.asked.Add(1)
+	<-s.let
+	return s.Store.StatsByContent(ctx, ids)
+}
+
+// A crowd that asks for the numbers of one content while the cache has none costs one query.
+func TestNumbersAreAskedForOnce(t *testing.T) {
+	t.Parallel()
+	s := &slow{let: make(chan struct{})}
+	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })
+	c := w.content()
+	var crowd sync.WaitGroup
+	for range 500 {
+		crowd.Go(func() {
+			if _, err := w.ratings.Stats(t.Context(), []string{c.ID}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.ratings.Stats(impatient, []string{c.ID}); !errors.Is(err, context.Canceled) {
+		t.Errorf("who does not wait gets %v", err)
+	}
+	close(s.let)
+	crowd.Wait()
+	if n := s.asked.Load(); n > 2 { // the one that did not wait may have been the first, before the crowd came
+		t.Errorf("%d queries", n)
+	}
+}

@@ -23,7 +23,7 @@ func NewRecalculator(store Store, cfg Config) (*Recalculator, error) {
 		return nil, err
 	}
 	cfg = cfg.orDefault()
-	return &Recalculator{cfg: cfg, store: store, numbers: numbers{store: store, cache: cfg.Cache, log: cfg.Logger}}, nil
+	return &Recalculator{cfg: cfg, store: store, numbers: newNumbers(store, cfg)}, nil
 }
 
 // chunk is how many contents one transaction of a recalculation takes.

@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/khodnevis/khodnevis/cache"
 )
@@ -120,12 +125,20 @@ func (v Version) ordinal() int64 {
 	return min(v.Epoch, epochs)<<40 | min(v.Offset, offsets)
 }
 
-// numbers serves Stats from the cache, and what that misses from the store in one query.
+// numbers serves Stats from the cache, and what that misses from the store in one query, once for all who ask at the same time.
 type numbers struct {
 	store Store
 	cache cache.Cache
 	log   *slog.Logger
+	asked *singleflight.Group
 }
+
+func newNumbers(store Store, cfg Config) numbers {
+	return numbers{store: store, cache: cfg.Cache, log: cfg.Logger, asked: &singleflight.Group{}}
+}
+
+// askTimeout bounds a query that several wait for, since it does not end with the first of them.
+const askTimeout = 5 * time.Second
 
 func statsKey(content string) string { return "stats:" + content }
 
@@ -135,22 +148,39 @@ func (n numbers) get(ctx context.Context, contents []string) (map[string]Stats, 
 	if len(missing) == 0 {
 		return stats, nil
 	}
-	found, err := n.store.StatsByContent(ctx, missing)
+	found := n.asked.DoChan(strings.Join(missing, " "), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		defer cancel()
+		return n.ask(ctx, missing)
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case f := <-found:
+		if f.Err != nil {
+			return nil, f.Err
+		}
+		for _, s := range f.Val.([]Stats) { // shared with the others who asked
+			s.Histogram = maps.Clone(s.Histogram)
+			stats[s.Content] = s
+		}
+		return stats, nil
+	}
+}
+
+// ask asks the store for the numbers of contents, those included that have none, and remembers them.
+func (n numbers) ask(ctx context.Context, contents []string) ([]Stats, error) {
+	found, err := n.store.StatsByContent(ctx, contents)
 	if err != nil {
-		return nil, fmt.Errorf("rating: numbers of %d contents: %w", len(missing), err)
+		return nil, fmt.Errorf("rating: numbers of %d contents: %w", len(contents), err)
 	}
-	for _, s := range found {
-		stats[s.Content] = s
-	}
-	fresh := found
-	for _, c := range missing {
-		if _, ok := stats[c]; !ok {
-			stats[c] = Stats{Content: c}
-			fresh = append(fresh, stats[c])
+	for _, c := range contents {
+		if !slices.ContainsFunc(found, func(s Stats) bool { return s.Content == c }) {
+			found = append(found, Stats{Content: c})
 		}
 	}
-	n.put(ctx, fresh)
-	return stats, nil
+	n.put(ctx, found)
+	return found, nil
 }
 
 // recall fills stats with what the cache knows and returns the rest of contents.

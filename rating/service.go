@@ -113,7 +113,7 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 	return &Service{
 		cfg: cfg, store: store, queue: q, contents: contents,
 		epochs:  newEpochs(store),
-		numbers: numbers{store: store, cache: cfg.Cache, log: cfg.Logger},
+		numbers: newNumbers(store, cfg),
 		pending: pending{cache: cfg.Cache, log: cfg.Logger},
 		waiters: make(chan struct{}, cfg.Waiters),
 	}, nil

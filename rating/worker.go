@@ -38,7 +38,7 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 	return &Worker{
 		cfg: cfg, store: store, queue: q, contents: contents, recalculator: recalculator,
 		epochs:  newEpochs(store),
-		numbers: numbers{store: store, cache: cfg.Cache, log: cfg.Logger},
+		numbers: newNumbers(store, cfg),
 	}, nil
 }
 
