@@ -48,11 +48,7 @@ func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time
 		return nil, err
 	}
 	defer conn.Close() // it can only fail with what do has failed with
-	timeout := c.timeout
-	if end, ok := ctx.Deadline(); ok {
-		timeout = max(min(timeout, time.Until(end)), time.Microsecond) // none would be no bound
-	}
-	reply, err := do(conn, timeout)
+	reply, err := do(conn, left(ctx, c.timeout))
 	if _, answered := errors.AsType[redis.Error](err); err == nil || answered {
 		c.breaker.succeeded()
 	} else {
@@ -65,4 +61,12 @@ func (c *Cache) connect(ctx context.Context) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return c.pool.GetContext(ctx)
+}
+
+// left returns how much of timeout ctx leaves: never nothing, which would be no bound to redigo.
+func left(ctx context.Context, timeout time.Duration) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(end))
+	}
+	return max(timeout, time.Microsecond)
 }

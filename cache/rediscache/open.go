@@ -45,14 +45,7 @@ func Open(server string, cfg Config) (*redis.Pool, error) {
 			if time.Since(lastUsed) < testAfter {
 				return nil
 			}
-			timeout := cfg.Timeout
-			if end, ok := ctx.Deadline(); ok {
-				timeout = min(timeout, time.Until(end))
-			}
-			if timeout <= 0 {
-				return context.DeadlineExceeded
-			}
-			_, err := redis.DoWithTimeout(conn, timeout, "PING")
+			_, err := redis.DoWithTimeout(conn, left(ctx, cfg.Timeout), "PING")
 			return err
 		},
 	}, nil

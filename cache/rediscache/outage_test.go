@@ -250,6 +250,28 @@ func TestADeadlineIsHeeded(t *testing.T) {
 	}
 }
 
+func TestCallersWhoLeaveDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	cfg := patient()
+	cfg.Timeout, cfg.MaxConns = time.Hour, 1
+	pool := standIn(t, cfg)
+	c := on(t, pool, cfg)
+	only := pool.Get()
+	for range 10 {
+		ctx, cancel := context.WithCancel(t.Context())
+		leave := time.AfterFunc(5*time.Millisecond, cancel)
+		if _, err := c.GetMany(ctx, []string{"k"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the error of the context", err)
+		}
+		leave.Stop()
+		cancel()
+	}
+	if err := only.Close(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, c, []string{"k"})
+}
+
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	c, _ := open(t, "127.0.0.1:1", rediscache.Config{})

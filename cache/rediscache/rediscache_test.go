@@ -150,6 +150,17 @@ func TestCountsEndAlthoughTheyGrow(t *testing.T) {
 	}
 }
 
+func TestSumsAreExact(t *testing.T) {
+	t.Parallel()
+	c, _, _ := openEmpty(t)
+	const odd = 1<<53 + 1 // no floating-point number, as no sum below is
+	for _, step := range []struct{ n, want int64 }{{1 << 53, 1 << 53}, {1, odd}, {0, odd}, {2, odd + 2}, {-odd - 2, 0}, {-odd, -odd}} {
+		if sum, err := c.Add(t.Context(), "k", step.n, time.Hour); err != nil || sum != step.want {
+			t.Errorf("adding %d gave %d, %v, want %d", step.n, sum, err, step.want)
+		}
+	}
+}
+
 func TestOutOfBoundsIsRefused(t *testing.T) {
 	t.Parallel()
 	c, _, _ := openEmpty(t)
