@@ -99,14 +99,13 @@ func TestWhatSomethingElseStored(t *testing.T) {
 	set(t, c, items...)
 	holds(t, c, keys, items...)
 
-	for _, key := range []string{"list", "text"} {
+	for i := range 10 {
+		key := []string{"list", "text"}[i%2]
 		if sum, err := c.Add(t.Context(), key, 1, time.Hour); err == nil {
 			t.Errorf("adding to a %s gave %d, want an error", key, sum)
 		}
 	}
-	for range 10 { // answers that are errors are answers
-		holds(t, c, keys, items...)
-	}
+	holds(t, c, keys, items...) // an answer that is an error is an answer: Redis is not taken to be down
 }
 
 func TestScriptsAreSentAgain(t *testing.T) {
