@@ -1,0 +1,241 @@
+package pgstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// applyChanges records a batch of changes and everything that follows from them, in one statement, exactly and without
+// deadlocks for any number of callers at once. Why it is right:
+//
+//   - Nothing is read beforehand. A row that is there is locked and changed by ON CONFLICT, which sees its latest version, and
+//     what it was travels in columns of the row (prev_score, prev_bucket) to RETURNING. Whatever reads the old rows in
+//     the same statement, with or without a lock, reads those of the statement's snapshot and counts wrong.
+//   - Rows are locked in the order of their keys, then those of rating_stats in the order of theirs, so that no two
+//     batches wait for each other. The other two tables are written after the content's row of rating_stats (they are joined
+//     with what it returned, and sorted), which so is the lock of all three; Recount takes the same one.
+//   - The rows that many writers want, those of rating_stats, come as late as possible.
+//   - A change that is not newer than its row writes nothing. So the statement may be run again, as database/sql does when a
+//     connection breaks in autocommit mode.
+//   - A content in deleted_contents takes no changes; see DeleteContent.
+const applyChanges = `WITH changed AS (
+	INSERT INTO khodnevis.ratings AS r (content_id, rater, epoch, position, score, bucket, withdrawn, result, created_at, updated_at)
+	SELECT v.content_id, v.rater, v.epoch, v.position, v.score, v.bucket, v.withdrawn,
+		CASE WHEN v.withdrawn THEN 'withdrawn' ELSE 'created' END::khodnevis.rating_result, v.at, v.at
+	FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[], $7::boolean[], $8::timestamptz[])
+		AS v (content_id, rater, epoch, position, score, bucket, withdrawn, at)
+	WHERE NOT EXISTS (SELECT FROM khodnevis.deleted_contents d WHERE d.id = v.content_id)
+	ORDER BY v.content_id COLLATE "C", v.rater COLLATE "C"
+	ON CONFLICT (content_id, rater) DO UPDATE SET
+		epoch = excluded.epoch, position = excluded.position, score = excluded.score, withdrawn = excluded.withdrawn,
+		result = CASE WHEN excluded.withdrawn THEN 'withdrawn' WHEN r.withdrawn THEN 'created'
+			WHEN r.score = excluded.score THEN 'unchanged' ELSE 'updated' END::khodnevis.rating_result,
+		bucket = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.bucket ELSE r.bucket END,
+		updated_at = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.updated_at ELSE r.updated_at END,
+		created_at = CASE WHEN r.withdrawn THEN excluded.created_at ELSE r.created_at END,
+		prev_score = CASE WHEN NOT r.withdrawn THEN r.score END,
+		prev_bucket = CASE WHEN NOT r.withdrawn THEN r.bucket END
+	WHERE (r.epoch, r.position) < (excluded.epoch, excluded.position)
+	RETURNING content_id, rater, score, bucket, withdrawn, prev_score, prev_bucket, result, created_at, updated_at
+), delta AS MATERIALIZED (
+	SELECT content_id, bucket, score, sum(n)::integer AS n FROM (
+		SELECT content_id, bucket, score, 1 AS n FROM changed WHERE NOT withdrawn
+		UNION ALL
+		SELECT content_id, prev_bucket, prev_score, -1 FROM changed WHERE prev_score IS NOT NULL) x
+	GROUP BY content_id, bucket, score HAVING sum(n) <> 0
+), stats AS (
+	INSERT INTO khodnevis.rating_stats AS s (content_id, n, sum, revision, dirty)
+	SELECT content_id, sum(n), sum(n::bigint * score), 1, true FROM delta GROUP BY content_id ORDER BY content_id
+	ON CONFLICT (content_id) DO UPDATE SET n = s.n + excluded.n, sum = s.sum + excluded.sum, revision = s.revision + 1, dirty = true,
+		as_of = greatest(s.as_of, clock_timestamp())
+	RETURNING content_id, revision
+), histogram AS (
+	INSERT INTO khodnevis.rating_histogram AS h (content_id, score, n)
+	SELECT content_id, score, sum(n) FROM delta JOIN stats USING (content_id) GROUP BY content_id, score HAVING sum(n) <> 0 ORDER BY content_id, score
+	ON CONFLICT (content_id, score) DO UPDATE SET n = h.n + excluded.n
+), buckets AS (
+	INSERT INTO khodnevis.rating_buckets AS b (content_id, bucket, n, sum)
+	SELECT content_id, bucket, sum(n), sum(n::bigint * score) FROM delta JOIN stats USING (content_id) GROUP BY content_id, bucket ORDER BY content_id, bucket
+	ON CONFLICT (content_id, bucket) DO UPDATE SET n = b.n + excluded.n, sum = b.sum + excluded.sum
+), scores AS (
+	INSERT INTO khodnevis.rating_scores (content_id) SELECT content_id FROM stats WHERE revision = 1 ORDER BY content_id ON CONFLICT DO NOTHING
+)
+SELECT content_id, rater, result, bucket, created_at, updated_at FROM changed`
+
+// changeArrays returns changes as arguments of applyChanges.
+func changeArrays(changes []rating.Change) []any {
+	n := len(changes)
+	contents, raters := make(pq.StringArray, n), make(pq.StringArray, n)
+	epochs, positions, scores, buckets := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n)
+	withdrawn, at := make(pq.BoolArray, n), make([]time.Time, n)
+	for i, c := range changes {
+		contents[i], raters[i] = c.Content, c.Rater
+		epochs[i], positions[i] = c.Version.Epoch, c.Version.Offset
+		if withdrawn[i] = c.Withdraw; !c.Withdraw {
+			scores[i], buckets[i] = int64(c.Score), int64(c.Bucket)
+		}
+		at[i] = c.At
+	}
+	return []any{contents, raters, epochs, positions, scores, buckets, withdrawn, times(at)}
+}
+
+// times returns the text of an array of timestamptz.
+func times(at []time.Time) string {
+	text := append(make([]byte, 0, 36*len(at)+2), '{')
+	for i, t := range at {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, '"')
+		text = append(text, pq.FormatTimestamp(t)...)
+		text = append(text, '"')
+	}
+	return string(append(text, '}'))
+}
+
+// ApplyRatings implements rating.Store. Without rejected messages, which are few, it is one round trip; a second one looks
+// at the rows of changes that were not the newest.
+func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	outcomes, err := s.apply(ctx, batch)
+	if isUnstorable(err) {
+		err = fmt.Errorf("%w: %w", rating.ErrUnstorable, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: apply %d ratings and %d rejected messages: %w", len(batch.Changes), len(batch.Rejected), err)
+	}
+	return outcomes, nil
+}
+
+func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	args := changeArrays(batch.Changes)
+	rejected := rejectedArrays(batch.Rejected)
+	var changed map[rating.Key]rating.Outcome
+	var err error
+	switch {
+	case len(batch.Rejected) > 0:
+		err = s.transact(ctx, func(tx transaction) (err error) {
+			if len(batch.Changes) > 0 {
+				rows, err := tx.QueryContext(ctx, s.sql(applyChanges), args...)
+				if err != nil {
+					return err
+				}
+				if changed, err = readChanged(rows); err != nil {
+					return err
+				}
+			}
+			_, err = tx.exec(reject, rejected...)
+			return err
+		})
+	case len(batch.Changes) > 0:
+		changed, err = s.applyAlone(ctx, args)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.outcomes(ctx, batch.Changes, changed)
+}
+
+// applyAlone runs applyChanges outside of a transaction, once more if the database gave it up.
+func (s *Store) applyAlone(ctx context.Context, args []any) (map[rating.Key]rating.Outcome, error) {
+	var changed map[rating.Key]rating.Outcome
+	err := s.within(ctx, func(ctx context.Context) error {
+		for attempt := 1; ; attempt++ {
+			err := func() error {
+				stmt, err := s.stmt(ctx, applyChanges)
+				if err != nil {
+					return err
+				}
+				rows, err := stmt.QueryContext(ctx, args...)
+				if err != nil {
+					return err
+				}
+				changed, err = readChanged(rows)
+				return err
+			}()
+			if attempt == attempts || ctx.Err() != nil || !givenUp(err) {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
+
+// readChanged reads what applyChanges wrote. The rows come before the statement has ended: only when there are no more of
+// them is it known that it succeeded. Of each Rating it fills in what the change does not say.
+func readChanged(rows *sql.Rows) (map[rating.Key]rating.Outcome, error) {
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	changed := map[rating.Key]rating.Outcome{}
+	for rows.Next() {
+		var r rating.Rating
+		if err := rows.Scan(&r.Content, &r.Rater, &r.Result, &r.Bucket, &r.CreatedAt, &r.UpdatedAt); err != nil {
+			return nil, err
+		}
+		r.CreatedAt, r.UpdatedAt = r.CreatedAt.UTC(), r.UpdatedAt.UTC()
+		changed[r.Key] = rating.Outcome{Result: r.Result, Rating: r}
+	}
+	return changed, rows.Err()
+}
+
+const goneContents = `SELECT id FROM khodnevis.deleted_contents WHERE id = ANY($1)`
+
+// outcomes puts together what became of changes. Those that changed nothing were applied before, superseded, or refused.
+func (s *Store) outcomes(ctx context.Context, changes []rating.Change, changed map[rating.Key]rating.Outcome) ([]rating.Outcome, error) {
+	outcomes := make([]rating.Outcome, len(changes))
+	var rest []rating.Key
+	for i, c := range changes {
+		o, ok := changed[c.Key]
+		if !ok {
+			rest = append(rest, c.Key)
+			continue
+		}
+		o.Rating.Version, o.Rating.Score, o.Rating.Withdrawn = c.Version, c.Score, c.Withdraw
+		outcomes[i] = o
+	}
+	if len(rest) == 0 {
+		return outcomes, nil
+	}
+	found, err := s.RatingsByKey(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	stored := make(map[rating.Key]rating.Rating, len(found))
+	for _, r := range found {
+		stored[r.Key] = r
+	}
+	contents := make(pq.StringArray, len(rest))
+	for i, k := range rest {
+		contents[i] = k.Content
+	}
+	var ids []string
+	if err := s.query(ctx, &ids, goneContents, contents); err != nil {
+		return nil, err
+	}
+	gone := map[string]bool{}
+	for _, id := range ids {
+		gone[id] = true
+	}
+	for i, c := range changes {
+		if _, ok := changed[c.Key]; ok {
+			continue
+		}
+		switch r, ok := stored[c.Key]; {
+		case gone[c.Content]:
+			outcomes[i] = rating.Outcome{Refused: true}
+		case ok && r.Version == c.Version:
+			outcomes[i] = rating.Outcome{Result: r.Result, Rating: r}
+		default: // not there: a withdrawal that was swept just now
+			r.Key = c.Key
+			outcomes[i] = rating.Outcome{Result: rating.Superseded, Rating: r}
+		}
+	}
+	return outcomes, nil
+}

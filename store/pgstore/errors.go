@@ -1,0 +1,80 @@
+package pgstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"github.com/khodnevis/khodnevis/store"
+)
+
+// over says that ctx ended a call. A deadline that passed is the database's fault, as far as a caller can tell; a cancellation is not.
+func over(ctx context.Context) error {
+	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+}
+
+// translate gives errors of the driver the meaning that the ports know. Others pass as they are.
+func translate(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case !isOutage(err):
+		return err
+	case ctx.Err() != nil:
+		return over(ctx) // the driver's error is only how it noticed
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}
+
+// isOutage reports whether trying again later may succeed.
+func isOutage(err error) bool {
+	if e := pq.As(err); e != nil {
+		switch e.Code.Class() {
+		case pqerror.ClassConnectionException, pqerror.ClassInsufficientResources, pqerror.ClassSystemError:
+			return true
+		}
+		switch e.Code {
+		case pqerror.QueryCanceled, // by statement_timeout, or because the context is done
+			pqerror.AdminShutdown, pqerror.CrashShutdown, pqerror.CannotConnectNow, pqerror.DatabaseDropped, pqerror.IdleSessionTimeout,
+			pqerror.LockNotAvailable, pqerror.IdleInTransactionSessionTimeout, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure,
+			pqerror.ReadOnlySQLTransaction: // a standby, until the host's name points to the new primary
+			return true
+		}
+		return false
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// givenUp reports whether the database ended a transaction so that another one could go on.
+func givenUp(err error) bool {
+	return pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) != nil
+}
+
+// taken reports whether a key is there already.
+func taken(err error) bool { return pq.As(err, pqerror.UniqueViolation) != nil }
+
+// orphan reports whether what a row refers to is not there.
+func orphan(err error) bool { return pq.As(err, pqerror.ForeignKeyViolation) != nil }
+
+// isUnstorable reports whether the database will never take the values, however often it is asked.
+func isUnstorable(err error) bool {
+	e := pq.As(err, pqerror.CheckViolation, pqerror.ProgramLimitExceeded, pqerror.CardinalityViolation)
+	if e == nil {
+		e = pq.As(err)
+		return e != nil && e.Code.Class() == pqerror.ClassDataException
+	}
+	return true
+}

@@ -1,0 +1,107 @@
+package pgstore
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// OpenConfig adjusts Open; the zero value is usable.
+type OpenConfig struct {
+	// MaxConns bounds the connections, which are kept. Default 16.
+	MaxConns int
+	// ConnectTimeout bounds opening a connection, from the name of the server to the password. Default 2 seconds.
+	ConnectTimeout time.Duration
+	// StatementTimeout is when the server ends a statement; a second later the connection gives up on a server that does not say
+	// so. It also is the longest that a migration step may take. Default 8 seconds.
+	StatementTimeout time.Duration
+	// LockTimeout is how long a statement waits for a lock. Default 3 seconds.
+	LockTimeout time.Duration
+	// IdleTimeout is when the server ends a transaction whose process has stopped talking, with the locks that it holds.
+	// Default 5 seconds.
+	IdleTimeout time.Duration
+}
+
+func (c OpenConfig) orDefault() OpenConfig {
+	if c.MaxConns == 0 {
+		c.MaxConns = 16
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&c.ConnectTimeout, 2 * time.Second}, {&c.StatementTimeout, 8 * time.Second}, {&c.LockTimeout, 3 * time.Second}, {&c.IdleTimeout, 5 * time.Second},
+	} {
+		if *d.value == 0 {
+			*d.value = d.fallback
+		}
+	}
+	return c
+}
+
+func (c OpenConfig) validate() error {
+	var errs []error
+	if c.MaxConns < 1 {
+		errs = append(errs, fmt.Errorf("pgstore: OpenConfig.MaxConns is %d, must be at least 1", c.MaxConns))
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"ConnectTimeout", c.ConnectTimeout}, {"StatementTimeout", c.StatementTimeout}, {"LockTimeout", c.LockTimeout}, {"IdleTimeout", c.IdleTimeout},
+	} {
+		if d.value < time.Millisecond {
+			errs = append(errs, fmt.Errorf("pgstore: OpenConfig.%s is %s, must be at least 1ms", d.name, d.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// silence is how long a connection waits for a server that says nothing.
+func (c OpenConfig) silence() time.Duration { return c.StatementTimeout + time.Second }
+
+// Open returns a database handle for New; whoever calls it closes it. It does not talk to the server, so that a program can
+// start before its database. The connection string is one of lib/pq, as a URL or as key=value pairs. Without sslmode it means
+// "require": the traffic is encrypted and a server that cannot is refused, but its certificate is not checked;
+// sslmode=verify-full checks it, sslmode=disable is for a server on the same machine or network.
+//
+// The settings of cfg replace those of the connection string. What else the connections get, unless the connection string has
+// it: random_page_cost=1.1, because what is read is cached or on a solid-state disk, and jit=off, because no statement here
+// runs for as long as compiling it takes. As many connections are kept idle as may be open: database/sql keeps two by default,
+// and opens the others anew again and again.
+func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
+	cfg = cfg.orDefault()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	settings, err := pq.NewConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: connection string: %w", err)
+	}
+	settings.ConnectTimeout = cfg.ConnectTimeout
+	runtime := map[string]string{"random_page_cost": "1.1", "jit": "off"}
+	for name, value := range settings.Runtime {
+		runtime[name] = value
+	}
+	runtime["statement_timeout"] = milliseconds(cfg.StatementTimeout)
+	runtime["lock_timeout"] = milliseconds(cfg.LockTimeout)
+	runtime["idle_in_transaction_session_timeout"] = milliseconds(cfg.IdleTimeout)
+	settings.Runtime = runtime
+	connector, err := pq.NewConnectorConfig(settings)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: connection string: %w", err)
+	}
+	connector.Dialer(Dialer{Silence: cfg.silence()})
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(cfg.MaxConns)
+	db.SetMaxIdleConns(cfg.MaxConns)
+	db.SetConnMaxLifetime(time.Hour) // sooner or later the pool follows a name that points elsewhere
+	return sqlx.NewDb(db, "postgres"), nil
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -1,0 +1,90 @@
+// Package pgstore is a store in PostgreSQL (13 or later), for any number of processes.
+//
+// A host opens its own *sqlx.DB, or lets Open do it, hands it to New and calls Migrate once. Everything lives in a schema of
+// its own, so that the tables stand beside those of the host in one database.
+//
+// # Deadlines
+//
+// The driver ignores a context once the server has gone silent. So two things bound a call: every method returns at most half
+// a second after its context is done, whatever the driver does, and the connections that Open makes, as well as those of a host
+// that uses Dialer, give up on a server that says nothing. A call whose context has no deadline is bounded by the latter.
+//
+// # Errors
+//
+// Errors of the database are told apart by SQLSTATE. Those that may pass wrap store.ErrUnavailable: no connection, a server
+// that starts, stops or is a standby, no room, timeouts, and deadlocks that occurred several times in a row.
+//
+// # Concurrency
+//
+// A Store may be used concurrently. Statements that run often are prepared once a connection; behind a pooler that hands
+// out connections by transaction, PostgreSQL's sessions are not what they seem, and this adapter does not work.
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/store"
+)
+
+// Config adjusts a Store; the zero value is usable.
+type Config struct {
+	// Schema is the schema that the tables live in: 1 to 63 lower-case letters, digits and underscores, not beginning with a
+	// digit. Default "khodnevis". Stores with different schemas share nothing.
+	Schema string
+}
+
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+func (c Config) orDefault() Config {
+	if c.Schema == "" {
+		c.Schema = "khodnevis"
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if !schemaName.MatchString(c.Schema) || strings.HasPrefix(c.Schema, "pg_") {
+		return fmt.Errorf("pgstore: the schema %q must be 1 to 63 of a-z, 0-9 and _, and begin with neither a digit nor pg_", c.Schema)
+	}
+	return nil
+}
+
+// Store keeps everything in one schema of a database.
+type Store struct {
+	db       *sqlx.DB
+	schema   string
+	prefix   string // the quoted schema and a dot
+	prepared statements
+}
+
+var (
+	_ store.Store  = (*Store)(nil)
+	_ store.Pinger = (*Store)(nil)
+)
+
+// New returns a Store over db, which stays the host's: whoever opened it closes it. It does not talk to the server.
+func New(db *sqlx.DB, cfg Config) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("pgstore: New needs a database")
+	}
+	cfg = cfg.orDefault()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Store{db: db, schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + "."}, nil
+}
+
+// Ping implements store.Pinger.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.within(ctx, s.db.PingContext); err != nil {
+		return fmt.Errorf("pgstore: ping: %w", err)
+	}
+	return nil
+}

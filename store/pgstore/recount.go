@@ -1,0 +1,208 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// ratedContents walks the primary key of ratings from one content to the next. Numbers without rows are found too: they are a drift.
+const ratedContents = `WITH RECURSIVE walk AS (
+	(SELECT content_id, 1 AS i FROM khodnevis.ratings WHERE content_id > $1 ORDER BY content_id LIMIT 1)
+	UNION ALL
+	SELECT (SELECT next.content_id FROM khodnevis.ratings next WHERE next.content_id > walk.content_id ORDER BY next.content_id LIMIT 1), walk.i + 1
+	FROM walk WHERE walk.content_id IS NOT NULL AND walk.i < $2
+), numbers AS (
+	SELECT content_id FROM khodnevis.rating_stats WHERE content_id > $1 ORDER BY content_id LIMIT $2
+)
+SELECT content_id FROM (SELECT content_id FROM walk WHERE content_id IS NOT NULL UNION SELECT content_id FROM numbers) r
+WHERE ` + there + ` ORDER BY content_id LIMIT $2`
+
+// RatedContents implements rating.Store.
+func (s *Store) RatedContents(ctx context.Context, after string, limit int) ([]string, error) {
+	var ids []string
+	if err := s.query(ctx, &ids, ratedContents, after, limit); err != nil {
+		return nil, fmt.Errorf("pgstore: rated contents after %q: %w", after, err)
+	}
+	return ids, nil
+}
+
+// counted is what the rows of ratings say, of a content at a time: otherwise the whole table may be read for a few of them.
+const counted = `counted AS MATERIALIZED (
+	SELECT m.content_id, c.bucket, c.score, c.n FROM (SELECT DISTINCT r.content_id FROM unnest($1::text[]) AS r (content_id) WHERE ` + there + `) m
+	CROSS JOIN LATERAL (SELECT bucket, score, count(*) AS n FROM khodnevis.ratings WHERE content_id = m.content_id AND NOT withdrawn GROUP BY bucket, score) c
+)`
+
+// audit returns those contents whose numbers are not what their rows say, in one snapshot and without a lock.
+const audit = `WITH ` + counted + `, meant AS (
+	SELECT DISTINCT r.content_id FROM unnest($1::text[]) AS r (content_id) WHERE ` + there + `
+)
+SELECT content_id FROM (SELECT content_id, bucket, sum(n)::bigint AS n, sum(n * score)::bigint AS sum FROM counted GROUP BY content_id, bucket) a
+	FULL JOIN (SELECT content_id, bucket, n, sum FROM khodnevis.rating_buckets JOIN meant USING (content_id) WHERE n <> 0 OR sum <> 0) b USING (content_id, bucket)
+	WHERE (a.n, a.sum) IS DISTINCT FROM (b.n, b.sum)
+UNION
+SELECT content_id FROM (SELECT content_id, score, sum(n)::bigint AS n FROM counted GROUP BY content_id, score) a
+	FULL JOIN (SELECT content_id, score, n FROM khodnevis.rating_histogram JOIN meant USING (content_id) WHERE n <> 0) b USING (content_id, score)
+	WHERE a.n IS DISTINCT FROM b.n
+UNION
+SELECT content_id FROM (SELECT content_id, sum(n)::bigint AS n, sum(n * score)::bigint AS sum FROM counted GROUP BY content_id) a
+	FULL JOIN (SELECT content_id, n, sum FROM khodnevis.rating_stats JOIN meant USING (content_id) WHERE n <> 0 OR sum <> 0) b USING (content_id)
+	WHERE (a.n, a.sum) IS DISTINCT FROM (b.n, b.sum)
+ORDER BY content_id`
+
+// Recount implements rating.Store. It repairs one content at a time: a lock that is held for one stays short, and holding one
+// it waits for no other.
+func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var suspects []string
+	if err := s.query(ctx, &suspects, audit, pq.StringArray(ids)); err != nil {
+		return nil, fmt.Errorf("pgstore: audit %d contents: %w", len(ids), err)
+	}
+	var drifts []rating.Drift
+	for _, id := range suspects {
+		var drift *rating.Drift
+		err := s.transact(ctx, func(tx transaction) (err error) {
+			drift, err = tx.repair(id)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("pgstore: recount content %s: %w", id, err)
+		}
+		if drift != nil {
+			drifts = append(drifts, *drift)
+		}
+	}
+	return drifts, nil
+}
+
+const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings r WHERE r.content_id = $1 AND NOT r.withdrawn AND ` + there + ` GROUP BY r.bucket, r.score`
+
+// repair recounts a content and returns what was wrong, or nil. Whoever applies a rating of it waits from the first statement
+// to the end; the next one sees everything that was applied before, and what is applied after adds to what is written here.
+// Counting in the statement that takes the lock would count what was there when it began to wait.
+func (tx transaction) repair(id string) (*rating.Drift, error) {
+	for _, text := range []string{
+		`INSERT INTO khodnevis.rating_stats (content_id) VALUES ($1) ON CONFLICT (content_id) DO UPDATE SET n = rating_stats.n`,
+		`INSERT INTO khodnevis.rating_scores (content_id) VALUES ($1) ON CONFLICT DO NOTHING`,
+	} {
+		if _, err := tx.exec(text, id); err != nil {
+			return nil, err
+		}
+	}
+	var parts []part
+	if err := tx.query(&parts, countOne, id); err != nil {
+		return nil, err
+	}
+	was, err := tx.numbers(id)
+	if err != nil {
+		return nil, err
+	}
+	is := count(parts)
+	if was.equal(is) {
+		return nil, nil
+	}
+	if err := tx.replace(id, is); err != nil {
+		return nil, err
+	}
+	drift := &rating.Drift{Content: id, Was: was.stats, Is: was.stats, WasBuckets: was.buckets, IsBuckets: is.buckets}
+	drift.Is.Count, drift.Is.Sum, drift.Is.Histogram = is.stats.Count, is.stats.Sum, is.stats.Histogram
+	return drift, nil
+}
+
+// replace writes the numbers of a content anew and has them folded.
+func (tx transaction) replace(id string, is numbers) error {
+	for _, table := range []string{`khodnevis.rating_histogram`, `khodnevis.rating_buckets`} {
+		if _, err := tx.exec(`DELETE FROM `+table+` WHERE content_id = $1`, id); err != nil {
+			return err
+		}
+	}
+	var scores, counts, indexes, ns, sums pq.Int64Array
+	for score, n := range is.stats.Histogram {
+		scores, counts = append(scores, int64(score)), append(counts, n)
+	}
+	for _, b := range is.buckets {
+		indexes, ns, sums = append(indexes, int64(b.Index)), append(ns, b.N), append(sums, b.Sum)
+	}
+	for _, step := range []struct {
+		text string
+		args []any
+	}{
+		{`INSERT INTO khodnevis.rating_histogram (content_id, score, n) SELECT $1, v.* FROM unnest($2::integer[], $3::bigint[]) AS v`, []any{id, scores, counts}},
+		{`INSERT INTO khodnevis.rating_buckets (content_id, bucket, n, sum) SELECT $1, v.* FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS v`,
+			[]any{id, indexes, ns, sums}},
+		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
+			WHERE content_id = $1`, []any{id, is.stats.Count, is.stats.Sum}},
+	} {
+		if _, err := tx.exec(step.text, step.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part is how many ratings of one bucket have one score.
+type part struct {
+	Bucket int   `db:"bucket"`
+	Score  int   `db:"score"`
+	N      int64 `db:"n"`
+}
+
+// numbers is everything derived from the ratings of one content. Buckets ascend and have no empty ones.
+type numbers struct {
+	stats   rating.Stats
+	buckets []rating.Bucket
+}
+
+func (n numbers) equal(o numbers) bool {
+	return n.stats.Count == o.stats.Count && n.stats.Sum == o.stats.Sum && maps.Equal(n.stats.Histogram, o.stats.Histogram) && slices.Equal(n.buckets, o.buckets)
+}
+
+// count adds up parts.
+func count(parts []part) numbers {
+	is := numbers{stats: rating.Stats{Histogram: map[int]int64{}}}
+	buckets := map[int]rating.Bucket{}
+	for _, p := range parts {
+		sum := p.N * int64(p.Score)
+		is.stats.Count += p.N
+		is.stats.Sum += sum
+		is.stats.Histogram[p.Score] += p.N
+		b := buckets[p.Bucket]
+		buckets[p.Bucket] = rating.Bucket{Index: p.Bucket, N: b.N + p.N, Sum: b.Sum + sum}
+	}
+	for _, index := range slices.Sorted(maps.Keys(buckets)) {
+		is.buckets = append(is.buckets, buckets[index])
+	}
+	return is
+}
+
+// numbers reads what is stored.
+func (tx transaction) numbers(id string) (numbers, error) {
+	stored := numbers{stats: rating.Stats{Content: id, Histogram: map[int]int64{}}}
+	var rows []statsRow
+	if err := tx.query(&rows, statsOf+` AND r.content_id = $1`, id); err != nil {
+		return numbers{}, err
+	}
+	if len(rows) > 0 { // otherwise the content was deleted meanwhile
+		stored.stats = rows[0].stats()
+	}
+	var buckets []struct {
+		Bucket int   `db:"bucket"`
+		N      int64 `db:"n"`
+		Sum    int64 `db:"sum"`
+	}
+	if err := tx.query(&buckets, `SELECT bucket, n, sum FROM khodnevis.rating_buckets r WHERE r.content_id = $1 AND (n <> 0 OR sum <> 0) AND `+there+` ORDER BY bucket`,
+		id); err != nil {
+		return numbers{}, err
+	}
+	for _, b := range buckets {
+		stored.buckets = append(stored.buckets, rating.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
+	}
+	return stored, nil
+}

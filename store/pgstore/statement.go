@@ -1,0 +1,181 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// grace is how long the driver is given, once a context is done, to tell the server and come back by itself.
+const grace = 500 * time.Millisecond
+
+// attempts bounds how often a transaction is tried that the database gave up in favour of another.
+const attempts = 4
+
+// statements holds what was prepared, by its text. There are as many as constants in this package; they end with the database handle.
+type statements struct {
+	mu     sync.Mutex
+	byText map[string]*sqlx.Stmt
+}
+
+// sql puts the Store's schema in place of the one that statements are written with.
+func (s *Store) sql(text string) string { return strings.ReplaceAll(text, "khodnevis.", s.prefix) }
+
+// stmt prepares a statement when it is first used.
+func (s *Store) stmt(ctx context.Context, text string) (*sqlx.Stmt, error) {
+	s.prepared.mu.Lock()
+	known := s.prepared.byText[text]
+	s.prepared.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	made, err := s.db.PreparexContext(ctx, s.sql(text))
+	if err != nil {
+		return nil, err
+	}
+	s.prepared.mu.Lock()
+	defer s.prepared.mu.Unlock()
+	if known := s.prepared.byText[text]; known != nil { // somebody else was faster
+		_ = made.Close()
+		return known, nil
+	}
+	if s.prepared.byText == nil {
+		s.prepared.byText = map[string]*sqlx.Stmt{}
+	}
+	s.prepared.byText[text] = made
+	return made, nil
+}
+
+// query reads all rows of a prepared statement into the slice that rows points to. If the connection breaks, database/sql may
+// run the statement again, so one that writes must give the same the second time.
+func (s *Store) query(ctx context.Context, rows any, text string, args ...any) error {
+	return s.within(ctx, func(ctx context.Context) error {
+		stmt, err := s.stmt(ctx, text)
+		if err != nil {
+			return err
+		}
+		return stmt.SelectContext(ctx, rows, args...)
+	})
+}
+
+// search is query for a text that is put together for one call. It is planned for the very values, which prepared statements
+// are not after a few executions: a list of a hot content must not be planned for the average one.
+func (s *Store) search(ctx context.Context, rows any, text string, args ...any) error {
+	return s.within(ctx, func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, rows, s.sql(text), args...)
+	})
+}
+
+// exec runs a prepared statement and returns how many rows it wrote. Of running it again, see query.
+func (s *Store) exec(ctx context.Context, text string, args ...any) (int, error) {
+	var n int64
+	err := s.within(ctx, func(ctx context.Context) error {
+		stmt, err := s.stmt(ctx, text)
+		if err != nil {
+			return err
+		}
+		result, err := stmt.ExecContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		n, err = result.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(n), nil
+}
+
+// transaction is one that is open.
+type transaction struct {
+	*sqlx.Tx
+	ctx   context.Context
+	store *Store
+}
+
+func (t transaction) query(rows any, text string, args ...any) error {
+	return t.SelectContext(t.ctx, rows, t.store.sql(text), args...)
+}
+
+// exec returns how many rows were written.
+func (t transaction) exec(text string, args ...any) (int, error) {
+	result, err := t.ExecContext(t.ctx, t.store.sql(text), args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// transact runs op in a transaction, again if the database gave it up in favour of another one, and otherwise once: database/sql does not
+// repeat what stands in a transaction, so that op may hold what must not happen twice.
+func (s *Store) transact(ctx context.Context, op func(transaction) error) error {
+	return s.within(ctx, func(ctx context.Context) error {
+		for attempt := 1; ; attempt++ {
+			err := s.once(ctx, op)
+			if attempt == attempts || ctx.Err() != nil || !givenUp(err) {
+				return err
+			}
+		}
+	})
+}
+
+func (s *Store) once(ctx context.Context, op func(transaction) error) error {
+	tx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back, and after an error it is the error that matters
+	if err := op(transaction{tx, ctx, s}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// within runs op and translates its error. It returns soon after ctx is done even if op does not: that one then ends when
+// its connection does, and what it found is for nobody. A panic of op is the caller's.
+func (s *Store) within(ctx context.Context, op func(context.Context) error) error {
+	if ctx.Done() == nil {
+		return translate(ctx, op(ctx))
+	}
+	done := make(chan end, 1)
+	go func() {
+		e := end{err: errors.New("pgstore: the goroutine of a call was ended")}
+		defer func() {
+			e.panics = recover()
+			done <- e
+		}()
+		e.err = op(ctx)
+	}()
+	select {
+	case e := <-done:
+		return e.result(ctx)
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case e := <-done:
+		return e.result(ctx)
+	case <-late.C:
+		return over(ctx)
+	}
+}
+
+// end is how an operation ended.
+type end struct {
+	err    error
+	panics any
+}
+
+func (e end) result(ctx context.Context) error {
+	if e.panics != nil {
+		panic(e.panics)
+	}
+	return translate(ctx, e.err)
+}

@@ -1,0 +1,208 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// statsRow is the numbers of a content, put together from three tables.
+type statsRow struct {
+	Content  string        `db:"content_id"`
+	N        int64         `db:"n"`
+	Sum      int64         `db:"sum"`
+	Revision int64         `db:"revision"`
+	AsOf     time.Time     `db:"as_of"`
+	Value    float64       `db:"value"`
+	Weight   float64       `db:"weight"`
+	Rank     float64       `db:"rank"`
+	Folded   bool          `db:"folded"`
+	Scores   pq.Int64Array `db:"scores"`
+	Counts   pq.Int64Array `db:"counts"`
+}
+
+func (r statsRow) stats() rating.Stats {
+	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)), Revision: r.Revision, AsOf: r.AsOf.UTC(),
+		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Folded: r.Folded}}
+	for i, score := range r.Scores {
+		st.Histogram[int(score)] = r.Counts[i]
+	}
+	return st
+}
+
+func allStats(rows []statsRow) []rating.Stats {
+	found := make([]rating.Stats, len(rows))
+	for i, r := range rows {
+		found[i] = r.stats()
+	}
+	return found
+}
+
+const (
+	statsOf = `SELECT r.content_id, r.n, r.sum, r.revision + f.folds AS revision, greatest(r.as_of, f.folded_at) AS as_of,
+	f.value, f.weight, f.rank, f.folded,
+	ARRAY(SELECT h.score FROM khodnevis.rating_histogram h WHERE h.content_id = r.content_id AND h.n <> 0 ORDER BY h.score) AS scores,
+	ARRAY(SELECT h.n FROM khodnevis.rating_histogram h WHERE h.content_id = r.content_id AND h.n <> 0 ORDER BY h.score) AS counts
+	FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
+	WHERE ` + there
+
+	// statsByContent leaves out contents that were never rated. Their row, if there is one, was made by a recount.
+	statsByContent = statsOf + ` AND r.content_id = ANY($1) AND r.revision > 0`
+)
+
+// StatsByContent implements rating.Store.
+func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []statsRow
+	if err := s.query(ctx, &rows, statsByContent, pq.StringArray(ids)); err != nil {
+		return nil, fmt.Errorf("pgstore: stats of %d contents: %w", len(ids), err)
+	}
+	return allStats(rows), nil
+}
+
+const (
+	openings = `SELECT content_id, opened_at FROM khodnevis.openings WHERE content_id = ANY($1)`
+
+	// open keeps what is recorded already. The order keeps two callers from waiting for each other, and lets the first of
+	// two openings of one content win.
+	open = `INSERT INTO khodnevis.openings (content_id, opened_at)
+		SELECT v.content_id, v.at FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS v (content_id, at, i)
+		ORDER BY v.content_id COLLATE "C", v.i ON CONFLICT DO NOTHING`
+)
+
+// OpenContents implements rating.Store.
+func (s *Store) OpenContents(ctx context.Context, wanted []rating.Opening) ([]rating.Opening, error) {
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	recorded, err := s.recorded(ctx, wanted)
+	if err == nil {
+		var contents pq.StringArray
+		var at []time.Time
+		for _, o := range wanted {
+			if _, ok := recorded[o.Content]; !ok {
+				contents, at = append(contents, o.Content), append(at, o.At)
+			}
+		}
+		if len(contents) > 0 {
+			if _, err = s.exec(ctx, open, contents, times(at)); err == nil {
+				recorded, err = s.recorded(ctx, wanted) // another caller may have been faster
+			}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: open the histories of %d contents: %w", len(wanted), err)
+	}
+	answer := make([]rating.Opening, len(wanted))
+	for i, o := range wanted {
+		answer[i] = rating.Opening{Content: o.Content, At: recorded[o.Content]}
+	}
+	return answer, nil
+}
+
+func (s *Store) recorded(ctx context.Context, wanted []rating.Opening) (map[string]time.Time, error) {
+	ids := make(pq.StringArray, len(wanted))
+	for i, o := range wanted {
+		ids[i] = o.Content
+	}
+	var rows []struct {
+		Content  string    `db:"content_id"`
+		OpenedAt time.Time `db:"opened_at"`
+	}
+	if err := s.query(ctx, &rows, openings, ids); err != nil {
+		return nil, err
+	}
+	recorded := make(map[string]time.Time, len(rows))
+	for _, r := range rows {
+		recorded[r.Content] = r.OpenedAt.UTC()
+	}
+	return recorded, nil
+}
+
+// dirtyRow is a content that waits for its fold, with its buckets as of Revision.
+type dirtyRow struct {
+	Content  string        `db:"content_id"`
+	Revision int64         `db:"revision"`
+	Buckets  pq.Int64Array `db:"buckets"`
+	Counts   pq.Int64Array `db:"counts"`
+	Sums     pq.Int64Array `db:"sums"`
+}
+
+func (r dirtyRow) buckets() []rating.Bucket {
+	buckets := make([]rating.Bucket, len(r.Buckets))
+	for i, index := range r.Buckets {
+		buckets[i] = rating.Bucket{Index: int(index), N: r.Counts[i], Sum: r.Sums[i]}
+	}
+	return buckets
+}
+
+const (
+	// claim locks rows that only folding writes, so that ratings are applied meanwhile. It looks at rating_stats as they were when
+	// it began, though: dirtyBuckets, which begins when the locks are held, says what is dirty still.
+	claim = `SELECT r.content_id FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
+		WHERE r.dirty AND ` + there + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
+
+	dirtyBuckets = `SELECT r.content_id, r.revision,
+		ARRAY(SELECT b.bucket FROM khodnevis.rating_buckets b WHERE b.content_id = r.content_id AND b.n <> 0 ORDER BY b.bucket) AS buckets,
+		ARRAY(SELECT b.n FROM khodnevis.rating_buckets b WHERE b.content_id = r.content_id AND b.n <> 0 ORDER BY b.bucket) AS counts,
+		ARRAY(SELECT b.sum FROM khodnevis.rating_buckets b WHERE b.content_id = r.content_id AND b.n <> 0 ORDER BY b.bucket) AS sums
+		FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
+
+	score = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, folds = f.folds + 1,
+		folded_at = greatest(f.folded_at, clock_timestamp())
+		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[], $5::boolean[]) AS v (content_id, value, weight, rank, folded)
+		WHERE f.content_id = v.content_id`
+
+	// clean leaves a content dirty that has changed since its buckets were read, or is about to: it waits for nobody.
+	clean = `UPDATE khodnevis.rating_stats SET dirty = false WHERE content_id = ANY(ARRAY(
+		SELECT r.content_id FROM unnest($1::text[], $2::bigint[]) AS v (content_id, revision)
+		JOIN khodnevis.rating_stats r ON r.content_id = v.content_id AND r.revision = v.revision FOR UPDATE OF r SKIP LOCKED))`
+)
+
+// RefreshScores implements rating.Store.
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	var refreshed []rating.Stats
+	err := s.transact(ctx, func(tx transaction) error {
+		var ids pq.StringArray
+		if err := tx.query((*[]string)(&ids), claim, limit); err != nil {
+			return err
+		}
+		var dirty []dirtyRow
+		if len(ids) > 0 {
+			if err := tx.query(&dirty, dirtyBuckets, ids); err != nil {
+				return err
+			}
+		}
+		if len(dirty) == 0 {
+			return nil
+		}
+		n := len(dirty)
+		contents, revisions, folded := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
+		values, weights, ranks := make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Float64Array, n)
+		for i, r := range dirty {
+			f := fold(r.buckets())
+			contents[i], revisions[i] = r.Content, r.Revision
+			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Folded
+		}
+		if _, err := tx.exec(score, contents, values, weights, ranks, folded); err != nil {
+			return err
+		}
+		if _, err := tx.exec(clean, contents, revisions); err != nil {
+			return err
+		}
+		var rows []statsRow
+		err := tx.query(&rows, statsByContent, contents)
+		refreshed = allStats(rows)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: refresh scores: %w", err)
+	}
+	return refreshed, nil
+}

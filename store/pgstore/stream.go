@@ -1,0 +1,59 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+)
+
+const epochOf = `SELECT epoch FROM khodnevis.streams WHERE stream = $1`
+
+// StreamEpoch implements rating.Store. New streams are rare, and made one at a time: a sequence could give a stream a greater
+// epoch than one gets whose caller began later.
+func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
+	var epochs []int64
+	err := s.query(ctx, &epochs, epochOf, stream)
+	if err == nil && len(epochs) == 0 {
+		err = s.transact(ctx, func(tx transaction) error {
+			if _, err := tx.exec(`LOCK TABLE khodnevis.streams IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+				return err
+			}
+			if _, err := tx.exec(`INSERT INTO khodnevis.streams (stream, epoch) SELECT $1, coalesce(max(epoch), 0) + 1 FROM khodnevis.streams
+				ON CONFLICT (stream) DO NOTHING`, stream); err != nil {
+				return err
+			}
+			epochs = nil
+			return tx.query(&epochs, epochOf, stream)
+		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("pgstore: epoch of stream %q: %w", stream, err)
+	}
+	return epochs[0], nil
+}
+
+// claimTick may be run again for one call, which then keeps what it claimed.
+const claimTick = `INSERT INTO khodnevis.ticks AS t (job, at, until, claimant) VALUES ($1, $2, clock_timestamp() + $3 * interval '1 microsecond', $4)
+	ON CONFLICT (job) DO UPDATE SET at = excluded.at, until = excluded.until, claimant = excluded.claimant
+	WHERE t.at < excluded.at AND t.until <= clock_timestamp() OR t.claimant = excluded.claimant`
+
+// ClaimTick implements rating.Store. Whether a lease has ended is for the clock of the database to say.
+func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	n, err := s.exec(ctx, claimTick, job, at, lease.Microseconds(), id.New())
+	if err != nil {
+		return false, fmt.Errorf("pgstore: claim job %s at %s: %w", job, at, err)
+	}
+	return n > 0, nil
+}
+
+const releaseTick = `UPDATE khodnevis.ticks SET until = '-infinity' WHERE job = $1 AND at = $2`
+
+// ReleaseTick implements rating.Store.
+func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+	if _, err := s.exec(ctx, releaseTick, job, at); err != nil {
+		return fmt.Errorf("pgstore: release job %s at %s: %w", job, at, err)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// SweepRatings implements rating.Store. It also removes what deleted contents have left, which counts for nothing: nobody
+// sees it.
+func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.sweepDeleted(ctx); err != nil {
+		return 0, fmt.Errorf("pgstore: sweep ratings of deleted contents: %w", err)
+	}
+	var swept int
+	err := s.transact(ctx, func(tx transaction) (err error) {
+		if swept, err = tx.exec(`DELETE FROM khodnevis.ratings WHERE ctid = ANY(ARRAY(
+			SELECT ctid FROM khodnevis.ratings WHERE withdrawn AND updated_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit); err != nil {
+			return err
+		}
+		messages, err := tx.exec(`DELETE FROM khodnevis.rejected WHERE id = ANY(ARRAY(
+			SELECT id FROM khodnevis.rejected WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
+		swept += messages
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("pgstore: sweep ratings and rejected messages: %w", err)
+	}
+	return swept, nil
+}
+
+const (
+	unswept = `SELECT id FROM khodnevis.deleted_contents WHERE NOT swept ORDER BY deleted_at LIMIT 1000`
+
+	// finish says that nothing can be left. A statement that began before the deletion may end after clear; none lasts an hour.
+	finish = `UPDATE khodnevis.deleted_contents SET swept = true WHERE id = $1 AND deleted_at < now() - interval '1 hour'`
+)
+
+func (s *Store) sweepDeleted(ctx context.Context) error {
+	var ids []string
+	if err := s.query(ctx, &ids, unswept); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		for done := false; !done; {
+			var err error
+			if done, err = s.clear(ctx, id, 1); err != nil {
+				return err
+			}
+		}
+		if _, err := s.exec(ctx, finish, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearChunk is how many ratings one statement removes.
+const clearChunk = 2000
+
+const clearRatings = `DELETE FROM khodnevis.ratings WHERE ctid = ANY(ARRAY(
+	SELECT ctid FROM khodnevis.ratings WHERE content_id = $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`
+
+// clear removes what a deleted content has left, a number of chunks of its ratings at most, and reports whether that was all.
+// Rows that somebody holds are left for the next time.
+func (s *Store) clear(ctx context.Context, id string, chunks int) (bool, error) {
+	for range chunks {
+		n, err := s.exec(ctx, clearRatings, id, clearChunk)
+		if err != nil {
+			return false, err
+		}
+		if n < clearChunk {
+			return true, s.transact(ctx, func(tx transaction) error { return tx.clearNumbers(id) })
+		}
+	}
+	return false, nil
+}
+
+// clearNumbers removes what was derived from the ratings, under the lock of everything derived.
+func (tx transaction) clearNumbers(id string) error {
+	for _, text := range []string{
+		`DELETE FROM khodnevis.rating_scores WHERE content_id = $1`, // first, as folding locks it first
+		`SELECT FROM khodnevis.rating_stats WHERE content_id = $1 FOR UPDATE`,
+		`DELETE FROM khodnevis.rating_histogram WHERE content_id = $1`,
+		`DELETE FROM khodnevis.rating_buckets WHERE content_id = $1`,
+		`DELETE FROM khodnevis.rating_stats WHERE content_id = $1`,
+	} {
+		if _, err := tx.exec(text, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
