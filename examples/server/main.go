@@ -3,6 +3,7 @@
 //	go run ./examples/server                      serve
 //	go run ./examples/server staff NAME           make a registered user staff
 //	go run ./examples/server verify               recount every number from the ratings, repair and report what had drifted
+//	go run ./examples/server health               fail unless the server that listens on KHODNEVIS_ADDR lives
 //
 // Everything is configured by environment variables, or by flags of the same names, which win: -addr for KHODNEVIS_ADDR.
 package main
@@ -31,6 +32,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	if len(rest) == 1 && rest[0] == "health" {
+		return checkHealth(ctx, s.addr) // of another process: it opens nothing
+	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	// The first signal asks for a clean end; the second one ends the process at once.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -52,7 +56,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case command == "verify" && len(rest) == 1:
 		err = verify(ctx, b, stdout)
 	default:
-		err = fmt.Errorf("unknown command %q: there are serve, staff NAME and verify", rest)
+		err = fmt.Errorf("unknown command %q: there are serve, staff NAME, verify and health", rest)
 	}
 	return errors.Join(err, b.close())
 }
