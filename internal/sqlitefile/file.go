@@ -107,7 +107,7 @@ func create(path string) error {
 func (f *File) open(path string, cfg Config) error {
 	var err error
 	// temp_store: what a savepoint may have to undo stays in memory.
-	if f.writer, err = sqlx.Open("sqlite", dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-16384)", "journal_size_limit(67108864)")); err != nil {
+	if f.writer, err = sqlx.Open("sqlite", dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
 		return err
 	}
 	f.writer.SetMaxOpenConns(1)

@@ -336,14 +336,41 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 func TestLostTransactionFailsItsGroup(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
-		_, err := tx.Exec("ROLLBACK") // what SQLite does by itself after some failures
+	lose := func(tx *sqlitefile.Tx) error { // as SQLite does by itself after some failures
+		if err := insert(1)(tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT OR ROLLBACK INTO n (v) VALUES (1)")
 		return err
-	}); err == nil || errors.Is(err, sqlitefile.ErrUnknown) {
+	}
+	if err := f.Write(t.Context(), lose); err == nil || errors.Is(err, sqlitefile.ErrUnknown) {
 		t.Errorf("got %v, want an error that is certain", err)
 	}
-	if err := f.Write(t.Context(), insert(1)); err != nil {
+	began, release := make(chan struct{}), make(chan struct{})
+	results := make(chan error)
+	go func() {
+		results <- f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+			close(began)
+			<-release
+			return insert(2)(tx)
+		})
+	}()
+	<-began
+	go func() { results <- f.Write(t.Context(), lose) }()
+	for f.Waiting() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	for range 2 {
+		if err := <-results; err == nil || errors.Is(err, sqlitefile.ErrUnknown) {
+			t.Errorf("got %v, want an error that is certain", err)
+		}
+	}
+	if err := f.Write(t.Context(), insert(3)); err != nil {
 		t.Error(err)
+	}
+	if got := fmt.Sprint(values(t, f)); got != "[3]" {
+		t.Errorf("got %s", got)
 	}
 }
 

@@ -19,10 +19,10 @@ const (
 
 // waiter is a job, and whoever waits for it.
 type waiter struct {
-	job     func(*Tx) error
-	state   atomic.Int32
-	done    chan struct{} // closed when err and panicked are final
-	err     error
+	job      func(*Tx) error
+	state    atomic.Int32
+	done     chan struct{} // closed when err and panicked are final
+	err      error
 	panicked any
 }
 
@@ -38,7 +38,7 @@ const (
 //
 // A job that has not begun when ctx is done never begins. When ctx is done later, Write returns with ErrUnknown, and the job may
 // still be running: it must not touch memory that the caller of Write goes on to use. A job uses only its Tx, does not keep
-// it, and does not wait for anything; in particular not for another Write.
+// it, returns every error of it, and does not wait for anything; in particular not for another Write.
 func (f *File) Write(ctx context.Context, job func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (f *File) commit() {
 
 // group runs jobs until nobody waits or a bound is reached. An error means that the transaction, and so all of them, failed.
 func (f *File) group(tx *Tx) (group []*waiter, err error) {
-	if _, err := tx.Exec("BEGIN IMMEDIATE"); err != nil {
+	if err := tx.begin(); err != nil {
 		for len(group) < maxGroup {
 			w := f.next()
 			if w == nil {
@@ -153,17 +153,37 @@ func (f *File) group(tx *Tx) (group []*waiter, err error) {
 		if w == nil {
 			break
 		}
+		do := tx.doAnother
+		if group == nil {
+			do = tx.doFirst
+		}
 		group = append(group, w)
-		if err := tx.do(w); err != nil {
+		if err := do(w); err != nil {
 			return group, err
 		}
 	}
 	return group, nil
 }
 
-// do runs one job so that it can be undone alone. An error means that the transaction is gone: SQLite rolls back all of it
+func (tx *Tx) begin() error {
+	_, err := tx.Exec("BEGIN IMMEDIATE")
+	return err
+}
+
+// doFirst runs the first job of a group, which is undone by beginning again. That spares a job that writes much, and often has its
+// group to itself, the copies of pages that a savepoint takes.
+func (tx *Tx) doFirst(w *waiter) error {
+	w.panicked, w.err = tx.attempt(w.job)
+	if w.err == nil && w.panicked == nil {
+		return nil
+	}
+	_, _ = tx.Exec("ROLLBACK") // SQLite may have done so already
+	return tx.begin()
+}
+
+// doAnother runs a job so that it can be undone alone. An error means that the transaction is gone: SQLite rolls back all of it
 // after some failures, such as a full disk.
-func (tx *Tx) do(w *waiter) error {
+func (tx *Tx) doAnother(w *waiter) error {
 	if _, err := tx.Exec("SAVEPOINT job"); err != nil {
 		return err
 	}

@@ -2,9 +2,12 @@ package sqlitestore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
@@ -139,6 +142,10 @@ type part struct {
 	index   int
 }
 
+func (p part) compare(o part) int {
+	return cmp.Or(strings.Compare(p.content, o.content), cmp.Compare(p.index, o.index))
+}
+
 // count is how many ratings there are more, and how much greater their sum is.
 type count struct{ n, sum int64 }
 
@@ -185,7 +192,8 @@ func (d deltas) write(tx *sqlitefile.Tx) error {
 		return nil
 	}
 	stats := make([][3]any, 0, len(d.stats))
-	for id, c := range d.stats {
+	for _, id := range slices.Sorted(maps.Keys(d.stats)) {
+		c := d.stats[id]
 		stats = append(stats, [3]any{id, c.n, c.sum})
 	}
 	at := now()
@@ -213,8 +221,8 @@ func (d deltas) write(tx *sqlitefile.Tx) error {
 // parts returns what changes, and fewer what has fewer ratings than before and may be empty now.
 func parts(m map[part]count) string {
 	rows := make([][4]any, 0, len(m))
-	for p, c := range m {
-		if c != (count{}) {
+	for _, p := range slices.SortedFunc(maps.Keys(m), part.compare) {
+		if c := m[p]; c != (count{}) {
 			rows = append(rows, [4]any{p.content, p.index, c.n, c.sum})
 		}
 	}

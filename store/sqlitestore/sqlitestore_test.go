@@ -1,9 +1,17 @@
 package sqlitestore_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 	"github.com/khodnevis/khodnevis/store/storetest"
@@ -23,11 +31,235 @@ func openAt(t testing.TB, path string) *sqlitestore.Store {
 	return s
 }
 
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "s.db") }
+
 func open(t testing.TB) *sqlitestore.Store {
 	t.Helper()
-	return openAt(t, filepath.Join(t.TempDir(), "s.db"))
+	return openAt(t, newPath(t))
+}
+
+// execute runs statements past the store.
+func execute(t testing.TB, s *sqlitestore.Store, queries ...string) {
+	t.Helper()
+	if err := s.File().Write(context.Background(), func(tx *sqlitefile.Tx) error {
+		for _, q := range queries {
+			if _, err := tx.Exec(q); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// at returns a time n microseconds after some moment.
+func at(n int) time.Time { return time.UnixMicro(1_700_000_000_000_000 + int64(n)).UTC() }
+
+func create(t testing.TB, s *sqlitestore.Store, id, title, description string) {
+	t.Helper()
+	c := content.Content{ID: id, Title: title, Description: description, Author: "a", Version: 1, CreatedAt: at(0), UpdatedAt: at(0)}
+	if err := s.CreateContent(context.Background(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rate(t testing.TB, s *sqlitestore.Store, offset int64, id, rater string, score int) {
+	t.Helper()
+	c := rating.Change{Key: rating.Key{Content: id, Rater: rater}, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: int(offset), At: at(int(offset))}
+	if _, err := s.ApplyRatings(context.Background(), rating.Batch{Changes: []rating.Change{c}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t) }, storetest.Config{})
+}
+
+func TestNewerFileIsRefused(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := openAt(t, path)
+	execute(t, s, "INSERT INTO migrations (component, version, name, applied_at) VALUES ('store', 1000, '1000_future.sql', 0)")
+	if _, err := sqlitestore.Open(path); !errors.Is(err, sqlitefile.ErrNewer) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTwoOpensOfOneFileShareIt(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	a, b := openAt(t, path), openAt(t, path)
+	create(t, a, "c1", "one", "")
+	create(t, b, "c2", "two", "")
+	for _, s := range []*sqlitestore.Store{a, b} {
+		if n, err := s.CountContents(t.Context(), content.Filter{}); err != nil || n != 2 {
+			t.Errorf("%d contents (%v), want 2", n, err)
+		}
+	}
+}
+
+func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	execute(t, s, "PRAGMA max_page_count = 100")
+	big := content.Content{Title: "t", Description: strings.Repeat("x ", 30_000), Author: "a", Version: 1, CreatedAt: at(0), UpdatedAt: at(0)}
+	var err error
+	for i := 0; err == nil; i++ {
+		big.ID = fmt.Sprint("big", i)
+		err = s.CreateContent(t.Context(), big)
+	}
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if found, err := s.ContentsByID(t.Context(), []string{big.ID}); err != nil || len(found) != 0 {
+		t.Errorf("found %d of a content that was refused (%v)", len(found), err)
+	}
+	execute(t, s, "PRAGMA max_page_count = 10000")
+	if err := s.CreateContent(t.Context(), big); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestClosedStoreAnswersWithErrors(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("a closed store answers")
+	}
+	if _, err := s.StreamEpoch(t.Context(), "s"); err == nil {
+		t.Error("a closed store writes")
+	}
+}
+
+// Every word that content.Terms makes is one token of the index, whatever the version of Unicode that SQLite knows.
+func TestEveryTermIsFound(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	long := strings.Repeat("ب", 20_000)
+	words := []string{
+		"plain", "ÜBER", "straße", "ſ", "İstanbul", "Kelvin", "کتاب", "می\u200cخواهم", "२०२६", "𞤀𞤣𞤤𞤢𞤥", "𖿢", "𫝀", "ꟊ", "e\u0301tude", "\u0301", "ⅷ", "한국어", "日本語",
+		"ﷺ", "x2", "2x", "AND", "near", "ᲀ", "𑻠", long, long + "x",
+	}
+	for i, word := range words {
+		create(t, s, fmt.Sprintf("c%03d", i), "title "+word+"!", "other words")
+	}
+	for i, word := range words {
+		terms := content.Terms(word)
+		if len(terms) == 0 {
+			continue // such as a number that is neither letter nor digit
+		}
+		found, err := s.ListContents(t.Context(), content.Query{Filter: content.Filter{Terms: terms}, Order: content.Order{Field: content.ByTitle}, Limit: 100})
+		if err != nil {
+			t.Errorf("%.40q: %v", word, err)
+			continue
+		}
+		var ids []string
+		for j, other := range words { // what content.Terms says is equal
+			if strings.Join(content.Terms(other), " ") == strings.Join(terms, " ") {
+				ids = append(ids, fmt.Sprintf("c%03d", j))
+			}
+		}
+		if len(found) != len(ids) {
+			t.Errorf("%.40q (%d) is found %d times, want %v", word, i, len(found), ids)
+		}
+	}
+	for _, wrong := range []string{"", `"`, `a"b`, "a b", "a*", "NEAR(a)", "\x00", "^a", "terms:a"} {
+		n, err := s.CountContents(t.Context(), content.Filter{Terms: []string{wrong}})
+		if err != nil || n != 0 {
+			t.Errorf("%q: found %d (%v)", wrong, n, err)
+		}
+	}
+}
+
+func TestRecountRepairsAndReportsDrift(t *testing.T) {
+	t.Parallel()
+	corruptions := map[string][]string{
+		"count":          {"UPDATE rating_stats SET n = n + 1"},
+		"sum":            {"UPDATE rating_stats SET sum = sum - 1"},
+		"bin":            {"UPDATE rating_bins SET n = n + 1 WHERE score = 5"},
+		"empty bin":      {"INSERT INTO rating_bins VALUES ('c', 1, 0)"},
+		"bucket":         {"UPDATE rating_buckets SET sum = sum + 1 WHERE bucket = 2"},
+		"missing bucket": {"DELETE FROM rating_buckets WHERE bucket = 2"},
+		"lost numbers":   {"DELETE FROM rating_stats", "DELETE FROM rating_bins", "DELETE FROM rating_buckets"},
+		"changed row":    {"UPDATE ratings SET score = 1 WHERE rater = 'r2'"},
+		"lost row":       {"DELETE FROM ratings WHERE rater = 'r2'"},
+		"lost rows":      {"DELETE FROM ratings"},
+	}
+	for name, queries := range corruptions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			for i := 1; i <= 3; i++ {
+				rate(t, s, int64(i), "c", fmt.Sprint("r", i), 2+i)
+			}
+			fold := func([]rating.Bucket) rating.Score { return rating.Score{Folded: true} }
+			if _, err := s.RefreshScores(t.Context(), 10, fold); err != nil {
+				t.Fatal(err)
+			}
+			if drifts, err := s.Recount(t.Context(), []string{"c", "c", "unknown"}); err != nil || len(drifts) != 0 {
+				t.Fatalf("drift %v of numbers that are right (%v)", drifts, err)
+			}
+			execute(t, s, queries...)
+			if ids, err := s.RatedContents(t.Context(), "", 10); err != nil || len(ids) != 1 || ids[0] != "c" {
+				t.Errorf("rated contents are %v (%v)", ids, err)
+			}
+			drifts, err := s.Recount(t.Context(), []string{"c"})
+			if err != nil || len(drifts) != 1 {
+				t.Fatalf("got drifts %v (%v), want one", drifts, err)
+			}
+			var count, sum int64
+			if _, err := s.File().Get(t.Context(), &count, "SELECT count(*) FROM ratings"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.File().Get(t.Context(), &sum, "SELECT coalesce(sum(score), 0) FROM ratings"); err != nil {
+				t.Fatal(err)
+			}
+			is := drifts[0].Is
+			if is.Count != count || is.Sum != sum || is.Revision <= drifts[0].Was.Revision {
+				t.Errorf("it says %+v after %+v; there are %d rows of sum %d", is, drifts[0].Was, count, sum)
+			}
+			for score, n := range is.Histogram {
+				count, sum = count-n, sum-n*int64(score)
+			}
+			if count != 0 || sum != 0 {
+				t.Errorf("the histogram is %v", is.Histogram)
+			}
+			for _, b := range drifts[0].IsBuckets {
+				is.Count, is.Sum = is.Count-b.N, is.Sum-b.Sum
+			}
+			if is.Count != 0 || is.Sum != 0 {
+				t.Errorf("the buckets are %v", drifts[0].IsBuckets)
+			}
+			if drifts, err := s.Recount(t.Context(), []string{"c"}); err != nil || len(drifts) != 0 {
+				t.Errorf("after the repair: %v (%v)", drifts, err)
+			}
+			if stats, err := s.RefreshScores(t.Context(), 10, fold); err != nil || len(stats) != 1 {
+				t.Errorf("%d contents to fold after the repair (%v), want 1", len(stats), err)
+			}
+		})
+	}
+}
+
+// A job whose caller has gone may still run; it must not see what the caller does with its memory. The race detector judges.
+func TestAbandonedWritesShareNoMemory(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	for i := range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
+		batch := rating.Batch{
+			Changes:  changes(random(), 50, int64(50*i)),
+			Rejected: []rating.Rejected{{Key: "k", Body: []byte("body"), At: at(i)}},
+		}
+		_, _ = s.ApplyRatings(ctx, batch)
+		clear(batch.Changes)
+		clear(batch.Rejected[0].Body)
+		cancel()
+	}
 }
