@@ -50,6 +50,7 @@ var broken = []struct {
 	{"hides withdrawn ratings from a look at their keys", func(s store.Store) store.Store { return hiding{s} }, []string{"rating/by-key", "rating/order"}},
 	{"lists ratings with a gap", func(s store.Store) store.Store { return ratingGap{s} }, []string{"rating/list", "rating/list-moving"}},
 	{"breaks ties of ratings by an ascending key always", func(s store.Store) store.Store { return ratingTies{s} }, []string{"rating/list-ties"}},
+	{"lists ratings of all contents by content first", func(s store.Store) store.Store { return groupedRatings{s} }, []string{"rating/list-all"}},
 	{"excludes the upper bound of scores", func(s store.Store) store.Store { return openBound{s} }, []string{"rating/list-scores"}},
 	{"counts withdrawn ratings", func(s store.Store) store.Store { return countsWithdrawn{s} }, []string{"rating/count"}},
 	{"leaves the revision", func(s store.Store) store.Store { return oneRevision{s} }, []string{"rating/revision"}},

@@ -301,6 +301,16 @@ func (s ratingTies) ListRatings(ctx context.Context, q rating.Query) ([]rating.R
 	return listed[:min(q.Limit, len(listed))], err
 }
 
+type groupedRatings struct{ store.Store }
+
+func (s groupedRatings) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
+	listed, err := s.Store.ListRatings(ctx, q)
+	if q.Filter.Content == "" {
+		slices.SortStableFunc(listed, func(a, b rating.Rating) int { return cmp.Compare(a.Content, b.Content) })
+	}
+	return listed, err
+}
+
 type openBound struct{ store.Store }
 
 func (s openBound) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {

@@ -67,25 +67,34 @@ func contentList(ctx context.Context, s store.Store) error {
 	return sh.checkList(ctx, s, content.Filter{Author: authors[1]}, orders()[0], n)
 }
 
+// contentListAll names no author, so that others' contents may be listed too.
 func contentListAll(ctx context.Context, s store.Store) error {
-	all, err := createContents(ctx, s, newName(), 12)
+	sh, err := newShelf(ctx, s, 15, 24, names(3))
 	if err != nil {
 		return err
 	}
-	for _, o := range orders() {
-		listed, err := allContents(ctx, s, content.Query{Order: o, Limit: 5})
-		if err != nil {
-			return err
-		}
-		ids := idsOf(listed)
-		for _, c := range all {
-			if !slices.Contains(ids, c.ID) {
-				return fmt.Errorf("content %s is missing in the list of all by %s", c.ID, o.Field)
+	for _, f := range []content.Filter{{}, {Terms: content.Terms("red")}, {CreatedFrom: at(2)}} {
+		for _, o := range orders() {
+			listed, err := allContents(ctx, s, content.Query{Filter: f, Order: o, Limit: 5})
+			if err != nil {
+				return err
 			}
-		}
-		n, err := s.CountContents(ctx, content.Filter{})
-		if err := errors.Join(err, want("contents counted", n, int64(len(listed)))); err != nil {
-			return err
+			seen := shelf{contents: contentsOf(listed)}
+			if err := seen.reload(ctx, s); err != nil {
+				return err
+			}
+			if !slices.Equal(contentsOf(listed), seen.find(f, o)) {
+				return fmt.Errorf("%s by %s, descending %t: the contents are not in order, or match not", show(f), o.Field, o.Desc)
+			}
+			for _, c := range sh.find(f, o) {
+				if !slices.Contains(seen.contents, c) {
+					return fmt.Errorf("content %s is missing in the list of all by %s", c.ID, o.Field)
+				}
+			}
+			n, err := s.CountContents(ctx, f)
+			if err := errors.Join(err, want("contents counted", n, int64(len(listed)))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -206,6 +206,14 @@ func allContents(ctx context.Context, s content.Store, q content.Query) ([]conte
 	}
 }
 
+func contentsOf(listed []content.Listed) []content.Content {
+	contents := make([]content.Content, len(listed))
+	for i, l := range listed {
+		contents[i] = l.Content
+	}
+	return contents
+}
+
 func idsOf(listed []content.Listed) []string {
 	ids := make([]string, len(listed))
 	for i, l := range listed {

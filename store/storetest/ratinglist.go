@@ -122,28 +122,38 @@ func ratingFilters(ctx context.Context, s store.Store) error {
 	return nil
 }
 
+// ratingListAll names neither content nor rater, so that others' ratings may be listed too: every one that is must match and
+// stand in order, and those of this check must be among them.
 func ratingListAll(ctx context.Context, s store.Store) error {
 	b, err := newBook(ctx, s, 44, names(4), names(4))
 	if err != nil {
 		return err
 	}
-	for _, o := range ratingOrders() {
-		all, err := allRatings(ctx, s, rating.Query{Order: o, Limit: 6})
-		if err != nil {
-			return err
-		}
-		byKey, err := index(all, func(r rating.Rating) rating.Key { return r.Key })
-		if err != nil {
-			return err
-		}
-		for _, r := range b.live(rating.Filter{}, o) {
-			if err := want("a rating in the list of all", byKey[r.Key], r); err != nil {
-				return err
+	three, four := 3, 4
+	for _, f := range []rating.Filter{{}, {ScoreMin: &three}, {ScoreMin: &three, ScoreMax: &four}, {UpdatedFrom: at(2)}, {UpdatedBefore: at(3), ScoreMax: &four}} {
+		for _, o := range ratingOrders() {
+			for _, limit := range []int{2, 5, 1000} {
+				all, err := allRatings(ctx, s, rating.Query{Filter: f, Order: o, Limit: limit})
+				if err != nil {
+					return err
+				}
+				listed := book{}
+				for _, r := range all {
+					listed[r.Key] = r
+				}
+				if !slices.Equal(all, listed.live(f, o)) {
+					return fmt.Errorf("%s in order %d, in pages of %d: the ratings are not in order, or match not: %s", show(f), o, limit, show(all))
+				}
+				for _, r := range b.live(f, o) {
+					if err := want("a rating in the list of all", listed[r.Key], r); err != nil {
+						return err
+					}
+				}
+				n, err := s.CountRatings(ctx, f)
+				if err := errors.Join(err, want("ratings counted", n, int64(len(all)))); err != nil {
+					return err
+				}
 			}
-		}
-		n, err := s.CountRatings(ctx, rating.Filter{})
-		if err := errors.Join(err, want("ratings counted", n, int64(len(all)))); err != nil {
-			return err
 		}
 	}
 	return nil
