@@ -1,0 +1,279 @@
+package kafkaqueue
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/khodnevis/khodnevis/queue"
+)
+
+const (
+	maxBytes  = 16 << 20              // of bodies in a batch; a batch is at least one message
+	firstWait = 10 * time.Millisecond // after a handler's first failure, doubled with each one after it
+	lastWait  = time.Second
+	firstJoin = 100 * time.Millisecond // bounds the pause after a session that failed, doubled with each one after it
+	lastJoin  = 30 * time.Second
+	watch     = time.Second     // between looks whether the topic is still the same
+	leaving   = 5 * time.Second // for the brokers to take note of the end of a Consume
+)
+
+// Consume implements queue.Consumer. It makes the topic if it is missing, and waits for brokers that are away. When the queue is closed
+// it returns an error.
+func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
+	if limit < 1 || limit > queue.MaxBatch {
+		return fmt.Errorf("kafkaqueue: batches of %d messages, must be 1 to %d", limit, queue.MaxBatch)
+	}
+	if !q.begin() {
+		return fmt.Errorf("kafkaqueue: consume: %w", errClosed)
+	}
+	defer q.running.Done()
+	c, err := q.newConsumer(limit, h)
+	if err != nil {
+		return fmt.Errorf("kafkaqueue: consume: %w", err)
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(q.life, cancel)()
+	member, leave := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() { c.join(member) })
+	done.Go(c.warn)
+	defer func() { // deferred for the sake of a handler that panics
+		leave()
+		c.close()
+		done.Wait()
+	}()
+	c.run(inner)
+	if ctx.Err() == nil {
+		return fmt.Errorf("kafkaqueue: consume: %w", errClosed)
+	}
+	return nil
+}
+
+// consumer is one Consume: a member of the group and the one goroutine that calls the handler.
+type consumer struct {
+	queue   *Queue
+	limit   int
+	handler queue.Handler
+	link    *link
+	client  sarama.Client
+	group   sarama.ConsumerGroup
+	joined  chan struct{} // closed when join has returned
+	offers  chan *claim   // partitions that have something, with their first message in hand
+	changed chan struct{} // holds one when a claim was lost since it was last empty
+
+	mu       sync.Mutex
+	topic    topic              // of the session
+	restart  context.CancelFunc // ends the session
+	assigned []int32
+	claims   map[*claim]struct{}
+}
+
+// newConsumer connects nothing yet.
+func (q *Queue) newConsumer(limit int, h queue.Handler) (*consumer, error) {
+	c := &consumer{
+		queue:   q,
+		limit:   limit,
+		handler: h,
+		link:    newLink(),
+		joined:  make(chan struct{}),
+		offers:  make(chan *claim),
+		changed: make(chan struct{}, 1),
+		claims:  make(map[*claim]struct{}),
+	}
+	strategy, err := c.newStrategy()
+	if err != nil {
+		return nil, err
+	}
+	cfg := q.consumerConfig(c.link)
+	cfg.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
+	if c.client, err = sarama.NewClient(q.brokers, cfg); err != nil {
+		return nil, err
+	}
+	if c.group, err = sarama.NewConsumerGroupFromClient(q.cfg.Group, c.client); err != nil {
+		c.client.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// close leaves the group once join is about to return. Marks are recorded by then, unless the brokers are silent.
+func (c *consumer) close() {
+	timer := time.AfterFunc(leaving, c.link.cut)
+	defer timer.Stop()
+	<-c.joined
+	if err := c.group.Close(); err != nil {
+		c.log("leaving the group failed", err)
+	}
+	c.client.Close()
+	c.link.cut()
+}
+
+// warn logs what goes wrong in the background until the group is closed.
+func (c *consumer) warn() {
+	for err := range c.group.Errors() {
+		c.log("consumer", err)
+	}
+}
+
+func (c *consumer) log(text string, err error) {
+	c.queue.cfg.Logger.Warn(text, slog.String("topic", c.queue.cfg.Topic), slog.String("group", c.queue.cfg.Group), slog.Any("error", err))
+}
+
+// join is a member of the group until ctx is done.
+func (c *consumer) join(ctx context.Context) {
+	defer close(c.joined)
+	for failures := 0; ctx.Err() == nil; {
+		began := time.Now()
+		err := c.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil || time.Since(began) > lastJoin {
+			failures = 0
+		}
+		if err != nil {
+			c.log("consumer session failed", err)
+			longest := min(firstJoin<<min(failures, 16), lastJoin)
+			failures++
+			_ = pause(ctx, firstJoin/2+rand.N(longest))
+		}
+	}
+}
+
+// session is one membership, which ends when ctx does, when the brokers take the member for dead or when the topic is not the same
+// any more.
+func (c *consumer) session(ctx context.Context) error {
+	t, err := c.queue.topic(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.topic, c.restart, c.assigned = t, cancel, nil
+	c.mu.Unlock()
+	var watching sync.WaitGroup
+	watching.Go(func() { c.watch(ctx, t, cancel) })
+	defer watching.Wait()
+	defer cancel()
+	return c.group.Consume(ctx, []string{c.queue.cfg.Topic}, c)
+}
+
+// watch ends the session when the topic was made again or has got partitions.
+func (c *consumer) watch(ctx context.Context, t topic, end context.CancelFunc) {
+	for pause(ctx, watch) == nil {
+		if now, missing, err := c.queue.describe(ctx); err == nil && (missing || now != t) {
+			end()
+			return
+		}
+	}
+}
+
+// part is what a batch has of one partition.
+type part struct {
+	claim    *claim
+	messages []*sarama.ConsumerMessage
+}
+
+// run hands over one batch after the other until ctx is done.
+func (c *consumer) run(ctx context.Context) {
+	for {
+		select {
+		case cl := <-c.offers:
+			c.handle(ctx, c.gather(cl))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// gather takes what is ready, of cl first.
+func (c *consumer) gather(cl *claim) []part {
+	var parts []part
+	for n, size := 0, 0; ; {
+		p := part{claim: cl}
+		for m := cl.first; m != nil; m = cl.next(n < c.limit && size < maxBytes) {
+			p.messages = append(p.messages, m)
+			n++
+			size += len(m.Value)
+		}
+		parts = append(parts, p)
+		if n >= c.limit || size >= maxBytes {
+			return parts
+		}
+		select {
+		case cl = <-c.offers:
+		default:
+			return parts
+		}
+	}
+}
+
+// handle hands parts to the handler until it takes them, ctx is done or other members have got all of their partitions.
+func (c *consumer) handle(ctx context.Context, parts []part) {
+	defer func() { // in any case, for the sake of a handler that panics
+		for _, p := range parts {
+			p.claim.settle()
+		}
+	}()
+	withoutLost := func() bool {
+		parts = slices.DeleteFunc(parts, func(p part) bool {
+			lost := p.claim.isLost()
+			if lost {
+				p.claim.settle()
+			}
+			return lost
+		})
+		return len(parts) > 0
+	}
+	for wait := firstWait; ctx.Err() == nil && withoutLost(); wait = min(2*wait, lastWait) {
+		if c.handler(context.WithoutCancel(ctx), c.deliveries(parts)) == nil {
+			for _, p := range parts {
+				p.claim.mark(p.messages[len(p.messages)-1])
+			}
+			return
+		}
+		for timer := time.After(wait); timer != nil; {
+			select {
+			case <-timer:
+				timer = nil
+			case <-c.changed:
+				if !withoutLost() {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// deliveries copies the messages of parts, because the handler may keep and change what it gets.
+func (c *consumer) deliveries(parts []part) []queue.Delivery {
+	var batch []queue.Delivery
+	for _, p := range parts {
+		for _, m := range p.messages {
+			d := queue.Delivery{
+				Message:  queue.Message{Key: string(m.Key), Body: bytes.Clone(m.Value)},
+				Position: queue.Position{Stream: p.claim.topic.stream(), Offset: m.Offset},
+			}
+			if len(m.Headers) > 0 {
+				d.Header = make(map[string]string, len(m.Headers))
+				for _, h := range m.Headers {
+					d.Header[string(h.Key)] = string(h.Value)
+				}
+			}
+			batch = append(batch, d)
+		}
+	}
+	return batch
+}
