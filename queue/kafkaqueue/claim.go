@@ -76,10 +76,20 @@ func (cl *claim) lose() {
 }
 
 // Setup implements sarama.ConsumerGroupHandler.
-func (c *consumer) Setup(sarama.ConsumerGroupSession) error { return nil }
+func (c *consumer) Setup(session sarama.ConsumerGroupSession) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = session
+	return nil
+}
 
 // Cleanup implements sarama.ConsumerGroupHandler.
-func (c *consumer) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+func (c *consumer) Cleanup(sarama.ConsumerGroupSession) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = nil
+	return nil
+}
 
 // ConsumeClaim implements sarama.ConsumerGroupHandler. It ends when the partition is given to another member, after the handler has
 // finished what it has of it, or within five seconds after the end of the session.

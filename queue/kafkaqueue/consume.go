@@ -3,6 +3,7 @@ package kafkaqueue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -16,13 +17,14 @@ import (
 )
 
 const (
-	maxBytes  = 16 << 20              // of bodies in a batch; a batch is at least one message
-	firstWait = 10 * time.Millisecond // after a handler's first failure, doubled with each one after it
-	lastWait  = time.Second
-	firstJoin = 100 * time.Millisecond // bounds the pause after a session that failed, doubled with each one after it
-	lastJoin  = 30 * time.Second
-	watch     = time.Second     // between looks whether the topic is still the same
-	leaving   = 5 * time.Second // for the brokers to take note of the end of a Consume
+	maxBytes   = 16 << 20              // of bodies in a batch; a batch is at least one message
+	firstWait  = 10 * time.Millisecond // after a handler's first failure, doubled with each one after it
+	lastWait   = time.Second
+	firstJoin  = 100 * time.Millisecond // bounds the pause after a session that failed, doubled with each one after it
+	lastJoin   = 30 * time.Second
+	watch      = time.Second     // between looks whether the topic is still the same
+	committing = 2 * time.Second // for a rebalance to be over, or for the answer of the brokers
+	leaving    = 5 * time.Second // for the brokers to take note of the end of a Consume
 )
 
 // Consume implements queue.Consumer. It makes the topic if it is missing, and waits for brokers that are away. When the queue is closed
@@ -47,6 +49,7 @@ func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 	done.Go(func() { c.join(member) })
 	done.Go(c.warn)
 	defer func() { // deferred for the sake of a handler that panics
+		c.commit()
 		leave()
 		c.close()
 		done.Wait()
@@ -71,8 +74,9 @@ type consumer struct {
 	changed chan struct{} // holds one when a claim was lost since it was last empty
 
 	mu       sync.Mutex
-	topic    topic              // of the session
-	restart  context.CancelFunc // ends the session
+	topic    topic                       // of the session
+	current  sarama.ConsumerGroupSession // nil without one
+	restart  context.CancelFunc          // ends the session
 	assigned []int32
 	claims   map[*claim]struct{}
 }
@@ -117,6 +121,27 @@ func (c *consumer) close() {
 	c.link.cut()
 }
 
+// commit records what was marked. The end of the session does that too, but not if it comes amid a rebalance.
+func (c *consumer) commit() {
+	c.mu.Lock()
+	session := c.current
+	c.mu.Unlock()
+	if session == nil {
+		return
+	}
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		session.Commit()
+	}()
+	timer := time.NewTimer(committing)
+	defer timer.Stop()
+	select {
+	case <-recorded:
+	case <-timer.C:
+	}
+}
+
 // warn logs what goes wrong in the background until the group is closed.
 func (c *consumer) warn() {
 	for err := range c.group.Errors() {
@@ -125,7 +150,14 @@ func (c *consumer) warn() {
 }
 
 func (c *consumer) log(text string, err error) {
-	c.queue.cfg.Logger.Warn(text, slog.String("topic", c.queue.cfg.Topic), slog.String("group", c.queue.cfg.Group), slog.Any("error", err))
+	if c.link.gone() {
+		return // nothing can work any more, as it should be
+	}
+	level := slog.LevelWarn
+	if errors.Is(err, sarama.ErrRebalanceInProgress) || errors.Is(err, sarama.ErrIllegalGeneration) || errors.Is(err, sarama.ErrUnknownMemberId) {
+		level = slog.LevelDebug // other members come and go
+	}
+	c.queue.cfg.Logger.Log(context.Background(), level, text, slog.String("topic", c.queue.cfg.Topic), slog.String("group", c.queue.cfg.Group), slog.Any("error", err))
 }
 
 // join is a member of the group until ctx is done.

@@ -106,6 +106,7 @@ func (q *Queue) baseConfig(l *link) *sarama.Config {
 	c.Net.WriteTimeout = 3 * time.Second
 	c.Metadata.AllowAutoTopicCreation = false
 	c.Metadata.Full = false
+	c.Metadata.Timeout = 3 * time.Second
 	c.Metadata.Retry.Max = 3
 	c.Metadata.Retry.BackoffFunc = func(retries, _ int) time.Duration { return l.backoff(retries+2, 250*time.Millisecond) }
 	if q.cfg.TLS != nil {
