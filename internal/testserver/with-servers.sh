@@ -94,15 +94,19 @@ kafka() {
 
 compose() {
   docker_engine || return 1
+  local compose="docker compose -p khodnevis-test-$$ -f $root/docker-compose.yml -f $here/compose.ports.yml"
+  KHODNEVIS_POSTGRES_PORT=$(free_port) KHODNEVIS_REDIS_PORT=$(free_port) KHODNEVIS_KAFKA_PORT=$(free_port)
+  export KHODNEVIS_POSTGRES_PORT KHODNEVIS_REDIS_PORT KHODNEVIS_KAFKA_PORT
+  stops+=("$compose down -v")
+  if ! $compose up -d --wait postgres redis kafka > "$work/compose.log" 2>&1; then
+    tail -n 20 "$work/compose.log" >&2
+    say "the containers of docker-compose.yml did not start"
+    return 1
+  fi
+  export KHODNEVIS_TEST_POSTGRES="postgres://khodnevis@127.0.0.1:$KHODNEVIS_POSTGRES_PORT/khodnevis?sslmode=disable"
+  export KHODNEVIS_TEST_REDIS="127.0.0.1:$KHODNEVIS_REDIS_PORT"
+  export KHODNEVIS_TEST_KAFKA="127.0.0.1:$KHODNEVIS_KAFKA_PORT"
   say "PostgreSQL, Redis, Kafka: containers of docker-compose.yml"
-  local project="khodnevis-test-$$"
-  docker compose -p "$project" -f "$root/docker-compose.yml" up -d --wait postgres redis kafka > "$work/compose.log" 2>&1 || { cat "$work/compose.log" >&2; return 1; }
-  stops+=("docker compose -p $project -f $root/docker-compose.yml down -v")
-  port_of() { docker compose -p "$project" -f "$root/docker-compose.yml" port "$1" "$2"; }
-  export KHODNEVIS_TEST_POSTGRES="postgres://khodnevis@$(port_of postgres 5432)/khodnevis?sslmode=disable"
-  KHODNEVIS_TEST_REDIS=$(port_of redis 6379)
-  KHODNEVIS_TEST_KAFKA=$(port_of kafka 9094)
-  export KHODNEVIS_TEST_REDIS KHODNEVIS_TEST_KAFKA
 }
 
 if [ -n "${KHODNEVIS_TEST_POSTGRES:-}${KHODNEVIS_TEST_REDIS:-}${KHODNEVIS_TEST_KAFKA:-}" ] || ! compose; then
