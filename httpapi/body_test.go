@@ -146,7 +146,7 @@ func TestMalformedBodies(t *testing.T) {
 		"\t{ \"title\" : \"t\" }\r\n",
 		`{"title":"\ud83d\ude00 \u00e9 <script> \\ud800"}`,
 		`{"title":"` + strings.Repeat("آ", 255) + `","description":"a\tb\r\nc\u202e"}`,
-		`{"title":"می‌خواهم‍‎‏"}`,
+		"{\"title\":\"می\u200cخواهم\u200d\u200e\u200f\"}",
 		`{"t\u0069tle":"t"}`,
 	} {
 		if a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: body}); a.status != 201 {

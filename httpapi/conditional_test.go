@@ -149,6 +149,7 @@ func TestReadOnlyFields(t *testing.T) {
 		s := serve(t, setup{open: open})
 		contentID := s.write(t, "A film")
 		ratingID := s.rate(t, ada, contentID, 4)
+		eventually(t, "the score is folded", func() bool { return s.get(t, ada, "contents/"+contentID+"/").at(t, "score") != nil })
 		for _, x := range []struct {
 			path, base string
 			writable   []string

@@ -45,8 +45,8 @@ func (f *fault) err() error {
 
 // faults wraps a store and a queue so that they fail when a test says so.
 type faults struct {
-	read, update, stats, apply, publish fault
-	log                                 syncBuffer
+	read, update, apply, publish fault
+	log                          syncBuffer
 	// creating, if set, gets a word when a content is about to be created, which then waits for another.
 	creating chan struct{}
 }
@@ -106,13 +106,6 @@ func (s faultyStore) ListRatings(ctx context.Context, q rating.Query) ([]rating.
 		return nil, err
 	}
 	return s.Store.ListRatings(ctx, q)
-}
-
-func (s faultyStore) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
-	if err := s.f.stats.err(); err != nil {
-		return nil, err
-	}
-	return s.Store.StatsByContent(ctx, ids)
 }
 
 func (s faultyStore) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating.Outcome, error) {
@@ -295,10 +288,9 @@ func TestPanicsKeepTheConnection(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
 	s := serve(t, setup{config: f.into})
-	f.stats.Store("boom")
-	contentID := s.write(t, "A film")
+	f.read.Store("boom")
 	get := func(path string) string { return "GET /api/" + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
-	answers := s.raw(t, get("contents/"+contentID+"/")+get("nowhere/")+get("contents/?a=b"), 3)
+	answers := s.raw(t, get("contents/")+get("nowhere/")+get("contents/?a=b"), 3)
 	var got []int
 	for _, a := range answers {
 		got = append(got, a.StatusCode)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
+	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
 // opener makes an empty store that ends with the test.
@@ -26,6 +28,18 @@ func stores() map[string]opener {
 	return map[string]opener{
 		"memstore": func(_ *testing.T, now func() time.Time) store.Store {
 			return memstore.New(memstore.Config{Now: now})
+		},
+		"sqlitestore": func(t *testing.T, _ func() time.Time) store.Store {
+			s, err := sqlitestore.Open(filepath.Join(t.TempDir(), "test.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return s
 		},
 	}
 }
@@ -71,6 +85,7 @@ type setup struct {
 // server is a running app behind a listener.
 type server struct {
 	app    *khodnevis.App
+	store  store.Store
 	queue  queue.Lagger
 	url    string
 	prefix string
@@ -107,7 +122,7 @@ func serve(t *testing.T, s setup) *server {
 		handler = s.mount(handler)
 	}
 	web := httptest.NewServer(handler)
-	v := &server{app: app, queue: accepted, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
+	v := &server{app: app, store: cfg.Store, queue: accepted, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
 	if cfg.Prefix != "" {
 		v.prefix = cfg.Prefix
 	}
@@ -178,14 +193,31 @@ func (s *server) write(t *testing.T, title string) string {
 	return c.ID
 }
 
-// rate stores a rating and returns its identifier.
+// rate stores a rating, waits until the numbers that are shown are those stored with it, and returns its identifier.
 func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 	t.Helper()
 	a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as, body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
 	if a.status != http.StatusOK && a.status != http.StatusCreated {
 		t.Fatalf("%s rates %s: %s", as, contentID, a)
 	}
+	s.settle(t, contentID)
 	return contentID + ":" + s.ids[as]
+}
+
+// settle waits until the numbers of a content that are shown are those that are stored. They may be older for a moment.
+func (s *server) settle(t *testing.T, contentID string) {
+	t.Helper()
+	eventually(t, "the numbers are those that are stored", func() bool {
+		stored, err := s.store.StatsByContent(t.Context(), []string{contentID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown, err := s.app.Ratings.Stats(t.Context(), []string{contentID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(stored) == 0 || shown[contentID].Revision >= stored[0].Revision
+	})
 }
 
 // lag returns how many messages wait to be stored.

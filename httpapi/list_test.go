@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/khodnevis/khodnevis/content"
@@ -227,7 +228,7 @@ func TestFilters(t *testing.T) {
 			"ordering=-score":         {0, 1, 4, 3, 2},
 			"ordering=score":          {2, 3, 4, 1, 0},
 		} {
-			for _, size := range []string{"", "&page_size=1", "&page_size=2"} {
+			for _, size := range []string{"", "&page_size=2"} {
 				got := []int{}
 				for _, id := range s.walk(t, nobody, "contents/?"+query+size, "id") {
 					got = append(got, rank[id])
@@ -286,7 +287,7 @@ func TestRatingFilters(t *testing.T) {
 			"rater=none":                           {},
 			"content=" + ids[0] + "&rater=nobody.": {},
 		} {
-			for _, size := range []string{"", "&page_size=1", "&page_size=2"} {
+			for _, size := range []string{"", "&page_size=2"} {
 				got := []int{}
 				for _, id := range s.walk(t, ada, "ratings/?"+query+size, "id") {
 					got = append(got, slices.Index(given, id))
@@ -306,9 +307,15 @@ func TestWalkDuringChanges(t *testing.T) {
 			s, ids := library(t, open, 10)
 			first := s.get(t, nobody, "contents/?page_size=4&ordering="+ordering)
 			seen := first.list(t, "id")
+			var wg sync.WaitGroup
 			for i := range 100 {
-				s.write(t, fmt.Sprintf("film %d and more", i%10))
+				wg.Go(func() {
+					if _, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: fmt.Sprintf("film %d and more", i%10)}); err != nil {
+						t.Error(err)
+					}
+				})
 			}
+			wg.Wait()
 			gone := seen[3] // where the next page begins
 			for _, id := range []string{gone, ids[5]} {
 				if err := s.app.Contents.Delete(t.Context(), content.Actor{User: s.ids[ada]}, id, nil); err != nil {
@@ -379,8 +386,7 @@ func TestCursors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i := range b {
-				bit := 8*i + i%8
+			for bit := 0; bit < 8*len(b); bit += 19 { // FuzzCursor tries the others
 				b[bit/8] ^= 1 << (bit % 8)
 				a := s.get(t, sam, path+"&cursor="+base64.RawURLEncoding.EncodeToString(b))
 				if a.status != 400 {
