@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -64,6 +65,8 @@ func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 // consumer is one Consume: a member of the group and the one goroutine that calls the handler.
 type consumer struct {
 	queue   *Queue
+	number  int    // among the Consume calls of the queue
+	name    string // of a static member; empty: a dynamic one
 	limit   int
 	handler queue.Handler
 	link    *link
@@ -97,7 +100,17 @@ func (q *Queue) newConsumer(limit int, h queue.Handler) (*consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.number = q.enter()
+	defer func() {
+		if err != nil {
+			q.exit(c.number)
+		}
+	}()
+	if q.cfg.Instance != "" {
+		c.name = q.cfg.Instance + "." + strconv.Itoa(c.number)
+	}
 	cfg := q.consumerConfig(c.link)
+	cfg.Consumer.Group.InstanceId = c.name
 	cfg.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
 	if c.client, err = sarama.NewClient(q.brokers, cfg); err != nil {
 		return nil, err
@@ -109,6 +122,25 @@ func (q *Queue) newConsumer(limit int, h queue.Handler) (*consumer, error) {
 	return c, nil
 }
 
+// enter returns the lowest number that no Consume has, so that those of a process that comes back are the same.
+func (q *Queue) enter() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := slices.Index(q.members, false)
+	if n < 0 {
+		n = len(q.members)
+		q.members = append(q.members, false)
+	}
+	q.members[n] = true
+	return n
+}
+
+func (q *Queue) exit(number int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.members[number] = false
+}
+
 // close leaves the group once join is about to return. Marks are recorded by then, unless the brokers are silent.
 func (c *consumer) close() {
 	timer := time.AfterFunc(leaving, c.link.cut)
@@ -117,8 +149,26 @@ func (c *consumer) close() {
 	if err := c.group.Close(); err != nil {
 		c.log("leaving the group failed", err)
 	}
+	c.resign()
 	c.client.Close()
 	c.link.cut()
+	c.queue.exit(c.number)
+}
+
+// resign tells the brokers that a static member goes for good: closing the group leaves it a member, whose partitions would
+// wait for it until its session times out.
+func (c *consumer) resign() {
+	if c.name == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), committing)
+	defer cancel()
+	_, err := ask(ctx, c.queue, func(a *administrator) (*sarama.LeaveGroupResponse, error) {
+		return a.RemoveMemberFromConsumerGroup(c.queue.cfg.Group, []string{c.name})
+	})
+	if err != nil {
+		c.log("leaving the group failed", err)
+	}
 }
 
 // commit records what was marked. The end of the session does that too, but not if it comes amid a rebalance.

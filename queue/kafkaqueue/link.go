@@ -132,9 +132,13 @@ func (q *Queue) adminConfig(l *link) *sarama.Config {
 	c.Admin.Retry.Max = 1
 	c.Admin.Timeout = 2 * time.Second
 	q.configure(c, l)
-	c.Metadata.Full = true // or it does not find the controller
+	c.Metadata.Full = true          // or it does not find the controller
+	c.Metadata.RefreshFrequency = 0 // of all topics there are; it connects anew instead when something has moved
 	return c
 }
+
+// maxRequest bounds what is sent at once to one partition, which has room for the largest message. It is the brokers' default.
+const maxRequest = 1 << 20
 
 func (q *Queue) producerConfig(l *link) *sarama.Config {
 	c := q.baseConfig(l)
@@ -146,6 +150,7 @@ func (q *Queue) producerConfig(l *link) *sarama.Config {
 	c.Producer.Transaction.Retry.Max = 3
 	c.Producer.Transaction.Retry.BackoffFunc = func(retries, _ int) time.Duration { return l.backoff(retries+2, 250*time.Millisecond) }
 	q.configure(c, l)
+	c.Producer.MaxMessageBytes = maxRequest
 	c.Producer.RequiredAcks = sarama.WaitForAll
 	c.Producer.Idempotent = true
 	c.Net.MaxOpenRequests = 1

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-
-	"github.com/khodnevis/khodnevis/queue"
 )
 
 // topic is one life of the log.
@@ -163,20 +161,23 @@ func (q *Queue) inspect(ctx context.Context, t topic) ([]error, error) {
 		for _, p := range m.Partitions {
 			replicas = min(replicas, len(p.Replicas))
 		}
-		entries, err := a.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: q.cfg.Topic})
+		resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: q.cfg.Topic}
+		results, err := a.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
 		if err != nil {
 			return nil, err
 		}
-		settings := make(map[string]string, len(entries))
-		for _, e := range entries {
-			settings[e.Name] = e.Value
+		settings := make(map[string]string)
+		for _, r := range results {
+			if r.ErrorCode != sarama.ErrNoError {
+				return nil, r.ErrorCode
+			}
+			for _, e := range r.Configs {
+				settings[e.Name] = e.Value
+			}
 		}
 		return shortcomings(replicas, settings), nil
 	})
 }
-
-// largestMessage has the largest of everything, with room for what the format adds.
-const largestMessage = queue.MaxKey + queue.MaxBody + queue.MaxHeader*2*(queue.MaxField+8) + 512
 
 // shortcomings tells what may lose messages of a topic with settings.
 func shortcomings(replicas int, settings map[string]string) []error {
@@ -207,8 +208,8 @@ func shortcomings(replicas int, settings map[string]string) []error {
 	if s := settings["unclean.leader.election.enable"]; s != "false" {
 		lack("unclean.leader.election.enable is %q, should be false", s)
 	}
-	if n := number("max.message.bytes"); n < largestMessage {
-		lack("max.message.bytes is %d, should be %d or more", n, largestMessage)
+	if n := number("max.message.bytes"); n < maxRequest {
+		lack("max.message.bytes is %d, should be %d or more", n, maxRequest)
 	}
 	return lacks
 }

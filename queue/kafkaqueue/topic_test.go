@@ -180,18 +180,19 @@ func commit(t *testing.T, brokers []string, cfg kafkaqueue.Config, offset int64,
 		t.Fatal(err)
 	}
 	defer client.Close()
-	om, err := sarama.NewOffsetManagerFromClient(cfg.Group, client)
+	coordinator, err := client.Coordinator(cfg.Group)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer om.Close()
-	p, err := om.ManagePartition(cfg.Topic, 0)
+	r := &sarama.OffsetCommitRequest{Version: 7, ConsumerGroup: cfg.Group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined}
+	r.AddBlock(cfg.Topic, 0, offset, sarama.ReceiveTime, note)
+	answer, err := coordinator.CommitOffset(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.AsyncClose()
-	p.MarkOffset(offset, note)
-	om.Commit()
+	if code := answer.Errors[cfg.Topic][0]; code != sarama.ErrNoError {
+		t.Fatal(code)
+	}
 }
 
 func TestMorePartitionsAreAnotherStream(t *testing.T) {
@@ -315,6 +316,7 @@ func TestDurableTopicOverTLSAndSASL(t *testing.T) {
 		t.Error(err)
 	}
 	cfg.TLS = &tls.Config{}
+	cfg.PublishTimeout = time.Minute
 	stranger := open(t, cluster.ListenAddrs(), cfg)
 	var unknown x509.UnknownAuthorityError
 	if _, err := stranger.Publish(t.Context(), message("k", "0")); !errors.Is(err, queue.ErrNotAccepted) || !errors.As(err, &unknown) {

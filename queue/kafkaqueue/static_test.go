@@ -1,0 +1,88 @@
+package kafkaqueue_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/queue/queuetest"
+)
+
+// Members with names keep every promise of those without.
+func TestStaticMembers(t *testing.T) {
+	t.Parallel()
+	b := brokers(t)
+	queuetest.Run(t, func(t *testing.T) queue.Queue {
+		cfg := config(t, b)
+		cfg.Instance = "one"
+		cfg.PublishTimeout = time.Minute
+		return open(t, b, cfg)
+	}, queuetest.Config{Patience: time.Minute})
+}
+
+// A named process that dies and comes back takes up its partitions at once, long before its session would have timed out, and
+// another one goes on all the time.
+func TestNamedProcessComesBack(t *testing.T) {
+	t.Parallel()
+	const keys = 40
+	b := brokers(t)
+	cfg := config(t, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	l := newLedger()
+	var mu sync.Mutex
+	handledBy := map[string]int{}
+	consume := func(instance string, p *proxy) {
+		cfg := cfg
+		cfg.Instance = instance
+		if p != nil {
+			cfg.Logger = nil
+			cfg.Configure = p.configure
+		}
+		q := open(t, b, cfg)
+		running.Go(func() {
+			_ = q.Consume(ctx, 100, func(ctx context.Context, batch []queue.Delivery) error {
+				mu.Lock()
+				handledBy[instance] += len(batch)
+				mu.Unlock()
+				return l.finish(ctx, batch)
+			})
+		})
+	}
+	publisher := open(t, b, cfg)
+	round := 0
+	publish := func() {
+		t.Helper()
+		msgs := make([]queue.Message, keys)
+		for k := range msgs {
+			msgs[k] = message(fmt.Sprint("k", k), fmt.Sprint(round))
+		}
+		if _, err := publisher.Publish(t.Context(), msgs...); err != nil {
+			t.Fatal(err)
+		}
+		round++
+	}
+	dying := newProxy(t)
+	consume("a", dying)
+	consume("b", nil)
+	eventually(t, time.Minute, "both have partitions", func() error {
+		publish()
+		mu.Lock()
+		defer mu.Unlock()
+		if handledBy["a"] == 0 || handledBy["b"] == 0 {
+			return fmt.Errorf("%v", handledBy)
+		}
+		return nil
+	})
+	eventually(t, time.Minute, "all of it is finished", func() error { return l.finished(keys, round) })
+	dying.silence() // the process is as good as dead: it cannot even say so
+	publish()
+	consume("a", nil)
+	eventually(t, 20*time.Second, "it goes on without the session's timeout of 45 s", func() error { return l.finished(keys, round) })
+	dying.heal()
+}
