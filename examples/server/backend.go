@@ -1,36 +1,149 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"time"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/cache/rediscache"
+	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
+	"github.com/khodnevis/khodnevis/store/pgstore"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
 // backend is the App and what it stands on.
 type backend struct {
-	app   *khodnevis.App
-	close func() error
+	app *khodnevis.App
+	// prepare makes what the App needs in servers that may not be there yet. It may be called again after an error.
+	prepare func(context.Context) error
+	// adapters says in a few words what is used.
+	adapters string
+	closers  []func() error
 }
 
-// open opens the data and wires the App. This is the one place that picks adapters.
-func open(s settings, log *slog.Logger) (*backend, error) {
-	db, err := sqlitestore.Open(s.data)
-	if err != nil {
-		return nil, err
+// close closes what was opened, the last one first.
+func (b *backend) close() error {
+	var errs []error
+	for i := len(b.closers) - 1; i >= 0; i-- {
+		errs = append(errs, b.closers[i]())
 	}
-	q, err := sqlitequeue.New(db.File(), sqlitequeue.Config{})
-	if err != nil {
-		return nil, closing(db, err)
-	}
-	app, err := khodnevis.New(khodnevis.Config{
-		Store: db, Queue: q, Recalculate: s.recalculate, Logger: log,
-		Auth: auth.Config{LimitsOff: s.limits == "off"},
-	})
-	if err != nil {
-		return nil, closing(db, err)
-	}
-	return &backend{app: app, close: db.Close}, nil
+	return errors.Join(errs...)
 }
+
+// open picks the adapters and wires the App. This is the one place that does. It does not wait for any server.
+func open(s settings, log *slog.Logger) (*backend, error) {
+	b := &backend{prepare: func(context.Context) error { return nil }}
+	cfg := khodnevis.Config{Recalculate: s.recalculate, Logger: log, Auth: auth.Config{LimitsOff: s.limits == "off"}}
+	err := b.pick(s, &cfg, log)
+	if err == nil {
+		b.app, err = khodnevis.New(cfg)
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+func (b *backend) pick(s settings, cfg *khodnevis.Config, log *slog.Logger) error {
+	var names []string
+	if s.postgres == "" || s.kafka == "" { // one of the two, or both, are in the file
+		db, err := sqlitestore.Open(s.data)
+		if err != nil {
+			return err
+		}
+		b.closers = append(b.closers, db.Close)
+		queue, err := sqlitequeue.New(db.File(), sqlitequeue.Config{})
+		if err != nil {
+			return err
+		}
+		cfg.Store, cfg.Queue = db, queue
+		names = append(names, "SQLite in "+s.data)
+	}
+	if s.postgres != "" {
+		db, err := pgstore.Open(s.postgres, pgstore.OpenConfig{})
+		if err != nil {
+			return err
+		}
+		b.closers = append(b.closers, db.Close)
+		store, err := pgstore.New(db, pgstore.Config{})
+		if err != nil {
+			return err
+		}
+		cfg.Store, b.prepare = store, store.Migrate
+		names = append(names, "PostgreSQL")
+	}
+	if s.kafka != "" {
+		queue, err := kafkaqueue.Open(strings.Split(s.kafka, ","), kafkaqueue.Config{Instance: instance(s.addr), Logger: log})
+		if err != nil {
+			return err
+		}
+		b.closers = append(b.closers, queue.Close)
+		cfg.Queue = queue
+		names = append(names, "Kafka")
+	}
+	if s.redis != "" {
+		pool, err := rediscache.Open(s.redis, rediscache.Config{})
+		if err != nil {
+			return err
+		}
+		b.closers = append(b.closers, pool.Close)
+		if cfg.Cache, err = rediscache.New(pool, rediscache.Config{}); err != nil {
+			return err
+		}
+		names = append(names, "Redis")
+	}
+	b.adapters = strings.Join(names, ", ")
+	return nil
+}
+
+// preparePause is how long a server that is not there yet is left alone.
+const preparePause = 2 * time.Second
+
+// prepared calls prepare until it succeeds, and reports false if ctx was done before that.
+func (b *backend) prepared(ctx context.Context, log *slog.Logger) bool {
+	for {
+		err := b.prepare(ctx)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		log.Warn("the database is not ready, trying again", "pause", preparePause, "error", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(preparePause):
+		}
+	}
+}
+
+// ready is prepared for a command, which has no time to wait.
+func (b *backend) ready(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return fmt.Errorf("the database is not ready: %w", err)
+	}
+	return nil
+}
+
+// instance names this process for the group of workers: the host and the port that it listens on, which no two processes share
+// and which stay when it is started again. Without a fixed port there is no such name.
+func instance(addr string) string {
+	host, err := os.Hostname()
+	_, port, split := net.SplitHostPort(addr)
+	if err != nil || split != nil || port == "0" || !hostname.MatchString(host) {
+		return ""
+	}
+	return host + "." + port
+}
+
+var hostname = regexp.MustCompile(`^[A-Za-z0-9.-]{1,150}$`)

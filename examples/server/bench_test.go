@@ -34,7 +34,7 @@ func benchmarkAccept(b *testing.B, clients int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = back.app.Run(ctx) })
-	server := httptest.NewServer(routes(back.app, true))
+	server := httptest.NewServer(routes(back, true, back.app.Ready))
 	b.Cleanup(func() {
 		server.Close()
 		cancel()

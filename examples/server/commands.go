@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// closing closes what was opened before err happened.
-func closing(c io.Closer, err error) error { return errors.Join(err, c.Close()) }
-
 // makeStaff makes a registered user staff.
 func makeStaff(ctx context.Context, b *backend, name string, stdout io.Writer) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
 	if err := b.app.Users.SetStaff(ctx, name, true); err != nil {
 		return fmt.Errorf("staff %s: %w", name, err)
 	}
@@ -23,6 +22,9 @@ func makeStaff(ctx context.Context, b *backend, name string, stdout io.Writer) e
 
 // verify recounts every number and fails if one had drifted.
 func verify(ctx context.Context, b *backend, stdout io.Writer) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
 	drifted := 0
 	n, err := b.app.Recount(ctx, func(d rating.Drift) {
 		drifted++

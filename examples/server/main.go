@@ -44,19 +44,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	command := "serve"
-	if len(rest) > 0 {
-		command = rest[0]
-	}
+	return errors.Join(do(ctx, s, b, rest, log, stdout), b.close())
+}
+
+// do does what the arguments ask for.
+func do(ctx context.Context, s settings, b *backend, args []string, log *slog.Logger, stdout io.Writer) error {
 	switch {
-	case command == "serve" && len(rest) <= 1:
-		err = serve(ctx, s, b, log, stdout)
-	case command == "staff" && len(rest) == 2:
-		err = makeStaff(ctx, b, rest[1], stdout)
-	case command == "verify" && len(rest) == 1:
-		err = verify(ctx, b, stdout)
-	default:
-		err = fmt.Errorf("unknown command %q: there are serve, staff NAME, verify and health", rest)
+	case len(args) == 0, len(args) == 1 && args[0] == "serve":
+		return serve(ctx, s, b, log, stdout)
+	case len(args) == 2 && args[0] == "staff":
+		return makeStaff(ctx, b, args[1], stdout)
+	case len(args) == 1 && args[0] == "verify":
+		return verify(ctx, b, stdout)
 	}
-	return errors.Join(err, b.close())
+	return fmt.Errorf("unknown command %q: there are serve, staff NAME, verify and health", args)
 }

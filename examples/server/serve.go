@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
-
-	"github.com/khodnevis/khodnevis"
 )
 
 // Bounds of what a client may take.
@@ -31,29 +31,36 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 	if err != nil {
 		return err
 	}
+	var started atomic.Bool
 	server := &http.Server{
-		Handler:           routes(b.app, s.role != "worker"),
+		Handler:           routes(b, s.role != "worker", func() bool { return started.Load() && b.app.Ready() }),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	// The worker goes on while requests end, since some of them wait for it.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
-	var worked chan error // nil: nobody works, and nothing ever comes
-	if s.role != "api" {
-		worked = make(chan error, 1)
-		go func() { worked <- b.app.Run(work) }()
-	}
+	worked := make(chan error, 1)
+	go func() {
+		ready := b.prepared(work, log)
+		started.Store(ready)
+		if !ready || s.role == "api" {
+			<-work.Done()
+			worked <- nil
+			return
+		}
+		worked <- b.app.Run(work)
+	}()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), s.data)
+	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.adapters)
 
 	var failed error
 	select {
 	case <-ctx.Done():
 	case failed = <-served:
 	case failed = <-worked:
-		worked = nil
+		worked <- nil // it has ended
 	}
 	log.Info("stopping")
 	b.app.Drain()
@@ -63,26 +70,24 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		failed = errors.Join(failed, fmt.Errorf("requests did not end: %w", err))
 	}
 	stopWork()
-	if worked != nil {
-		select {
-		case err := <-worked:
-			failed = errors.Join(failed, err)
-		case <-time.After(finishTimeout):
-			failed = errors.Join(failed, errors.New("the worker did not finish its batch; another one will"))
-		}
+	select {
+	case err := <-worked:
+		failed = errors.Join(failed, err)
+	case <-time.After(finishTimeout):
+		failed = errors.Join(failed, errors.New("the worker did not finish its batch; another one will"))
 	}
 	return failed
 }
 
 // routes mounts the REST surface, the health checks and the page that says what this is.
-func routes(app *khodnevis.App, api bool) http.Handler {
+func routes(b *backend, api bool, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	if api {
-		mux.Handle("/api/", app.Handler())
+		mux.Handle("/api/", b.app.Handler())
 	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { health(w, true) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { health(w, app.Ready()) })
-	mux.HandleFunc("GET /{$}", home)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { health(w, ready()) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { home(w, b.adapters) })
 	return mux
 }
 
@@ -91,32 +96,32 @@ func health(w http.ResponseWriter, ok bool) {
 	w.Header().Set("Cache-Control", "no-store")
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, "draining\n")
+		_, _ = io.WriteString(w, "starting or draining\n")
 		return
 	}
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-func home(w http.ResponseWriter, r *http.Request) {
+func home(w http.ResponseWriter, adapters string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	_, _ = io.WriteString(w, page)
+	_ = page.Execute(w, adapters) // the client is gone; there is nobody to tell
 }
 
-const page = `<!doctype html>
+var page = template.Must(template.New("home").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Khodnevis</title>
 <h1>Khodnevis</h1>
-<p>Content, ratings and accounts. This server keeps its data in one SQLite file.</p>
+<p>Content, ratings and accounts. This server keeps its data in {{.}}.</p>
 <ul>
 <li><a href="/api/contents/">Contents</a></li>
 <li><a href="/api/ratings/">Ratings</a></li>
 <li><a href="/readyz">Health</a></li>
 </ul>
 </html>
-`
+`))

@@ -13,6 +13,9 @@ import (
 type settings struct {
 	addr        string
 	data        string
+	postgres    string
+	kafka       string
+	redis       string
 	role        string
 	recalculate string
 	limits      string
@@ -33,6 +36,9 @@ func readSettings(args []string, getenv func(string) string, stderr io.Writer) (
 	}
 	setting(&s.addr, "addr", "127.0.0.1:8000", "address to listen on")
 	setting(&s.data, "data", "khodnevis.db", "file to keep the data in")
+	setting(&s.postgres, "postgres", "", "connection string of a PostgreSQL database; unset: the file")
+	setting(&s.kafka, "kafka", "", "addresses of Kafka brokers, separated by commas; unset: the file")
+	setting(&s.redis, "redis", "", "address or URL of a Redis server; unset: memory")
 	setting(&s.role, "role", "all", "what this process does: all, api or worker")
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
