@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -159,6 +160,9 @@ func (c *call) readBody(b *body) error {
 		var over *http.MaxBytesError
 		if errors.As(err, &over) {
 			return tooLarge(b.limit)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not come in time."}
 		}
 		return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body could not be read to its end."}
 	}

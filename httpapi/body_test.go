@@ -1,11 +1,16 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestScores tries every spelling of a score, and checks that what is refused changes nothing.
@@ -270,6 +275,38 @@ func TestMediaTypes(t *testing.T) {
 	} {
 		if a := s.do(t, request{path: "contents/", header: map[string]string{"Accept": accept}}); a.status != status {
 			t.Errorf("Accept %q: %s", accept, a)
+		}
+	}
+}
+
+// TestBrokenBodies sends bodies that end too early, or not in time.
+func TestBrokenBodies(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{mount: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Patience") != "" {
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			}
+			h.ServeHTTP(w, r)
+		})
+	}})
+	for _, x := range []struct {
+		header, problem string
+		hangUp          bool
+	}{{"", "incomplete_body", true}, {"X-Patience: none\r\n", "timeout", false}} {
+		conn := s.dial(t)
+		fmt.Fprintf(conn, "POST /api/contents/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%sContent-Length: 100\r\n\r\n{", s.tokens[ada], x.header)
+		if x.hangUp {
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", x.problem, err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if got := (answer{resp.StatusCode, resp.Header, body}); got.problem() != x.problem {
+			t.Errorf("%s, want %s", got, x.problem)
 		}
 	}
 }

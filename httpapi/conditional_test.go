@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/content"
 )
 
@@ -101,6 +102,7 @@ func TestRatingsDoNotDisturbEdits(t *testing.T) {
 		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"ratings_count":1}`}); a.problem() != "validation_failed #/ratings_count=read_only" {
 			t.Errorf("an old number without a tag: %s", a)
 		}
+		s.fold(t, contentID)
 		now := s.get(t, ada, path)
 		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"ratings_count":7}`, header: map[string]string{"If-Match": now.header.Get("ETag")}}); a.problem() != "validation_failed #/ratings_count=read_only" {
 			t.Errorf("a made-up number with the present tag: %s", a)
@@ -120,7 +122,7 @@ func TestUnmodifiedPut(t *testing.T) {
 		for i, name := range []string{ada, ben, sam} { // a mean that is no short fraction
 			s.rate(t, name, contentID, 5-i/2)
 		}
-		eventually(t, "the score is folded", func() bool { return s.get(t, ada, "contents/"+contentID+"/").at(t, "score") != nil })
+		s.fold(t, contentID)
 		read := s.get(t, ada, "contents/"+contentID+"/")
 		for _, as := range []string{ada, sam} {
 			a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/", as: as, body: string(read.body)})
@@ -149,7 +151,7 @@ func TestReadOnlyFields(t *testing.T) {
 		s := serve(t, setup{open: open})
 		contentID := s.write(t, "A film")
 		ratingID := s.rate(t, ada, contentID, 4)
-		eventually(t, "the score is folded", func() bool { return s.get(t, ada, "contents/"+contentID+"/").at(t, "score") != nil })
+		s.fold(t, contentID)
 		for _, x := range []struct {
 			path, base string
 			writable   []string
@@ -351,6 +353,20 @@ func TestIdempotencyKey(t *testing.T) {
 			t.Errorf("a day later: %s", a)
 		}
 	})
+}
+
+// TestIdempotencyKeyWithoutCounts: a cache that cannot count does as well, within one process.
+func TestIdempotencyKeyWithoutCounts(t *testing.T) {
+	t.Parallel()
+	kept := &forgetful{}
+	kept.forget()
+	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Cache = kept }})
+	statuses := s.parallel(t, 20, func(int) request {
+		return request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "p"}}
+	})
+	if statuses[201] < 1 || statuses[201]+statuses[409] != 20 || s.get(t, nobody, "contents/?count=exact").at(t, "count") != 1.0 {
+		t.Errorf("20 at once: %v", statuses)
+	}
 }
 
 // TestIdempotencyKeyInFlight: a request with the key of one that is not answered yet is told to come again.

@@ -82,7 +82,7 @@ func TestShapes(t *testing.T) {
 		eventually(t, "it is known how it was stored", func() bool { return s.get(t, ada, accepted.header.Get("Location")).at(t, "attempts") == 1.0 })
 		golden(t, "task_success", s.get(t, ada, accepted.header.Get("Location")))
 		golden(t, "rating", s.get(t, nobody, accepted.text(t, "rating.url")))
-		eventually(t, "the score is folded", func() bool { return s.get(t, nobody, "contents/"+contentID+"/").at(t, "score") != nil })
+		s.fold(t, contentID)
 		golden(t, "content", s.get(t, nobody, "contents/"+contentID+"/"))
 		s.settle(t, contentID)
 		golden(t, "stats", s.get(t, nobody, "contents/"+contentID+"/stats/"))

@@ -220,6 +220,16 @@ func (s *server) settle(t *testing.T, contentID string) {
 	})
 }
 
+// fold folds the scores of all contents, so that nothing changes by itself any more.
+func (s *server) fold(t *testing.T, contentID string) {
+	t.Helper()
+	a := s.do(t, request{method: "POST", path: "contents/" + contentID + "/stats/recalculate/", as: sam})
+	if done := s.do(t, request{path: a.header.Get("Location"), as: sam, prefer: "wait=10"}); done.at(t, "state") != "SUCCESS" {
+		t.Fatalf("recalculate: %s", done)
+	}
+	s.settle(t, contentID)
+}
+
 // lag returns how many messages wait to be stored.
 func (s *server) lag(t *testing.T) int64 {
 	t.Helper()

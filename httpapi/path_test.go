@@ -158,15 +158,22 @@ func TestNoSuchPath(t *testing.T) {
 	}
 }
 
-// raw sends bytes and returns the answers to them.
-func (s *server) raw(t *testing.T, text string, answers int) []*http.Response {
+// dial connects to the server until the test ends.
+func (s *server) dial(t *testing.T) net.Conn {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	return conn
+}
+
+// raw sends bytes and returns the answers to them.
+func (s *server) raw(t *testing.T, text string, answers int) []*http.Response {
+	t.Helper()
+	conn := s.dial(t)
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}

@@ -224,3 +224,35 @@ func TestCredentials(t *testing.T) {
 		try("expired", good, 401, wrong)
 	})
 }
+
+// TestCacheControl checks who may keep which answer.
+func TestCacheControl(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	fill := s.fixture(t)
+	const shared, own, none = "public, max-age=0, must-revalidate", "private, no-cache", "no-store"
+	for _, x := range []struct {
+		path, anonymous, owner string
+	}{
+		{"contents/", shared, own},
+		{"contents/{content}/", shared, own},
+		{"contents/{content}/?fields=id", shared, own},
+		{"contents/{content}/stats/", shared, own},
+		{"contents/{content}/rating/", none, own},
+		{"ratings/", shared, own},
+		{"ratings/{rating}/", shared, own},
+		{"tasks/{task}/", none, none},
+		{"users/", none, none},
+		{"users/me/", none, none},
+		{"users/me/sessions/", none, none},
+		{"nowhere/", none, none},
+		{"contents/none/", none, none},
+		{"contents/?nonsense=1", none, none},
+	} {
+		for as, want := range map[string]string{nobody: x.anonymous, ada: x.owner} {
+			if got := s.get(t, as, fill.Replace(x.path)).header.Get("Cache-Control"); got != want {
+				t.Errorf("%s for %q: Cache-Control %q, want %q", x.path, as, got, want)
+			}
+		}
+	}
+}
