@@ -58,7 +58,7 @@ func TestForgettingUnderLoad(t *testing.T) {
 	t.Parallel()
 	addr, _ := child(t)
 	c, pool := open(t, addr, patient())
-	const flushes = 500
+	const flushes = 200
 	done := make(chan struct{})
 	var load sync.WaitGroup
 	var hits, misses atomic.Int64
@@ -228,14 +228,14 @@ func TestASilentRedisIsLeftAlone(t *testing.T) {
 		}
 	}
 	down := 0
-	for range 10_000 {
+	for range 1000 {
 		if err := everyMethod(t, c, "k"); errors.Is(err, rediscache.ErrDown) {
 			down++
 		}
 	}
 	probes := int64(time.Since(began)/time.Second) + 1
-	if n := came.Load(); n > 5+probes || down < 9_000 {
-		t.Errorf("%d connections in %v, and %d of 10000 calls were kept away", n, time.Since(began), down)
+	if n := came.Load(); n > 5+probes || down < 900 {
+		t.Errorf("%d connections in %v, and %d of 1000 calls were kept away", n, time.Since(began), down)
 	}
 }
 
