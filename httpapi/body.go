@@ -155,7 +155,7 @@ func (c *call) readBody(b *body) error {
 	if c.r.ContentLength > b.limit {
 		return tooLarge(b.limit)
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, b.limit))
+	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, b.limit))
 	if err != nil {
 		var over *http.MaxBytesError
 		if errors.As(err, &over) {
@@ -253,7 +253,7 @@ func (c *call) refuseBody() error {
 	if c.r.Body == nil || c.r.ContentLength == 0 {
 		return nil
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, smallBody))
+	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, smallBody))
 	if err != nil {
 		return tooLarge(0)
 	}

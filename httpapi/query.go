@@ -23,16 +23,10 @@ type query struct {
 
 // query splits the query string strictly: what net/http would drop without a word is an error.
 func (c *call) query() (*query, error) {
-	raw := c.r.URL.RawQuery
-	if strings.Contains(raw, ";") {
-		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query", detail: "A semicolon separates nothing; write it as %3B."}
-	}
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query", detail: "The query string has a bad escape."}
-	}
-	if _, ok := values[""]; ok {
-		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query", detail: "A parameter has no name."}
+	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	if _, nameless := values[""]; err != nil || nameless {
+		return nil, &problem{status: 400, code: "malformed_query", title: "Malformed query",
+			detail: "The query string has a bad escape, a semicolon (write it as %3B), or a parameter without a name."}
 	}
 	q := &query{values: values, lenient: c.prefer.lenient}
 	if q.lenient {
