@@ -18,9 +18,11 @@ import (
 //     what it was travels in columns of the row (prev_score, prev_bucket) to RETURNING. Whatever reads the old rows in
 //     the same statement, with or without a lock, reads those of the statement's snapshot and counts wrong.
 //   - Rows are locked in the order of their keys, then those of rating_stats in the order of theirs, so that no two
-//     batches wait for each other. The other two tables are written after the content's row of rating_stats (they are joined
-//     with what it returned, and sorted), which so is the lock of all three; Recount takes the same one.
-//   - The rows that many writers want, those of rating_stats, come as late as possible.
+//     batches wait for each other. Buckets are written when all of rating_stats is, because they are sorted and that is among
+//     what is sorted; so the content's row there is the lock of all that is derived from its ratings. Recount takes the same one.
+//   - The rows that many writers want, those of rating_stats, come as late as possible. They hold the bucket that nearly all new
+//     ratings of a content count in, so that most changes write two rows. A bucket that is no longer the latest moves to
+//     rating_buckets by way of left_bucket, as the scores of ratings do.
 //   - A change that is not newer than its row writes nothing. So the statement may be run again, as database/sql does when a
 //     connection breaks in autocommit mode.
 //   - A content in deleted_contents takes no changes; see DeleteContent.
@@ -44,29 +46,42 @@ const applyChanges = `WITH changed AS (
 	WHERE (r.epoch, r.position) < (excluded.epoch, excluded.position)
 	RETURNING content_id, rater, score, bucket, withdrawn, prev_score, prev_bucket, result, created_at, updated_at
 ), delta AS MATERIALIZED (
-	SELECT content_id, bucket, score, sum(n)::integer AS n FROM (
+	SELECT content_id, bucket, score, sum(n)::integer AS n, bucket = max(bucket) OVER (PARTITION BY content_id) AS latest FROM (
 		SELECT content_id, bucket, score, 1 AS n FROM changed WHERE NOT withdrawn
 		UNION ALL
 		SELECT content_id, prev_bucket, prev_score, -1 FROM changed WHERE prev_score IS NOT NULL) x
 	GROUP BY content_id, bucket, score HAVING sum(n) <> 0
 ), stats AS (
-	INSERT INTO khodnevis.rating_stats AS s (content_id, n, sum, revision, dirty)
-	SELECT content_id, sum(n), sum(n::bigint * score), 1, true FROM delta GROUP BY content_id ORDER BY content_id
+	INSERT INTO khodnevis.rating_stats AS s (content_id, n, sum, scores, counts, open_bucket, open_n, open_sum, revision, dirty)
+	SELECT content_id, sum(n), sum(n::bigint * score), array_agg(score), array_agg(n::bigint),
+		max(bucket), coalesce(sum(n) FILTER (WHERE latest), 0), coalesce(sum(n::bigint * score) FILTER (WHERE latest), 0), 1, true
+	FROM delta GROUP BY content_id ORDER BY content_id
 	ON CONFLICT (content_id) DO UPDATE SET n = s.n + excluded.n, sum = s.sum + excluded.sum, revision = s.revision + 1, dirty = true,
-		as_of = greatest(s.as_of, clock_timestamp())
-	RETURNING content_id, revision
-), histogram AS (
-	INSERT INTO khodnevis.rating_histogram AS h (content_id, score, n)
-	SELECT content_id, score, sum(n) FROM delta JOIN stats USING (content_id) GROUP BY content_id, score HAVING sum(n) <> 0 ORDER BY content_id, score
-	ON CONFLICT (content_id, score) DO UPDATE SET n = h.n + excluded.n
+		as_of = greatest(s.as_of, clock_timestamp()),
+		(scores, counts) = (SELECT array_agg(h.score), array_agg(h.n) FROM (SELECT u.score, sum(u.n)::bigint AS n
+			FROM (SELECT unnest(s.scores) AS score, unnest(s.counts) AS n UNION ALL SELECT unnest(excluded.scores), unnest(excluded.counts)) u GROUP BY u.score) h),
+		open_bucket = greatest(s.open_bucket, excluded.open_bucket),
+		open_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_n WHEN s.open_bucket = excluded.open_bucket THEN s.open_n + excluded.open_n
+			ELSE excluded.open_n END,
+		open_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_sum WHEN s.open_bucket = excluded.open_bucket THEN s.open_sum + excluded.open_sum
+			ELSE excluded.open_sum END,
+		left_bucket = nullif(least(s.open_bucket, excluded.open_bucket), greatest(s.open_bucket, excluded.open_bucket)),
+		left_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_n ELSE s.open_n END,
+		left_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_sum ELSE s.open_sum END
+	RETURNING content_id, revision, left_bucket, left_n, left_sum
 ), buckets AS (
 	INSERT INTO khodnevis.rating_buckets AS b (content_id, bucket, n, sum)
-	SELECT content_id, bucket, sum(n), sum(n::bigint * score) FROM delta JOIN stats USING (content_id) GROUP BY content_id, bucket ORDER BY content_id, bucket
+	SELECT content_id, bucket, sum(n), sum(sum) FROM (
+		SELECT content_id, left_bucket AS bucket, left_n AS n, left_sum AS sum FROM stats WHERE left_bucket IS NOT NULL
+		UNION ALL
+		SELECT content_id, bucket, n, n::bigint * score FROM delta WHERE NOT latest) x
+	GROUP BY content_id, bucket ORDER BY content_id, bucket
 	ON CONFLICT (content_id, bucket) DO UPDATE SET n = b.n + excluded.n, sum = b.sum + excluded.sum
 ), scores AS (
 	INSERT INTO khodnevis.rating_scores (content_id) SELECT content_id FROM stats WHERE revision = 1 ORDER BY content_id ON CONFLICT DO NOTHING
 )
-SELECT content_id, rater, result, bucket, created_at, updated_at FROM changed`
+SELECT content_id, rater, result, CASE WHEN result <> 'created' THEN bucket END, CASE WHEN result <> 'created' THEN created_at END,
+	CASE WHEN result <> 'created' THEN updated_at END FROM changed`
 
 // changeArrays returns changes as arguments of applyChanges.
 func changeArrays(changes []rating.Change) []any {
@@ -115,7 +130,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	args := changeArrays(batch.Changes)
 	rejected := rejectedArrays(batch.Rejected)
-	var changed map[rating.Key]rating.Outcome
+	var changed map[rating.Key]changedRow
 	var err error
 	switch {
 	case len(batch.Rejected) > 0:
@@ -142,8 +157,8 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 }
 
 // applyAlone runs applyChanges outside of a transaction, once more if the database gave it up.
-func (s *Store) applyAlone(ctx context.Context, args []any) (map[rating.Key]rating.Outcome, error) {
-	var changed map[rating.Key]rating.Outcome
+func (s *Store) applyAlone(ctx context.Context, args []any) (map[rating.Key]changedRow, error) {
+	var changed map[rating.Key]changedRow
 	err := s.within(ctx, func(ctx context.Context) error {
 		for attempt := 1; ; attempt++ {
 			err := func() error {
@@ -169,18 +184,36 @@ func (s *Store) applyAlone(ctx context.Context, args []any) (map[rating.Key]rati
 	return changed, nil
 }
 
+// changedRow is what became of a change that was the newest. What is null is as in the change.
+type changedRow struct {
+	result               rating.Result
+	bucket               sql.NullInt64
+	createdAt, updatedAt sql.NullTime
+}
+
+func (r changedRow) outcome(c rating.Change) rating.Outcome {
+	o := rating.Outcome{Result: r.result, Rating: rating.Rating{Key: c.Key, Version: c.Version, Result: r.result, Withdrawn: c.Withdraw, CreatedAt: c.At, UpdatedAt: c.At}}
+	if !c.Withdraw {
+		o.Rating.Score, o.Rating.Bucket = c.Score, c.Bucket
+	}
+	if r.bucket.Valid {
+		o.Rating.Bucket, o.Rating.CreatedAt, o.Rating.UpdatedAt = int(r.bucket.Int64), r.createdAt.Time.UTC(), r.updatedAt.Time.UTC()
+	}
+	return o
+}
+
 // readChanged reads what applyChanges wrote. The rows come before the statement has ended: only when there are no more of
-// them is it known that it succeeded. Of each Rating it fills in what the change does not say.
-func readChanged(rows *sql.Rows) (map[rating.Key]rating.Outcome, error) {
+// them is it known that it succeeded.
+func readChanged(rows *sql.Rows) (map[rating.Key]changedRow, error) {
 	defer rows.Close() //nolint:errcheck // rows.Err says it
-	changed := map[rating.Key]rating.Outcome{}
+	changed := map[rating.Key]changedRow{}
 	for rows.Next() {
-		var r rating.Rating
-		if err := rows.Scan(&r.Content, &r.Rater, &r.Result, &r.Bucket, &r.CreatedAt, &r.UpdatedAt); err != nil {
+		var k rating.Key
+		var r changedRow
+		if err := rows.Scan(&k.Content, &k.Rater, &r.result, &r.bucket, &r.createdAt, &r.updatedAt); err != nil {
 			return nil, err
 		}
-		r.CreatedAt, r.UpdatedAt = r.CreatedAt.UTC(), r.UpdatedAt.UTC()
-		changed[r.Key] = rating.Outcome{Result: r.Result, Rating: r}
+		changed[k] = r
 	}
 	return changed, rows.Err()
 }
@@ -188,17 +221,15 @@ func readChanged(rows *sql.Rows) (map[rating.Key]rating.Outcome, error) {
 const goneContents = `SELECT id FROM khodnevis.deleted_contents WHERE id = ANY($1)`
 
 // outcomes puts together what became of changes. Those that changed nothing were applied before, superseded, or refused.
-func (s *Store) outcomes(ctx context.Context, changes []rating.Change, changed map[rating.Key]rating.Outcome) ([]rating.Outcome, error) {
+func (s *Store) outcomes(ctx context.Context, changes []rating.Change, changed map[rating.Key]changedRow) ([]rating.Outcome, error) {
 	outcomes := make([]rating.Outcome, len(changes))
 	var rest []rating.Key
 	for i, c := range changes {
-		o, ok := changed[c.Key]
-		if !ok {
+		if r, ok := changed[c.Key]; ok {
+			outcomes[i] = r.outcome(c)
+		} else {
 			rest = append(rest, c.Key)
-			continue
 		}
-		o.Rating.Version, o.Rating.Score, o.Rating.Withdrawn = c.Version, c.Score, c.Withdraw
-		outcomes[i] = o
 	}
 	if len(rest) == 0 {
 		return outcomes, nil

@@ -32,28 +32,24 @@ func (s *Store) RatedContents(ctx context.Context, after string, limit int) ([]s
 	return ids, nil
 }
 
-// counted is what the rows of ratings say, of a content at a time: otherwise the whole table may be read for a few of them.
-const counted = `counted AS MATERIALIZED (
-	SELECT m.content_id, c.bucket, c.score, c.n FROM (SELECT DISTINCT r.content_id FROM unnest($1::text[]) AS r (content_id) WHERE ` + there + `) m
-	CROSS JOIN LATERAL (SELECT bucket, score, count(*) AS n FROM khodnevis.ratings WHERE content_id = m.content_id AND NOT withdrawn GROUP BY bucket, score) c
-)`
-
-// audit returns those contents whose numbers are not what their rows say, in one snapshot and without a lock.
-const audit = `WITH ` + counted + `, meant AS (
+// audit returns those contents whose numbers are not what their rows say, in one snapshot and without a lock. It counts a
+// content at a time: otherwise the whole table may be read for a few of them.
+const audit = `WITH meant AS MATERIALIZED (
 	SELECT DISTINCT r.content_id FROM unnest($1::text[]) AS r (content_id) WHERE ` + there + `
+), counted AS MATERIALIZED (
+	SELECT m.content_id, c.bucket, c.score, c.n FROM meant m
+	CROSS JOIN LATERAL (SELECT bucket, score, count(*) AS n FROM khodnevis.ratings WHERE content_id = m.content_id AND NOT withdrawn GROUP BY bucket, score) c
+), stored AS MATERIALIZED (
+	SELECT s.* FROM meant m JOIN khodnevis.rating_stats s ON s.content_id = m.content_id
 )
-SELECT content_id FROM (SELECT content_id, bucket, sum(n)::bigint AS n, sum(n * score)::bigint AS sum FROM counted GROUP BY content_id, bucket) a
-	FULL JOIN (SELECT content_id, bucket, n, sum FROM khodnevis.rating_buckets JOIN meant USING (content_id) WHERE n <> 0 OR sum <> 0) b USING (content_id, bucket)
-	WHERE (a.n, a.sum) IS DISTINCT FROM (b.n, b.sum)
-UNION
-SELECT content_id FROM (SELECT content_id, score, sum(n)::bigint AS n FROM counted GROUP BY content_id, score) a
-	FULL JOIN (SELECT content_id, score, n FROM khodnevis.rating_histogram JOIN meant USING (content_id) WHERE n <> 0) b USING (content_id, score)
-	WHERE a.n IS DISTINCT FROM b.n
-UNION
-SELECT content_id FROM (SELECT content_id, sum(n)::bigint AS n, sum(n * score)::bigint AS sum FROM counted GROUP BY content_id) a
-	FULL JOIN (SELECT content_id, n, sum FROM khodnevis.rating_stats JOIN meant USING (content_id) WHERE n <> 0 OR sum <> 0) b USING (content_id)
-	WHERE (a.n, a.sum) IS DISTINCT FROM (b.n, b.sum)
-ORDER BY content_id`
+SELECT DISTINCT content_id FROM (
+	SELECT content_id, 'n' AS what, 0 AS part, n, sum FROM stored
+	UNION ALL SELECT content_id, 'n', 0, -n, -n * score FROM counted
+	UNION ALL SELECT content_id, 'score', unnest(scores), unnest(counts), 0 FROM stored
+	UNION ALL SELECT content_id, 'score', score, -n, 0 FROM counted
+	UNION ALL SELECT m.content_id, 'bucket', p.bucket, p.n, p.sum FROM meant m CROSS JOIN LATERAL (SELECT * FROM khodnevis.bucket_parts WHERE content_id = m.content_id) p
+	UNION ALL SELECT content_id, 'bucket', bucket, -n, -n * score FROM counted) x
+GROUP BY content_id, what, part HAVING sum(n) <> 0 OR sum(sum) <> 0 ORDER BY content_id`
 
 // Recount implements rating.Store. It repairs one content at a time: a lock that is held for one stays short, and holding one
 // it waits for no other.
@@ -118,11 +114,6 @@ func (tx transaction) repair(id string) (*rating.Drift, error) {
 
 // replace writes the numbers of a content anew and has them folded.
 func (tx transaction) replace(id string, is numbers) error {
-	for _, table := range []string{`khodnevis.rating_histogram`, `khodnevis.rating_buckets`} {
-		if _, err := tx.exec(`DELETE FROM `+table+` WHERE content_id = $1`, id); err != nil {
-			return err
-		}
-	}
 	var scores, counts, indexes, ns, sums pq.Int64Array
 	for score, n := range is.stats.Histogram {
 		scores, counts = append(scores, int64(score)), append(counts, n)
@@ -134,11 +125,12 @@ func (tx transaction) replace(id string, is numbers) error {
 		text string
 		args []any
 	}{
-		{`INSERT INTO khodnevis.rating_histogram (content_id, score, n) SELECT $1, v.* FROM unnest($2::integer[], $3::bigint[]) AS v`, []any{id, scores, counts}},
+		{`DELETE FROM khodnevis.rating_buckets WHERE content_id = $1`, []any{id}},
 		{`INSERT INTO khodnevis.rating_buckets (content_id, bucket, n, sum) SELECT $1, v.* FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS v`,
 			[]any{id, indexes, ns, sums}},
-		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
-			WHERE content_id = $1`, []any{id, is.stats.Count, is.stats.Sum}},
+		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, scores = coalesce($4::integer[], '{}'), counts = coalesce($5::bigint[], '{}'),
+			open_bucket = NULL, open_n = 0, open_sum = 0, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
+			WHERE content_id = $1`, []any{id, is.stats.Count, is.stats.Sum, scores, counts}},
 	} {
 		if _, err := tx.exec(step.text, step.args...); err != nil {
 			return err
@@ -197,8 +189,8 @@ func (tx transaction) numbers(id string) (numbers, error) {
 		N      int64 `db:"n"`
 		Sum    int64 `db:"sum"`
 	}
-	if err := tx.query(&buckets, `SELECT bucket, n, sum FROM khodnevis.rating_buckets r WHERE r.content_id = $1 AND (n <> 0 OR sum <> 0) AND `+there+` ORDER BY bucket`,
-		id); err != nil {
+	if err := tx.query(&buckets, `SELECT r.bucket, sum(r.n)::bigint AS n, sum(r.sum)::bigint AS sum FROM khodnevis.bucket_parts r WHERE r.content_id = $1 AND `+there+`
+		GROUP BY r.bucket HAVING sum(r.n) <> 0 OR sum(r.sum) <> 0 ORDER BY r.bucket`, id); err != nil {
 		return numbers{}, err
 	}
 	for _, b := range buckets {

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/lib/pq"
@@ -10,7 +11,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// statsRow is the numbers of a content, put together from three tables.
+// statsRow is the numbers of a content, put together from two tables.
 type statsRow struct {
 	Content  string        `db:"content_id"`
 	N        int64         `db:"n"`
@@ -29,8 +30,9 @@ func (r statsRow) stats() rating.Stats {
 	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)), Revision: r.Revision, AsOf: r.AsOf.UTC(),
 		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Folded: r.Folded}}
 	for i, score := range r.Scores {
-		st.Histogram[int(score)] = r.Counts[i]
+		st.Histogram[int(score)] += r.Counts[i]
 	}
+	maps.DeleteFunc(st.Histogram, func(_ int, n int64) bool { return n == 0 })
 	return st
 }
 
@@ -44,9 +46,7 @@ func allStats(rows []statsRow) []rating.Stats {
 
 const (
 	statsOf = `SELECT r.content_id, r.n, r.sum, r.revision + f.folds AS revision, greatest(r.as_of, f.folded_at) AS as_of,
-	f.value, f.weight, f.rank, f.folded,
-	ARRAY(SELECT h.score FROM khodnevis.rating_histogram h WHERE h.content_id = r.content_id AND h.n <> 0 ORDER BY h.score) AS scores,
-	ARRAY(SELECT h.n FROM khodnevis.rating_histogram h WHERE h.content_id = r.content_id AND h.n <> 0 ORDER BY h.score) AS counts
+	f.value, f.weight, f.rank, f.folded, r.scores, r.counts
 	FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 	WHERE ` + there
 
@@ -148,11 +148,11 @@ const (
 	claim = `SELECT r.content_id FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 		WHERE r.dirty AND ` + there + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
 
-	dirtyBuckets = `SELECT r.content_id, r.revision,
-		ARRAY(SELECT b.bucket FROM khodnevis.rating_buckets b WHERE b.content_id = r.content_id AND b.n <> 0 ORDER BY b.bucket) AS buckets,
-		ARRAY(SELECT b.n FROM khodnevis.rating_buckets b WHERE b.content_id = r.content_id AND b.n <> 0 ORDER BY b.bucket) AS counts,
-		ARRAY(SELECT b.sum FROM khodnevis.rating_buckets b WHERE b.content_id = r.content_id AND b.n <> 0 ORDER BY b.bucket) AS sums
-		FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
+	dirtyBuckets = `SELECT r.content_id, r.revision, b.buckets, b.counts, b.sums FROM khodnevis.rating_stats r CROSS JOIN LATERAL (
+		SELECT array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts, array_agg(sum ORDER BY bucket) AS sums FROM (
+			SELECT bucket, sum(n)::bigint AS n, sum(sum)::bigint AS sum FROM khodnevis.bucket_parts WHERE content_id = r.content_id
+			GROUP BY bucket HAVING sum(n) <> 0) x) b
+		WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
 
 	score = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, folds = f.folds + 1,
 		folded_at = greatest(f.folded_at, clock_timestamp())

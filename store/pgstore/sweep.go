@@ -81,7 +81,6 @@ func (tx transaction) clearNumbers(id string) error {
 	for _, text := range []string{
 		`DELETE FROM khodnevis.rating_scores WHERE content_id = $1`, // first, as folding locks it first
 		`SELECT FROM khodnevis.rating_stats WHERE content_id = $1 FOR UPDATE`,
-		`DELETE FROM khodnevis.rating_histogram WHERE content_id = $1`,
 		`DELETE FROM khodnevis.rating_buckets WHERE content_id = $1`,
 		`DELETE FROM khodnevis.rating_stats WHERE content_id = $1`,
 	} {

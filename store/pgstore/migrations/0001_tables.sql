@@ -89,23 +89,25 @@ CREATE TABLE khodnevis.ratings (
 CREATE INDEX ratings_rater ON khodnevis.ratings (rater, content_id);
 CREATE INDEX ratings_withdrawn ON khodnevis.ratings (content_id, rater) WHERE withdrawn;
 
--- The numbers of a content. Its row is locked before anything else that is derived from its ratings is written.
+-- The numbers of a content. Its row is locked before anything else that is derived from its ratings is written. The histogram
+-- is two arrays side by side, in any order; a score may occur twice, and count zero.
 CREATE TABLE khodnevis.rating_stats (
-	content_id text COLLATE "C" PRIMARY KEY,
-	n          bigint NOT NULL DEFAULT 0,
-	sum        bigint NOT NULL DEFAULT 0,
-	revision   bigint NOT NULL DEFAULT 0,
-	as_of      timestamptz NOT NULL DEFAULT clock_timestamp(),
-	dirty      boolean NOT NULL DEFAULT false -- the buckets changed since the last fold
+	content_id  text COLLATE "C" PRIMARY KEY,
+	n           bigint NOT NULL DEFAULT 0,
+	sum         bigint NOT NULL DEFAULT 0,
+	revision    bigint NOT NULL DEFAULT 0,
+	as_of       timestamptz NOT NULL DEFAULT clock_timestamp(),
+	open_n      bigint NOT NULL DEFAULT 0, -- the part of the latest bucket that is not in rating_buckets
+	open_sum    bigint NOT NULL DEFAULT 0,
+	left_n      bigint, -- what the last change moved from here to rating_buckets
+	left_sum    bigint,
+	open_bucket integer,
+	left_bucket integer,
+	dirty       boolean NOT NULL DEFAULT false, -- the buckets changed since the last fold
+	scores      integer[] NOT NULL DEFAULT '{}',
+	counts      bigint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 70);
 CREATE INDEX rating_stats_dirty ON khodnevis.rating_stats (content_id) WHERE dirty;
-
-CREATE TABLE khodnevis.rating_histogram (
-	content_id text COLLATE "C" NOT NULL,
-	score      integer NOT NULL,
-	n          bigint NOT NULL,
-	PRIMARY KEY (content_id, score)
-) WITH (fillfactor = 70);
 
 CREATE TABLE khodnevis.rating_buckets (
 	content_id text COLLATE "C" NOT NULL,
@@ -114,6 +116,12 @@ CREATE TABLE khodnevis.rating_buckets (
 	sum        bigint NOT NULL,
 	PRIMARY KEY (content_id, bucket)
 ) WITH (fillfactor = 70);
+
+-- Rows of one content and bucket are to be added up.
+CREATE VIEW khodnevis.bucket_parts AS
+	SELECT content_id, bucket, n, sum FROM khodnevis.rating_buckets
+	UNION ALL
+	SELECT content_id, open_bucket, open_n, open_sum FROM khodnevis.rating_stats WHERE open_bucket IS NOT NULL;
 
 -- The published score, which only folding writes, so that the index of its order costs no write of a rating. Every content has
 -- a row, and so has every content of a host that was rated.

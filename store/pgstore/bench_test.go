@@ -1,0 +1,172 @@
+package pgstore_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/pgstore"
+)
+
+const (
+	benchContents = 4000
+	benchBatch    = 1000
+	benchBuckets  = 30
+)
+
+func benchContent(i int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d", i) }
+func benchRater(i int) string   { return fmt.Sprintf("0198c0de-1111-7000-8000-%012d", i) }
+
+// openPatient returns a Store whose statements may take minutes, to fill its tables.
+func openPatient(t testing.TB) bench {
+	t.Helper()
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 10 * time.Minute})
+	schema := newSchema(t, db)
+	s := over(t, db, schema)
+	if err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return bench{s, db, schema}
+}
+
+// fill puts a number of ratings into the table, evenly over the contents, and the numbers that follow from them.
+func (b bench) fill(t testing.TB, rows int) {
+	t.Helper()
+	each := rows / benchContents
+	step := 100_000 / max(each, 1)
+	for _, text := range []string{
+		fmt.Sprintf(`INSERT INTO %[1]s.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
+			SELECT '0198c0de-0000-7000-8000-' || lpad(i::text, 12, '0'), '0198c0de-1111-7000-8000-' || lpad(((i * 7919 + j * %[2]d) %% 100000)::text, 12, '0'),
+				1, i, now(), now(), 1 + (i * 31 + j * 17) %% 5, (i + j) %% %[5]d, 'created', false
+			FROM generate_series(0, %[3]d - 1) i, generate_series(0, %[4]d - 1) j`, b.schema, max(step, 1), benchContents, each, benchBuckets),
+		`INSERT INTO %s.rating_stats (content_id, n, sum, revision, scores, counts)
+			SELECT content_id, sum(n), sum(n * score), 1, array_agg(score), array_agg(n) FROM (SELECT content_id, score, count(*) AS n FROM %[1]s.ratings GROUP BY content_id, score) r GROUP BY content_id`,
+		`INSERT INTO %s.rating_scores (content_id) SELECT content_id FROM %[1]s.rating_stats`,
+		`INSERT INTO %s.rating_buckets SELECT content_id, bucket, count(*), sum(score) FROM %[1]s.ratings GROUP BY content_id, bucket`,
+		`VACUUM ANALYZE %s.ratings`, `VACUUM ANALYZE %s.rating_stats`, `VACUUM ANALYZE %s.rating_scores`, `VACUUM ANALYZE %s.rating_buckets`,
+	} {
+		b.run(t, strings.ReplaceAll(strings.ReplaceAll(text, "%[1]s", b.schema), "%s", b.schema))
+	}
+}
+
+// run runs a statement for as long as it takes.
+func (b bench) run(t testing.TB, text string) {
+	t.Helper()
+	if _, err := b.db.Exec(text); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+// source makes changes that were never made before.
+type source struct {
+	mu     sync.Mutex
+	dice   *rand.Rand
+	offset int64
+}
+
+func newSource() *source { return &source{dice: rand.New(rand.NewPCG(1, 2))} }
+
+// batch returns new ratings, by raters whom fill does not know, of one of the contents or of all of them.
+func (s *source) batch(n, contents int) []rating.Change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := make([]rating.Change, n)
+	for i := range batch {
+		s.offset++
+		batch[i] = rating.Change{
+			Key:     rating.Key{Content: benchContent(s.dice.IntN(contents)), Rater: benchRater(1_000_000 + int(s.offset)*7919%10_000_000)},
+			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5), Bucket: benchBuckets - 1 - s.dice.IntN(2), At: time.Now().UTC().Truncate(time.Microsecond),
+		}
+	}
+	return batch
+}
+
+// rate applies batches of new ratings, by a number of workers, and returns rows a second.
+func (b bench) rate(t testing.TB, src *source, workers, batches, size, contents int) float64 {
+	t.Helper()
+	work := make(chan []rating.Change, batches)
+	for range batches {
+		work <- src.batch(size, contents)
+	}
+	close(work)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for changes := range work {
+				if _, err := b.ApplyRatings(context.Background(), rating.Batch{Changes: changes}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(batches*size) / time.Since(began).Seconds()
+}
+
+// copied copies as many new ratings into a table of the same size with the same indexes, and returns rows a second.
+func (b bench) copied(t testing.TB, src *source, batches, size, contents int) float64 {
+	t.Helper()
+	work := make([][]rating.Change, batches)
+	for i := range work {
+		work[i] = src.batch(size, contents)
+	}
+	began := time.Now()
+	for _, changes := range work {
+		tx, err := b.db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stmt, err := tx.Prepare(pq.CopyInSchema(b.schema, "ratings_copy", "content_id", "rater", "epoch", "position", "created_at", "updated_at", "score", "bucket", "result", "withdrawn"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range changes {
+			if _, err := stmt.Exec(c.Content, c.Rater, c.Version.Epoch, c.Version.Offset, c.At, c.At, c.Score, c.Bucket, "created", false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := stmt.Exec(); err != nil {
+			t.Fatal(err)
+		}
+		if err := stmt.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return float64(batches*size) / time.Since(began).Seconds()
+}
+
+func BenchmarkCopy(b *testing.B) {
+	s := openPatient(b)
+	s.fill(b, 1_000_000)
+	s.run(b, `CREATE TABLE `+s.schema+`.ratings_copy (LIKE `+s.schema+`.ratings INCLUDING ALL) WITH (fillfactor = 90)`)
+	s.run(b, `INSERT INTO `+s.schema+`.ratings_copy SELECT * FROM `+s.schema+`.ratings`)
+	s.run(b, `VACUUM ANALYZE `+s.schema+`.ratings_copy`)
+	src := newSource()
+	s.rate(b, src, 1, 5, benchBatch, benchContents)
+	s.copied(b, src, 5, benchBatch, benchContents)
+	for b.Loop() {
+		one := s.rate(b, src, 1, 20, benchBatch, benchContents)
+		copied := s.copied(b, src, 20, benchBatch, benchContents)
+		two := s.rate(b, src, 2, 30, benchBatch, benchContents)
+		hot := s.rate(b, src, 1, 20, benchBatch, 1)
+		single := s.rate(b, src, 1, 300, 1, benchContents)
+		b.ReportMetric(one, "rows/s")
+		b.ReportMetric(copied, "copied-rows/s")
+		b.ReportMetric(one/copied, "of-COPY")
+		b.ReportMetric(two/one, "two-workers")
+		b.ReportMetric(hot/one, "hot")
+		b.ReportMetric(one/single, "of-single")
+	}
+}
