@@ -56,7 +56,7 @@ func contentList(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for _, o := range orders() {
-		for _, limit := range []int{1, 7, 1000} {
+		for _, limit := range []int{4, 1000} {
 			if err := sh.checkList(ctx, s, content.Filter{Author: authors[0]}, o, limit); err != nil {
 				return err
 			}
@@ -190,7 +190,7 @@ func contentListAfter(ctx context.Context, s store.Store) error {
 func contentListMoving(ctx context.Context, s store.Store) error {
 	for seed, o := range orders() {
 		author := newName()
-		sh, err := newShelf(ctx, s, uint64(seed), 30, []string{author})
+		sh, err := newShelf(ctx, s, uint64(seed), 20, []string{author})
 		if err != nil {
 			return err
 		}
@@ -271,7 +271,7 @@ func contentFilters(ctx context.Context, s store.Store) error {
 		return err
 	}
 	r := dice(14)
-	for i := range 80 {
+	for i := range 50 {
 		f := content.Filter{Author: authors[r.IntN(len(authors))]}
 		if r.IntN(2) == 0 {
 			f.Terms = content.Terms([]string{"red", "green blue", "سبز", "nothing", "RED آبی"}[r.IntN(5)])
@@ -281,7 +281,7 @@ func contentFilters(ctx context.Context, s store.Store) error {
 				*bound = at(r.IntN(6)).Add(time.Duration(r.IntN(3)) * time.Microsecond)
 			}
 		}
-		if err := sh.checkList(ctx, s, f, orders()[i%len(orders())], 1+r.IntN(8)); err != nil {
+		if err := sh.checkList(ctx, s, f, orders()[i%len(orders())], 3+r.IntN(8)); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -162,12 +161,12 @@ func ratingOutcomes(ctx context.Context, s store.Store) error {
 	return errors.Join(err, b.check(ctx, s))
 }
 
-// ratingLargeBatch applies as many changes as a queue delivers at once, twice: more than databases have placeholders by default.
+// ratingLargeBatch applies more changes at once than databases have placeholders by default, and then changes some of them.
 func ratingLargeBatch(ctx context.Context, s store.Store) error {
 	contents, b := names(5), book{}
-	for turn := range 2 {
+	for turn, size := range []int{5000, 500} {
 		var batch rating.Batch
-		for i := range queue.MaxBatch {
+		for i := range size {
 			c := change(rating.Key{Content: contents[i%len(contents)], Rater: fmt.Sprintf("rater-%d", i)}, int64(turn+1), 1+(i+turn)%5)
 			c.Bucket = i % 40
 			batch.Changes = append(batch.Changes, c)
@@ -234,12 +233,12 @@ func ratingNumbers(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingHistory applies several hundred random changes, late and repeated ones among them, and audits after every batch.
+// ratingHistory applies several hundred random changes, late and repeated ones among them, and audits again and again.
 func ratingHistory(ctx context.Context, s store.Store) error {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		h := newHistory(seed, 3, 7)
 		b, au := book{}, newAudit(h.contents)
-		for range 40 {
+		for turn := range 50 {
 			batch := h.batch(1 + h.dice.IntN(15))
 			outcomes, err := apply(ctx, s, batch...)
 			if err != nil {
@@ -250,11 +249,14 @@ func ratingHistory(ctx context.Context, s store.Store) error {
 					return fmt.Errorf("%#v: the outcome is %#v, want %#v", c, outcomes[i], wanted)
 				}
 			}
+			if turn%4 != 3 {
+				continue
+			}
 			if err := au.check(ctx, s); err != nil {
 				return err
 			}
 		}
-		if err := b.check(ctx, s); err != nil {
+		if err := errors.Join(b.check(ctx, s), au.check(ctx, s)); err != nil {
 			return err
 		}
 	}

@@ -47,7 +47,8 @@ func Checks() []Check {
 
 // Config adjusts Run; the zero value is usable.
 type Config struct {
-	// Patience is how long one check may take before it fails. Zero: one minute.
+	// Patience is how long one check may take before it fails. Zero: two minutes, of which an idle
+	// machine needs some seconds for the longest.
 	Patience time.Duration
 }
 
@@ -55,7 +56,7 @@ type Config struct {
 // what it needs to close it leaves to t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
 	if cfg.Patience == 0 {
-		cfg.Patience = time.Minute
+		cfg.Patience = 2 * time.Minute
 	}
 	for _, check := range Checks() {
 		t.Run(check.Name, func(t *testing.T) {
