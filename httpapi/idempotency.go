@@ -104,17 +104,16 @@ func (c *call) once(do func() (status int, location string, value any, err error
 	sum := sha256.Sum256(sent)
 	request := hex.EncodeToString(sum[:])
 	ctx := c.r.Context()
-	if old, ok := c.replays.find(ctx, key); ok {
+	release, alone := c.replays.claim(ctx, key)
+	if alone {
+		defer release()
+	}
+	if old, ok := c.replays.find(ctx, key); ok { // after the claim: who had it before has left its answer
 		return c.replay(old, request)
 	}
-	release, ok := c.replays.claim(ctx, key)
-	if !ok {
+	if !alone {
 		return &problem{status: 409, code: "idempotency_key_in_flight", title: "Conflict", retry: time.Second,
 			detail: "A request with this Idempotency-Key is being answered right now."}
-	}
-	defer release()
-	if old, ok := c.replays.find(ctx, key); ok { // it was answered between the look and the claim
-		return c.replay(old, request)
 	}
 	status, location, value, err := do()
 	if err != nil {
