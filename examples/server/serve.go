@@ -27,7 +27,7 @@ const (
 
 // serve serves and works until ctx is done, and then lets both finish what they have begun.
 func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
-	listener, err := net.Listen("tcp", s.addr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.addr)
 	if err != nil {
 		return err
 	}

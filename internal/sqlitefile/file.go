@@ -122,7 +122,7 @@ func (f *File) open(path string, cfg Config) error {
 	}
 	f.readers.SetMaxOpenConns(cfg.Readers)
 	f.readers.SetMaxIdleConns(cfg.Readers)
-	return f.readers.Ping()
+	return f.readers.PingContext(context.Background())
 }
 
 // connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at once, one is told that it

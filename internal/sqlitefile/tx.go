@@ -19,7 +19,7 @@ func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	result, err := stmt.Exec(args...)
+	result, err := stmt.ExecContext(context.Background(), args...) // a group is committed whatever becomes of those who wait
 	if err != nil {
 		return 0, translate(err)
 	}
