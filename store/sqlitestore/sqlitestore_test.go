@@ -73,7 +73,8 @@ func rate(t testing.TB, s *sqlitestore.Store, offset int64, id, rater string, sc
 }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t) }, storetest.Config{})
+	// Patience for the race detector on a busy machine.
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t) }, storetest.Config{Patience: 5 * time.Minute})
 }
 
 func TestNewerFileIsRefused(t *testing.T) {
