@@ -156,9 +156,7 @@ func TestWaitsEnd(t *testing.T) {
 		}
 		waiting <- a
 	}()
-	eventually(t, "the second is accepted", func() bool {
-		return s.get(t, ada, first.text(t, "status_url")).status == 200
-	})
+	eventually(t, "the second is accepted", func() bool { return s.lag(t) == 2 })
 	s.app.Drain()
 	if a := <-waiting; a.status != 202 || time.Since(began) > 8*time.Second {
 		t.Errorf("a wait that is ended: %s after %v", a, time.Since(began))

@@ -283,6 +283,28 @@ func TestAcceptedThenStoreFails(t *testing.T) {
 	}
 }
 
+// TestStoredThenStoreFails: the same holds when the rating is stored, but cannot be read for the answer.
+func TestStoredThenStoreFails(t *testing.T) {
+	t.Parallel()
+	f := &faults{}
+	s := serve(t, setup{config: f.into, idle: true})
+	contentID := s.write(t, "A film")
+	answers := make(chan answer, 1)
+	go func() {
+		a, err := s.send(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":5}`, prefer: "wait=10"})
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- a
+	}()
+	eventually(t, "it is accepted", func() bool { return s.lag(t) == 1 })
+	f.read.Store(content.ErrUnavailable)
+	s.work()
+	if a := <-answers; a.status != 202 || a.header.Get("Location") == "" {
+		t.Errorf("stored, but not readable: %s", a)
+	}
+}
+
 // TestPanicsKeepTheConnection sends two requests over one connection, the first of which panics.
 func TestPanicsKeepTheConnection(t *testing.T) {
 	t.Parallel()

@@ -368,6 +368,17 @@ func TestCursors(t *testing.T) {
 				t.Errorf("%s takes the cursor of another list: %s", path, a)
 			}
 		}
+		s.rate(t, ada, ids[1], 4)
+		s.rate(t, ben, ids[1], 4)
+		mine, err := url.Parse(s.get(t, ada, "ratings/?rater=me&page_size=1").text(t, "next"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for as, want := range map[string]string{ada: "", ben: "cursor_mismatch ?cursor=cursor_mismatch"} {
+			if a := s.get(t, as, mine.String()); a.problem() != want {
+				t.Errorf("%s with ada's cursor of her own ratings: %s", as, a)
+			}
+		}
 		for _, path := range []string{"contents/?", "contents/?page_size=2&count=exact&fields=id", "contents/?ordering=-created_at"} {
 			if a := s.get(t, nobody, path+"&cursor="+created); a.status != 200 {
 				t.Errorf("%s does not take its cursor: %s", path, a)

@@ -102,19 +102,13 @@ func parsePrefer(h http.Header) preferences {
 }
 
 // patience is how long the call may wait for a task: what the client prefers, else the default, and not at all when it
-// prefers not to or the server is about to stop. With both preferences the wait comes first (RFC 7240, section 4.3).
+// prefers not to. With both preferences the wait comes first (RFC 7240, section 4.3).
 func (c *call) patience(otherwise time.Duration) time.Duration {
-	d := otherwise
 	switch {
 	case c.prefer.waiting:
-		d = c.prefer.wait
+		return c.prefer.wait
 	case c.prefer.async:
 		return 0
 	}
-	select {
-	case <-c.cfg.Draining:
-		return 0
-	default:
-		return d
-	}
+	return otherwise
 }

@@ -200,8 +200,6 @@ func (c *call) authenticate(p policy) error {
 			return nil
 		}
 		return problemNoCredentials
-	case errors.Is(err, auth.ErrInvalidCredentials):
-		return problemBadToken
 	}
 	return err
 }
