@@ -59,15 +59,15 @@ func (o *outcomes) check(t *testing.T, q *kafkaqueue.Queue) {
 		body := string(d.Body)
 		at, accepted := o.accepted[body]
 		if _, refused := o.refused[body]; refused {
-			t.Errorf("%s was not accepted and came", body)
+			t.Errorf("%.20s was not accepted and came", body)
 		}
 		if accepted && at != d.Position {
-			t.Errorf("%s was accepted at %v and came at %v", body, at, d.Position)
+			t.Errorf("%.20s was accepted at %v and came at %v", body, at, d.Position)
 		}
 		delete(missing, body)
 	})
 	for body, at := range missing {
-		t.Errorf("%s was accepted at %v and is lost", body, at)
+		t.Errorf("%.20s was accepted at %v and is lost", body, at)
 	}
 }
 
@@ -166,6 +166,48 @@ func testSilentBrokers(t *testing.T, b []string, heal func(*proxy)) {
 	}
 	if len(o.refused) == 0 {
 		t.Error("nothing was refused for certain")
+	}
+	o.check(t, direct)
+}
+
+// What the brokers do not take fills a request, and what does not fit waits: that can be withdrawn.
+func TestWithdrawnMessagesNeverArrive(t *testing.T) {
+	t.Parallel()
+	b := brokers(t)
+	p := newProxy(t)
+	cfg := config(t, b)
+	direct := open(t, b, cfg)
+	cfg.Configure = p.configure
+	cfg.PublishTimeout = time.Minute
+	q := open(t, b, cfg)
+	o := newOutcomes()
+	for n := range 5 { // after the first in a new topic sarama looks once more for who leads it
+		if err := o.publish(t.Context(), q, "k", fmt.Sprint(n, " before")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.silence()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const publishers = 48
+	var publishing sync.WaitGroup
+	for i := range publishers {
+		publishing.Go(func() { _ = o.publish(ctx, q, "k", fmt.Sprintf("%0*d", queue.MaxBody, i)) })
+	}
+	eventually(t, 10*time.Second, "a message is on its way", func() error {
+		if !p.holds("000000") {
+			return errors.New("none is")
+		}
+		return nil
+	})
+	cancel()
+	publishing.Wait()
+	p.heal()
+	if err := o.publish(t.Context(), q, "k", "after"); err != nil {
+		t.Error(err)
+	}
+	if len(o.refused) == 0 || len(o.unknown) == 0 {
+		t.Errorf("%d were withdrawn and %d have left, want some of each", len(o.refused), len(o.unknown))
 	}
 	o.check(t, direct)
 }
