@@ -173,7 +173,7 @@ func (s *Store) applyAlone(ctx context.Context, args []any) (map[rating.Key]chan
 				changed, err = readChanged(rows)
 				return err
 			}()
-			if attempt == attempts || ctx.Err() != nil || !givenUp(err) {
+			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
 				return err
 			}
 		}

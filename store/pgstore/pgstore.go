@@ -61,6 +61,7 @@ type Store struct {
 	db       *sqlx.DB
 	schema   string
 	prefix   string // the quoted schema and a dot
+	attempts int    // how often a transaction is tried that the database gives up in favour of another
 	prepared statements
 }
 
@@ -78,7 +79,7 @@ func New(db *sqlx.DB, cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Store{db: db, schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + "."}, nil
+	return &Store{db: db, schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
 }
 
 // Ping implements store.Pinger.

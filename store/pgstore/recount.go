@@ -129,7 +129,7 @@ func (tx transaction) replace(id string, is numbers) error {
 		{`INSERT INTO khodnevis.rating_buckets (content_id, bucket, n, sum) SELECT $1, v.* FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS v`,
 			[]any{id, indexes, ns, sums}},
 		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, scores = coalesce($4::integer[], '{}'), counts = coalesce($5::bigint[], '{}'),
-			open_bucket = NULL, open_n = 0, open_sum = 0, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
+			open_bucket = 0, open_n = 0, open_sum = 0, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
 			WHERE content_id = $1`, []any{id, is.stats.Count, is.stats.Sum, scores, counts}},
 	} {
 		if _, err := tx.exec(step.text, step.args...); err != nil {

@@ -13,9 +13,6 @@ import (
 // grace is how long the driver is given, once a context is done, to tell the server and come back by itself.
 const grace = 500 * time.Millisecond
 
-// attempts bounds how often a transaction is tried that the database gave up in favour of another.
-const attempts = 4
-
 // statements holds what was prepared, by its text. There are as many as constants in this package; they end with the database handle.
 type statements struct {
 	mu     sync.Mutex
@@ -118,7 +115,7 @@ func (s *Store) transact(ctx context.Context, op func(transaction) error) error 
 	return s.within(ctx, func(ctx context.Context) error {
 		for attempt := 1; ; attempt++ {
 			err := s.once(ctx, op)
-			if attempt == attempts || ctx.Err() != nil || !givenUp(err) {
+			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
 				return err
 			}
 		}

@@ -1,0 +1,29 @@
+package pgstore
+
+import (
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// Once makes deadlocks show, which are otherwise tried again.
+func (s *Store) Once() { s.attempts = 1 }
+
+// SQL returns a statement as it is sent.
+func (s *Store) SQL(text string) string { return s.sql(text) }
+
+// ContentQuery returns the text of a list of contents and what is bound to it.
+func ContentQuery(q content.Query) (string, []any) {
+	return contentQuery(q, contentOrders[q.Order.Field])
+}
+
+// RatingQuery returns the text of a list of ratings and what is bound to it.
+func RatingQuery(q rating.Query) (string, []any) { return ratingQuery(q) }
+
+// The statements whose plans are checked.
+const (
+	RatingsByKey   = ratingsByKey
+	StatsByContent = statsByContent
+	RatedContents  = ratedContents
+	Audit          = audit
+	Claim          = claim
+)

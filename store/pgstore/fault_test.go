@@ -1,0 +1,338 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/pgstore"
+)
+
+// instant is a time as services make them.
+var instant = time.Date(2025, 3, 1, 12, 0, 0, 123_456_000, time.UTC)
+
+func newContent(id string) content.Content {
+	return content.Content{ID: id, Title: "title", Author: "author", Version: 1, CreatedAt: instant, UpdatedAt: instant}
+}
+
+func change(id, rater string, offset int64, score int) rating.Change {
+	return rating.Change{Key: rating.Key{Content: id, Rater: rater}, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24, At: instant}
+}
+
+// calls is every method of the store, with arguments that need nothing.
+func calls(s *pgstore.Store) map[string]func(context.Context) error {
+	fold := func([]rating.Bucket) rating.Score { return rating.Score{} }
+	return map[string]func(context.Context) error{
+		"Ping":          s.Ping,
+		"Migrate":       s.Migrate,
+		"CreateContent": func(ctx context.Context) error { return s.CreateContent(ctx, newContent("c")) },
+		"ContentsByID":  func(ctx context.Context) error { _, err := s.ContentsByID(ctx, []string{"c"}); return err },
+		"ListContents": func(ctx context.Context) error {
+			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByScore}, Limit: 1})
+			return err
+		},
+		"CountContents": func(ctx context.Context) error { _, err := s.CountContents(ctx, content.Filter{}); return err },
+		"UpdateContent": func(ctx context.Context) error { return s.UpdateContent(ctx, newContent("c")) },
+		"DeleteContent": func(ctx context.Context) error { return s.DeleteContent(ctx, "c", 0) },
+		"ApplyRatings": func(ctx context.Context) error {
+			_, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3)}})
+			return err
+		},
+		"reject": func(ctx context.Context) error {
+			_, err := s.ApplyRatings(ctx, rating.Batch{Rejected: []rating.Rejected{{}}})
+			return err
+		},
+		"RatingsByKey": func(ctx context.Context) error {
+			_, err := s.RatingsByKey(ctx, []rating.Key{{Content: "c", Rater: "r"}})
+			return err
+		},
+		"ListRatings":    func(ctx context.Context) error { _, err := s.ListRatings(ctx, rating.Query{Limit: 1}); return err },
+		"CountRatings":   func(ctx context.Context) error { _, err := s.CountRatings(ctx, rating.Filter{}); return err },
+		"StatsByContent": func(ctx context.Context) error { _, err := s.StatsByContent(ctx, []string{"c"}); return err },
+		"OpenContents": func(ctx context.Context) error {
+			_, err := s.OpenContents(ctx, []rating.Opening{{Content: "c", At: instant}})
+			return err
+		},
+		"RefreshScores": func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
+		"RatedContents": func(ctx context.Context) error { _, err := s.RatedContents(ctx, "", 1); return err },
+		"Recount":       func(ctx context.Context) error { _, err := s.Recount(ctx, []string{"c"}); return err },
+		"StreamEpoch":   func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
+		"ClaimTick":     func(ctx context.Context) error { _, err := s.ClaimTick(ctx, "j", instant, time.Second); return err },
+		"ReleaseTick":   func(ctx context.Context) error { return s.ReleaseTick(ctx, "j", instant) },
+		"ListRejected": func(ctx context.Context) error {
+			_, err := s.ListRejected(ctx, rating.RejectedQuery{Limit: 1})
+			return err
+		},
+		"RemoveRejected": func(ctx context.Context) error { return s.RemoveRejected(ctx, []int64{1}) },
+		"SweepRatings":   func(ctx context.Context) error { _, err := s.SweepRatings(ctx, instant, 1); return err },
+		"CreateUser":     func(ctx context.Context) error { return s.CreateUser(ctx, auth.User{ID: "u"}) },
+		"UsersByID":      func(ctx context.Context) error { _, err := s.UsersByID(ctx, []string{"u"}); return err },
+		"UserByName":     func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
+		"ListUsers":      func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
+		"UpdateUser":     func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}) },
+		"DeleteUser":     func(ctx context.Context) error { return s.DeleteUser(ctx, "u") },
+		"CreateSession":  func(ctx context.Context) error { return s.CreateSession(ctx, auth.Session{ID: "n", User: "u"}, nil) },
+		"GrantByToken":   func(ctx context.Context) error { _, err := s.GrantByToken(ctx, auth.Hash{}); return err },
+		"RotateSession":  func(ctx context.Context) error { return s.RotateSession(ctx, auth.Session{ID: "n"}, nil) },
+		"SessionsByUser": func(ctx context.Context) error { _, err := s.SessionsByUser(ctx, "u"); return err },
+		"DeleteSessions": func(ctx context.Context) error {
+			_, err := s.DeleteSessions(ctx, auth.SessionFilter{User: "u"})
+			return err
+		},
+		"SweepSessions": func(ctx context.Context) error { _, err := s.SweepSessions(ctx, instant, 1); return err },
+	}
+}
+
+// wantOutage calls every method at once and wants each back, with ErrUnavailable, by the given time.
+func wantOutage(t *testing.T, s *pgstore.Store, ctx context.Context, by time.Time) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for name, call := range calls(s) {
+		wg.Go(func() {
+			err := call(ctx)
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s: the error is %v, want ErrUnavailable", name, err)
+			}
+			if late := time.Since(by); late > 0 {
+				t.Errorf("%s: back %s too late", name, late)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t)
+	db := dial(t, p.dsn, pgstore.OpenConfig{})
+	s := over(t, db, newSchema(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{})))
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range calls(s) { // everything is prepared
+		if err := call(t.Context()); errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	p.fallSilent()
+	const patience = 500 * time.Millisecond
+	deadline := time.Now().Add(patience)
+	ctx, cancel := context.WithDeadline(t.Context(), deadline)
+	defer cancel()
+	wantOutage(t, s, ctx, deadline.Add(time.Second))
+	p.speak()
+	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil {
+		t.Errorf("after the server speaks again: %v", err)
+	}
+}
+
+// Without a context's deadline it is the connection that gives up.
+func TestSilentServerWithoutDeadline(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t)
+	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 40, ConnectTimeout: time.Second, StatementTimeout: 500 * time.Millisecond})
+	s := over(t, db, "khodnevis_test_silent")
+	if err := s.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.fallSilent()
+	// database/sql tries a broken connection's call twice more. Not every call may be stopped and begun anew for ever.
+	wantOutage(t, s, context.Background(), time.Now().Add(10*time.Second))
+}
+
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := dial(t, "postgres://nobody@"+address+"/nothing?sslmode=disable", pgstore.OpenConfig{})
+	wantOutage(t, over(t, db, ""), t.Context(), time.Now().Add(10*time.Second))
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	tx, err := s.db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // of a test
+	for _, table := range []string{"contents", "ratings"} {
+		if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.` + table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := calls(s.Store)
+	for _, name := range []string{"ContentsByID", "ListContents", "UpdateContent", "ApplyRatings", "RatedContents"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if err := all[name](ctx); !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s, cancelled while it waits for a lock: the error is %v, want context.Canceled alone", name, err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := all[name](ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s, whose deadline passes while it waits for a lock: the error is %v, want DeadlineExceeded and ErrUnavailable", name, err)
+		}
+		cancel()
+	}
+}
+
+func TestTimeoutsOfTheServer(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	tx, err := s.db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // of a test
+	if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.contents`); err != nil {
+		t.Fatal(err)
+	}
+	for what, cfg := range map[string]pgstore.OpenConfig{
+		"lock_timeout":      {LockTimeout: 50 * time.Millisecond},
+		"statement_timeout": {StatementTimeout: 50 * time.Millisecond},
+	} {
+		other := over(t, dial(t, testserver.Postgres(t), cfg), s.schema)
+		if _, err := other.ContentsByID(context.Background(), []string{"c"}); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: the error is %v, want ErrUnavailable", what, err)
+		}
+	}
+}
+
+// The answer to what was committed is lost. A single statement is run again and must say what it said before; a transaction is
+// not, and its error must leave open what became of it.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t)
+	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 1})
+	s := over(t, db, newSchema(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{})))
+	ctx := t.Context()
+	if err := s.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	apply := func(c rating.Change) rating.Outcome {
+		t.Helper()
+		outcomes, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{c}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcomes[0]
+	}
+	apply(change("prepared", "r", 1, 1))
+	wanted := 0
+	for i, result := range []rating.Result{rating.Created, rating.Updated, rating.Unchanged} {
+		p.loseAnswer("lost-content")
+		if got := apply(change("lost-content", "r", int64(i+1), []int{3, 5, 5}[i])); got.Result != result {
+			t.Errorf("change %d, whose answer was lost, is %s, want %s", i, got.Result, result)
+		}
+		if wanted++; p.answersLost() != wanted {
+			t.Fatalf("%d answers were lost, want %d", p.answersLost(), wanted)
+		}
+	}
+	stats, err := s.StatsByContent(ctx, []string{"lost-content"})
+	if err != nil || len(stats) != 1 || stats[0].Count != 1 || stats[0].Sum != 5 {
+		t.Errorf("the numbers are %+v, %v, want one rating of 5", stats, err)
+	}
+	if ok, err := s.ClaimTick(ctx, "prepared", instant, time.Hour); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	p.loseAnswer("lost-job")
+	if ok, err := s.ClaimTick(ctx, "lost-job", instant, time.Hour); !ok || err != nil {
+		t.Errorf("a claim whose answer was lost is %t, %v, want true", ok, err)
+	}
+	if ok, err := s.ClaimTick(ctx, "lost-job", instant, time.Hour); ok || err != nil {
+		t.Errorf("the same claim by another caller is %t, %v, want false", ok, err)
+	}
+	c := newContent("created")
+	p.loseAnswer("COMMIT")
+	if err := s.CreateContent(ctx, c); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a creation whose commit was not answered: the error is %v, want ErrUnavailable", err)
+	}
+	if found, err := s.ContentsByID(ctx, []string{c.ID}); err != nil || len(found) != 1 {
+		t.Errorf("%d contents are found, %v, want the one that was committed", len(found), err)
+	}
+	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)}, Rejected: []rating.Rejected{{Key: "k", At: instant}}}
+	p.loseAnswer("COMMIT")
+	if _, err := s.ApplyRatings(ctx, batch); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a batch whose commit was not answered: the error is %v, want ErrUnavailable", err)
+	}
+	outcomes, err := s.ApplyRatings(ctx, batch)
+	if err != nil || outcomes[0].Result != rating.Created {
+		t.Errorf("the same batch again is %+v, %v, want created", outcomes, err)
+	}
+	if rejected, err := s.ListRejected(ctx, rating.RejectedQuery{Limit: 9}); err != nil || len(rejected) != 1 {
+		t.Errorf("%d rejected messages, %v, want 1", len(rejected), err)
+	}
+}
+
+func TestUnstorable(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	good := change("c", "good", 1, 3)
+	var long strings.Builder // of which no compression makes less than an index can hold
+	for i := range 4000 {
+		fmt.Fprintf(&long, "%x", i*2654435761)
+	}
+	for what, bad := range map[string]rating.Change{
+		"NUL":                  change("c", "a\x00b", 2, 3),
+		"no UTF-8":             change("c", "a\xffb", 2, 3),
+		"a long identifier":    change("c", long.String(), 2, 3),
+		"a score of 40 bits":   change("c", "r", 2, 1<<40),
+		"the same key twice":   change("c", "good", 2, 4),
+		"a year of six digits": {Key: rating.Key{Content: "c", Rater: "late"}, At: time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		_, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{good, bad}})
+		if !errors.Is(err, rating.ErrUnstorable) || errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: the error is %v, want ErrUnstorable", what, err)
+		}
+	}
+	if n, err := s.CountRatings(t.Context(), rating.Filter{}); err != nil || n != 0 {
+		t.Errorf("%d ratings are stored, %v, want none", n, err)
+	}
+	// What is rejected may be anything.
+	odd := rating.Rejected{Key: "\x00\xff" + long.String(), Body: []byte{0, 255}, Detail: "\xfe\x00", At: instant}
+	for range 2 {
+		if _, err := s.ApplyRatings(t.Context(), rating.Batch{Rejected: []rating.Rejected{odd}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := s.ListRejected(t.Context(), rating.RejectedQuery{Key: odd.Key, Limit: 5})
+	if err != nil || len(found) != 1 || found[0].Key != odd.Key || found[0].Detail != odd.Detail {
+		t.Errorf("%d rejected messages are found, %v, want one, as it was", len(found), err)
+	}
+}
+
+func TestPanicOfFold(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3)}}); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != "fold" {
+				t.Errorf("the panic that the caller sees is %v, want that of fold", p)
+			}
+		}()
+		_, _ = s.RefreshScores(t.Context(), 1, func([]rating.Bucket) rating.Score { panic("fold") })
+	}()
+	refreshed, err := s.RefreshScores(t.Context(), 1, func([]rating.Bucket) rating.Score { return rating.Score{Folded: true} })
+	if err != nil || len(refreshed) != 1 {
+		t.Errorf("afterwards %d contents are refreshed, %v, want 1", len(refreshed), err)
+	}
+}

@@ -1,0 +1,142 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/pgstore"
+)
+
+func TestMigrateTogether(t *testing.T) {
+	t.Parallel()
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: time.Minute})
+	schema := newSchema(t, db)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			s := over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1, StatementTimeout: time.Minute}), schema)
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	var done []string
+	if err := db.Select(&done, `SELECT name FROM `+schema+`.migrations ORDER BY version`); err != nil || len(done) == 0 || done[0] != "0001_tables.sql" {
+		t.Errorf("recorded are %q, %v", done, err)
+	}
+	if err := over(t, db, schema).CreateContent(t.Context(), newContent("c")); err != nil {
+		t.Error(err)
+	}
+	// Again, with contents, is nothing.
+	if err := over(t, db, schema).Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrateNewer(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	if _, err := s.db.Exec(`INSERT INTO ` + s.schema + `.migrations (version, name) VALUES (9999, '9999_future.sql')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(t.Context()); !errors.Is(err, pgstore.ErrNewer) || !strings.Contains(err.Error(), "9999_future.sql") {
+		t.Errorf("the error is %v, want ErrNewer and the step's name", err)
+	}
+}
+
+func TestTwoSchemas(t *testing.T) {
+	t.Parallel()
+	first := open(t)
+	second := over(t, first.db, newSchema(t, first.db))
+	if err := second.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	c := newContent("the same")
+	for _, s := range []*pgstore.Store{first.Store, second} {
+		if err := s.CreateContent(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		outcomes, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{change(c.ID, "r", 1, 3)}})
+		if err != nil || outcomes[0].Result != rating.Created {
+			t.Fatalf("a rating is %+v, %v, want created", outcomes, err)
+		}
+	}
+	if err := first.DeleteContent(ctx, c.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := second.CountContents(ctx, content.Filter{}); n != 1 || err != nil {
+		t.Errorf("the other schema has %d contents, %v, want 1", n, err)
+	}
+	if n, err := second.CountRatings(ctx, rating.Filter{}); n != 1 || err != nil {
+		t.Errorf("the other schema has %d ratings, %v, want 1", n, err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	db := dial(t, "postgres://localhost", pgstore.OpenConfig{})
+	for _, schema := range []string{`a"b`, "A", "1a", "a.b", "a b", "é", "pg_toast", strings.Repeat("a", 64)} {
+		if _, err := pgstore.New(db, pgstore.Config{Schema: schema}); err == nil {
+			t.Errorf("the schema %q is taken", schema)
+		}
+	}
+	if _, err := pgstore.New(nil, pgstore.Config{}); err == nil {
+		t.Error("New takes no database")
+	}
+	_, err := pgstore.Open("postgres://localhost", pgstore.OpenConfig{MaxConns: -1, LockTimeout: -1})
+	if err == nil || !strings.Contains(err.Error(), "MaxConns") || !strings.Contains(err.Error(), "LockTimeout") {
+		t.Errorf("the error is %v, want one that names MaxConns and LockTimeout", err)
+	}
+	if _, err := pgstore.Open("postgres://localhost?sslmode=perhaps", pgstore.OpenConfig{}); err == nil {
+		t.Error("Open takes a connection string that is none")
+	}
+}
+
+// A connection has what Open promises, whatever the connection string says of timeouts.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.Postgres(t)
+	if !strings.Contains(dsn, "?") {
+		t.Skip("the server's address is no URL with settings")
+	}
+	db := dial(t, dsn+"&statement_timeout=0&random_page_cost=2", pgstore.OpenConfig{MaxConns: 3, StatementTimeout: 7 * time.Second})
+	for name, wanted := range map[string]string{
+		"statement_timeout": "7s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "5s", "random_page_cost": "2", "jit": "off",
+	} {
+		var got string
+		if err := db.Get(&got, `SELECT current_setting($1)`, name); err != nil || got != wanted {
+			t.Errorf("%s is %s, %v, want %s", name, got, err, wanted)
+		}
+	}
+	var all []interface{ Close() error }
+	for range 3 {
+		c, err := db.Connx(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := over(t, db, "").Ping(ctx); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("without a free connection the error is %v, want ErrUnavailable", err)
+	}
+	for _, c := range all {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if st := db.Stats(); st.OpenConnections != 3 || st.Idle != 3 {
+		t.Errorf("%d connections are open and %d idle, want 3 and 3", st.OpenConnections, st.Idle)
+	}
+}

@@ -1,0 +1,314 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/pgstore"
+)
+
+// crowd makes batches of changes of few keys, in no order; each version occurs once.
+type crowd struct {
+	mu     sync.Mutex
+	dice   *rand.Rand
+	offset int64
+	wanted map[rating.Key]rating.Change // what must win
+}
+
+func newCrowd(seed uint64) *crowd {
+	return &crowd{dice: rand.New(rand.NewPCG(seed, 1)), wanted: map[rating.Key]rating.Change{}}
+}
+
+const (
+	crowdContents = 20
+	crowdRaters   = 40
+)
+
+func crowdIDs() []string {
+	ids := make([]string, crowdContents)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("content-%d", i)
+	}
+	return ids
+}
+
+func (c *crowd) batch(size int) []rating.Change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	byKey := map[rating.Key]rating.Change{}
+	for range size {
+		c.offset++
+		next := change(fmt.Sprintf("content-%d", c.dice.IntN(crowdContents)), fmt.Sprintf("rater-%d", c.dice.IntN(crowdRaters)), c.offset, 1+c.dice.IntN(5))
+		next.Bucket = c.dice.IntN(30)
+		if c.dice.IntN(6) == 0 {
+			next.Withdraw, next.Score = true, 0
+		}
+		byKey[next.Key], c.wanted[next.Key] = next, next
+	}
+	var batch []rating.Change // in the order of a map: none
+	for _, next := range byKey {
+		batch = append(batch, next)
+	}
+	return batch
+}
+
+// check compares every row with what must have won, and the numbers with the rows.
+func (c *crowd) check(t *testing.T, s *pgstore.Store) {
+	t.Helper()
+	ctx := t.Context()
+	var keys []rating.Key
+	for k := range c.wanted {
+		keys = append(keys, k)
+	}
+	found, err := s.RatingsByKey(ctx, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != len(keys) {
+		t.Errorf("%d of %d ratings are there", len(found), len(keys))
+	}
+	for _, r := range found {
+		if w := c.wanted[r.Key]; r.Version != w.Version || r.Withdrawn != w.Withdraw || r.Score != w.Score {
+			t.Errorf("stored is %+v, want what %+v set", r, w)
+		}
+	}
+	drifts, err := s.Recount(ctx, crowdIDs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range drifts {
+		t.Errorf("content %s: the numbers are %+v %v, its rows say %+v %v", d.Content, d.Was, d.WasBuckets, d.Is, d.IsBuckets)
+	}
+}
+
+// twoPools returns two Stores over handles of their own, as two processes have them, on one schema. A deadlock is an error.
+func twoPools(t *testing.T) (bench, []*pgstore.Store) {
+	t.Helper()
+	first := open(t)
+	second := over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second}), first.schema)
+	first.Once()
+	second.Once()
+	return first, []*pgstore.Store{first.Store, second}
+}
+
+func TestOverlappingWriters(t *testing.T) {
+	t.Parallel()
+	first, stores := twoPools(t)
+	c := newCrowd(1)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 25 {
+				if _, err := stores[i%2].ApplyRatings(t.Context(), rating.Batch{Changes: c.batch(120)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	c.check(t, first.Store)
+}
+
+// Numbers that are wrong are repaired while ratings are applied and folded, and nothing of those is lost.
+func TestRecountUnderLoad(t *testing.T) {
+	t.Parallel()
+	first, stores := twoPools(t)
+	c := newCrowd(2)
+	if _, err := first.ApplyRatings(t.Context(), rating.Batch{Changes: c.batch(500)}); err != nil {
+		t.Fatal(err)
+	}
+	var (
+		writers sync.WaitGroup
+		done    = make(chan struct{})
+		others  sync.WaitGroup
+		found   int
+	)
+	for i := range 4 {
+		writers.Go(func() {
+			for range 40 {
+				if _, err := stores[i%2].ApplyRatings(t.Context(), rating.Batch{Changes: c.batch(60)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	others.Go(func() {
+		fold := func([]rating.Bucket) rating.Score { return rating.Score{Folded: true} }
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if _, err := stores[0].RefreshScores(t.Context(), 5, fold); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	others.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			for _, text := range []string{
+				`UPDATE %s.rating_stats SET n = n + 3 WHERE content_id = $1`,
+				`UPDATE %s.rating_stats SET counts[1] = counts[1] + 1 WHERE content_id = $1`,
+				`UPDATE %s.rating_stats SET open_sum = open_sum - 1 WHERE content_id = $1`,
+				`INSERT INTO %s.rating_buckets AS b VALUES ($1, 77, 1, 1) ON CONFLICT (content_id, bucket) DO UPDATE SET n = b.n + 1`,
+			}[i%4:][:1] {
+				if _, err := first.db.ExecContext(t.Context(), fmt.Sprintf(text, first.schema), crowdIDs()[i%crowdContents]); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			drifts, err := stores[1].Recount(t.Context(), crowdIDs())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if len(drifts) != 1 || drifts[0].Content != crowdIDs()[i%crowdContents] {
+				t.Errorf("damage %d: the drifts are %+v, want one of content %s", i, drifts, crowdIDs()[i%crowdContents])
+				return
+			}
+			found++
+		}
+	})
+	writers.Wait()
+	close(done)
+	others.Wait()
+	if found == 0 {
+		t.Error("nothing was repaired")
+	}
+	c.check(t, first.Store)
+}
+
+// Workers whose back ends are killed all the time repeat their batches.
+func TestKilledBackEnds(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	u, err := url.Parse(testserver.Postgres(t))
+	if err != nil || u.Host == "" {
+		t.Skip("the server's address is no URL")
+	}
+	query := u.Query()
+	query.Set("application_name", s.schema)
+	u.RawQuery = query.Encode()
+	victim := over(t, dial(t, u.String(), pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second}), s.schema)
+	c := newCrowd(3)
+	var (
+		writers sync.WaitGroup
+		running atomic.Int32
+		failed  atomic.Int32
+		done    atomic.Int32
+	)
+	running.Store(4)
+	for range 4 {
+		writers.Go(func() {
+			defer running.Add(-1)
+			for i := range 25 {
+				batch := rating.Batch{Changes: c.batch(80)}
+				if i%5 == 0 {
+					batch.Rejected = []rating.Rejected{{Key: fmt.Sprint(i), At: instant}}
+				}
+				err := eventually(t, func() error {
+					_, err := victim.ApplyRatings(t.Context(), batch)
+					if err != nil && !errors.Is(err, store.ErrUnavailable) {
+						t.Errorf("the error is %v, want ErrUnavailable", err)
+					}
+					if err != nil {
+						failed.Add(1)
+					}
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	killed := 0
+	for last := int32(0); running.Load() > 0; {
+		if done.Load() == last { // otherwise nobody would ever get through
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		var n int
+		if err := s.db.Get(&n, `SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM
+			(SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle' LIMIT 1) x`, s.schema); err != nil {
+			t.Fatal(err)
+		}
+		if killed += n; n > 0 {
+			last = done.Load()
+		}
+	}
+	writers.Wait()
+	t.Logf("%d back ends killed, %d calls failed", killed, failed.Load())
+	if killed == 0 {
+		t.Error("no back end was killed")
+	}
+	c.check(t, s.Store)
+	rejected, err := s.ListRejected(t.Context(), rating.RejectedQuery{Limit: 100})
+	if err != nil || len(rejected) != 5 {
+		t.Errorf("%d rejected messages, %v, want 5", len(rejected), err)
+	}
+}
+
+// While a fold takes its time, ratings of the contents that it has claimed are applied.
+func TestFoldKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	apply := func(ctx context.Context, offset int64) error {
+		_, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{change("c", "r", offset, int(offset))}})
+		return err
+	}
+	if err := apply(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	refresh := func(fold func([]rating.Bucket)) int {
+		t.Helper()
+		refreshed, err := s.RefreshScores(t.Context(), 10, func(b []rating.Bucket) rating.Score {
+			fold(b)
+			return rating.Score{Folded: true}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(refreshed)
+	}
+	n := refresh(func([]rating.Bucket) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := apply(ctx, 2); err != nil {
+			t.Errorf("a rating during a fold: %v", err)
+		}
+		if again, err := s.RefreshScores(ctx, 10, func([]rating.Bucket) rating.Score { return rating.Score{} }); err != nil || len(again) != 0 {
+			t.Errorf("a second fold during the first refreshed %d contents, %v", len(again), err)
+		}
+	})
+	var seen []rating.Bucket
+	again := refresh(func(b []rating.Bucket) { seen = b })
+	if n != 1 || again != 1 || !slices.Equal(seen, []rating.Bucket{{Index: 24, N: 1, Sum: 2}}) {
+		t.Errorf("refreshed were %d contents, then %d from %v; want 1, then 1 from what was applied meanwhile", n, again, seen)
+	}
+	if n := refresh(func([]rating.Bucket) {}); n != 0 {
+		t.Errorf("%d contents are refreshed without a change", n)
+	}
+}
