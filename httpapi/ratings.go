@@ -303,19 +303,23 @@ func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
 // writePatience is how long a change of a rating waits to be stored, unless the client prefers otherwise.
 const writePatience = 5 * time.Second
 
-func (c *call) changeRating() error {
+// sentScore returns the score that was sent with a change of a rating, if one was, once everything that was sent is in order.
+func (c *call) sentScore() (score int, sent bool, err error) {
 	if err := c.noQuery(); err != nil {
-		return err
+		return 0, false, err
 	}
 	if err := c.refusePreconditions(); err != nil {
-		return err
+		return 0, false, err
 	}
-	score, sent := c.input.integer("score")
-	var scoreErr error
-	if sent {
-		scoreErr = c.cfg.Ratings.CheckScore(score)
+	if score, sent = c.input.integer("score"); sent {
+		err = c.cfg.Ratings.CheckScore(score)
 	}
-	if err := c.input.check(scoreErr); err != nil {
+	return score, sent, c.input.check(err)
+}
+
+func (c *call) changeRating() error {
+	score, sent, err := c.sentScore()
+	if err != nil {
 		return err
 	}
 	key, err := c.ratingKey()
@@ -396,18 +400,8 @@ func (c *call) getOwnRating() error {
 }
 
 func (c *call) putOwnRating() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
-	if err := c.refusePreconditions(); err != nil {
-		return err
-	}
-	score, sent := c.input.integer("score")
-	var scoreErr error
-	if sent {
-		scoreErr = c.cfg.Ratings.CheckScore(score)
-	}
-	if err := c.input.check(scoreErr); err != nil {
+	score, _, err := c.sentScore()
+	if err != nil {
 		return err
 	}
 	key, err := c.ownKey()
