@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/content"
 )
 
@@ -355,45 +356,55 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
-// TestIdempotencyKeyWithoutCounts: a cache that cannot count does as well, within one process.
-func TestIdempotencyKeyWithoutCounts(t *testing.T) {
-	t.Parallel()
-	kept := &forgetful{}
-	kept.forget()
-	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Cache = kept }})
-	statuses := s.parallel(t, 20, func(int) request {
-		return request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "p"}}
-	})
-	if statuses[201] < 1 || statuses[201]+statuses[409] != 20 || s.get(t, nobody, "contents/?count=exact").at(t, "count") != 1.0 {
-		t.Errorf("20 at once: %v", statuses)
-	}
-}
-
-// TestIdempotencyKeyInFlight: a request with the key of one that is not answered yet is told to come again.
+// TestIdempotencyKeyInFlight: a request with the key of one that is not answered yet is told to come again, also where the cache
+// cannot count.
 func TestIdempotencyKeyInFlight(t *testing.T) {
 	t.Parallel()
-	f := &faults{}
-	s := serve(t, setup{config: f.into})
-	f.creating = make(chan struct{})
-	r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "k"}}
-	first := make(chan answer, 1)
-	go func() {
-		a, err := s.send(t, r)
-		if err != nil {
-			t.Error(err)
-		}
-		first <- a
-	}()
-	<-f.creating
-	if a := s.do(t, r); a.status != 409 || a.problem() != "idempotency_key_in_flight" || a.header.Get("Retry-After") == "" {
-		t.Errorf("while the first is under way: %s", a)
-	}
-	f.creating <- struct{}{}
-	if a := <-first; a.status != 201 {
-		t.Errorf("the first: %s", a)
-	}
-	if a := s.do(t, r); a.status != 201 || a.header.Get("Idempotency-Replayed") != "true" {
-		t.Errorf("after it: %s", a)
+	plain := &forgetful{}
+	plain.forget()
+	for name, kept := range map[string]cache.Cache{"counts": nil, "does not count": plain} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &faults{creating: make(chan struct{})}
+			s := serve(t, setup{config: func(c *khodnevis.Config) {
+				c.Cache = kept
+				f.into(c)
+			}})
+			r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "k"}}
+			first := make(chan answer, 1)
+			go func() {
+				a, err := s.send(t, r)
+				if err != nil {
+					t.Error(err)
+				}
+				first <- a
+			}()
+			<-f.creating
+			second := make(chan answer, 1)
+			go func() {
+				a, err := s.send(t, r)
+				if err != nil {
+					t.Error(err)
+				}
+				second <- a
+			}()
+			select {
+			case a := <-second:
+				if a.status != 409 || a.problem() != "idempotency_key_in_flight" || a.header.Get("Retry-After") == "" {
+					t.Errorf("while the first is under way: %s", a)
+				}
+			case <-f.creating:
+				t.Error("a second one is made while the first is under way")
+				f.creating <- struct{}{}
+			}
+			f.creating <- struct{}{}
+			if a := <-first; a.status != 201 {
+				t.Errorf("the first: %s", a)
+			}
+			if statuses := s.parallel(t, 20, func(int) request { return r }); statuses[201] != 20 {
+				t.Errorf("20 at once after it: %v", statuses)
+			}
+		})
 	}
 }
 

@@ -166,6 +166,9 @@ func TestParameters(t *testing.T) {
 	if lenient.status != 200 || len(lenient.list(t, "id")) != 1 || lenient.header.Get("Preference-Applied") != "handling=lenient" {
 		t.Errorf("lenient: %s, applied %q", lenient, lenient.header.Get("Preference-Applied"))
 	}
+	if a := s.do(t, request{path: "contents/?nonsense=1", prefer: "handling=strict, handling=lenient"}); a.status != 400 {
+		t.Errorf("first strict, then lenient: %s", a)
+	}
 	next := s.do(t, request{path: lenient.text(t, "next"), prefer: "handling=lenient"})
 	if next.status != 200 || len(next.list(t, "id")) != 1 {
 		t.Errorf("the page after a lenient one: %s", next)
