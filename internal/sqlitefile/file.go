@@ -106,7 +106,8 @@ func create(path string) error {
 
 func (f *File) open(path string, cfg Config) error {
 	var err error
-	// temp_store: what a savepoint may have to undo stays in memory.
+	// What a savepoint may have to undo stays in memory, and so do up to 64 MiB of pages. The log is written back every 16 MiB: large
+	// batches would otherwise pay for that each time, and with more of it a publisher would wait for long.
 	if f.writer, err = sqlx.Open("sqlite", dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
 		return err
 	}
