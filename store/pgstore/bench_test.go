@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lib/pq"
-
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store/pgstore"
@@ -129,7 +127,7 @@ func (b bench) copied(t testing.TB, src *source, batches, size, contents int) fl
 		if err != nil {
 			t.Fatal(err)
 		}
-		stmt, err := tx.Prepare(pq.CopyInSchema(b.schema, "ratings_copy", "content_id", "rater", "epoch", "position", "created_at", "updated_at", "score", "bucket", "result", "withdrawn"))
+		stmt, err := tx.Prepare(`COPY ` + b.schema + `.ratings_copy (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn) FROM STDIN`)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -312,3 +312,36 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 		t.Errorf("%d contents are refreshed without a change", n)
 	}
 }
+
+// A recount of contents that have more ratings than one statement should look at is done in several.
+func TestRecountInPieces(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var batch rating.Batch
+	ids := crowdIDs()
+	for i, id := range ids {
+		batch.Changes = append(batch.Changes, change(id, "r", int64(i+1), 3), change(id, "q", int64(i+1), 5))
+	}
+	if _, err := s.ApplyRatings(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Exec(`UPDATE ` + s.schema + `.rating_stats SET n = 70000`); err != nil {
+		t.Fatal(err)
+	}
+	drifts, err := s.Recount(t.Context(), append(ids, "unknown", ids[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(ids)
+	for i, d := range drifts {
+		if i >= len(ids) || d.Content != ids[i] || d.Was.Count != 70000 || d.Is.Count != 2 || d.Is.Sum != 8 {
+			t.Errorf("drift %d is %+v", i, d)
+		}
+	}
+	if len(drifts) != len(ids) {
+		t.Errorf("%d drifts, want %d", len(drifts), len(ids))
+	}
+	if drifts, err = s.Recount(t.Context(), ids); err != nil || len(drifts) != 0 {
+		t.Errorf("again: %+v, %v", drifts, err)
+	}
+}

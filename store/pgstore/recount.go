@@ -51,12 +51,55 @@ SELECT DISTINCT content_id FROM (
 	UNION ALL SELECT content_id, 'bucket', bucket, -n, -n * score FROM counted) x
 GROUP BY content_id, what, part HAVING sum(n) <> 0 OR sum(sum) <> 0 ORDER BY content_id`
 
+// auditRows is how many ratings one audit looks at, unless a single content has more. A million take about a second.
+const auditRows = 200_000
+
+const sizes = `SELECT r.content_id, coalesce(s.n, 0) AS n FROM (SELECT DISTINCT v.content_id FROM unnest($1::text[]) AS v (content_id)) r
+	LEFT JOIN khodnevis.rating_stats s ON s.content_id = r.content_id ORDER BY r.content_id`
+
 // Recount implements rating.Store. It repairs one content at a time: a lock that is held for one stays short, and holding one
 // it waits for no other.
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	var all []size
+	if err := s.query(ctx, &all, sizes, pq.StringArray(ids)); err != nil {
+		return nil, fmt.Errorf("pgstore: sizes of %d contents: %w", len(ids), err)
+	}
+	var drifts []rating.Drift
+	for _, chunk := range chunks(all) {
+		found, err := s.recount(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		drifts = append(drifts, found...)
+	}
+	return drifts, nil
+}
+
+// size is how many ratings a content has.
+type size struct {
+	Content string `db:"content_id"`
+	N       int64  `db:"n"`
+}
+
+// chunks cuts contents into pieces of not much more than auditRows ratings.
+func chunks(all []size) [][]string {
+	var pieces [][]string
+	rows := int64(auditRows)
+	for _, c := range all {
+		if rows >= auditRows {
+			pieces, rows = append(pieces, nil), 0
+		}
+		last := len(pieces) - 1
+		pieces[last] = append(pieces[last], c.Content)
+		rows += c.N
+	}
+	return pieces
+}
+
+func (s *Store) recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	var suspects []string
 	if err := s.query(ctx, &suspects, audit, pq.StringArray(ids)); err != nil {
 		return nil, fmt.Errorf("pgstore: audit %d contents: %w", len(ids), err)

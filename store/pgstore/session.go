@@ -151,18 +151,22 @@ func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, 
 	return n, nil
 }
 
+// sweepTokens removes some expired access tokens. It is run until there are no more, so that it may be run once too often.
+const sweepTokens = `DELETE FROM khodnevis.tokens WHERE hash = ANY(ARRAY(SELECT hash FROM khodnevis.tokens
+	WHERE kind = 'access' AND expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+
 // SweepSessions implements auth.Store. What somebody else works on is left for the next time.
 func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (int, error) {
 	var n int
 	err := s.transact(ctx, func(tx transaction) (err error) {
-		if n, err = tx.exec(`DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
-			WHERE least(idle_at, expires_at) < $1 ORDER BY least(idle_at, expires_at) LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit); err != nil {
-			return err
-		}
-		_, err = tx.exec(`DELETE FROM khodnevis.tokens WHERE hash = ANY(ARRAY(SELECT hash FROM khodnevis.tokens
-			WHERE kind = 'access' AND expires_at < $1 FOR UPDATE SKIP LOCKED))`, before)
+		n, err = tx.exec(`DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
+			WHERE least(idle_at, expires_at) < $1 ORDER BY least(idle_at, expires_at) LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit)
 		return err
 	})
+	const chunk = 5000
+	for swept := chunk; err == nil && swept == chunk; {
+		swept, err = s.exec(ctx, sweepTokens, before, chunk)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("pgstore: sweep sessions: %w", err)
 	}
