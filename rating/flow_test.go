@@ -562,3 +562,46 @@ func TestNumbersAreAskedForOnce(t *testing.T) {
 		t.Errorf("%d queries", n)
 	}
 }
+
+// failing is a store that panics when it is asked for numbers.
+type failing struct{ store.Store }
+
+func (failing) StatsByContent(context.Context, []string) ([]rating.Stats, error) { panic("broken adapter") }
+
+func TestPanicOfTheStoreIsAnError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s store.Store) store.Store { return failing{s} })
+	if _, err := w.ratings.Stats(t.Context(), []string{"c"}); err == nil {
+		t.Error("it is no error")
+	}
+}
+
+// Who learns of a success from the store, before the worker has told the cache, reads numbers that have it.
+func TestDerivedSuccessComesWithItsNumbers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	receipt := w.submit("u", c.ID, 4)
+	if s := w.stats(c.ID); s.Count != 0 { // the cache has them now
+		t.Fatalf("count %d", s.Count)
+	}
+	var deliveries []queue.Delivery
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := w.queue.Consume(ctx, 10, func(_ context.Context, batch []queue.Delivery) error {
+		deliveries = batch
+		cancel()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	epoch := check(w.store.StreamEpoch(t.Context(), deliveries[0].Stream))(t)
+	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{ // what a worker does, up to its commit
+		Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: epoch, Offset: deliveries[0].Offset}, Score: 4, At: receipt.Rating.CreatedAt,
+	}}}))(t)
+	if done := w.task(receipt.Task); done.State != rating.Success {
+		t.Fatalf("the task is %s", done.State)
+	}
+	if s := w.stats(c.ID); s.Count != 1 {
+		t.Errorf("count %d after the success", s.Count)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -168,9 +169,15 @@ func (n numbers) get(ctx context.Context, contents []string) (map[string]Stats, 
 	}
 }
 
-// ask asks the store for the numbers of contents, those included that have none, and remembers them.
-func (n numbers) ask(ctx context.Context, contents []string) ([]Stats, error) {
-	found, err := n.store.StatsByContent(ctx, contents)
+// ask asks the store for the numbers of contents, those included that have none, and remembers them. A panic of the store becomes
+// an error: on a goroutine that several wait for it would end the process.
+func (n numbers) ask(ctx context.Context, contents []string) (found []Stats, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("rating: the store panicked: %v\n%s", v, debug.Stack())
+		}
+	}()
+	found, err = n.store.StatsByContent(ctx, contents)
 	if err != nil {
 		return nil, fmt.Errorf("rating: numbers of %d contents: %w", len(contents), err)
 	}

@@ -312,6 +312,11 @@ func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, e
 	if known && !derived.State.Done() {
 		return remembered.complete(task, t.Key), nil
 	}
+	if derived.State == Success { // the worker has committed, and may not have come to refreshing the numbers
+		if _, err := s.numbers.ask(ctx, []string{t.Key.Content}); err != nil {
+			return Task{}, err
+		}
+	}
 	return derived.complete(task, t.Key), nil
 }
 

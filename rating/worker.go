@@ -164,7 +164,8 @@ func (w *Worker) decode(d queue.Delivery) *handled {
 	h := &handled{Delivery: d}
 	e, err := decodeEvent(d.Body)
 	if err != nil {
-		h.reject(ReasonMalformed, err.Error(), w.cfg.time())
+		w.cfg.Logger.Error("rating: a message is malformed", "key", d.Key, "stream", d.Stream, "offset", d.Offset, "error", err)
+		h.reject(ReasonMalformed, "the message is not one that this release knows", w.cfg.time())
 		return h
 	}
 	h.event = e
