@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
@@ -118,7 +119,7 @@ func parseContentPlace(o content.Order, b []byte) (*content.Position, bool) {
 	switch o.Field {
 	case content.ByTitle:
 		p.Text = string(b)
-		return p, ok && len(b) <= content.TitleKey
+		return p, ok && len(b) <= content.TitleKey && bytes.IndexByte(b, 0) < 0 // no title has a NUL, and not every store could compare with one
 	case content.ByScore, content.ByRatings:
 		if len(b) != 8 {
 			return nil, false

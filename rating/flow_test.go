@@ -566,7 +566,9 @@ func TestNumbersAreAskedForOnce(t *testing.T) {
 // failing is a store that panics when it is asked for numbers.
 type failing struct{ store.Store }
 
-func (failing) StatsByContent(context.Context, []string) ([]rating.Stats, error) { panic("broken adapter") }
+func (failing) StatsByContent(context.Context, []string) ([]rating.Stats, error) {
+	panic("broken adapter")
+}
 
 func TestPanicOfTheStoreIsAnError(t *testing.T) {
 	t.Parallel()
