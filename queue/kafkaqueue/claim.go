@@ -229,7 +229,7 @@ func (s *strategy) OnAssignment(assignment *sarama.ConsumerGroupMemberAssignment
 	c := s.consumer
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.assigned = assignment.Topics[c.queue.cfg.Topic]
+	c.assigned = slices.Clone(assignment.Topics[c.queue.cfg.Topic]) // sarama sorts its own after this
 	for cl := range c.claims {
 		if !slices.Contains(c.assigned, cl.partition) {
 			cl.lose()

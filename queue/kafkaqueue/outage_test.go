@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,9 +32,14 @@ func newOutcomes() *outcomes {
 	return &outcomes{accepted: map[string]queue.Position{}, refused: map[string]queue.Position{}, unknown: map[string]queue.Position{}}
 }
 
+// publish overwrites what it published as soon as it has an answer.
 func (o *outcomes) publish(ctx context.Context, q *kafkaqueue.Queue, key, body string) error {
+	m := message(key, body)
 	began := time.Now()
-	ps, err := q.Publish(ctx, message(key, body))
+	ps, err := q.Publish(ctx, m)
+	for i := range m.Body {
+		m.Body[i] = '!'
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.slowest = max(o.slowest, time.Since(began))
@@ -58,7 +65,10 @@ func (o *outcomes) check(t *testing.T, q *kafkaqueue.Queue) {
 	consumeAll(t, q, func(d queue.Delivery) {
 		body := string(d.Body)
 		at, accepted := o.accepted[body]
-		if _, refused := o.refused[body]; refused {
+		_, unknown := o.unknown[body]
+		if _, refused := o.refused[body]; !refused && !unknown && !accepted {
+			t.Errorf("%.20s came and was never published", body)
+		} else if refused {
 			t.Errorf("%.20s was not accepted and came", body)
 		}
 		if accepted && at != d.Position {
@@ -114,6 +124,24 @@ func eventually(t testing.TB, within time.Duration, what string, f func() error)
 	}
 }
 
+// logbook keeps what is logged.
+type logbook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logbook) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logbook) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
 func TestSilentBrokers(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)
@@ -132,6 +160,8 @@ func testSilentBrokers(t *testing.T, b []string, heal func(*proxy)) {
 	cfg := config(t, b)
 	direct := open(t, b, cfg)
 	cfg.Configure = p.configure
+	log := new(logbook)
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	q := open(t, b, cfg)
 	o := newOutcomes()
 	if err := o.publish(t.Context(), q, "k", "before"); err != nil {
@@ -166,6 +196,9 @@ func testSilentBrokers(t *testing.T, b []string, heal func(*proxy)) {
 	}
 	if len(o.refused) == 0 {
 		t.Error("nothing was refused for certain")
+	}
+	if !log.has("producer given up") {
+		t.Error("the producer was kept for another series of failures")
 	}
 	o.check(t, direct)
 }
