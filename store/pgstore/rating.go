@@ -96,8 +96,7 @@ func ratingFilter(f rating.Filter) conditions {
 // A page in the order ByKey costs its own length, wherever it stands: all ratings and those of a content come out of the primary key in
 // that order, those of a rater out of the other index. The orders by time have no index, because it would have to be
 // written with every change of a score, which otherwise stays on its page. They look at every rating that matches and keep
-// the first ones: a rater's are few; a content's take about a second a million on one core; those of everybody at once are for
-// small stores, and otherwise end at the statement's timeout.
+// the first ones: a rater's are few; a content's, or everybody's, take some 0.4 seconds a million, and end at the statement's timeout.
 func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
 	text, args := ratingQuery(q)
 	var rows []ratingRow
