@@ -156,16 +156,17 @@ func (c *consumer) close() {
 }
 
 // resign tells the brokers that a static member goes for good: closing the group leaves it a member, whose partitions would
-// wait for it until its session times out.
+// wait for it until its session times out. It asks through the member's own client, because the queue may be closing.
 func (c *consumer) resign() {
 	if c.name == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), committing)
-	defer cancel()
-	_, err := ask(ctx, c.queue, func(a *administrator) (*sarama.LeaveGroupResponse, error) {
-		return a.RemoveMemberFromConsumerGroup(c.queue.cfg.Group, []string{c.name})
-	})
+	coordinator, err := c.client.Coordinator(c.queue.cfg.Group)
+	if err == nil {
+		_, err = coordinator.LeaveGroup(&sarama.LeaveGroupRequest{
+			Version: 3, GroupId: c.queue.cfg.Group, Members: []sarama.MemberIdentity{{GroupInstanceId: &c.name}},
+		})
+	}
 	if err != nil {
 		c.log("leaving the group failed", err)
 	}

@@ -86,3 +86,45 @@ func TestNamedProcessComesBack(t *testing.T) {
 	eventually(t, 20*time.Second, "it goes on without the session's timeout of 45 s", func() error { return l.finished(keys, round) })
 	dying.heal()
 }
+
+// A named process that stops for good hands its partitions over at once, whether its Consume or its queue is ended.
+func TestNamedProcessHandsOver(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{"consume", "close"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			b := brokers(t)
+			cfg := config(t, b)
+			l := newLedger()
+			publisher := open(t, b, cfg)
+			begin := func(instance string) (stop func()) {
+				cfg := cfg
+				cfg.Instance = instance
+				q := open(t, b, cfg)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					_ = q.Consume(ctx, 100, l.finish)
+				}()
+				return func() {
+					if end == "close" {
+						if err := q.Close(); err != nil {
+							t.Error(err)
+						}
+					}
+					cancel()
+					<-ended
+				}
+			}
+			for round, instance := range []string{"a", "b"} {
+				stop := begin(instance)
+				if _, err := publisher.Publish(t.Context(), message("k", fmt.Sprint(round))); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, 20*time.Second, "it is handed over without the session's timeout of 45 s", func() error { return l.finished(1, round+1) })
+				stop()
+			}
+		})
+	}
+}
