@@ -88,6 +88,9 @@ type Config struct {
 	Recalculate string
 	// Recount is the cron spec of the job that recounts all numbers from the ratings and repairs them. Default "0 3 * * *".
 	Recount string
+	// Batch is how many ratings a worker stores in one transaction at the most. Default 1,000. With a store that writes one
+	// transaction at a time, such as sqlitestore, a smaller one keeps requests from waiting behind it.
+	Batch int
 	// Workers is how many batches Run stores at once. Default 1; more help with stores that write concurrently.
 	Workers int
 	// Now is the clock. Nil: time.Now.
@@ -186,7 +189,7 @@ func (a *App) wire(cfg Config) (err error) {
 	if contents == nil {
 		contents = a.Contents
 	}
-	ratings := rating.Config{Scale: cfg.Scale, Policy: cfg.Score, Cache: cfg.Cache, Now: cfg.Now, Logger: cfg.Logger}
+	ratings := rating.Config{Scale: cfg.Scale, Policy: cfg.Score, Cache: cfg.Cache, Batch: cfg.Batch, Now: cfg.Now, Logger: cfg.Logger}
 	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func (b *backend) close() error {
 	return errors.Join(errs...)
 }
 
+// embeddedBatch keeps a batch of ratings in the one writer of the file for a few milliseconds, since requests wait behind it.
+const embeddedBatch = 50
+
 // open picks the adapters and wires the App. This is the one place that does. It does not wait for any server.
 func open(s settings, log *slog.Logger) (*backend, error) {
 	b := &backend{prepare: func(context.Context) error { return nil }}
@@ -65,7 +68,7 @@ func (b *backend) pick(s settings, cfg *khodnevis.Config, log *slog.Logger) erro
 		if err != nil {
 			return err
 		}
-		cfg.Store, cfg.Queue = db, queue
+		cfg.Store, cfg.Queue, cfg.Batch = db, queue, embeddedBatch
 		names = append(names, "SQLite in "+s.data)
 	}
 	if s.postgres != "" {
@@ -78,7 +81,7 @@ func (b *backend) pick(s settings, cfg *khodnevis.Config, log *slog.Logger) erro
 		if err != nil {
 			return err
 		}
-		cfg.Store, b.prepare = store, store.Migrate
+		cfg.Store, cfg.Batch, b.prepare = store, 0, store.Migrate
 		names = append(names, "PostgreSQL")
 	}
 	if s.kafka != "" {
