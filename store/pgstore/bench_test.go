@@ -76,7 +76,8 @@ type source struct {
 
 func newSource() *source { return &source{dice: rand.New(rand.NewPCG(1, 2))} }
 
-// batch returns new ratings, by raters whom fill does not know, of one of the contents or of all of them.
+// batch returns new ratings, by raters whom fill does not know, of one of the contents or of all of them. They count in the latest
+// bucket, as what was accepted just now does.
 func (s *source) batch(n, contents int) []rating.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +86,7 @@ func (s *source) batch(n, contents int) []rating.Change {
 		s.offset++
 		batch[i] = rating.Change{
 			Key:     rating.Key{Content: benchContent(s.dice.IntN(contents)), Rater: benchRater(1_000_000 + int(s.offset)*7919%10_000_000)},
-			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5), Bucket: benchBuckets - 1 - s.dice.IntN(2), At: time.Now().UTC().Truncate(time.Microsecond),
+			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5), Bucket: benchBuckets, At: time.Now().UTC().Truncate(time.Microsecond),
 		}
 	}
 	return batch
