@@ -204,6 +204,7 @@ func TestKilledBackEnds(t *testing.T) {
 	s := open(t)
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Host == "" {
+		// The test names its connections through the address. Those that make test gives are URLs.
 		t.Skip("the server's address is no URL")
 	}
 	query := u.Query()
