@@ -30,6 +30,7 @@ type fake struct {
 	contents  map[string]*fakeContent
 	keys      map[string]string // Idempotency-Key → content
 	backlog   []fakeRating
+	loses     fakeRating      // the tenth: with "lost", it and every other change of the same rating
 	tasks     map[string]bool // done
 }
 
@@ -165,6 +166,9 @@ func (f *fake) rate(r *http.Request, b map[string]any) (int, any) {
 	rt := fakeRating{fmt.Sprint("t", f.accepted), content, "u-" + name, score}
 	f.tasks[rt.task] = false
 	f.backlog = append(f.backlog, rt)
+	if f.accepted == 10 {
+		f.loses = rt
+	}
 	if f.plant == "mixed up" && f.accepted == 10 {
 		rt.user = "u-another"
 	}
@@ -179,7 +183,7 @@ func (f *fake) work() {
 		c := f.contents[rt.content]
 		_, again := c.ratings[rt.user]
 		switch {
-		case f.plant == "lost" && rt.task == "t10":
+		case f.plant == "lost" && rt.content == f.loses.content && rt.user == f.loses.user:
 			continue
 		case f.plant == "stale" && again:
 			continue
