@@ -34,8 +34,8 @@ type Store interface {
 	SessionsByUser(ctx context.Context, user string) ([]Session, error)
 	// DeleteSessions removes the sessions meant together with their tokens, and returns how many there were.
 	DeleteSessions(ctx context.Context, f SessionFilter) (int, error)
-	// SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given time, and any number of access
-	// tokens that expired before it, and returns how many sessions it removed.
+	// SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given time, and all access tokens
+	// that expired before it, and returns how many sessions it removed.
 	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 

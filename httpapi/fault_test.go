@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
@@ -336,6 +337,8 @@ func (badHost) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 		return auth.Principal{}, fmt.Errorf("ldap: %w", auth.ErrInvalidCredentials)
 	case "down":
 		return auth.Principal{}, fmt.Errorf("ldap at 10.0.0.1: %w", auth.ErrUnavailable)
+	case "busy":
+		return auth.Principal{}, fmt.Errorf("ldap: %w", &auth.BusyError{RetryAfter: 30 * time.Second})
 	case "broken":
 		return auth.Principal{}, errors.New("ldap: sql")
 	case "panics":
@@ -353,10 +356,13 @@ func (badHost) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 func TestHostAuthenticator(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Authenticator = badHost{} }})
-	for name, want := range map[string]int{"fine": 201, "": 401, "wrong": 401, "down": 503, "broken": 500, "panics": 500, "no identifier": 500, "blank": 500} {
+	for name, want := range map[string]int{"fine": 201, "": 401, "wrong": 401, "down": 503, "busy": 503, "broken": 500, "panics": 500, "no identifier": 500, "blank": 500} {
 		a := s.do(t, request{method: "POST", path: "contents/", body: `{"title":"t"}`, header: map[string]string{"X-User": name}, faulty: true})
 		if a.status != want {
 			t.Errorf("%q: %s, want %d", name, a, want)
+		}
+		if got := a.header.Get("Retry-After"); name == "busy" && got != "30" {
+			t.Errorf("one that says when to come back: Retry-After %q", got)
 		}
 		if want != 201 && want != 401 {
 			if a := s.do(t, request{path: "contents/", header: map[string]string{"X-User": name}, faulty: true}); a.status != want {

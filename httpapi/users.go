@@ -66,7 +66,9 @@ func userProblem(err error) *problem {
 	case errors.As(err, &throttled):
 		return &problem{status: 429, code: "throttled", title: "Too many requests", detail: "There were too many attempts. Try again later.", retry: max(throttled.RetryAfter, time.Second)}
 	case errors.As(err, &busy):
-		return problemUnavailable("")
+		p := problemUnavailable("")
+		p.retry = max(busy.RetryAfter, time.Second)
+		return p
 	case errors.Is(err, auth.ErrInvalidLogin):
 		return problemBadLogin
 	case errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrInvalidCredentials):

@@ -129,12 +129,13 @@ type Rating struct {
 	Version Version
 	// Result is what that change did: Created, Updated, Unchanged or Withdrawn.
 	Result Result
-	// Withdrawn marks a rating that is gone; only its Key, Version and times mean something.
+	// Withdrawn marks a rating that is gone; only its Key, Version and UpdatedAt mean something.
 	Withdrawn bool
 	// Bucket is the one that the rating counts in; see Bucket.
 	Bucket int
 	// CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the present score was, both
-	// UTC in microseconds. The same score again leaves UpdatedAt.
+	// UTC in microseconds. The same score again leaves UpdatedAt. UpdatedAt of a withdrawn rating is when its withdrawal was
+	// accepted.
 	CreatedAt, UpdatedAt time.Time
 }
 

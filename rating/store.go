@@ -28,7 +28,8 @@ type Store interface {
 	OpenContents(ctx context.Context, openings []Opening) ([]Opening, error)
 	// RefreshScores claims at most limit contents whose buckets have changed since their last fold, hands the non-empty buckets
 	// of each to fold in ascending order, records the result and returns the new Stats. Of two calls at once, in one process or
-	// in two, a content is claimed by one. A content that changes meanwhile is claimed again later.
+	// in two, a content is claimed by one. A content that changes meanwhile is claimed again later. A content whose ratings are
+	// all withdrawn gives fold no bucket. fold must not call the store.
 	RefreshScores(ctx context.Context, limit int, fold func([]Bucket) Score) ([]Stats, error)
 	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.
 	RatedContents(ctx context.Context, after string, limit int) ([]string, error)

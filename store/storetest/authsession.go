@@ -24,7 +24,7 @@ func authSessions() []Check {
 		{"auth/delete-sessions", "DeleteSessions removes the sessions meant together with their tokens, and returns how many there were.", authDeleteSessions},
 		{"auth/delete-sessions-filter", "Only, if set, is the one session that is meant; Except, if set, is one that is not.", authDeleteSessionsFilter},
 		{"auth/sweep", "SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given time", authSweep},
-		{"auth/sweep-tokens", "any number of access tokens that expired before it, and returns how many sessions it removed.", authSweepTokens},
+		{"auth/sweep-tokens", "and all access tokens that expired before it, and returns how many sessions it removed.", authSweepTokens},
 	}
 }
 
@@ -421,8 +421,8 @@ func authSweep(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// authSweepTokens reads "any number" as all of them, whatever the limit of sessions; and refresh tokens stay as long as their
-// session, so that their use can be noticed.
+// authSweepTokens sweeps more tokens than the limit of sessions. Refresh tokens stay as long as their session, so that their use
+// can be noticed.
 func authSweepTokens(ctx context.Context, s store.Store) error {
 	border := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 	u, err := createUser(ctx, s, 1)

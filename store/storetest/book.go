@@ -38,8 +38,7 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	return rating.Outcome{Result: next.Result, Rating: next}
 }
 
-// sameRating reports whether both say the same. Of a withdrawn rating only its key, version, result and UpdatedAt are compared:
-// UpdatedAt of a withdrawn rating is read as the time of its withdrawal, as SweepRatings needs it.
+// sameRating reports whether both say the same. Of a withdrawn rating only its key, version, result and UpdatedAt are compared.
 func sameRating(a, b rating.Rating) bool {
 	if a.Withdrawn && b.Withdrawn {
 		a.Bucket, b.Bucket = 0, 0

@@ -171,6 +171,29 @@ func (s *firstCreation) RatingsByKey(ctx context.Context, keys []rating.Key) ([]
 	return found, err
 }
 
+// firstUpdate keeps the time of the first change of a rating where it is withdrawn.
+type firstUpdate struct {
+	store.Store
+	first sync.Map
+}
+
+func (s *firstUpdate) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	for _, c := range batch.Changes {
+		s.first.LoadOrStore(c.Key, c.At)
+	}
+	return s.Store.ApplyRatings(ctx, batch)
+}
+
+func (s *firstUpdate) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.Rating, error) {
+	found, err := s.Store.RatingsByKey(ctx, keys)
+	for i, r := range found {
+		if at, ok := s.first.Load(r.Key); ok && r.Withdrawn {
+			found[i].UpdatedAt = at.(time.Time)
+		}
+	}
+	return found, err
+}
+
 type forgetful struct{ store.Store }
 
 func (s forgetful) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {

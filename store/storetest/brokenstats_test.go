@@ -72,6 +72,18 @@ func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func([]
 	})
 }
 
+// unasked folds no buckets to no score.
+type unasked struct{ store.Store }
+
+func (s unasked) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
+		if len(buckets) == 0 {
+			return rating.Score{}
+		}
+		return fold(buckets)
+	})
+}
+
 // deaf marks what changes during a fold as folded.
 type deaf struct {
 	store.Store

@@ -16,6 +16,7 @@ func Rating() []Check {
 		{"rating/results", "Result is Created, Updated, Unchanged, Withdrawn or Superseded.", ratingResults},
 		{"rating/unchanged", "The same score again leaves the rating in its bucket.", ratingUnchanged},
 		{"rating/withdrawn", "CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the present score was, both UTC in microseconds.", ratingWithdrawn},
+		{"rating/withdrawn-at", "UpdatedAt of a withdrawn rating is when its withdrawal was accepted.", ratingWithdrawnAt},
 		{"rating/unknown-content", "there was no rating, or it had been withdrawn", ratingUnknown},
 		{"rating/outcomes", "The outcomes stand in the order of batch.Changes.", ratingOutcomes},
 		{"rating/large-batch", "ApplyRatings records batch in one transaction: all of it or, with an error, nothing.", ratingLargeBatch},
@@ -118,6 +119,22 @@ func ratingWithdrawn(ctx context.Context, s store.Store) error {
 	return errors.Join(err,
 		want("the creation of a rating given again after a withdrawal", r.CreatedAt, at(8)),
 		want("the change of a rating given again and changed", r.UpdatedAt, at(9)))
+}
+
+// ratingWithdrawnAt withdraws what is rated, what is withdrawn already, and what never was rated.
+func ratingWithdrawnAt(ctx context.Context, s store.Store) error {
+	k := newKey()
+	for _, c := range []rating.Change{change(k, 1, 4), withdrawal(k, 2), withdrawal(k, 3), withdrawal(newKey(), 4)} {
+		outcomes, err := apply(ctx, s, c)
+		if err != nil {
+			return err
+		}
+		r, _, err := ratingByKey(ctx, s, c.Key)
+		if err := errors.Join(err, want("UpdatedAt of the outcome", outcomes[0].Rating.UpdatedAt, c.At), want("UpdatedAt as stored", r.UpdatedAt, c.At)); err != nil {
+			return fmt.Errorf("after %#v: %w", c, err)
+		}
+	}
+	return nil
 }
 
 // ratingUnknown: hosts may bring contents of their own, which content.Store does not know.

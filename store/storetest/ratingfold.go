@@ -16,6 +16,7 @@ import (
 func ratingFolds() []Check {
 	return []Check{
 		{"rating/fold", "hands the non-empty buckets of each to fold in ascending order, records the result and returns the new Stats.", ratingFold},
+		{"rating/fold-empty", "A content whose ratings are all withdrawn gives fold no bucket.", ratingFoldEmpty},
 		{"rating/fold-limit", "RefreshScores claims at most limit contents whose buckets have changed since their last fold", ratingFoldLimit},
 		{"rating/fold-changed", "RefreshScores claims at most limit contents whose buckets have changed since their last fold", ratingFoldChanged},
 		{"rating/fold-meanwhile", "A content that changes meanwhile is claimed again later.", ratingFoldMeanwhile},
@@ -65,23 +66,25 @@ func ratingFold(ctx context.Context, s store.Store) error {
 	if got := refreshed[id]; !got.Equal(stats) || got.Revision != stats.Revision || got.AsOf != stats.AsOf {
 		return fmt.Errorf("a fold returned %#v, stored is %#v", got, stats)
 	}
-	// Without ratings there is nothing to hand over, and the result counts all the same.
-	for i, c := range batch {
-		if i == 5 {
-			continue
-		}
-		if _, err := apply(ctx, s, withdrawal(c.Key, 9)); err != nil {
+	return nil
+}
+
+// ratingFoldEmpty: without ratings there is nothing to hand to fold, and its result counts all the same.
+func ratingFoldEmpty(ctx context.Context, s store.Store) error {
+	k := newKey()
+	for _, c := range []rating.Change{change(k, 1, 4), withdrawal(k, 2)} {
+		if _, err := apply(ctx, s, c); err != nil {
 			return err
 		}
 	}
 	empty := rating.Score{Rank: 3.5, Folded: true}
-	refreshed, err = foldAll(ctx, s, func(buckets []rating.Bucket) rating.Score {
+	refreshed, err := foldAll(ctx, s, func(buckets []rating.Bucket) rating.Score {
 		if len(buckets) == 0 {
 			return empty
 		}
 		return mean(buckets)
 	})
-	return errors.Join(err, want("the score without ratings", refreshed[id].Score, empty))
+	return errors.Join(err, want("the score without ratings", refreshed[k.Content].Score, empty))
 }
 
 func ratingFoldLimit(ctx context.Context, s store.Store) error {

@@ -25,6 +25,7 @@ func TestSentences(t *testing.T) {
 		"A Store keeps contents.":                                   "says what it is",
 		"A Store keeps ratings and every number derived from them.": "says what it is",
 		"A Store keeps users and sessions.":                         "says what it is",
+		"fold must not call the store.":                             "binds the caller",
 		"What was repaired is claimed by the next RefreshScores.":   "nothing can be broken, and so repaired, through the port",
 	}
 	said, promised := map[string]string{}, map[string][]string{}
