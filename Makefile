@@ -3,7 +3,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: test lint fuzz bench
+.PHONY: test lint vulnerabilities docs fuzz bench
 
 # Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
 test:
@@ -14,6 +14,14 @@ lint:
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	go run $(GOLANGCI) run ./...
+
+# What is known of the dependencies; only a notice where the database cannot be reached.
+vulnerabilities:
+	bash .ci/vulnerabilities
+
+# The generated sections of SECURITY.md, written anew; the tests compare them.
+docs:
+	go test -p 1 -count=1 -run Documented ./auth ./httpapi ./examples/server -update
 
 FUZZTIME ?= 20s
 

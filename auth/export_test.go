@@ -1,6 +1,9 @@
 package auth
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // CountHashes counts how often a password is hashed, and the most that were hashed at once.
 func (s *Service) CountHashes() (total, most *atomic.Int64) {
@@ -52,11 +55,43 @@ func (s *Service) SeeToken(h Hash, p Principal, ok bool) {
 
 // The bounds that tests hold the code to.
 const (
-	MaxCounts   = maxCounts
-	MaxKnown    = maxKnown
-	MaxUnknown  = maxUnknown
-	BlockPrefix = blockPrefix
+	MaxCounts        = maxCounts
+	MaxKnown         = maxKnown
+	MaxUnknown       = maxUnknown
+	KnownFor         = knownFor
+	UnknownFor       = unknownFor
+	NoticeEvery      = noticeEvery
+	BlockPrefix      = blockPrefix
+	MaxPassword      = maxPassword
+	MaxPasswordBytes = maxPasswordBytes
+	MinUsername      = minUsername
+	MaxUsername      = maxUsername
+	MaxEmail         = maxEmail
+	MaxSiblings      = maxSiblings
+	MaxDelay         = maxDelay
+	TrustFor         = trustFor
 )
+
+// Rule is a throttle: how many attempts pass within a window, and the pause before the first further one, if any.
+type Rule struct {
+	First         int64
+	Window, Pause time.Duration
+}
+
+// Rules returns the throttles: of a prefix, an account, both together, registrations, and current passwords.
+func Rules() (prefix, account, pair, register, reauth Rule) {
+	of := func(r rule) Rule {
+		out := Rule{First: r.first, Window: r.window}
+		if r.delay != nil {
+			out.Pause = r.delay(0)
+		}
+		return out
+	}
+	return of(perPrefix), of(perAccount), of(perPair), of(perRegister), of(reauthPair)
+}
+
+// WithDefaults returns what the zero Config stands for.
+func WithDefaults() (Config, error) { return Config{}.withDefaults() }
 
 // CommonLists returns the lists of common passwords.
 func CommonLists() (short, long string) { return commonShort, commonLong }

@@ -22,13 +22,23 @@ func (a *API) Routes() map[string][]string {
 	return routes
 }
 
+// Policy returns who may call a route, as its table says.
+func (a *API) Policy(path, method string) string { return a.table()[path][method].policy.String() }
+
 // ParseObject is what reads bodies.
 func ParseObject(body []byte) (map[string]any, error) { return parseObject(body) }
 
 // Bounds that answers depend on.
 const (
-	MaxDepth = maxDepth
-	MaxWait  = maxWait
+	MaxDepth          = maxDepth
+	MaxWait           = maxWait
+	MaxURL            = maxURL
+	SmallBody         = smallBody
+	LargeBody         = largeBody
+	DefaultPage       = defaultPage
+	MaxPage           = maxPage
+	WritePatience     = writePatience
+	MaxIdempotencyKey = maxIdempotencyKey
 )
 
 // OpenCursor opens and seals again what a cursor of some list holds, for the bindings that it may have.

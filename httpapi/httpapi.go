@@ -133,6 +133,10 @@ const (
 	credential               // everybody; the body is the credential, and the Authorization header is not looked at
 )
 
+func (p policy) String() string {
+	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff", credential: "everybody, by the body"}[p]
+}
+
 // route is what a method does on a resource.
 type route struct {
 	policy policy

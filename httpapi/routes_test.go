@@ -1,15 +1,19 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/docsection"
 )
 
 // cell says which status nobody, somebody else, the owner and staff get.
@@ -59,26 +63,72 @@ func matrix(private bool) []cell {
 	}
 }
 
+// matrixKinds are the servers that every cell of the matrix is tried on.
+func matrixKinds() map[string]func(*khodnevis.Config) {
+	return map[string]func(*khodnevis.Config){
+		"public ratings":               func(*khodnevis.Config) {},
+		"private ratings":              func(c *khodnevis.Config) { c.PrivateRatings = true },
+		"public ratings, host's users": func(c *khodnevis.Config) { c.Authenticator = bearerUsers{} },
+		"private ratings, host's users": func(c *khodnevis.Config) {
+			c.PrivateRatings, c.Authenticator = true, bearerUsers{}
+		},
+	}
+}
+
+// bearerUsers are a host's users, whose names are their tokens.
+type bearerUsers struct{}
+
+func (bearerUsers) Authenticate(_ context.Context, r *http.Request) (auth.Principal, error) {
+	switch name := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); name {
+	case "":
+		return auth.Principal{}, auth.ErrNoCredentials
+	case ada, ben, sam:
+		return auth.Principal{Subject: "host|" + name, Staff: name == sam}, nil
+	}
+	return auth.Principal{}, auth.ErrInvalidCredentials
+}
+
+// TestMatrix runs every cell of the matrix over HTTP.
 func TestMatrix(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
-		for name, private := range map[string]bool{"public ratings": false, "private ratings": true} {
+		for name, config := range matrixKinds() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				testMatrix(t, open, private)
+				testMatrix(t, setup{open: open, config: config})
 			})
 		}
 	})
 }
 
-func testMatrix(t *testing.T, open opener, private bool) {
-	s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.PrivateRatings = private }})
+func testMatrix(t *testing.T, kind setup) {
+	var cfg khodnevis.Config
+	kind.config(&cfg)
+	s := serve(t, kind)
+	if cfg.Authenticator != nil {
+		for _, name := range []string{ada, ben, sam} {
+			s.ids[name], s.tokens[name] = "host|"+name, name
+		}
+	}
 	people := []string{nobody, ben, ada, sam}
 	fill := s.fixture(t)
-	for _, c := range matrix(private) {
+	for _, c := range matrix(cfg.PrivateRatings) {
+		if cfg.Authenticator != nil && strings.HasPrefix(c.path, "users/") {
+			continue
+		}
+		r := request{method: c.method, path: fill.Replace(c.path), body: fill.Replace(c.body), header: bearer("junk")}
+		byBody := s.app.Handler().(*httpapi.API).Policy(c.route(), c.method) == "everybody, by the body"
+		if a := s.do(t, r); (a.problem() == "invalid_token") == byBody || !byBody && a.header.Get("WWW-Authenticate") != `Bearer realm="khodnevis", error="invalid_token"` {
+			t.Errorf("%s %s with a bad token: %s, challenge %q", c.method, c.path, a, a.header.Get("WWW-Authenticate"))
+		} else if byBody {
+			fill = s.fixture(t)
+		}
 		for i, want := range []int{c.nobody, c.ben, c.owner, c.staff} {
 			a := s.do(t, request{method: c.method, path: fill.Replace(c.path), as: people[i], body: fill.Replace(c.body)})
 			if a.status != want {
 				t.Errorf("%s %s as %q: %s, want %d", c.method, c.path, people[i], a, want)
+			}
+			if challenge := a.header.Get("WWW-Authenticate"); a.status == 401 && challenge != `Bearer realm="khodnevis"` {
+				t.Errorf("%s %s as %q: the challenge is %q", c.method, c.path, people[i], challenge)
 			}
 			if strings.HasSuffix(c.path, "logout/") && people[i] != nobody {
 				s.login(t, people[i])
@@ -96,26 +146,36 @@ func (s *server) fixture(t *testing.T) *strings.Replacer {
 	contentID := s.write(t, "A film")
 	ratingID := s.rate(t, ada, contentID, 5)
 	task := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, contentID)}).text(t, "task")
-	login, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password}, auth.Source{})
-	if err != nil {
-		t.Fatal(err)
+	var login auth.Tokens
+	if s.app.Users != nil {
+		var err error
+		if login, err = s.app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password}, auth.Source{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return strings.NewReplacer("{content}", contentID, "{rating}", ratingID, "{task}", task, "{session}", login.Session.ID,
 		"{refresh}", login.Refresh, "{fresh}", "u"+strings.ReplaceAll(contentID, "-", "")[20:])
 }
 
-// TestMatrixIsWhole checks that there is no route without a row in the matrix, and none in the matrix that is not there.
+// TestMatrixIsWhole checks that there is no route without a row in the matrix, none in the matrix that is not there, and that the
+// rows keep the policies of the routes.
 func TestMatrixIsWhole(t *testing.T) {
 	t.Parallel()
-	s := serve(t, setup{})
-	in := map[string]bool{}
-	parameter := regexp.MustCompile(`\{[a-z]+\}`)
-	for _, c := range matrix(false) {
-		in[c.method+" /"+parameter.ReplaceAllString(c.path, ":id")] = true
+	api := serve(t, setup{}).app.Handler().(*httpapi.API)
+	in := map[string]cell{}
+	for _, c := range append(matrix(false), matrix(true)...) {
+		in[c.method+" "+c.route()] = c
+		policy := api.Policy(c.route(), c.method)
+		switch open := policy == "everybody" || policy == "everybody, by the body"; {
+		case !open && c.nobody != 401, open && c.nobody == 401 && !strings.HasPrefix(c.path, "ratings/"), c.nobody == 403:
+			t.Errorf("%s %s is for %s, and nobody gets %d", c.method, c.path, policy, c.nobody)
+		case policy == "staff" && (c.ben != 403 || c.owner != 403):
+			t.Errorf("%s %s is for %s, and others get %d and %d", c.method, c.path, policy, c.ben, c.owner)
+		}
 	}
-	for path, methods := range s.app.Handler().(*httpapi.API).Routes() {
+	for path, methods := range api.Routes() {
 		for _, method := range methods {
-			if !in[method+" "+path] {
+			if _, ok := in[method+" "+path]; !ok {
 				t.Errorf("%s %s is not in the matrix", method, path)
 			}
 			delete(in, method+" "+path)
@@ -124,6 +184,32 @@ func TestMatrixIsWhole(t *testing.T) {
 	for route := range in {
 		t.Errorf("%s is in the matrix only", route)
 	}
+}
+
+var parameter = regexp.MustCompile(`\{[a-z]+\}`)
+
+// route is the path in the form that the router knows.
+func (c cell) route() string { return "/" + parameter.ReplaceAllString(c.path, ":id") }
+
+// TestMatrixIsDocumented keeps the table in SECURITY.md the one that TestMatrix runs.
+func TestMatrixIsDocumented(t *testing.T) {
+	t.Parallel()
+	api := serve(t, setup{}).app.Handler().(*httpapi.API)
+	private := matrix(true)
+	var b strings.Builder
+	b.WriteString("| route | for | anonymous | another user | owner | staff |\n|---|---|---|---|---|---|\n")
+	for i, c := range matrix(false) {
+		status := func(open, hidden int) string {
+			if open == hidden {
+				return strconv.Itoa(open)
+			}
+			return fmt.Sprintf("%d (%d)", open, hidden)
+		}
+		p := private[i]
+		fmt.Fprintf(&b, "| %s `%s` | %s | %s | %s | %s | %s |\n", c.method, parameter.ReplaceAllString(c.path, "{id}"), api.Policy(c.route(), c.method),
+			status(c.nobody, p.nobody), status(c.ben, p.ben), status(c.owner, p.owner), status(c.staff, p.staff))
+	}
+	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "authorisation", b.String(), *update)
 }
 
 // TestOrderOfChecks: route, then credentials, then the body, then existence, then rights, then the state.

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/khodnevis/khodnevis/internal/docsection"
+)
+
+var update = flag.Bool("update", false, "write the generated sections of documents anew")
+
+// The limits of connections in SECURITY.md are those of the server.
+func TestLimitsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("| connections of the bundled server | limit |\n|---|---|\n")
+	row := func(what, format string, args ...any) {
+		fmt.Fprintf(&b, "| %s | %s |\n", what, fmt.Sprintf(format, args...))
+	}
+	row("header of a request", "%s, %d KiB", readHeaderTimeout, maxHeaderBytes>>10)
+	row("whole request", "%s", readTimeout)
+	row("answer", "%s", writeTimeout)
+	row("idle connection", "%s", idleTimeout)
+	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout, finishTimeout)
+	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)
+}

@@ -1,0 +1,37 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/docsection"
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// TestLimitsAreDocumented keeps the limits of requests in SECURITY.md those of the code.
+func TestLimitsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("| requests | limit | beyond it |\n|---|---|---|\n")
+	row := func(what, beyond, format string, args ...any) {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", what, fmt.Sprintf(format, args...), beyond)
+	}
+	row("path and query", "414", "%d KiB", httpapi.MaxURL>>10)
+	row("body of a content", "413", "%d MiB", httpapi.LargeBody>>20)
+	row("any other body", "413", "%d KiB", httpapi.SmallBody>>10)
+	row("nesting of a body", "400", "%d", httpapi.MaxDepth)
+	row("identifier", "404 in a path, 400 in a body", "%d bytes", id.MaxLen)
+	row("title", "400", "%d code points", content.MaxTitle)
+	row("description", "400", "%d code points", content.MaxDescription)
+	row("search", "400", "%d code points", content.MaxSearch)
+	row("page", "400", "%d results, %d by default", httpapi.MaxPage, httpapi.DefaultPage)
+	row("`Idempotency-Key`", "400", "%d visible ASCII signs", httpapi.MaxIdempotencyKey)
+	row("`Prefer: wait`", "202", "%s; changes of a rating wait for %s", httpapi.MaxWait, httpapi.WritePatience)
+	row("result of a task", "410", "%g hours", rating.Retention.Hours())
+	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "requests", b.String(), *update)
+}
