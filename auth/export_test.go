@@ -33,18 +33,13 @@ func (s *Service) OnHash(around func(next func())) {
 func (s *Service) Hashing() (waiting int64) { return s.hasher.waiting.Load() }
 
 // Counts is how many counts the throttles hold.
-func (s *Service) Counts() int {
-	c := s.throttle.counter
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.counts.len()
-}
+func (s *Service) Counts() int { return s.throttle.counter.Len() }
 
 // Known is how many tokens are remembered as good and as bad.
 func (s *Service) Known() (good, bad int) {
 	s.tokens.mu.Lock()
 	defer s.tokens.mu.Unlock()
-	return s.tokens.good.len(), s.tokens.bad.len()
+	return s.tokens.good.Len(), s.tokens.bad.Len()
 }
 
 // SeeToken puts a token into the cache as the store's answer would.

@@ -2,11 +2,11 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/counter"
 )
 
 // ThrottledError says that there were too many attempts.
@@ -42,6 +42,9 @@ var (
 // trustFor is how long a successful login makes its source trusted.
 const trustFor = 30 * 24 * time.Hour
 
+// maxCounts is how many counts are kept in process.
+const maxCounts = 100_000
+
 const maxDelay = 15 * time.Minute
 
 func every(d time.Duration) func(int64) time.Duration {
@@ -58,13 +61,14 @@ func doubling(further int64) time.Duration {
 // throttle counts attempts before they are made, so that any number of them at once is held to the same bounds.
 type throttle struct {
 	off     bool
-	counter *counter
+	counter *counter.Counter
 	// trust has counts of its own: successes must not be forgotten because many names were tried.
-	trust *counter
+	trust *counter.Counter
 }
 
 func newThrottle(cfg Config) *throttle {
-	return &throttle{off: cfg.LimitsOff, counter: newCounter(cfg, maxCounts), trust: newCounter(cfg, maxCounts)}
+	counting := counter.Config{Name: "auth", Max: maxCounts, Shared: cfg.Counter, Now: cfg.Now, Logger: cfg.Logger}
+	return &throttle{off: cfg.LimitsOff, counter: counter.New(counting), trust: counter.New(counting)}
 }
 
 // login reserves an attempt to log in. A source from which the account was logged in to lately is held to its own bound alone, so
@@ -73,9 +77,9 @@ func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*r
 	if t.off {
 		return &reservation{}, nil
 	}
-	prefix := prefixOfIP(ip)
+	prefix := counter.PrefixOf(ip)
 	pair := attempt{perPair, account + "\x00" + prefix, true}
-	if n, _ := t.trust.add(ctx, keyOf("trust", account, prefix), 0, trustFor); n > 0 {
+	if n, _ := t.trust.Add(ctx, counter.KeyOf("trust", account, prefix), 0, trustFor); n > 0 {
 		return t.reserve(ctx, pair)
 	}
 	return t.reserve(ctx, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, pair)
@@ -83,12 +87,12 @@ func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*r
 
 // reauth reserves an attempt to give the current password of a user who is logged in.
 func (t *throttle) reauth(ctx context.Context, user string, ip netip.Addr) (*reservation, error) {
-	return t.reserve(ctx, attempt{reauthAll, user, false}, attempt{reauthPair, user + "\x00" + prefixOfIP(ip), true})
+	return t.reserve(ctx, attempt{reauthAll, user, false}, attempt{reauthPair, user + "\x00" + counter.PrefixOf(ip), true})
 }
 
 // register reserves a registration.
 func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, error) {
-	return t.reserve(ctx, attempt{perRegister, prefixOfIP(ip), false})
+	return t.reserve(ctx, attempt{perRegister, counter.PrefixOf(ip), false})
 }
 
 // trusted remembers that the owner of an account was at a source.
@@ -96,9 +100,9 @@ func (t *throttle) trusted(ctx context.Context, account string, ip netip.Addr) {
 	if t.off || !ip.IsValid() {
 		return
 	}
-	key := keyOf("trust", account, prefixOfIP(ip))
-	if n, _ := t.trust.add(ctx, key, 0, trustFor); n <= 0 {
-		t.trust.add(ctx, key, 1, trustFor)
+	key := counter.KeyOf("trust", account, counter.PrefixOf(ip))
+	if n, _ := t.trust.Add(ctx, key, 0, trustFor); n <= 0 {
+		t.trust.Add(ctx, key, 1, trustFor)
 	}
 }
 
@@ -110,7 +114,7 @@ type attempt struct {
 	clears bool
 }
 
-func (a attempt) key(what string) countKey { return keyOf(a.name+"-"+what, a.who) }
+func (a attempt) key(what string) counter.Key { return counter.KeyOf(a.name+"-"+what, a.who) }
 
 // reservation is an attempt that was let through.
 type reservation struct {
@@ -120,7 +124,7 @@ type reservation struct {
 }
 
 type taken struct {
-	key countKey
+	key counter.Key
 	ttl time.Duration
 }
 
@@ -142,7 +146,7 @@ func (t *throttle) reserve(ctx context.Context, attempts ...attempt) (*reservati
 // take counts an attempt under one rule and returns zero, or returns how long the rule makes it wait.
 func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
 	c := r.throttle.counter
-	n, left := c.add(ctx, a.key("first"), 1, a.window)
+	n, left := c.Add(ctx, a.key("first"), 1, a.window)
 	if n <= a.first {
 		r.took(a.key("first"), a.window)
 		if n < a.first || a.delay == nil {
@@ -150,24 +154,24 @@ func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
 		}
 		return r.pass(ctx, a, a.delay(0)) // the last of the first: from here on one at a time
 	}
-	c.add(ctx, a.key("first"), -1, a.window)
+	c.Add(ctx, a.key("first"), -1, a.window)
 	if a.delay == nil {
 		return atLeast(left)
 	}
-	further, _ := c.add(ctx, a.key("further"), 0, a.window)
+	further, _ := c.Add(ctx, a.key("further"), 0, a.window)
 	if wait := r.pass(ctx, a, a.delay(further+1)); wait > 0 {
 		return min(wait, a.delay(further)) // what the one before closed the gate for, perhaps in another process
 	}
-	c.add(ctx, a.key("further"), 1, a.window)
+	c.Add(ctx, a.key("further"), 1, a.window)
 	r.took(a.key("further"), a.window)
 	return 0
 }
 
 // pass goes through a gate that closes behind it for d.
 func (r *reservation) pass(ctx context.Context, a attempt, d time.Duration) time.Duration {
-	n, left := r.throttle.counter.add(ctx, a.key("gate"), 1, d)
+	n, left := r.throttle.counter.Add(ctx, a.key("gate"), 1, d)
 	if n > 1 {
-		r.throttle.counter.add(ctx, a.key("gate"), -1, d)
+		r.throttle.counter.Add(ctx, a.key("gate"), -1, d)
 		return atLeast(left)
 	}
 	r.took(a.key("gate"), d)
@@ -176,14 +180,14 @@ func (r *reservation) pass(ctx context.Context, a attempt, d time.Duration) time
 
 func atLeast(wait time.Duration) time.Duration { return max(wait, time.Millisecond) }
 
-func (r *reservation) took(key countKey, ttl time.Duration) {
+func (r *reservation) took(key counter.Key, ttl time.Duration) {
 	r.taken = append(r.taken, taken{key, ttl})
 }
 
 // giveBack undoes the reservation: the attempt was none.
 func (r *reservation) giveBack(ctx context.Context) {
 	for _, k := range r.taken {
-		r.throttle.counter.add(ctx, k.key, -1, k.ttl)
+		r.throttle.counter.Add(ctx, k.key, -1, k.ttl)
 	}
 	r.taken = nil
 }
@@ -196,27 +200,9 @@ func (r *reservation) succeed(ctx context.Context) {
 			continue
 		}
 		for _, what := range []string{"first", "further"} {
-			if n, _ := r.throttle.counter.add(ctx, a.key(what), 0, a.window); n > 0 {
-				r.throttle.counter.add(ctx, a.key(what), -n, a.window)
+			if n, _ := r.throttle.counter.Add(ctx, a.key(what), 0, a.window); n > 0 {
+				r.throttle.counter.Add(ctx, a.key(what), -n, a.window)
 			}
 		}
 	}
-}
-
-func keyOf(parts ...string) countKey {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return countKey(sum[:16])
-}
-
-// prefixOfIP is what one subscriber usually has: an IPv4 /24 or an IPv6 /64.
-func prefixOfIP(ip netip.Addr) string {
-	if !ip.IsValid() {
-		return "unknown"
-	}
-	ip = ip.Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 24
-	}
-	return netip.PrefixFrom(ip, bits).Masked().String()
 }

@@ -3,6 +3,8 @@ package auth
 import (
 	"sync"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/lru"
 )
 
 // Bounds of what is remembered of tokens.
@@ -29,8 +31,8 @@ type known struct {
 // tokenCache remembers checks of access tokens, by their hashes.
 type tokenCache struct {
 	mu      sync.Mutex
-	good    *lru[Hash, *known]
-	bad     *lru[Hash, time.Time] // when it was checked
+	good    *lru.Map[Hash, *known]
+	bad     *lru.Map[Hash, time.Time] // when it was checked
 	byUser  map[string]map[Hash]struct{}
 	changes int64
 	// down is until when the store is not asked about tokens that may be accepted without.
@@ -39,8 +41,8 @@ type tokenCache struct {
 
 func newTokenCache() *tokenCache {
 	c := &tokenCache{byUser: map[string]map[Hash]struct{}{}}
-	c.good = newLRU(maxKnown, c.unlink)
-	c.bad = newLRU[Hash, time.Time](maxUnknown, nil)
+	c.good = lru.New(maxKnown, c.unlink)
+	c.bad = lru.New[Hash, time.Time](maxUnknown, nil)
 	return c
 }
 
@@ -69,7 +71,7 @@ func (c *tokenCache) look(h Hash, now time.Time) lookup {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := lookup{changes: c.changes, down: now.Before(c.down)}
-	if k, ok := c.good.get(h); ok {
+	if k, ok := c.good.Get(h); ok {
 		l.known = *k
 		l.good = now.Before(k.expires)
 		l.bad = !l.good // for good, so nothing needs to be asked
@@ -79,7 +81,7 @@ func (c *tokenCache) look(h Hash, now time.Time) lookup {
 		}
 		return l
 	}
-	if checked, ok := c.bad.get(h); ok {
+	if checked, ok := c.bad.Get(h); ok {
 		l.bad = now.Sub(checked) < unknownFor
 	}
 	return l
@@ -90,17 +92,17 @@ func (c *tokenCache) remember(h Hash, k known, ok bool, changes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = time.Time{}
-	c.good.remove(h)
+	c.good.Remove(h)
 	if !ok {
-		c.bad.put(h, k.checked)
+		c.bad.Put(h, k.checked)
 		return
 	}
 	if changes != c.changes {
 		return
 	}
-	c.bad.remove(h)
+	c.bad.Remove(h)
 	k.noticed = k.checked
-	c.good.put(h, &k)
+	c.good.Put(h, &k)
 	hashes := c.byUser[k.principal.Subject]
 	if hashes == nil {
 		hashes = map[Hash]struct{}{}
@@ -122,11 +124,11 @@ func (c *tokenCache) forget(f SessionFilter) {
 	defer c.mu.Unlock()
 	c.changes++
 	for h := range c.byUser[f.User] {
-		k, _ := c.good.get(h)
+		k, _ := c.good.Get(h)
 		session := k.principal.Session
 		if f.Only != "" && session != f.Only || f.Except != "" && session == f.Except {
 			continue
 		}
-		c.good.remove(h)
+		c.good.Remove(h)
 	}
 }

@@ -1,0 +1,134 @@
+// Package counter counts attempts and requests: in process and, where there is a cache that counts for all processes, in that.
+package counter
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/lru"
+)
+
+// Bounds of counting.
+const (
+	sharedTimeout = 100 * time.Millisecond // for one call to the shared counter
+	sharedPause   = time.Second            // how long a shared counter that failed is left alone
+)
+
+// Key is the digest of what is counted, so that a count costs the same memory however long a name is.
+type Key [16]byte
+
+// KeyOf returns the key of what has these parts.
+func KeyOf(parts ...string) Key {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return Key(sum[:16])
+}
+
+// PrefixOf returns what one subscriber usually has: an IPv4 /24 or an IPv6 /64. Without an address it returns "unknown".
+func PrefixOf(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return "unknown"
+	}
+	ip = ip.Unmap().WithZone("")
+	bits := 64
+	if ip.Is4() {
+		bits = 24
+	}
+	return netip.PrefixFrom(ip, bits).Masked().String()
+}
+
+// Config configures a Counter. All but Shared must be set.
+type Config struct {
+	// Name begins the keys of shared counts and the events in the log.
+	Name string
+	// Max is how many counts are kept in process; those used longest ago are forgotten.
+	Max int
+	// Shared counts for all processes. Nil: none does.
+	Shared cache.Counter
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+type count struct {
+	sum  int64
+	ends time.Time
+}
+
+// Counter counts in process and, where there is a shared counter, in that as well. The shared sum is the one that holds while it
+// is to be had; the one in process goes on from what this process has seen. It may be used concurrently.
+type Counter struct {
+	cfg Config
+
+	mu     sync.Mutex
+	counts *lru.Map[Key, count]
+
+	// sharedDown is until when, in Unix nanoseconds, the shared counter is left alone; 0 if it worked.
+	sharedDown atomic.Int64
+}
+
+// New returns a Counter.
+func New(cfg Config) *Counter {
+	return &Counter{cfg: cfg, counts: lru.New[Key, count](cfg.Max, nil)}
+}
+
+// Add adds n to a count that ends ttl after it began, and returns the sum and, as well as is known, when the count ends from now.
+func (c *Counter) Add(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, time.Duration) {
+	sum, left := c.addLocal(key, n, ttl)
+	if shared, ok := c.AddShared(ctx, key, n, ttl); ok {
+		return shared, left
+	}
+	return sum, left
+}
+
+func (c *Counter) addLocal(key Key, n int64, ttl time.Duration) (int64, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	v, ok := c.counts.Get(key)
+	if !ok || !now.Before(v.ends) {
+		v = count{ends: now.Add(ttl)}
+		if n <= 0 {
+			c.counts.Remove(key)
+			return 0, ttl
+		}
+	}
+	v.sum = max(0, v.sum+n)
+	c.counts.Put(key, v)
+	return v.sum, v.ends.Sub(now)
+}
+
+// AddShared adds n to the shared count alone. It reports false if there is none to be had right now.
+func (c *Counter) AddShared(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, bool) {
+	down := c.sharedDown.Load()
+	if c.cfg.Shared == nil || down > c.cfg.Now().UnixNano() {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedTimeout)
+	defer cancel()
+	sum, err := c.cfg.Shared.Add(ctx, "khodnevis:"+c.cfg.Name+":"+hex.EncodeToString(key[:]), n, ttl)
+	if err != nil {
+		c.sharedDown.Store(c.cfg.Now().Add(sharedPause).UnixNano())
+		if down == 0 {
+			c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, c.cfg.Name+".throttle_local", slog.Any("error", err))
+		}
+		return 0, false
+	}
+	if down != 0 && c.sharedDown.CompareAndSwap(down, 0) {
+		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, c.cfg.Name+".throttle_shared")
+	}
+	return sum, true
+}
+
+// Len returns how many counts are kept in process.
+func (c *Counter) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts.Len()
+}
