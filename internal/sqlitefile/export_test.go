@@ -4,5 +4,5 @@ package sqlitefile
 func (f *File) Waiting() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.waiting)
+	return len(f.waiting) + len(f.long)
 }

@@ -8,7 +8,8 @@
 // # Writing
 //
 // SQLite has one writer at a time. Write therefore commits in groups: jobs that come while a transaction is being
-// written to the disk wait together and share the next one, so that many writers cost little more than one.
+// written to the disk wait together and share the next one, so that many writers cost little more than one. Jobs that take long
+// are to be given to WriteLong instead, those that can be done many at once to WriteJoint.
 //
 // # Concurrency
 //
@@ -69,7 +70,8 @@ type File struct {
 	readsMu  sync.Mutex
 	reads    map[string]*sqlx.Stmt // prepared on readers, by text
 	mu       sync.Mutex            // guards what follows
-	waiting  []*waiter             // oldest first
+	waiting  []*waiter             // for short jobs, oldest first
+	long     []*waiter             // for long ones, likewise
 	draining bool
 	closed   bool
 	drains   sync.WaitGroup

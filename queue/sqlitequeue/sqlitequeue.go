@@ -68,12 +68,14 @@ func (c Config) validate() error {
 
 // Queue is a log of one topic. It owns nothing but its rows: whoever opened the file closes it, after the last Consume has returned.
 type Queue struct {
-	file  *sqlitefile.File
-	cfg   Config
-	owner string        // of leases
-	wake  chan struct{} // holds one when something was published since it was last empty
-	turn  chan struct{} // holds one while a Consume has its turn
-	until time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
+	file *sqlitefile.File
+	// publications are done together.
+	publications *sqlitefile.Joint
+	cfg          Config
+	owner        string        // of leases
+	wake         chan struct{} // holds one when something was published since it was last empty
+	turn         chan struct{} // holds one while a Consume has its turn
+	until        time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
 }
 
 // New makes the topic in file, and the tables, unless they are there.
@@ -96,13 +98,15 @@ func New(file *sqlitefile.File, cfg Config) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlitequeue: make topic %s: %w", cfg.Topic, err)
 	}
-	return &Queue{
+	q := &Queue{
 		file:  file,
 		cfg:   cfg,
 		owner: rand.Text(),
 		wake:  make(chan struct{}, 1),
 		turn:  make(chan struct{}, 1),
-	}, nil
+	}
+	q.publications = sqlitefile.NewJoint(q.append)
+	return q, nil
 }
 
 // record is a message as it is stored.
@@ -150,11 +154,8 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 			return nil, fmt.Errorf("sqlitequeue: message %d: %w: %w", i, queue.ErrNotAccepted, err)
 		}
 	}
-	var last queue.Position
-	err := q.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
-		last, err = q.append(tx, records)
-		return err
-	})
+	p := &publication{records: records}
+	err := q.file.WriteJoint(ctx, q.publications, p)
 	switch {
 	case errors.Is(err, sqlitefile.ErrUnknown):
 		return nil, fmt.Errorf("sqlitequeue: publish: %w", err)
@@ -167,41 +168,63 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	}
 	positions := make([]queue.Position, len(msgs))
 	for i := range positions {
-		positions[i] = queue.Position{Stream: last.Stream, Offset: last.Offset - int64(len(msgs)-1-i)}
+		positions[i] = queue.Position{Stream: p.first.Stream, Offset: p.first.Offset + int64(i)}
 	}
 	return positions, nil
 }
 
-// append stores records and returns the position of the last one.
-func (q *Queue) append(tx *sqlitefile.Tx, records []record) (queue.Position, error) {
-	var topic struct {
-		Stream string `db:"stream"`
-		Next   int64  `db:"next"`
-	}
-	n := int64(len(records))
-	ok, err := tx.Get(&topic, `UPDATE queue_topics SET next = next + ?1 WHERE topic = ?2 AND next + ?1 - first <= ?3 RETURNING stream, next`,
-		n, q.cfg.Topic, q.cfg.Capacity)
-	if err != nil {
-		return queue.Position{}, err
-	}
-	if !ok {
-		return queue.Position{}, fmt.Errorf("no room for %d messages within a capacity of %d", n, q.cfg.Capacity)
-	}
-	for i, r := range records {
-		if _, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body, header) VALUES (?, ?, ?, ?, ?)`,
-			q.cfg.Topic, topic.Next-n+int64(i), r.Key, r.Body, text(r.Header)); err != nil {
-			return queue.Position{}, err
-		}
-	}
-	return queue.Position{Stream: topic.Stream, Offset: topic.Next - 1}, nil
+// publication is what one call publishes.
+type publication struct {
+	records []record
+	first   queue.Position // of the first record, once it is stored
 }
 
-// text makes NULL of nothing.
-func text(b []byte) any {
-	if b == nil {
-		return nil
+// append stores publications one behind the other and tells each where. It takes all of them, or none. Their bytes go to the
+// database as one value, with a list of their lengths, so that many cost little more than one.
+func (q *Queue) append(tx *sqlitefile.Tx, publications []any) error {
+	var (
+		blob    []byte
+		lengths [][4]int // of what comes before, the key, the body and the header; -1 for no header
+	)
+	for _, p := range publications {
+		for _, r := range p.(*publication).records {
+			header := len(r.Header)
+			if r.Header == nil {
+				header = -1
+			}
+			lengths = append(lengths, [4]int{len(blob), len(r.Key), len(r.Body), header})
+			blob = append(append(append(blob, r.Key...), r.Body...), r.Header...)
+		}
 	}
-	return string(b)
+	list, err := json.Marshal(lengths)
+	if err != nil {
+		return err
+	}
+	var topic topic
+	n := int64(len(lengths))
+	ok, err := tx.Get(&topic, `UPDATE queue_topics SET next = next + ?1 WHERE topic = ?2 AND next + ?1 - first <= ?3 RETURNING stream, first, next`,
+		n, q.cfg.Topic, q.cfg.Capacity)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("no room for %d messages within a capacity of %d", n, q.cfg.Capacity)
+	}
+	if _, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body, header)
+		SELECT ?1, ?2 + key,
+			CAST(substr(?3, 1 + (value ->> 0), value ->> 1) AS TEXT),
+			substr(?3, 1 + (value ->> 0) + (value ->> 1), value ->> 2),
+			iif(value ->> 3 < 0, NULL, CAST(substr(?3, 1 + (value ->> 0) + (value ->> 1) + (value ->> 2), value ->> 3) AS TEXT))
+		FROM json_each(?4)`, q.cfg.Topic, topic.Next-n, blob, string(list)); err != nil {
+		return err
+	}
+	next := topic.Next - n
+	for _, p := range publications {
+		p := p.(*publication)
+		p.first = queue.Position{Stream: topic.Stream, Offset: next}
+		next += int64(len(p.records))
+	}
+	return nil
 }
 
 // Lag implements queue.Lagger.

@@ -21,7 +21,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 		rejected[i].Body = bytes.Clone(rejected[i].Body)
 	}
 	var outcomes []rating.Outcome
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := s.file.WriteLong(ctx, func(tx *sqlitefile.Tx) (err error) {
 		if outcomes, err = apply(tx, changes); err != nil {
 			return err
 		}

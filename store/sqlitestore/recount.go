@@ -119,7 +119,7 @@ func (s *Store) recount(ctx context.Context, id string) ([]rating.Drift, error) 
 		return nil, err
 	}
 	var drifts []rating.Drift
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := s.file.WriteLong(ctx, func(tx *sqlitefile.Tx) (err error) {
 		drifts, err = repair(tx, id)
 		return err
 	})

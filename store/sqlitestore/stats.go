@@ -125,7 +125,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating
 		return nil, err
 	}
 	var refreshed []rating.Stats
-	err := s.file.Write(context.WithoutCancel(ctx), func(tx *sqlitefile.Tx) error {
+	err := s.file.WriteLong(context.WithoutCancel(ctx), func(tx *sqlitefile.Tx) error {
 		var claimed []string // those that have waited longest
 		if err := tx.Select(&claimed, `SELECT content FROM rating_stats WHERE dirty_at IS NOT NULL ORDER BY dirty_at, content LIMIT ?`, limit); err != nil {
 			return err
