@@ -2,34 +2,41 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
+	"github.com/khodnevis/khodnevis/store/pgstore"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
 // opener makes an empty store that ends with the test.
-type opener func(t *testing.T, now func() time.Time) store.Store
+type opener func(t testing.TB, now func() time.Time) store.Store
 
-// stores are the ones that every test of behaviour runs on.
+// stores are the ones that every test of behaviour runs on. Without a server, tests on pgstore are skipped.
 func stores() map[string]opener {
 	return map[string]opener{
-		"memstore": func(_ *testing.T, now func() time.Time) store.Store {
+		"memstore": func(_ testing.TB, now func() time.Time) store.Store {
 			return memstore.New(memstore.Config{Now: now})
 		},
-		"sqlitestore": func(t *testing.T, _ func() time.Time) store.Store {
+		"sqlitestore": func(t testing.TB, _ func() time.Time) store.Store {
 			s, err := sqlitestore.Open(filepath.Join(t.TempDir(), "test.db"))
 			if err != nil {
 				t.Fatal(err)
@@ -41,7 +48,57 @@ func stores() map[string]opener {
 			})
 			return s
 		},
+		"pgstore": func(t testing.TB, _ func() time.Time) store.Store {
+			return inSchema(t, postgres(t))
+		},
 	}
+}
+
+// shared is the one handle of all tests: a server has few connections, and each costs more than a schema.
+var shared struct {
+	once sync.Once
+	db   *sqlx.DB
+	err  error
+}
+
+// postgres returns the handle that tests share, which ends with the process. Nothing here is meant to survive a power cut, so
+// that commits need not wait for the disk.
+func postgres(t testing.TB) *sqlx.DB {
+	t.Helper()
+	dsn := testserver.Postgres(t)
+	shared.once.Do(func() {
+		join := "?"
+		switch {
+		case !strings.Contains(dsn, "://"):
+			join = " "
+		case strings.Contains(dsn, "?"):
+			join = "&"
+		}
+		shared.db, shared.err = pgstore.Open(dsn+join+"synchronous_commit=off", pgstore.OpenConfig{MaxConns: 10, StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second})
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.db
+}
+
+// inSchema returns a store in a schema of its own, which is dropped when the test ends.
+func inSchema(t testing.TB, db *sqlx.DB) store.Store {
+	t.Helper()
+	schema := "khodnevis_http_" + strings.ToLower(rand.Text())
+	s, err := pgstore.New(db, pgstore.Config{Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec(`DROP SCHEMA IF EXISTS ` + schema + ` CASCADE`); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // onStores runs a test on every store.
@@ -97,7 +154,7 @@ type server struct {
 }
 
 // serve starts a server that ends with the test.
-func serve(t *testing.T, s setup) *server {
+func serve(t testing.TB, s setup) *server {
 	t.Helper()
 	now := &clock{}
 	cfg := khodnevis.Config{
@@ -158,7 +215,7 @@ func serve(t *testing.T, s setup) *server {
 func (s *server) work() { s.run() }
 
 // join makes an account and logs in.
-func (s *server) join(t *testing.T, name string) {
+func (s *server) join(t testing.TB, name string) {
 	t.Helper()
 	u, err := s.app.Users.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: name + "@example.org"}, auth.Source{})
 	if err != nil {
@@ -174,7 +231,7 @@ func (s *server) join(t *testing.T, name string) {
 }
 
 // login gives name a fresh token.
-func (s *server) login(t *testing.T, name string) {
+func (s *server) login(t testing.TB, name string) {
 	t.Helper()
 	tokens, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: name, Password: password}, auth.Source{Label: "test"})
 	if err != nil {
@@ -184,7 +241,7 @@ func (s *server) login(t *testing.T, name string) {
 }
 
 // write makes a content by ada and returns its identifier.
-func (s *server) write(t *testing.T, title string) string {
+func (s *server) write(t testing.TB, title string) string {
 	t.Helper()
 	c, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: title, Description: "About " + title})
 	if err != nil {
