@@ -12,7 +12,8 @@ import (
 type Store interface {
 	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two changes of a Key, whenever
 	// they come, the one of the higher Version wins and the other one is Superseded. Count, sum, histogram and buckets are equal to
-	// the rows after every transaction, with any number of callers at once. The outcomes stand in the order of batch.Changes.
+	// the rows after every transaction, with any number of callers at once. A withdrawal with an Anonymous rater hands what it
+	// withdraws over to that one, so that no number changes. The outcomes stand in the order of batch.Changes.
 	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
 	// RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.
 	RatingsByKey(ctx context.Context, keys []Key) ([]Rating, error)
@@ -69,6 +70,11 @@ type Change struct {
 	// Score is what the rating shall be; 0 when Withdraw.
 	Score    int
 	Withdraw bool
+	// Anonymous, if not empty, makes a withdrawal keep the rating for the numbers: its score, bucket and times become a rating
+	// of this rater, of the change's Version and with the Result Created. It is a rater that the content does not know;
+	// to one that it does nothing is handed over. It means nothing where nothing is withdrawn: without Withdraw, or when there
+	// is no rating, or when the change is Superseded or comes again.
+	Anonymous string
 	// Bucket is the one that a new score counts in. The same score again leaves the rating in its bucket.
 	Bucket int
 	// At is when the change was accepted.

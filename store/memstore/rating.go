@@ -58,6 +58,9 @@ func (s *Store) apply(c rating.Change) rating.Outcome {
 	next := successor(c, old, live)
 	of.rows[c.Rater] = next
 	link(s.raters, c.Rater, c.Content)
+	if live && s.handOver(of, c, old) {
+		return rating.Outcome{Result: next.Result, Rating: next}
+	}
 	if live != !next.Withdrawn || next.Result == rating.Updated {
 		of.tally.add(old, -1)
 		of.tally.add(next, 1)
@@ -65,6 +68,17 @@ func (s *Store) apply(c rating.Change) rating.Outcome {
 		s.touch(of)
 	}
 	return rating.Outcome{Result: next.Result, Rating: next}
+}
+
+// handOver makes the rating that c withdraws one of c.Anonymous, and reports false if that is not what c is for. No number changes.
+func (s *Store) handOver(of *rated, c rating.Change, old rating.Rating) bool {
+	if _, known := of.rows[c.Anonymous]; known || !c.Withdraw || c.Anonymous == "" {
+		return false
+	}
+	old.Rater, old.Version, old.Result = c.Anonymous, c.Version, rating.Created
+	of.rows[c.Anonymous] = old
+	link(s.raters, c.Anonymous, c.Content)
+	return true
 }
 
 // successor returns what a change makes of a rating; old means nothing unless it is live.

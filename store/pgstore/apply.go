@@ -15,7 +15,7 @@ import (
 // deadlocks for any number of callers at once. Why it is right:
 //
 //   - Nothing is read beforehand. A row that is there is locked and changed by ON CONFLICT, which sees its latest version, and
-//     what it was travels in columns of the row (prev_score, prev_bucket) to RETURNING. Whatever reads the old rows in
+//     what it was travels in columns of the row (prev_score and so on) to RETURNING. Whatever reads the old rows in
 //     the same statement, with or without a lock, reads those of the statement's snapshot and counts wrong.
 //   - Rows are locked in the order of their keys, then those of rating_stats in the order of theirs, so that no two
 //     batches wait for each other. Buckets are written when all of rating_stats is, because they are sorted and that is among
@@ -26,7 +26,15 @@ import (
 //   - A change that is not newer than its row writes nothing. So the statement may be run again, as database/sql does when a
 //     connection breaks in autocommit mode.
 //   - A content in deleted_contents takes no changes; see DeleteContent.
-const applyChanges = `WITH changed AS (
+const applyChanges = changeRows + deltaHead + changeNumbers
+
+// handOver is applyChanges for a batch with Anonymous raters. What such a withdrawal takes away, which its row remembers, goes
+// into a row that nobody else writes, and cancels out in delta.
+const handOver = changeRows + handRows + deltaHead + handed + changeNumbers
+
+// The parts of applyChanges and handOver.
+const (
+	changeRows = `WITH changed AS (
 	INSERT INTO khodnevis.ratings AS r (content_id, rater, epoch, position, score, bucket, withdrawn, result, created_at, updated_at)
 	SELECT v.content_id, v.rater, v.epoch, v.position, v.score, v.bucket, v.withdrawn,
 		CASE WHEN v.withdrawn THEN 'withdrawn' ELSE 'created' END::khodnevis.rating_result, v.at, v.at
@@ -42,13 +50,31 @@ const applyChanges = `WITH changed AS (
 		updated_at = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.updated_at ELSE r.updated_at END,
 		created_at = CASE WHEN r.withdrawn THEN excluded.created_at ELSE r.created_at END,
 		prev_score = CASE WHEN NOT r.withdrawn THEN r.score END,
-		prev_bucket = CASE WHEN NOT r.withdrawn THEN r.bucket END
+		prev_bucket = CASE WHEN NOT r.withdrawn THEN r.bucket END,
+		prev_updated_at = CASE WHEN excluded.withdrawn AND NOT r.withdrawn THEN r.updated_at END
 	WHERE (r.epoch, r.position) < (excluded.epoch, excluded.position)
-	RETURNING content_id, rater, score, bucket, withdrawn, prev_score, prev_bucket, result, created_at, updated_at
-), delta AS MATERIALIZED (
+	RETURNING content_id, rater, epoch, position, score, bucket, withdrawn, prev_score, prev_bucket, prev_updated_at, result, created_at, updated_at
+)`
+
+	handRows = `, handed AS (
+	INSERT INTO khodnevis.ratings (content_id, rater, epoch, position, score, bucket, withdrawn, result, created_at, updated_at)
+	SELECT c.content_id, v.anonymous, c.epoch, c.position, c.prev_score, c.prev_bucket, false, 'created', c.created_at, c.prev_updated_at
+	FROM changed c JOIN unnest($9::text[], $10::text[], $11::text[]) AS v (content_id, rater, anonymous) ON v.content_id = c.content_id AND v.rater = c.rater
+	WHERE c.withdrawn AND c.prev_score IS NOT NULL
+	ORDER BY c.content_id, v.anonymous COLLATE "C" ON CONFLICT DO NOTHING
+	RETURNING content_id, bucket, score
+)`
+
+	deltaHead = `, delta AS MATERIALIZED (
 	SELECT content_id, bucket, score, sum(n)::integer AS n, bucket = max(bucket) OVER (PARTITION BY content_id) AS latest FROM (
 		SELECT content_id, bucket, score, 1 AS n FROM changed WHERE NOT withdrawn
-		UNION ALL
+		UNION ALL`
+
+	handed = `
+		SELECT content_id, bucket, score, 1 FROM handed
+		UNION ALL`
+
+	changeNumbers = `
 		SELECT content_id, prev_bucket, prev_score, -1 FROM changed WHERE prev_score IS NOT NULL) x
 	GROUP BY content_id, bucket, score HAVING sum(n) <> 0
 ), stats AS (
@@ -82,6 +108,7 @@ const applyChanges = `WITH changed AS (
 )
 SELECT content_id, rater, result, CASE WHEN result <> 'created' THEN bucket END, CASE WHEN result <> 'created' THEN created_at END,
 	CASE WHEN result <> 'created' THEN updated_at END FROM changed`
+)
 
 // changeArrays returns changes as arguments of applyChanges.
 func changeArrays(changes []rating.Change) []any {
@@ -98,6 +125,21 @@ func changeArrays(changes []rating.Change) []any {
 		at[i] = c.At
 	}
 	return []any{contents, raters, epochs, positions, scores, buckets, withdrawn, times(at)}
+}
+
+// statementOf returns the statement that applies changes, and its arguments.
+func statementOf(changes []rating.Change) (text string, args []any) {
+	var contents, raters, anonymous pq.StringArray
+	for _, c := range changes {
+		if c.Withdraw && c.Anonymous != "" {
+			contents, raters, anonymous = append(contents, c.Content), append(raters, c.Rater), append(anonymous, c.Anonymous)
+		}
+	}
+	args = changeArrays(changes)
+	if len(anonymous) == 0 {
+		return applyChanges, args
+	}
+	return handOver, append(args, contents, raters, anonymous)
 }
 
 // times returns the text of an array of timestamptz.
@@ -128,7 +170,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 }
 
 func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
-	args := changeArrays(batch.Changes)
+	text, args := statementOf(batch.Changes)
 	rejected := rejectedArrays(batch.Rejected)
 	var changed map[rating.Key]changedRow
 	var err error
@@ -136,7 +178,7 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 	case len(batch.Rejected) > 0:
 		err = s.transact(ctx, func(tx transaction) (err error) {
 			if len(batch.Changes) > 0 {
-				rows, err := tx.QueryContext(ctx, s.sql(applyChanges), args...)
+				rows, err := tx.QueryContext(ctx, s.sql(text), args...)
 				if err != nil {
 					return err
 				}
@@ -148,7 +190,7 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 			return err
 		})
 	case len(batch.Changes) > 0:
-		changed, err = s.applyAlone(ctx, args)
+		changed, err = s.applyAlone(ctx, text, args)
 	}
 	if err != nil {
 		return nil, err
@@ -156,13 +198,13 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 	return s.outcomes(ctx, batch.Changes, changed)
 }
 
-// applyAlone runs applyChanges outside of a transaction, once more if the database gave it up.
-func (s *Store) applyAlone(ctx context.Context, args []any) (map[rating.Key]changedRow, error) {
+// applyAlone runs a statement that applies changes outside of a transaction, once more if the database gave it up.
+func (s *Store) applyAlone(ctx context.Context, text string, args []any) (map[rating.Key]changedRow, error) {
 	var changed map[rating.Key]changedRow
 	err := s.within(ctx, func(ctx context.Context) error {
 		for attempt := 1; ; attempt++ {
 			err := func() error {
-				stmt, err := s.stmt(ctx, applyChanges)
+				stmt, err := s.stmt(ctx, text)
 				if err != nil {
 					return err
 				}
@@ -202,7 +244,7 @@ func (r changedRow) outcome(c rating.Change) rating.Outcome {
 	return o
 }
 
-// readChanged reads what applyChanges wrote. The rows come before the statement has ended: only when there are no more of
+// readChanged reads what such a statement wrote. The rows come before the statement has ended: only when there are no more of
 // them is it known that it succeeded.
 func readChanged(rows *sql.Rows) (map[rating.Key]changedRow, error) {
 	defer rows.Close() //nolint:errcheck // rows.Err says it

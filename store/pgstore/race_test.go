@@ -53,6 +53,9 @@ func (c *crowd) batch(size int) []rating.Change {
 		next.Bucket = c.dice.IntN(30)
 		if c.dice.IntN(6) == 0 {
 			next.Withdraw, next.Score = true, 0
+			if c.offset%2 == 0 {
+				next.Anonymous = fmt.Sprintf("anonymous-%d", c.offset)
+			}
 		}
 		byKey[next.Key], c.wanted[next.Key] = next, next
 	}

@@ -75,10 +75,26 @@ func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error)
 		if err := putRating(tx, next); err != nil {
 			return nil, err
 		}
-		deltas.replace(old, next)
 		stored[c.Key] = next
+		heir, ok := handOver(c, old, stored)
+		if !ok {
+			deltas.replace(old, next)
+			continue
+		}
+		if err := putRating(tx, heir); err != nil { // no number changes
+			return nil, err
+		}
+		stored[heir.Key] = heir
 	}
 	return outcomes, deltas.write(tx)
+}
+
+// handOver returns what becomes of the rating that c withdraws when it is handed over, and false if it is not.
+func handOver(c rating.Change, old rating.Rating, stored map[rating.Key]rating.Rating) (rating.Rating, bool) {
+	heir := old
+	heir.Rater, heir.Version, heir.Result = c.Anonymous, c.Version, rating.Created
+	_, known := stored[heir.Key]
+	return heir, c.Withdraw && c.Anonymous != "" && live(old) && !known
 }
 
 // live reports whether r is there and not withdrawn.
@@ -115,9 +131,12 @@ func deletedContents(tx *sqlitefile.Tx, changes []rating.Change) (map[string]boo
 }
 
 func storedRatings(tx *sqlitefile.Tx, changes []rating.Change) (map[rating.Key]rating.Rating, error) {
-	keys := make([]rating.Key, len(changes))
-	for i, c := range changes {
-		keys[i] = c.Key
+	keys := make([]rating.Key, 0, len(changes))
+	for _, c := range changes {
+		keys = append(keys, c.Key)
+		if c.Anonymous != "" {
+			keys = append(keys, rating.Key{Content: c.Content, Rater: c.Anonymous})
+		}
 	}
 	var rows []ratingRow
 	err := tx.Select(&rows, byKeys, pairs(keys))

@@ -27,6 +27,11 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	switch {
 	case c.Withdraw:
 		next.Result, next.Withdrawn, next.Score = rating.Withdrawn, true, 0
+		heir := rating.Key{Content: c.Content, Rater: c.Anonymous}
+		if _, known := b[heir]; c.Anonymous != "" && exists && !old.Withdrawn && !known {
+			old.Key, old.Version, old.Result = heir, c.Version, rating.Created
+			b[heir] = old
+		}
 	case !exists || old.Withdrawn:
 		next.Result = rating.Created
 	case old.Score == c.Score:

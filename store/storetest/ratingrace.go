@@ -63,8 +63,11 @@ func (h *history) batch(n int) []rating.Change {
 func (h *history) next() rating.Change {
 	h.offset++
 	k := rating.Key{Content: h.contents[h.dice.IntN(len(h.contents))], Rater: h.raters[h.dice.IntN(len(h.raters))]}
-	if h.dice.IntN(5) == 0 {
+	switch h.dice.IntN(10) {
+	case 0:
 		return withdrawal(k, h.offset)
+	case 1:
+		return handOver(k, h.offset)
 	}
 	c := change(k, h.offset, 1+h.dice.IntN(5))
 	c.Bucket = h.dice.IntN(30)
