@@ -42,6 +42,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -70,6 +71,9 @@ type Config struct {
 	Cache cache.Cache
 	// Prefix is the full path that Handler is mounted under. Default "/api/".
 	Prefix string
+	// TrustedProxies are the addresses of the proxies that requests come through, if any: the client's address is then the last one in
+	// X-Forwarded-For that is none of theirs. Limits and throttles count by it. Nil: it is the peer's, whatever headers say.
+	TrustedProxies []netip.Prefix
 	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Nil: this module's users.
 	Authenticator auth.Authenticator
 	// RatedContents brings the host's own contents, for ratings alone. Nil: this module's contents.
@@ -204,7 +208,7 @@ func (a *App) wire(cfg Config) (err error) {
 		a.workers = append(a.workers, w)
 	}
 	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
-		Cache: cfg.Cache, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
+		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
 	if cfg.RatedContents == nil {
 		api.Contents = a.Contents
 	} else {

@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -85,6 +87,12 @@ func ETag(version, revision int64) string { return tag{version, revision}.String
 func Prefer(values []string) (async, waiting, lenient bool, wait time.Duration) {
 	p := parsePrefer(http.Header{"Prefer": values})
 	return p.async, p.waiting, p.lenient, p.wait
+}
+
+// ClientIP is where a request from peer with these headers X-Forwarded-For comes from.
+func ClientIP(trusted []netip.Prefix, peer string, seen []string) netip.Addr {
+	p := proxies{trusted: trusted, log: slog.New(slog.DiscardHandler)}
+	return p.client(&http.Request{RemoteAddr: peer, Header: http.Header{"X-Forwarded-For": seen}})
 }
 
 // Problem returns the answer to a request with this method, target and id that is refused for a field and a parameter of that name.

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -47,6 +48,9 @@ type Config struct {
 	PrivateRatings bool
 	// Cache keeps the answers of requests that carry an Idempotency-Key. Nil: the header is refused.
 	Cache cache.Cache
+	// TrustedProxies are the addresses of proxies that hand requests over: what they write into X-Forwarded-For is believed. Those
+	// who forget them count all clients of a proxy as one.
+	TrustedProxies []netip.Prefix
 	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for respond-async.
 	Draining <-chan struct{}
 	// Now is the clock. Nil: time.Now.
@@ -84,6 +88,11 @@ func (c Config) validate() error {
 	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~", c.Prefix))
 	}
+	for _, p := range c.TrustedProxies {
+		if !p.IsValid() || p.Addr().Is4In6() {
+			errs = append(errs, fmt.Errorf("httpapi: Config.TrustedProxies has %v, which is no prefix of IPv4 or IPv6 addresses", p))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -93,6 +102,7 @@ type API struct {
 	router   *bunrouter.Router
 	prefixes []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
 	replays  *replays
+	proxies  proxies
 }
 
 var _ http.Handler = (*API)(nil)
@@ -103,7 +113,7 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache)}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}}
 	for p := cfg.Prefix; ; {
 		a.prefixes = append(a.prefixes, p)
 		cut := strings.IndexByte(p[1:], '/')

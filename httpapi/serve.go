@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -24,6 +25,7 @@ type call struct {
 	w      *answer
 	r      *http.Request
 	id     string // the request's identifier
+	ip     netip.Addr
 	who    auth.Principal
 	param  string // the value of :id in the path
 	input  *input // what was sent, when the route takes a body
@@ -54,7 +56,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestID(r), prefer: parsePrefer(r.Header)}
+	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestID(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
 	h := w.Header()
 	h.Set("X-Request-Id", c.id)
 	h.Set("X-Content-Type-Options", "nosniff")

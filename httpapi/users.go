@@ -3,7 +3,6 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
@@ -81,11 +80,7 @@ func userProblem(err error) *problem {
 
 // source says where the request comes from.
 func (c *call) source() auth.Source {
-	s := auth.Source{Label: c.r.UserAgent()}
-	if peer, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil {
-		s.IP = peer.Addr().Unmap()
-	}
-	return s
+	return auth.Source{IP: c.ip, Label: c.r.UserAgent()}
 }
 
 func (c *call) register() error {

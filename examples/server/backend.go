@@ -45,9 +45,12 @@ const embeddedBatch = 50
 // open picks the adapters and wires the App. This is the one place that does. It does not wait for any server.
 func open(s settings, log *slog.Logger) (*backend, error) {
 	b := &backend{prepare: func(context.Context) error { return nil }}
-	cfg := khodnevis.Config{Recalculate: s.recalculate, Logger: log, Auth: auth.Config{LimitsOff: s.limits == "off"}}
-	err := b.pick(s, &cfg, log)
-	if err == nil {
+	proxies, err := parsePrefixes(s.proxies)
+	if err != nil {
+		return nil, err
+	}
+	cfg := khodnevis.Config{Recalculate: s.recalculate, TrustedProxies: proxies, Logger: log, Auth: auth.Config{LimitsOff: s.limits == "off"}}
+	if err = b.pick(s, &cfg, log); err == nil {
 		b.app, err = khodnevis.New(cfg)
 	}
 	if err != nil {

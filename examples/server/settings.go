@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ type settings struct {
 	role        string
 	recalculate string
 	limits      string
+	proxies     string
 }
 
 // readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags.
@@ -27,7 +29,7 @@ func readSettings(args []string, getenv func(string) string, stderr io.Writer) (
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	setting := func(target *string, name, fallback, usage string) {
-		env := "KHODNEVIS_" + strings.ToUpper(name)
+		env := "KHODNEVIS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		value := getenv(env)
 		if value == "" {
 			value = fallback
@@ -42,6 +44,7 @@ func readSettings(args []string, getenv func(string) string, stderr io.Writer) (
 	setting(&s.role, "role", "all", "what this process does: all, api or worker")
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
+	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
 	if err := flags.Parse(args); err != nil {
 		return settings{}, nil, err
 	}
@@ -62,5 +65,29 @@ func (s settings) validate() error {
 	if s.limits != "on" && s.limits != "off" {
 		errs = append(errs, fmt.Errorf("-limits %q: give on or off", s.limits))
 	}
+	if _, err := parsePrefixes(s.proxies); err != nil {
+		errs = append(errs, fmt.Errorf("-trusted-proxies: %w", err))
+	}
 	return errors.Join(errs...)
+}
+
+// parsePrefixes reads addresses and prefixes of addresses.
+func parsePrefixes(list string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for entry := range strings.SplitSeq(list, ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		if ip, err := netip.ParseAddr(entry); err == nil {
+			all = append(all, netip.PrefixFrom(ip, ip.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(entry)
+		if err != nil {
+			return nil, fmt.Errorf("%q: give addresses such as 10.0.0.1, or prefixes such as 10.0.0.0/8", entry)
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }
