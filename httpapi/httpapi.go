@@ -171,6 +171,11 @@ func (a *API) table() map[string]methods {
 		"/contents/:id/stats/recalculate/": {
 			http.MethodPost: {signedIn, nil, queued((*call).recalculate)},
 		},
+		"/contents/:id/windows/": {
+			http.MethodGet:    {signedIn, nil, (*call).listWindows},
+			http.MethodPost:   {signedIn, newWindow, (*call).createWindow},
+			http.MethodDelete: {signedIn, nil, (*call).deleteWindows},
+		},
 		"/contents/:id/rating/": {
 			http.MethodGet:    {signedIn, nil, (*call).getOwnRating},
 			http.MethodPut:    {signedIn, wholeRating, queued((*call).putOwnRating)},

@@ -482,8 +482,8 @@ func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 		w.offset.Add(int64(24 * time.Hour))
 	}
 	var indices []int
-	check(w.store.RefreshScores(t.Context(), 10, func(buckets []rating.Bucket) rating.Score {
-		for _, b := range buckets {
+	check(w.store.RefreshScores(t.Context(), 10, func(h rating.History) rating.Score {
+		for _, b := range h.Buckets {
 			indices = append(indices, b.Index)
 		}
 		return rating.Score{Folded: true}

@@ -33,7 +33,7 @@ const chunk = 500
 func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 	total := 0
 	for {
-		stats, err := r.store.RefreshScores(ctx, chunk, func(b []Bucket) Score { return r.cfg.Policy.Fold(r.cfg.Scale, b) })
+		stats, err := r.store.RefreshScores(ctx, chunk, func(h History) Score { return r.cfg.Policy.Fold(r.cfg.Scale, h) })
 		if err != nil {
 			return total, fmt.Errorf("rating: refresh scores: %w", err)
 		}

@@ -78,48 +78,61 @@ func BucketAt(opened, at time.Time) int {
 	return int(24 + (age-day)/day)
 }
 
-// Fold computes the published score from the non-empty buckets of a content, in ascending order of their index. It depends on
-// nothing else, least of all on the time of the call. Products are rounded before they are added, so that machines that fuse
-// the two compute the same bits.
-func (p ScorePolicy) Fold(scale Scale, buckets []Bucket) Score {
+// Fold computes the published score from a content's history. It depends on nothing else, least of all on the time of the
+// call. Products are rounded before they are added, so that machines that fuse the two compute the same bits.
+func (p ScorePolicy) Fold(scale Scale, h History) Score {
+	_, score := p.Explain(scale, h)
+	return score
+}
+
+// Explain is Fold together with what became of each bucket, in their order.
+func (p ScorePolicy) Explain(scale Scale, h History) ([]Part, Score) {
 	p = p.stretched(scale)
-	type heldBack struct {
-		bucket Bucket
-		k      float64
-	}
-	var held []heldBack
+	parts := make([]Part, 0, len(h.Buckets))
 	var w, v float64
-	for _, b := range buckets {
+	for _, b := range h.Buckets {
 		if b.N <= 0 {
 			continue
 		}
-		k := p.weigh(w, v, b)
-		if k < float64(b.N) {
-			held = append(held, heldBack{b, k})
-			v += float64(k * b.mean())
-		} else {
-			v += float64(b.Sum)
+		part := p.weigh(w, v, b)
+		switch part.Ruling = h.ruling(b.Index); part.Ruling {
+		case Excluded:
+			part.Counted, part.Verdict = 0, VerdictExcluded
+		case Cleared:
+			part.Counted, part.Verdict = float64(b.N), VerdictCleared
 		}
-		w += k
+		if part.Counted == float64(b.N) {
+			v += float64(b.Sum)
+		} else {
+			v += float64(part.Counted * b.mean())
+		}
+		w += part.Counted
+		parts = append(parts, part)
 	}
-	for _, h := range held { // the second look: does what came later agree with what was held back?
-		w1, v1 := w-h.k, v-float64(h.k*h.bucket.mean())
-		if n := float64(h.bucket.N); p.weigh(w1, v1, h.bucket) == n {
-			w, v = w1+n, v1+float64(h.bucket.Sum)
+	for i := range parts { // the second look: does what came later agree with what was held back?
+		part := &parts[i]
+		if part.Verdict != VerdictHeld {
+			continue
+		}
+		n := float64(part.N)
+		w1, v1 := w-part.Counted, v-float64(part.Counted*part.mean())
+		if p.weigh(w1, v1, part.Bucket).Counted == n {
+			w, v = w1+n, v1+float64(part.Sum)
+			part.Counted, part.Verdict = n, VerdictAgreed
 		}
 	}
 	score := Score{Weight: w, Rank: (v + float64(p.RankPrior*p.Prior)) / (w + p.RankPrior), Folded: true}
 	if w > 0 {
 		score.Value = v / w
 	}
-	return score
+	return parts, score
 }
 
 func (b Bucket) mean() float64 { return float64(b.Sum) / float64(b.N) }
 
-// weigh returns how many of the ratings of b count on top of the weight w and the sum v: all of them if they move the score by
+// weigh says how many of the ratings of b count on top of the weight w and the sum v: all of them if they move the score by
 // no more than the limit, otherwise as many as move it by exactly the limit.
-func (p ScorePolicy) weigh(w, v float64, b Bucket) float64 {
+func (p ScorePolicy) weigh(w, v float64, b Bucket) Part {
 	n := float64(b.N)
 	s := (v + p.Prior) / (w + 1)
 	gap := math.Abs(b.mean() - s)
@@ -127,12 +140,20 @@ func (p ScorePolicy) weigh(w, v float64, b Bucket) float64 {
 	if b.Index < 24 && w >= p.Few {
 		limit *= p.FirstDay
 	}
-	if w < p.Few && n <= p.Exact || float64(n*gap) <= float64(limit*(w+1+n)) {
-		return n
+	part := Part{Bucket: b, Before: s, Limit: limit, Counted: n, Verdict: VerdictCounted}
+	if w < p.Few && n <= p.Exact {
+		part.Verdict = VerdictFew
+		return part
+	}
+	if float64(n*gap) <= float64(limit*(w+1+n)) {
+		return part
 	}
 	k := float64(limit*(w+1)) / (gap - limit)
 	if w < p.Few {
 		k = max(k, p.Exact)
 	}
-	return min(k, n)
+	if k < n {
+		part.Counted, part.Verdict = k, VerdictHeld
+	}
+	return part
 }

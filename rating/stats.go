@@ -50,6 +50,16 @@ type Bucket struct {
 	Sum   int64 // of their scores
 }
 
+// History is what the published score of a content follows from.
+type History struct {
+	// Opened is when it opened, as OpenContents recorded it; zero if it did not. Folding does not look at it.
+	Opened time.Time
+	// Buckets ascend by Index.
+	Buckets []Bucket
+	// Windows ascend by ID.
+	Windows []Window
+}
+
 // Score is the published score of a content.
 type Score struct {
 	// Value lies within the scale. Meaningful only if Weight is positive.

@@ -28,10 +28,21 @@ type Store interface {
 	// recorded for all of them, in their order. What was recorded once never changes.
 	OpenContents(ctx context.Context, openings []Opening) ([]Opening, error)
 	// RefreshScores claims at most limit contents whose buckets have changed since their last fold, hands the non-empty buckets
-	// of each to fold in ascending order, records the result and returns the new Stats. Of two calls at once, in one process or
-	// in two, a content is claimed by one. A content that changes meanwhile is claimed again later. A content whose ratings are
-	// all withdrawn gives fold no bucket. fold must not call the store.
-	RefreshScores(ctx context.Context, limit int, fold func([]Bucket) Score) ([]Stats, error)
+	// of each to fold in ascending order, records the result and returns the new Stats. The content's windows come with them,
+	// in ascending order of ID. Of two calls at once, in one process or in two, a content is claimed by one. A content that
+	// changes meanwhile is claimed again later. A content whose ratings are all withdrawn gives fold no bucket. fold must not
+	// call the store.
+	RefreshScores(ctx context.Context, limit int, fold func(History) Score) ([]Stats, error)
+	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as if their buckets had changed.
+	MarkChanged(ctx context.Context, ids []string) error
+	// HistoryByContent returns what RefreshScores would hand to fold for a content, and when its history opened. An unknown
+	// content has an empty one.
+	HistoryByContent(ctx context.Context, id string) (History, error)
+	// AddWindow records w and, if its content has ever been rated, has it claimed by the next RefreshScores. One whose content and
+	// ID are recorded already changes nothing. A deleted content takes its windows along, and one that comes later is ErrNotFound.
+	AddWindow(ctx context.Context, w Window) error
+	// RemoveWindow removes a window and has its content claimed like AddWindow. A missing window is ErrNotFound.
+	RemoveWindow(ctx context.Context, content, id string) error
 	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.
 	RatedContents(ctx context.Context, after string, limit int) ([]string, error)
 	// Recount computes the numbers of the contents ids from their rows, repairs what differs, and reports it. Changes that are

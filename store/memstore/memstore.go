@@ -35,12 +35,13 @@ type Store struct {
 	contents map[string]*entry
 	deleted  set[string] // identifiers of contents that were deleted
 
-	rated    map[string]*rated      // by content
-	raters   map[string]set[string] // the contents that a rater has rows of
-	changed  set[string]            // contents whose buckets changed since their last fold
-	openings map[string]time.Time   // by content
-	epochs   map[string]int64       // by stream
-	ticks    map[string]tick        // by job
+	rated    map[string]*rated          // by content
+	raters   map[string]set[string]     // the contents that a rater has rows of
+	changed  set[string]                // contents whose buckets changed since their last fold
+	windows  map[string][]rating.Window // by content, ascending by ID
+	openings map[string]time.Time       // by content
+	epochs   map[string]int64           // by stream
+	ticks    map[string]tick            // by job
 
 	rejected     []rating.Rejected // ascending by ID
 	rejectedID   int64             // the last one given
@@ -70,6 +71,7 @@ func New(cfg Config) *Store {
 		rated:        map[string]*rated{},
 		raters:       map[string]set[string]{},
 		changed:      set[string]{},
+		windows:      map[string][]rating.Window{},
 		openings:     map[string]time.Time{},
 		epochs:       map[string]int64{},
 		ticks:        map[string]tick{},

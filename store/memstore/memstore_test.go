@@ -35,8 +35,8 @@ func TestRecountRepairs(t *testing.T) {
 	ctx := t.Context()
 	s := memstore.New(memstore.Config{Now: func() time.Time { return noon }})
 	rate(t, s, rating.Key{Content: "c", Rater: "r"}, 1, 4)
-	fold := func(buckets []rating.Bucket) rating.Score {
-		return rating.Score{Weight: float64(len(buckets)), Folded: true}
+	fold := func(h rating.History) rating.Score {
+		return rating.Score{Weight: float64(len(h.Buckets)), Folded: true}
 	}
 	if _, err := s.RefreshScores(ctx, 10, fold); err != nil {
 		t.Fatal(err)

@@ -259,6 +259,7 @@ func (s *Store) drop(k rating.Key) {
 
 // dropRatings removes everything about the ratings of a content.
 func (s *Store) dropRatings(id string) {
+	delete(s.windows, id)
 	of := s.rated[id]
 	if of == nil {
 		return

@@ -107,7 +107,7 @@ func (s *Store) OpenContents(ctx context.Context, openings []rating.Opening) ([]
 }
 
 // RefreshScores implements rating.Store.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating
 	claimed := least(maps.Keys(s.changed), limit, strings.Compare)
 	scores := make([]rating.Score, len(claimed))
 	for i, id := range claimed {
-		scores[i] = fold(s.rated[id].tally.ordered())
+		scores[i] = fold(s.history(id))
 	}
 	refreshed := make([]rating.Stats, len(claimed))
 	for i, id := range claimed {

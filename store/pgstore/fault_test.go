@@ -31,7 +31,7 @@ func change(id, rater string, offset int64, score int) rating.Change {
 
 // calls is every method of the store, with arguments that need nothing.
 func calls(s *pgstore.Store) map[string]func(context.Context) error {
-	fold := func([]rating.Bucket) rating.Score { return rating.Score{} }
+	fold := func(rating.History) rating.Score { return rating.Score{} }
 	return map[string]func(context.Context) error{
 		"Ping":          s.Ping,
 		"Migrate":       s.Migrate,
@@ -63,12 +63,16 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			_, err := s.OpenContents(ctx, []rating.Opening{{Content: "c", At: instant}})
 			return err
 		},
-		"RefreshScores": func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
-		"RatedContents": func(ctx context.Context) error { _, err := s.RatedContents(ctx, "", 1); return err },
-		"Recount":       func(ctx context.Context) error { _, err := s.Recount(ctx, []string{"c"}); return err },
-		"StreamEpoch":   func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
-		"ClaimTick":     func(ctx context.Context) error { _, err := s.ClaimTick(ctx, "j", instant, time.Second); return err },
-		"ReleaseTick":   func(ctx context.Context) error { return s.ReleaseTick(ctx, "j", instant) },
+		"RefreshScores":    func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
+		"MarkChanged":      func(ctx context.Context) error { return s.MarkChanged(ctx, []string{"c"}) },
+		"HistoryByContent": func(ctx context.Context) error { _, err := s.HistoryByContent(ctx, "c"); return err },
+		"AddWindow":        func(ctx context.Context) error { return s.AddWindow(ctx, rating.Window{Content: "c", ID: "w"}) },
+		"RemoveWindow":     func(ctx context.Context) error { return s.RemoveWindow(ctx, "c", "w") },
+		"RatedContents":    func(ctx context.Context) error { _, err := s.RatedContents(ctx, "", 1); return err },
+		"Recount":          func(ctx context.Context) error { _, err := s.Recount(ctx, []string{"c"}); return err },
+		"StreamEpoch":      func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
+		"ClaimTick":        func(ctx context.Context) error { _, err := s.ClaimTick(ctx, "j", instant, time.Second); return err },
+		"ReleaseTick":      func(ctx context.Context) error { return s.ReleaseTick(ctx, "j", instant) },
 		"ListRejected": func(ctx context.Context) error {
 			_, err := s.ListRejected(ctx, rating.RejectedQuery{Limit: 1})
 			return err
@@ -329,9 +333,9 @@ func TestPanicOfFold(t *testing.T) {
 				t.Errorf("the panic that the caller sees is %v, want that of fold", p)
 			}
 		}()
-		_, _ = s.RefreshScores(t.Context(), 1, func([]rating.Bucket) rating.Score { panic("fold") })
+		_, _ = s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { panic("fold") })
 	}()
-	refreshed, err := s.RefreshScores(t.Context(), 1, func([]rating.Bucket) rating.Score { return rating.Score{Folded: true} })
+	refreshed, err := s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { return rating.Score{Folded: true} })
 	if err != nil || len(refreshed) != 1 {
 		t.Errorf("afterwards %d contents are refreshed, %v, want 1", len(refreshed), err)
 	}

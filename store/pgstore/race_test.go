@@ -149,7 +149,7 @@ func TestRecountUnderLoad(t *testing.T) {
 		})
 	}
 	others.Go(func() {
-		fold := func([]rating.Bucket) rating.Score { return rating.Score{Folded: true} }
+		fold := func(rating.History) rating.Score { return rating.Score{Folded: true} }
 		for {
 			select {
 			case <-done:
@@ -286,10 +286,10 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 	if err := apply(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	refresh := func(fold func([]rating.Bucket)) int {
+	refresh := func(fold func(rating.History)) int {
 		t.Helper()
-		refreshed, err := s.RefreshScores(t.Context(), 10, func(b []rating.Bucket) rating.Score {
-			fold(b)
+		refreshed, err := s.RefreshScores(t.Context(), 10, func(h rating.History) rating.Score {
+			fold(h)
 			return rating.Score{Folded: true}
 		})
 		if err != nil {
@@ -297,22 +297,22 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 		}
 		return len(refreshed)
 	}
-	n := refresh(func([]rating.Bucket) {
+	n := refresh(func(rating.History) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := apply(ctx, 2); err != nil {
 			t.Errorf("a rating during a fold: %v", err)
 		}
-		if again, err := s.RefreshScores(ctx, 10, func([]rating.Bucket) rating.Score { return rating.Score{} }); err != nil || len(again) != 0 {
+		if again, err := s.RefreshScores(ctx, 10, func(rating.History) rating.Score { return rating.Score{} }); err != nil || len(again) != 0 {
 			t.Errorf("a second fold during the first refreshed %d contents, %v", len(again), err)
 		}
 	})
 	var seen []rating.Bucket
-	again := refresh(func(b []rating.Bucket) { seen = b })
+	again := refresh(func(h rating.History) { seen = h.Buckets })
 	if n != 1 || again != 1 || !slices.Equal(seen, []rating.Bucket{{Index: 24, N: 1, Sum: 2}}) {
 		t.Errorf("refreshed were %d contents, then %d from %v; want 1, then 1 from what was applied meanwhile", n, again, seen)
 	}
-	if n := refresh(func([]rating.Bucket) {}); n != 0 {
+	if n := refresh(func(rating.History) {}); n != 0 {
 		t.Errorf("%d contents are refreshed without a change", n)
 	}
 }

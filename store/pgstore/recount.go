@@ -227,17 +227,10 @@ func (tx transaction) numbers(id string) (numbers, error) {
 	if len(rows) > 0 { // otherwise the content was deleted meanwhile
 		stored.stats = rows[0].stats()
 	}
-	var buckets []struct {
-		Bucket int   `db:"bucket"`
-		N      int64 `db:"n"`
-		Sum    int64 `db:"sum"`
-	}
-	if err := tx.query(&buckets, `SELECT r.bucket, sum(r.n)::bigint AS n, sum(r.sum)::bigint AS sum FROM khodnevis.bucket_parts r WHERE r.content_id = $1 AND `+there+`
-		GROUP BY r.bucket HAVING sum(r.n) <> 0 OR sum(r.sum) <> 0 ORDER BY r.bucket`, id); err != nil {
+	var buckets []bucketRow
+	if err := tx.query(&buckets, bucketsOf, id); err != nil {
 		return numbers{}, err
 	}
-	for _, b := range buckets {
-		stored.buckets = append(stored.buckets, rating.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
-	}
+	stored.buckets = allBuckets(buckets)
 	return stored, nil
 }

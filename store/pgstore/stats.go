@@ -166,7 +166,7 @@ const (
 )
 
 // RefreshScores implements rating.Store.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	var refreshed []rating.Stats
 	err := s.transact(ctx, func(tx transaction) error {
 		var ids pq.StringArray
@@ -182,11 +182,15 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating
 		if len(dirty) == 0 {
 			return nil
 		}
+		windows, err := windowsOf(tx.query, ids) // one that is added meanwhile leaves its content dirty
+		if err != nil {
+			return err
+		}
 		n := len(dirty)
 		contents, revisions, folded := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
 		values, weights, ranks := make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Float64Array, n)
 		for i, r := range dirty {
-			f := fold(r.buckets())
+			f := fold(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
 			contents[i], revisions[i] = r.Content, r.Revision
 			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Folded
 		}
@@ -197,7 +201,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating
 			return err
 		}
 		var rows []statsRow
-		err := tx.query(&rows, statsByContent, contents)
+		err = tx.query(&rows, statsByContent, contents)
 		refreshed = allStats(rows)
 		return err
 	})

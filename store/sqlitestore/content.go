@@ -135,6 +135,7 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 			{`DELETE FROM rating_stats WHERE content = ?`, id},
 			{`DELETE FROM rating_bins WHERE content = ?`, id},
 			{`DELETE FROM rating_buckets WHERE content = ?`, id},
+			{`DELETE FROM rating_windows WHERE content = ?`, id},
 		} {
 			if _, err := tx.Exec(step.text, step.arg); err != nil {
 				return err

@@ -200,7 +200,7 @@ func TestRecountRepairsAndReportsDrift(t *testing.T) {
 			for i := 1; i <= 3; i++ {
 				rate(t, s, int64(i), "c", fmt.Sprint("r", i), 2+i)
 			}
-			fold := func([]rating.Bucket) rating.Score { return rating.Score{Folded: true} }
+			fold := func(rating.History) rating.Score { return rating.Score{Folded: true} }
 			if _, err := s.RefreshScores(t.Context(), 10, fold); err != nil {
 				t.Fatal(err)
 			}

@@ -120,7 +120,7 @@ func complete(recorded map[string]int64, contents []string) bool {
 }
 
 // RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx, because fold runs within it.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -132,11 +132,11 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating
 		}
 		at := now()
 		for _, id := range claimed {
-			buckets, err := buckets(tx, id)
+			h, err := history(tx.Select, id)
 			if err != nil {
 				return err
 			}
-			score := fold(buckets)
+			score := fold(h)
 			if _, err := tx.Exec(`UPDATE rating_stats SET value = ?, weight = ?, rank = ?, folded = ?, revision = revision + 1, as_of = ?, dirty_at = NULL WHERE content = ?`,
 				score.Value, score.Weight, score.Rank, score.Folded, at, id); err != nil {
 				return err
@@ -153,21 +153,4 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func([]rating
 		return nil, fmt.Errorf("sqlitestore: refresh scores: %w", err)
 	}
 	return refreshed, nil
-}
-
-// bucketRow is a row of rating_buckets.
-type bucketRow struct {
-	Bucket int   `db:"bucket"`
-	N      int64 `db:"n"`
-	Sum    int64 `db:"sum"`
-}
-
-func buckets(tx *sqlitefile.Tx, id string) ([]rating.Bucket, error) {
-	var rows []bucketRow
-	err := tx.Select(&rows, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0 ORDER BY bucket`, id)
-	found := make([]rating.Bucket, len(rows))
-	for i, r := range rows {
-		found[i] = rating.Bucket{Index: r.Bucket, N: r.N, Sum: r.Sum}
-	}
-	return found, err
 }

@@ -116,7 +116,7 @@ func acrossByScore(ctx context.Context, s store.Store) error {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := foldAll(ctx, s, func([]rating.Bucket) rating.Score { return rating.Score{Rank: rank, Folded: true} }); err != nil {
+		if _, err := foldAll(ctx, s, func(rating.History) rating.Score { return rating.Score{Rank: rank, Folded: true} }); err != nil {
 			return err
 		}
 	}
@@ -147,7 +147,7 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := foldAll(ctx, s, func([]rating.Bucket) rating.Score { return score }); err != nil {
+		if _, err := foldAll(ctx, s, func(rating.History) rating.Score { return score }); err != nil {
 			return err
 		}
 	}

@@ -147,9 +147,9 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 func (a *audit) fold(ctx context.Context, s rating.Store) error {
 	for {
 		var got []rating.Bucket
-		refreshed, err := s.RefreshScores(ctx, 1, func(buckets []rating.Bucket) rating.Score {
-			got = slices.Clone(buckets)
-			return mean(buckets)
+		refreshed, err := s.RefreshScores(ctx, 1, func(h rating.History) rating.Score {
+			got = slices.Clone(h.Buckets)
+			return mean(h)
 		})
 		if err != nil || len(refreshed) == 0 {
 			return err
@@ -166,9 +166,9 @@ func byIndex(buckets map[int]rating.Bucket) []rating.Bucket {
 }
 
 // mean is the fold that the checks use: the plain mean, and a rank that is another number.
-func mean(buckets []rating.Bucket) rating.Score {
+func mean(h rating.History) rating.Score {
 	var n, sum int64
-	for _, b := range buckets {
+	for _, b := range h.Buckets {
 		n += b.N
 		sum += b.Sum
 	}
@@ -180,7 +180,7 @@ func mean(buckets []rating.Bucket) rating.Score {
 }
 
 // foldAll folds everything that waits for it and returns the new numbers by content.
-func foldAll(ctx context.Context, s rating.Store, fold func([]rating.Bucket) rating.Score) (map[string]rating.Stats, error) {
+func foldAll(ctx context.Context, s rating.Store, fold func(rating.History) rating.Score) (map[string]rating.Stats, error) {
 	all := map[string]rating.Stats{}
 	for {
 		refreshed, err := s.RefreshScores(ctx, 100, fold)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
@@ -25,7 +26,7 @@ type foldsTwice struct {
 	last []rating.Stats
 }
 
-func (s *foldsTwice) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+func (s *foldsTwice) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	refreshed, err := s.Store.RefreshScores(ctx, limit, fold)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +43,7 @@ type sharedClaims struct {
 	last  []rating.Stats
 }
 
-func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls++; s.calls%2 == 0 && len(s.last) > 0 {
@@ -57,30 +58,31 @@ func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func([
 
 type unordered struct{ store.Store }
 
-func (s unordered) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
-		slices.Reverse(buckets)
-		return fold(buckets)
+func (s unordered) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+		slices.Reverse(h.Buckets)
+		return fold(h)
 	})
 }
 
 type emptyBuckets struct{ store.Store }
 
-func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
-		return fold(append(buckets, rating.Bucket{Index: 1 << 20}))
+func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+		h.Buckets = append(h.Buckets, rating.Bucket{Index: 1 << 20})
+		return fold(h)
 	})
 }
 
 // unasked folds no buckets to no score.
 type unasked struct{ store.Store }
 
-func (s unasked) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
-		if len(buckets) == 0 {
+func (s unasked) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+		if len(h.Buckets) == 0 {
 			return rating.Score{}
 		}
-		return fold(buckets)
+		return fold(h)
 	})
 }
 
@@ -91,11 +93,11 @@ type deaf struct {
 	score   atomic.Value
 }
 
-func (s *deaf) RefreshScores(ctx context.Context, limit int, fold func([]rating.Bucket) rating.Score) ([]rating.Stats, error) {
+func (s *deaf) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	defer s.folding.Store(false)
-	return s.Store.RefreshScores(ctx, limit, func(buckets []rating.Bucket) rating.Score {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
 		s.folding.Store(true)
-		score := fold(buckets)
+		score := fold(h)
 		s.score.Store(score)
 		return score
 	})
@@ -105,7 +107,7 @@ func (s *deaf) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.O
 	during := s.folding.Load()
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
 	if during {
-		_, failed := s.Store.RefreshScores(ctx, 1000, func([]rating.Bucket) rating.Score { return s.score.Load().(rating.Score) })
+		_, failed := s.Store.RefreshScores(ctx, 1000, func(rating.History) rating.Score { return s.score.Load().(rating.Score) })
 		err = errors.Join(err, failed)
 	}
 	return outcomes, err
@@ -128,4 +130,72 @@ func (s caselessIDs) RatedContents(ctx context.Context, after string, limit int)
 	all = slices.DeleteFunc(all, func(id string) bool { return strings.ToLower(id) <= strings.ToLower(after) })
 	slices.SortFunc(all, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
 	return all[:min(limit, len(all))], err
+}
+
+// windowless hands no windows to fold.
+type windowless struct{ store.Store }
+
+func (s windowless) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+		h.Windows = nil
+		return fold(h)
+	})
+}
+
+// lazyWindows records windows, and nobody folds their contents for it.
+type lazyWindows struct{ store.Store }
+
+func (s lazyWindows) AddWindow(ctx context.Context, w rating.Window) error {
+	if err := s.Store.AddWindow(ctx, w); err != nil {
+		return err
+	}
+	_, err := s.Store.RefreshScores(ctx, 1000, func(h rating.History) rating.Score {
+		var sum, n int64
+		for _, b := range h.Buckets {
+			n, sum = n+b.N, sum+b.Sum
+		}
+		return rating.Score{Value: float64(sum), Weight: float64(n), Folded: true}
+	})
+	return err
+}
+
+// eternalWindows does not mind what is removed.
+type eternalWindows struct{ store.Store }
+
+func (s eternalWindows) RemoveWindow(context.Context, string, string) error { return nil }
+
+// marksNothing forgets to mark.
+type marksNothing struct{ store.Store }
+
+func (s marksNothing) MarkChanged(context.Context, []string) error { return nil }
+
+// unopened does not say when a history opened.
+type unopened struct{ store.Store }
+
+func (s unopened) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
+	h, err := s.Store.HistoryByContent(ctx, id)
+	h.Opened = time.Time{}
+	return h, err
+}
+
+// haunted keeps the windows of deleted contents.
+type haunted struct {
+	store.Store
+	mu      sync.Mutex
+	windows []rating.Window
+}
+
+func (s *haunted) AddWindow(ctx context.Context, w rating.Window) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.windows = append(s.windows, w)
+	return s.Store.AddWindow(ctx, w)
+}
+
+func (s *haunted) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, err := s.Store.HistoryByContent(ctx, id)
+	h.Windows = slices.DeleteFunc(slices.Clone(s.windows), func(w rating.Window) bool { return w.Content != id })
+	return h, err
 }

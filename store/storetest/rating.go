@@ -25,7 +25,7 @@ func Rating() []Check {
 		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.", ratingByKeys},
 		{"rating/times", "Times come and go as UTC with microseconds.", ratingTimesKept},
 		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no memory with the caller.", ratingMemory},
-	}, ratingVersions(), ratingHandOvers(), ratingRaces(), ratingLists(), ratingStats(), ratingFolds(), ratingStream(), ratingRejections())
+	}, ratingVersions(), ratingHandOvers(), ratingRaces(), ratingLists(), ratingStats(), ratingFolds(), ratingWindows(), ratingStream(), ratingRejections())
 }
 
 func ratingResults(ctx context.Context, s store.Store) error {
@@ -393,10 +393,10 @@ func ratingMemory(ctx context.Context, s store.Store) error {
 		}
 	}
 	// The buckets belong to fold, what RefreshScores returns to the caller.
-	refreshed, err := s.RefreshScores(ctx, 100, func(buckets []rating.Bucket) rating.Score {
-		score := mean(buckets)
-		for i := range buckets {
-			buckets[i] = rating.Bucket{Index: 99, N: 99}
+	refreshed, err := s.RefreshScores(ctx, 100, func(h rating.History) rating.Score {
+		score := mean(h)
+		for i := range h.Buckets {
+			h.Buckets[i] = rating.Bucket{Index: 99, N: 99}
 		}
 		return score
 	})

@@ -43,12 +43,12 @@ func ratingFold(ctx context.Context, s store.Store) error {
 	wanted := []rating.Bucket{{Index: 0, N: 1, Sum: 4}, {Index: 2, N: 2, Sum: 4}, {Index: 24, N: 1, Sum: 2}, {Index: 100, N: 1, Sum: 6}, {Index: 300, N: 1, Sum: 0}}
 	score := rating.Score{Value: 4.1 + 0.2, Weight: math.Nextafter(301.894467, 0), Rank: -1.0 / 3, Folded: true} // numbers that show a loss of bits
 	folds := 0
-	refreshed, err := foldAll(ctx, s, func(buckets []rating.Bucket) rating.Score {
-		if slices.Equal(buckets, wanted) {
+	refreshed, err := foldAll(ctx, s, func(h rating.History) rating.Score {
+		if slices.Equal(h.Buckets, wanted) {
 			folds++
 			return score
 		}
-		return mean(buckets)
+		return mean(h)
 	})
 	if err != nil {
 		return err
@@ -78,11 +78,11 @@ func ratingFoldEmpty(ctx context.Context, s store.Store) error {
 		}
 	}
 	empty := rating.Score{Rank: 3.5, Folded: true}
-	refreshed, err := foldAll(ctx, s, func(buckets []rating.Bucket) rating.Score {
-		if len(buckets) == 0 {
+	refreshed, err := foldAll(ctx, s, func(h rating.History) rating.Score {
+		if len(h.Buckets) == 0 {
 			return empty
 		}
-		return mean(buckets)
+		return mean(h)
 	})
 	return errors.Join(err, want("the score without ratings", refreshed[k.Content].Score, empty))
 }
@@ -100,9 +100,9 @@ func ratingFoldLimit(ctx context.Context, s store.Store) error {
 	claimed := map[string]bool{}
 	for _, wanted := range []int{4, 4, 2, 0} {
 		folds := 0
-		refreshed, err := s.RefreshScores(ctx, 4, func(buckets []rating.Bucket) rating.Score {
+		refreshed, err := s.RefreshScores(ctx, 4, func(h rating.History) rating.Score {
 			folds++
-			return mean(buckets)
+			return mean(h)
 		})
 		if err := errors.Join(err, want("contents refreshed with the limit 4", len(refreshed), wanted), want("folds", folds, wanted)); err != nil {
 			return err
@@ -167,7 +167,7 @@ func ratingFoldMeanwhile(ctx context.Context, s store.Store) error {
 			once    sync.Once
 			changed = make(chan error, 1)
 		)
-		refreshed, err := s.RefreshScores(ctx, 10, func(buckets []rating.Bucket) rating.Score {
+		refreshed, err := s.RefreshScores(ctx, 10, func(h rating.History) rating.Score {
 			once.Do(func() {
 				through := make(chan struct{})
 				go func() {
@@ -180,7 +180,7 @@ func ratingFoldMeanwhile(ctx context.Context, s store.Store) error {
 				case <-time.After(time.Duration(turn) * 10 * time.Millisecond):
 				}
 			})
-			return mean(buckets)
+			return mean(h)
 		})
 		if err != nil {
 			return err

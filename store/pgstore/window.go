@@ -1,0 +1,141 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// windowRow is a row of rating_windows.
+type windowRow struct {
+	Content     string    `db:"content_id"`
+	ID          string    `db:"id"`
+	Ruling      string    `db:"ruling"`
+	FromAt      time.Time `db:"from_at"`
+	UntilAt     time.Time `db:"until_at"`
+	FirstBucket int       `db:"first_bucket"`
+	LastBucket  int       `db:"last_bucket"`
+	Note        string    `db:"note"`
+	MadeBy      string    `db:"made_by"`
+	CreatedAt   time.Time `db:"created_at"`
+}
+
+const windows = `SELECT r.content_id, r.id, r.ruling, r.from_at, r.until_at, r.first_bucket, r.last_bucket, r.note, r.made_by, r.created_at
+	FROM khodnevis.rating_windows r WHERE r.content_id = ANY($1) AND ` + there + ` ORDER BY r.content_id, r.id`
+
+// windowsOf returns windows by content.
+func windowsOf(query func(rows any, text string, args ...any) error, contents pq.StringArray) (map[string][]rating.Window, error) {
+	var rows []windowRow
+	if err := query(&rows, windows, contents); err != nil {
+		return nil, err
+	}
+	found := map[string][]rating.Window{}
+	for _, r := range rows {
+		found[r.Content] = append(found[r.Content], rating.Window{ID: r.ID, Content: r.Content, Ruling: rating.Ruling(r.Ruling), From: r.FromAt.UTC(), Until: r.UntilAt.UTC(),
+			First: r.FirstBucket, Last: r.LastBucket, Note: r.Note, By: r.MadeBy, CreatedAt: r.CreatedAt.UTC()})
+	}
+	return found, nil
+}
+
+const bucketsOf = `SELECT r.bucket, sum(r.n)::bigint AS n, sum(r.sum)::bigint AS sum FROM khodnevis.bucket_parts r WHERE r.content_id = $1 AND ` + there + `
+	GROUP BY r.bucket HAVING sum(r.n) <> 0 OR sum(r.sum) <> 0 ORDER BY r.bucket`
+
+// bucketRow is a bucket of one content.
+type bucketRow struct {
+	Bucket int   `db:"bucket"`
+	N      int64 `db:"n"`
+	Sum    int64 `db:"sum"`
+}
+
+func allBuckets(rows []bucketRow) []rating.Bucket {
+	var found []rating.Bucket
+	for _, b := range rows {
+		found = append(found, rating.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
+	}
+	return found
+}
+
+// HistoryByContent implements rating.Store.
+func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
+	query := func(rows any, text string, args ...any) error { return s.query(ctx, rows, text, args...) }
+	var rows []bucketRow
+	err := query(&rows, bucketsOf, id)
+	var windows map[string][]rating.Window
+	if err == nil {
+		windows, err = windowsOf(query, pq.StringArray{id})
+	}
+	var recorded map[string]time.Time
+	if err == nil {
+		recorded, err = s.recorded(ctx, []rating.Opening{{Content: id}})
+	}
+	if err != nil {
+		return rating.History{}, fmt.Errorf("pgstore: history of content %s: %w", id, err)
+	}
+	return rating.History{Opened: recorded[id], Buckets: allBuckets(rows), Windows: windows[id]}, nil
+}
+
+// mark locks rows in the order in which those who apply ratings do. The revision grows, so that a fold under way does not
+// take the mark away.
+const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1, as_of = greatest(as_of, clock_timestamp())
+	WHERE content_id = ANY(ARRAY(SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1) AND r.revision > 0 AND ` + there + `
+		ORDER BY r.content_id FOR UPDATE OF r))`
+
+// MarkChanged implements rating.Store.
+func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := s.exec(ctx, mark, pq.StringArray(ids)); err != nil {
+		return fmt.Errorf("pgstore: mark %d contents: %w", len(ids), err)
+	}
+	return nil
+}
+
+// AddWindow implements rating.Store. A content that is deleted at the same time leaves a window that nobody sees, as it may leave
+// ratings; see DeleteContent.
+func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
+	err := s.transact(ctx, func(tx transaction) error {
+		var gone []string
+		if err := tx.query(&gone, goneContents, pq.StringArray{w.Content}); err != nil {
+			return err
+		}
+		if len(gone) > 0 {
+			return rating.ErrNotFound
+		}
+		n, err := tx.exec(`INSERT INTO khodnevis.rating_windows (content_id, id, ruling, from_at, until_at, first_bucket, last_bucket, note, made_by, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+			w.Content, w.ID, string(w.Ruling), w.From, w.Until, w.First, w.Last, w.Note, w.By, w.CreatedAt)
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.exec(mark, pq.StringArray{w.Content})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pgstore: add window %s of content %s: %w", w.ID, w.Content, err)
+	}
+	return nil
+}
+
+// RemoveWindow implements rating.Store.
+func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
+	err := s.transact(ctx, func(tx transaction) error {
+		n, err := tx.exec(`DELETE FROM khodnevis.rating_windows r WHERE r.content_id = $1 AND r.id = $2 AND `+there, content, id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return rating.ErrNotFound
+		}
+		_, err = tx.exec(mark, pq.StringArray{content})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pgstore: remove window %s of content %s: %w", id, content, err)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// bucketRow is a row of rating_buckets.
+type bucketRow struct {
+	Bucket int   `db:"bucket"`
+	N      int64 `db:"n"`
+	Sum    int64 `db:"sum"`
+}
+
+// windowRow is a row of rating_windows without its content.
+type windowRow struct {
+	ID          string        `db:"id"`
+	Ruling      rating.Ruling `db:"ruling"`
+	FromAt      int64         `db:"from_at"`
+	UntilAt     int64         `db:"until_at"`
+	FirstBucket int           `db:"first_bucket"`
+	LastBucket  int           `db:"last_bucket"`
+	Note        string        `db:"note"`
+	MadeBy      string        `db:"made_by"`
+	CreatedAt   int64         `db:"created_at"`
+}
+
+// history reads what the score of a content is folded from.
+func history(read func(rows any, text string, args ...any) error, id string) (rating.History, error) {
+	var buckets []bucketRow
+	if err := read(&buckets, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0 ORDER BY bucket`, id); err != nil {
+		return rating.History{}, err
+	}
+	var windows []windowRow
+	if err := read(&windows, `SELECT id, ruling, from_at, until_at, first_bucket, last_bucket, note, made_by, created_at
+		FROM rating_windows WHERE content = ? ORDER BY id`, id); err != nil {
+		return rating.History{}, err
+	}
+	var h rating.History
+	for _, b := range buckets {
+		h.Buckets = append(h.Buckets, rating.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
+	}
+	for _, w := range windows {
+		h.Windows = append(h.Windows, rating.Window{ID: w.ID, Content: id, Ruling: w.Ruling, From: instant(w.FromAt), Until: instant(w.UntilAt),
+			First: w.FirstBucket, Last: w.LastBucket, Note: w.Note, By: w.MadeBy, CreatedAt: instant(w.CreatedAt)})
+	}
+	return h, nil
+}
+
+// HistoryByContent implements rating.Store.
+func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
+	h, err := history(func(rows any, text string, args ...any) error { return s.file.Select(ctx, rows, text, args...) }, id)
+	var recorded map[string]int64
+	if err == nil {
+		recorded, err = s.openings(ctx, []string{id})
+	}
+	if err != nil {
+		return rating.History{}, fmt.Errorf("sqlitestore: history of content %s: %w", id, err)
+	}
+	if at, ok := recorded[id]; ok {
+		h.Opened = instant(at)
+	}
+	return h, nil
+}
+
+// MarkChanged implements rating.Store.
+func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	text := array(ids)
+	if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return mark(tx, text) }); err != nil {
+		return fmt.Errorf("sqlitestore: mark %d contents: %w", len(ids), err)
+	}
+	return nil
+}
+
+// mark takes a JSON array of identifiers.
+func mark(tx *sqlitefile.Tx, ids string) error {
+	_, err := tx.Exec(`UPDATE rating_stats SET revision = revision + 1, as_of = ?2, dirty_at = coalesce(dirty_at, ?2)
+		WHERE content IN (SELECT value FROM json_each(?1)) AND revision > 0`, ids, now())
+	return err
+}
+
+// AddWindow implements rating.Store.
+func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		var deleted int
+		if _, err := tx.Get(&deleted, `SELECT count(*) FROM deleted_contents WHERE id = ?`, w.Content); err != nil {
+			return err
+		}
+		if deleted > 0 {
+			return rating.ErrNotFound
+		}
+		n, err := tx.Exec(`INSERT INTO rating_windows (content, id, ruling, from_at, until_at, first_bucket, last_bucket, note, made_by, created_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, w.Content, w.ID, string(w.Ruling), w.From.UnixMicro(), w.Until.UnixMicro(),
+			w.First, w.Last, w.Note, w.By, w.CreatedAt.UnixMicro())
+		if err != nil || n == 0 {
+			return err
+		}
+		return mark(tx, array([]string{w.Content}))
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: add window %s of content %s: %w", w.ID, w.Content, err)
+	}
+	return nil
+}
+
+// RemoveWindow implements rating.Store.
+func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		n, err := tx.Exec(`DELETE FROM rating_windows WHERE content = ? AND id = ?`, content, id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return rating.ErrNotFound
+		}
+		return mark(tx, array([]string{content}))
+	})
+	if err != nil {
+		return fmt.Errorf("sqlitestore: remove window %s of content %s: %w", id, content, err)
+	}
+	return nil
+}
