@@ -25,7 +25,7 @@ func list(t *testing.T, args ...string) []string {
 func TestRootAndDomainsCompileNoDriver(t *testing.T) {
 	t.Parallel()
 	for _, pkg := range []string{".", "./content", "./rating", "./auth", "./store", "./queue", "./cache", "./httpapi", "./store/memstore", "./queue/memqueue", "./cache/lrucache",
-		"./store/storetest", "./queue/queuetest", "./cache/cachetest"} {
+		"./store/storetest", "./queue/queuetest", "./cache/cachetest", "./auth/authtest"} {
 		for _, dep := range list(t, "-deps", pkg) {
 			for _, driver := range drivers {
 				if dep == driver || strings.HasPrefix(dep, driver+"/") {

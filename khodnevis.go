@@ -74,7 +74,8 @@ type Config struct {
 	// TrustedProxies are the addresses of the proxies that requests come through, if any: the client's address is then the last one in
 	// X-Forwarded-For that is none of theirs. Limits and throttles count by it. Nil: it is the peer's, whatever headers say.
 	TrustedProxies []netip.Prefix
-	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Nil: this module's users.
+	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Package authtest is its suite,
+	// httpapi.Config says what becomes of one that panics, hangs or fails. Nil: this module's users.
 	Authenticator auth.Authenticator
 	// RatedContents brings the host's own contents, for ratings alone. Nil: this module's contents.
 	RatedContents rating.Contents

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/outage"
 )
 
@@ -20,7 +21,7 @@ var (
 
 // Principal is who makes a request.
 type Principal struct {
-	// Subject is the user's identifier: 1 to 128 bytes of [A-Za-z0-9_.@|=+-].
+	// Subject is the user's identifier: 1 to 128 bytes of [A-Za-z0-9_.@|=+-], and not "." or "..".
 	Subject string
 	// Staff may moderate.
 	Staff bool
@@ -30,7 +31,18 @@ type Principal struct {
 
 // Authenticator finds out who makes a request. Authenticate may be called concurrently. It returns ErrNoCredentials for a request
 // without any (an anonymous one), ErrInvalidCredentials for one with wrong or outdated ones, and ErrUnavailable when it cannot
-// tell; any other error counts as a failure of the server. It reads the request's header only, never its body.
+// tell; any other error counts as a failure of the server. An error is one of the three at most, and with an error the Principal
+// is zero. Whatever a client sends instead of credentials, junk of any length included, is none or wrong ones: never a failure.
+//
+// The Subject of a user is the same in every request, and no other user's.
+//
+// Authenticate reads the request's header only, never its body, and leaves the request as it is. It returns soon after ctx is done;
+// that time ran out does not make good credentials wrong or missing.
+//
+// Package authtest is the suite for implementations.
 type Authenticator interface {
 	Authenticate(ctx context.Context, r *http.Request) (Principal, error)
 }
+
+// ValidSubject reports whether s can be the Subject of a Principal.
+func ValidSubject(s string) bool { return id.Valid(s) }

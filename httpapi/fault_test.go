@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
@@ -323,57 +321,6 @@ func TestPanicsKeepTheConnection(t *testing.T) {
 	}
 	if log := f.log.String(); !strings.Contains(log, "boom") || !strings.Contains(log, "contents.go") {
 		t.Errorf("the log does not say where it was: %s", log)
-	}
-}
-
-// badHost is a host's authenticator that fails in a way for each name.
-type badHost struct{}
-
-func (badHost) Authenticate(_ context.Context, r *http.Request) (auth.Principal, error) {
-	switch name := r.Header.Get("X-User"); name {
-	case "":
-		return auth.Principal{}, auth.ErrNoCredentials
-	case "wrong":
-		return auth.Principal{}, fmt.Errorf("ldap: %w", auth.ErrInvalidCredentials)
-	case "down":
-		return auth.Principal{}, fmt.Errorf("ldap at 10.0.0.1: %w", auth.ErrUnavailable)
-	case "busy":
-		return auth.Principal{}, fmt.Errorf("ldap: %w", &auth.BusyError{RetryAfter: 30 * time.Second})
-	case "broken":
-		return auth.Principal{}, errors.New("ldap: sql")
-	case "panics":
-		panic("ldap")
-	case "no identifier":
-		return auth.Principal{Subject: "a b"}, nil
-	case "blank":
-		return auth.Principal{}, nil
-	default:
-		return auth.Principal{Subject: name}, nil
-	}
-}
-
-// TestHostAuthenticator checks what every error of a host's authenticator becomes, and that there are no user routes.
-func TestHostAuthenticator(t *testing.T) {
-	t.Parallel()
-	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Authenticator = badHost{} }})
-	for name, want := range map[string]int{"fine": 201, "": 401, "wrong": 401, "down": 503, "busy": 503, "broken": 500, "panics": 500, "no identifier": 500, "blank": 500} {
-		a := s.do(t, request{method: "POST", path: "contents/", body: `{"title":"t"}`, header: map[string]string{"X-User": name}, faulty: true})
-		if a.status != want {
-			t.Errorf("%q: %s, want %d", name, a, want)
-		}
-		if got := a.header.Get("Retry-After"); name == "busy" && got != "30" {
-			t.Errorf("one that says when to come back: Retry-After %q", got)
-		}
-		if want != 201 && want != 401 {
-			if a := s.do(t, request{path: "contents/", header: map[string]string{"X-User": name}, faulty: true}); a.status != want {
-				t.Errorf("%q reads: %s, want %d", name, a, want)
-			}
-		}
-	}
-	for _, path := range []string{"users/", "users/login/", "users/me/", "users/me/sessions/", "users/token/refresh/"} {
-		if a := s.get(t, nobody, path); a.status != 404 {
-			t.Errorf("%s: %s", path, a)
-		}
 	}
 }
 

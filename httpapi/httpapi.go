@@ -28,6 +28,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/guest"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -39,7 +40,9 @@ type Config struct {
 	Ratings *rating.Service
 	// Users are this module's own. With nil the user routes are not there, and Authenticator must be set.
 	Users *auth.Service
-	// Authenticator finds out who makes a request. Nil: Users does.
+	// Authenticator finds out who makes a request. Nil: Users does. It is the host's, so its answers are not trusted blindly: a
+	// request waits 2 s for it, then the answer is 503; a panic, a Subject that is no identifier, and any error that package auth
+	// does not name are logged and 500. At most 1,024 calls of it run at once, those included that nobody waits for any more.
 	Authenticator auth.Authenticator
 	// Prefix is the full path that the API is mounted under, as clients see it, with a slash at both ends. Default "/api/".
 	// Requests may arrive with the whole prefix or with its beginning stripped.
@@ -109,9 +112,13 @@ var _ http.Handler = (*API)(nil)
 
 // New returns an API.
 func New(cfg Config) (*API, error) {
+	host := cfg.Authenticator
 	cfg = cfg.orDefault()
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if host != nil {
+		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
 	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}}
 	for p := cfg.Prefix; ; {

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -183,25 +182,4 @@ func (c *call) run(rt route) error {
 		return err
 	}
 	return rt.run(c)
-}
-
-// authenticate finds out who calls.
-func (c *call) authenticate(p policy) error {
-	if p == credential {
-		return nil
-	}
-	who, err := c.cfg.Authenticator.Authenticate(c.r.Context(), c.r)
-	switch {
-	case err == nil && !id.Valid(who.Subject):
-		return fmt.Errorf("httpapi: the authenticator returned the subject %q, which is no identifier", who.Subject)
-	case err == nil:
-		c.who = who
-		return nil
-	case errors.Is(err, auth.ErrNoCredentials):
-		if p == public {
-			return nil
-		}
-		return problemNoCredentials
-	}
-	return err
 }
