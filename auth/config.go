@@ -102,8 +102,8 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("auth: "+format, args...))
 		}
 	}
-	bad(c.PasswordMin < minPassword || c.PasswordMin > maxPassword,
-		"Config.PasswordMin is %d, not within %d to %d", c.PasswordMin, minPassword, maxPassword)
+	bad(c.PasswordMin < minPassword || c.PasswordMin > MaxPassword,
+		"Config.PasswordMin is %d, not within %d to %d", c.PasswordMin, minPassword, MaxPassword)
 	bad(c.AccessTTL < time.Second, "Config.AccessTTL is %v, not at least a second", c.AccessTTL)
 	bad(c.SessionTTL < time.Second, "Config.SessionTTL is %v, not at least a second", c.SessionTTL)
 	bad(c.RefreshIdle < time.Second || c.RefreshIdle > c.SessionTTL,

@@ -8,8 +8,8 @@ import (
 	"github.com/khodnevis/khodnevis/internal/text"
 )
 
-// maxEmail is the greatest length of an address in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
-const maxEmail = 254
+// MaxEmail is the greatest length of an address in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
+const MaxEmail = 254
 
 // checkEmail takes an empty address, or one that could be written to. Whether somebody reads it there is not known.
 func checkEmail(bad *ValidationError, email string) {
@@ -19,7 +19,7 @@ func checkEmail(bad *ValidationError, email string) {
 }
 
 func validEmail(email string) bool {
-	if len(email) > maxEmail {
+	if len(email) > MaxEmail {
 		return false
 	}
 	if _, why := text.Check(email, text.Line); why != "" {

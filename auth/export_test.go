@@ -57,11 +57,7 @@ const (
 	UnknownFor       = unknownFor
 	NoticeEvery      = noticeEvery
 	BlockPrefix      = blockPrefix
-	MaxPassword      = maxPassword
 	MaxPasswordBytes = maxPasswordBytes
-	MinUsername      = minUsername
-	MaxUsername      = maxUsername
-	MaxEmail         = maxEmail
 	MaxSiblings      = maxSiblings
 	MaxDelay         = maxDelay
 	TrustFor         = trustFor

@@ -14,11 +14,12 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
-// Bounds of a password after normalization: code points, and bytes so that marks without end cost nothing.
+// MaxPassword is the greatest length of a password in code points after normalization. The least is Config.PasswordMin.
+const MaxPassword = 128
+
 const (
 	minPassword      = 8
-	maxPassword      = 128
-	maxPasswordBytes = 512
+	maxPasswordBytes = 512 // so that marks without end cost nothing
 )
 
 //go:generate go run github.com/khodnevis/khodnevis/internal/blocklist/gen -out blocklist
@@ -51,8 +52,8 @@ func (s *Service) checkPassword(bad *ValidationError, field, password string, ow
 	normal, ok := normalPassword(password)
 	n := utf8.RuneCountInString(normal)
 	switch {
-	case !ok || n > maxPassword:
-		bad.Add(field, invalid.MaxLength, fmt.Sprintf("Ensure this field has no more than %d characters.", maxPassword), map[string]any{"max": maxPassword})
+	case !ok || n > MaxPassword:
+		bad.Add(field, invalid.MaxLength, fmt.Sprintf("Ensure this field has no more than %d characters.", MaxPassword), map[string]any{"max": MaxPassword})
 	case n < s.cfg.PasswordMin:
 		bad.Add(field, invalid.MinLength, fmt.Sprintf("Ensure this field has at least %d characters.", s.cfg.PasswordMin), map[string]any{"min": s.cfg.PasswordMin})
 	default:

@@ -108,6 +108,9 @@ func (s *Service) Users(ctx context.Context, after string, limit int) ([]User, e
 }
 
 // now is the time as it is stored: UTC, cut to microseconds.
+// PasswordMin is the least length of a password, in code points after normalization.
+func (s *Service) PasswordMin() int { return s.cfg.PasswordMin }
+
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
 // event logs what happened to an account. The name is stable; attributes never hold passwords, tokens or names that were typed

@@ -11,14 +11,14 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
-// Bounds of a username, in code points. Joiners do not count towards the least.
+// Bounds of a username, in code points after normalization. Joiners do not count towards the least.
 const (
-	minUsername = 3
-	maxUsername = 32
+	MinUsername = 3
+	MaxUsername = 32
 )
 
 // longestName is how many bytes of a name are looked at: more cannot be a username.
-const longestName = maxUsername * utf8.UTFMax * 4
+const longestName = MaxUsername * utf8.UTFMax * 4
 
 // lookalikes makes one of the spellings that differ only in the keyboard they were typed on: Arabic yeh and kaf become the
 // Persian ones, and zero-width non-joiners vanish. The final sigma, which lower-casing does not make, becomes a plain one.
@@ -45,12 +45,12 @@ func parseUsername(name string) (shown, canonical string, bad *ValidationError) 
 		return "", "", invalid.One("username", invalid.Type, "Use letters, digits and signs of one writing direction, without spaces.", nil)
 	}
 	n, m := utf8.RuneCountInString(shown), utf8.RuneCountInString(canonical) // some letters are two in lower case
-	if max(n, m) > maxUsername {
+	if max(n, m) > MaxUsername {
 		return "", "", usernameTooLong()
 	}
-	if min(n, m) < minUsername {
+	if min(n, m) < MinUsername {
 		return "", "", invalid.One("username", invalid.MinLength,
-			fmt.Sprintf("Ensure this field has at least %d characters.", minUsername), map[string]any{"min": minUsername})
+			fmt.Sprintf("Ensure this field has at least %d characters.", MinUsername), map[string]any{"min": MinUsername})
 	}
 	if reserved[canonical] {
 		return "", "", invalid.One("username", CodeReserved, "This name is reserved.", nil)
@@ -60,7 +60,7 @@ func parseUsername(name string) (shown, canonical string, bad *ValidationError) 
 
 func usernameTooLong() *ValidationError {
 	return invalid.One("username", invalid.MaxLength,
-		fmt.Sprintf("Ensure this field has no more than %d characters.", maxUsername), map[string]any{"max": maxUsername})
+		fmt.Sprintf("Ensure this field has no more than %d characters.", MaxUsername), map[string]any{"max": MaxUsername})
 }
 
 // canonicalName returns both forms of what may be a username, without regard to its length.

@@ -33,11 +33,16 @@ type member struct {
 	required bool
 	// readOnly members may be sent as they are, so that what was read can be sent back; another value is refused.
 	readOnly bool
+	// schema says what the services want, beyond the kind: bounds, a pattern, a doc.
+	schema object
 }
 
 // body is what a route takes.
 type body struct {
-	limit   int64 // bytes
+	name  string // of the schema
+	limit int64  // bytes
+	// creates: there is nothing yet that read-only members could be the same as, so they are refused.
+	creates bool
 	members []member
 }
 
@@ -48,9 +53,9 @@ const (
 
 // input is what was sent, and what is wrong with it so far.
 type input struct {
-	members []member
-	values  map[string]any
-	bad     []fieldProblem
+	*body
+	values map[string]any
+	bad    []fieldProblem
 }
 
 // text returns a member and whether it was sent as a string.
@@ -74,7 +79,7 @@ func (in *input) integer(name string) (int, bool) {
 }
 
 func (in *input) refuse(name, code, detail string) {
-	in.bad = append(in.bad, fieldProblem{Pointer: pointer(name), Field: name, Code: code, Detail: detail})
+	in.bad = append(in.bad, fieldProblem{Pointer: pointer(name), Field: name, Code: fieldCode(code), Detail: detail})
 }
 
 func repeated(key string) fieldProblem {
@@ -174,7 +179,7 @@ func (c *call) readBody(b *body) error {
 		}
 		return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: err.Error()}
 	}
-	c.input = &input{members: b.members, values: values}
+	c.input = &input{body: b, values: values}
 	c.input.shape()
 	return nil
 }
@@ -186,6 +191,8 @@ func (in *input) shape() {
 		switch {
 		case !sent && m.required:
 			in.refuse(m.name, invalid.Required, "This field is required.")
+		case m.readOnly && sent && in.creates:
+			in.refuse(m.name, invalid.ReadOnly, "This field is set by the server.")
 		case !sent || m.readOnly:
 		case v == nil:
 			in.refuse(m.name, invalid.Null, "This field may not be null.")

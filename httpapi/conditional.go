@@ -65,7 +65,7 @@ func etags(h http.Header, name string) (tags []string, any, ok bool) {
 }
 
 func badHeader(name, code, detail string) error {
-	return problemInvalid([]fieldProblem{{Header: name, Code: code, Detail: detail}})
+	return problemInvalid([]fieldProblem{{Header: name, Code: fieldCode(code), Detail: detail}})
 }
 
 var problemPrecondition = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "It was changed since you read it. Read it again, and decide."}
@@ -94,10 +94,10 @@ func (p *precondition) before(now tag) bool {
 // ifMatch reads the If-Match header.
 func (c *call) ifMatch() (*precondition, error) {
 	if c.r.Header.Get("If-Unmodified-Since") != "" {
-		return nil, badHeader("If-Unmodified-Since", "unsupported_header", "Use If-Match with the ETag.")
+		return nil, badHeader("If-Unmodified-Since", codeUnsupportedHeader, "Use If-Match with the ETag.")
 	}
 	if len(c.r.Header.Values("If-None-Match")) > 0 {
-		return nil, badHeader("If-None-Match", "unsupported_header", "If-None-Match is for reading. Use If-Match with the ETag.")
+		return nil, badHeader("If-None-Match", codeUnsupportedHeader, "If-None-Match is for reading. Use If-Match with the ETag.")
 	}
 	if len(c.r.Header.Values("If-Match")) == 0 {
 		return nil, nil
@@ -116,13 +116,13 @@ func (c *call) ifMatch() (*precondition, error) {
 }
 
 // notModified reports whether the client has the representation with this tag already (RFC 9110, section 13.1.2: a weak comparison).
-func (c *call) notModified(t tag) bool {
+func (c *call) notModified(tag string) bool {
 	tags, any, ok := etags(c.r.Header, "If-None-Match")
 	if !ok {
 		return false
 	}
 	for _, s := range tags {
-		if strings.TrimPrefix(s, "W/") == t.String() {
+		if strings.TrimPrefix(s, "W/") == tag {
 			return true
 		}
 	}
@@ -133,7 +133,7 @@ func (c *call) notModified(t tag) bool {
 func (c *call) refusePreconditions() error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
 		if len(c.r.Header.Values(name)) > 0 {
-			return badHeader(name, "unsupported_header", "Ratings are written without preconditions: the last one accepted counts.")
+			return badHeader(name, codeUnsupportedHeader, "Ratings are written without preconditions: the last one accepted counts.")
 		}
 	}
 	return nil

@@ -1,45 +1,51 @@
 package httpapi
 
 import (
-	"fmt"
+	"math"
 	"net/http"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/khodnevis/khodnevis/content"
-	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
 // contentDetail is a content.
 type contentDetail struct {
-	ID           string   `json:"id"`
-	Title        string   `json:"title"`
-	Description  *string  `json:"description,omitempty"` // nil in lists
-	Author       string   `json:"author"`
-	AverageScore *float64 `json:"average_score"`
-	Score        *float64 `json:"score"`
-	RatingsCount int64    `json:"ratings_count"`
-	Version      int64    `json:"version"`
-	CreatedAt    stamp    `json:"created_at"`
-	UpdatedAt    stamp    `json:"updated_at"`
+	ID           string   `json:"id" doc:"Its identifier."`
+	Title        string   `json:"title" doc:"One line."`
+	Description  *string  `json:"description,omitempty" doc:"A text. Not in lists."` // nil in lists
+	Author       string   `json:"author" doc:"The identifier of the user who made it."`
+	AverageScore *float64 `json:"average_score" doc:"The exact mean of its ratings, null without any."`
+	Score        *float64 `json:"score" doc:"The published score, in which bursts of ratings weigh less. Null without any."`
+	RatingsCount int64    `json:"ratings_count" doc:"How many ratings it has."`
+	Version      int64    `json:"version" doc:"1 when it is made, and one more with each change."`
+	CreatedAt    stamp    `json:"created_at" doc:"When it was made."`
+	UpdatedAt    stamp    `json:"updated_at" doc:"When it was changed last, by its author or staff."`
 }
 
 var (
-	contentFields  = []string{"id", "title", "author", "average_score", "score", "ratings_count", "version", "created_at", "updated_at"}
-	contentOutputs = []member{
-		{name: "id", kind: anyKind, readOnly: true}, {name: "author", kind: anyKind, readOnly: true},
-		{name: "average_score", kind: anyKind, readOnly: true}, {name: "score", kind: anyKind, readOnly: true},
-		{name: "ratings_count", kind: anyKind, readOnly: true}, {name: "version", kind: anyKind, readOnly: true},
-		{name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
-	}
-	newContent    = contentBody(member{name: "title", required: true}, member{name: "description"})
-	wholeContent  = contentBody(member{name: "title", required: true}, member{name: "description", required: true})
-	partOfContent = contentBody(member{name: "title"}, member{name: "description"})
+	contentShape = shape{name: "Content", of: contentDetail{}, with: "description"}
+	contentRead  = shape{name: "ContentFields", of: contentDetail{}, with: "description", partial: true}
+	contentItem  = shape{name: "ContentItem", of: contentDetail{}, without: "description", partial: true}
+	contentList  = shape{name: "ContentItem", of: contentDetail{}, without: "description", partial: true, list: true}
 )
 
-func contentBody(writable ...member) *body {
-	return &body{limit: largeBody, members: append(writable, contentOutputs...)}
+// The texts of a content, as content.Draft checks them.
+var (
+	titleSchema = object{{"minLength", 1}, {"maxLength", content.MaxTitle}, {"pattern", linePattern},
+		{"description", "One line, not blank."}, {"examples", []string{"The Cow (1969)"}}}
+	descriptionSchema = object{{"maxLength", content.MaxDescription}, {"pattern", linesPattern},
+		{"description", "May have lines and tabs."}, {"examples", []string{"A man loves his cow more than anything."}}}
+)
+
+func contentBody(name string, creates bool, required ...string) *body {
+	b := &body{name: name, limit: largeBody, creates: creates, members: []member{{name: "title", schema: titleSchema}, {name: "description", schema: descriptionSchema}}}
+	for i, m := range b.members {
+		b.members[i].required = slices.Contains(required, m.name)
+	}
+	b.members = append(b.members, contentShape.readOnly("title", "description")...)
+	return b
 }
 
 // itemOf is a content in a list.
@@ -60,16 +66,59 @@ func detailOf(c content.Content, s rating.Stats) contentDetail {
 
 // addContents adds the routes of this module's own contents.
 func (a *API) addContents(t map[string]methods) {
+	written := []header{etagHeader}
+	change := route{policy: signedIn, header: []header{ifMatchHeader}, fails: []int{403, 409}, run: (*call).updateContent,
+		answers: []reply{ok("The content as it is now.", contentShape, written...)}}
+	put, patch := change, change
+	put.name, put.summary, put.body = "replaceContent", "Replace a content", contentBody("ContentReplacement", false, "title", "description")
+	put.about = "Its author and staff may. What was read may be sent back as it is; read-only members with other values are refused."
+	patch.name, patch.summary, patch.body = "changeContent", "Change a content", contentBody("ContentChange", false)
+	patch.about = "Its author and staff may. What is not sent stays as it is."
 	t["/contents/"] = methods{
-		http.MethodGet:  {public, nil, (*call).listContents},
-		http.MethodPost: {signedIn, newContent, (*call).createContent},
+		http.MethodGet: {
+			name: "listContents", summary: "List contents", policy: public, query: contentQuery(),
+			answers: []reply{ok("A page of contents, without their descriptions.", contentList, linkHeader)},
+			run:     (*call).listContents,
+		},
+		http.MethodPost: {
+			name: "createContent", summary: "Create a content", about: "The caller becomes its author.",
+			policy: signedIn, header: []header{idempotencyHeader}, body: contentBody("NewContent", true, "title"),
+			answers: []reply{{http.StatusCreated, "The content was made.", &contentShape, []header{locationHeader, etagHeader, replayedHeader}}},
+			run:     (*call).createContent,
+		},
 	}
 	t["/contents/:id/"] = methods{
-		http.MethodGet:    {public, nil, (*call).getContent},
-		http.MethodPut:    {signedIn, wholeContent, (*call).updateContent},
-		http.MethodPatch:  {signedIn, partOfContent, (*call).updateContent},
-		http.MethodDelete: {signedIn, nil, (*call).deleteContent},
+		http.MethodGet: {
+			name: "getContent", summary: "Read a content", policy: public,
+			query: []parameter{fieldsParameter(contentRead)}, header: []header{ifNoneMatchHeader},
+			answers: []reply{ok("The content.", contentRead, written...), notModified},
+			run:     (*call).getContent,
+		},
+		http.MethodPut:   put,
+		http.MethodPatch: patch,
+		http.MethodDelete: {
+			name: "deleteContent", summary: "Delete a content", about: "Its author and staff may. Its ratings go with it.",
+			policy: signedIn, header: []header{ifMatchHeader}, fails: []int{403, 409},
+			answers: []reply{noContent("It is gone.")},
+			run:     (*call).deleteContent,
+		},
 	}
+}
+
+// contentQuery is what the list of contents takes.
+func contentQuery() []parameter {
+	return listParameters(contentItem, true,
+		idParameter("author", "Only the contents of this user."),
+		textParameter("search", "Only contents with all of these words in their title or description.", content.MaxSearch),
+		timeParameter("created_at__gte", "Only contents made at this time or later."),
+		timeParameter("created_at__lt", "Only contents made before this time."),
+		timeParameter("updated_at__gte", "Only contents changed at this time or later."),
+		timeParameter("updated_at__lt", "Only contents changed before this time."),
+		numberParameter("score__gte", "Only contents with this score or a greater one."),
+		numberParameter("score__lte", "Only contents with this score or a lesser one."),
+		integerParameter("ratings_count__gte", "Only contents with at least as many ratings.", 0, math.MaxInt32),
+		choiceParameter("ordering", "What the list is ordered by, `-` for descending. `"+orderings()[0]+"` if it is not given.", orderings()...),
+	)
 }
 
 func (c *call) contentActor() content.Actor {
@@ -83,34 +132,26 @@ func (c *call) stats(contentID string) (rating.Stats, error) {
 }
 
 func (c *call) listContents() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
+	q := c.query
 	f := content.Filter{
-		Author:      q.identifier("author"),
+		Author:      q.text("author"),
 		CreatedFrom: q.time("created_at__gte"), CreatedBefore: q.time("created_at__lt"),
 		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt"),
 		ScoreMin: q.number("score__gte"), ScoreMax: q.number("score__lte"),
-		RatingsMin: q.wholeNumber("ratings_count__gte"),
+	}
+	if n := q.integer("ratings_count__gte"); n != nil {
+		f.RatingsMin = int64(*n)
 	}
 	nothing := false // a search without a word finds nothing, rather than everything
-	if s, given := q.text("search"); given {
-		if !utf8.ValidString(s) {
-			q.refuse("search", invalid.BadCharacter, "The text is not UTF-8.", nil)
-		} else if utf8.RuneCountInString(s) > content.MaxSearch {
-			q.refuse("search", invalid.MaxLength, fmt.Sprintf("Give at most %d characters.", content.MaxSearch), map[string]any{"max": content.MaxSearch})
-		}
+	if s, searched := given[string](q, "search"); searched {
 		f.Terms = content.Terms(s)
 		nothing = len(f.Terms) == 0
 	}
-	ordering := q.choice("ordering", orderings()...)
+	ordering := q.choice("ordering", orderings()[0])
 	field, desc := strings.CutPrefix(ordering, "-")
 	order := content.Order{Field: content.Field(field), Desc: desc}
-	p := q.page("contents", ordering, contentFields...)
-	if err := q.err(); err != nil {
-		return err
-	}
+	p := q.page("contents", ordering)
+	var err error
 	var after *content.Position
 	if err := p.place(func(b []byte) (ok bool) { after, ok = parseContentPlace(order, b); return ok }); err != nil {
 		return err
@@ -134,7 +175,7 @@ func (c *call) listContents() error {
 	if err != nil {
 		return err
 	}
-	results := make([]any, len(found))
+	results := make(results, len(found))
 	for i, l := range found {
 		if results[i], err = pick(itemOf(l.Content, stats[l.ID]), p.fields); err != nil {
 			return err
@@ -162,16 +203,8 @@ func orderings() []string {
 }
 
 func (c *call) createContent() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	title, _ := c.input.text("title")
 	description, _ := c.input.text("description")
-	for _, m := range contentOutputs {
-		if _, sent := c.input.values[m.name]; sent {
-			c.input.refuse(m.name, invalid.ReadOnly, "This field is set by the server.")
-		}
-	}
 	draft := content.Draft{Title: title, Description: description}
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err
@@ -187,14 +220,6 @@ func (c *call) createContent() error {
 }
 
 func (c *call) getContent() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	fields := q.fields(append([]string{"description"}, contentFields...)...)
-	if err := q.err(); err != nil {
-		return err
-	}
 	found, err := c.cfg.Contents.Get(c.r.Context(), c.param)
 	if err != nil {
 		return err
@@ -204,12 +229,12 @@ func (c *call) getContent() error {
 		return err
 	}
 	c.cacheable()
-	etag := tag{found.Version, stats.Revision}
-	c.w.Header().Set("ETag", etag.String())
+	etag := tag{found.Version, stats.Revision}.String()
+	c.w.Header().Set("ETag", etag)
 	if c.notModified(etag) {
 		return c.empty(http.StatusNotModified)
 	}
-	picked, err := pick(detailOf(found, stats), fields)
+	picked, err := pick(detailOf(found, stats), c.query.fields())
 	if err != nil {
 		return err
 	}
@@ -217,9 +242,6 @@ func (c *call) getContent() error {
 }
 
 func (c *call) updateContent() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	match, err := c.ifMatch()
 	if err != nil {
 		return err
@@ -250,9 +272,6 @@ func (c *call) updateContent() error {
 }
 
 func (c *call) deleteContent() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	match, err := c.ifMatch()
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func sealCursor(bound uint64, place []byte) string {
 
 // openCursor returns the place of a cursor, or why it cannot be used.
 func openCursor(s string, bound uint64) (place []byte, code string) {
-	const invalid = "invalid_cursor"
+	const invalid = codeInvalidCursor
 	if len(s) > maxCursor {
 		return nil, invalid
 	}
@@ -76,7 +76,7 @@ func openCursor(s string, bound uint64) (place []byte, code string) {
 		return nil, invalid
 	}
 	if binary.BigEndian.Uint64(body[1:9]) != bound {
-		return nil, "cursor_mismatch"
+		return nil, codeCursorMismatch
 	}
 	return body[9:], ""
 }

@@ -77,7 +77,7 @@ func IfMatch(values []string, version int64) (matches, ok bool) {
 // NotModified reports whether a header has this tag.
 func NotModified(values []string, version, revision int64) bool {
 	c := &call{r: &http.Request{Header: http.Header{"If-None-Match": values}}}
-	return c.notModified(tag{version, revision})
+	return c.notModified(tag{version, revision}.String())
 }
 
 // ETag is the tag of a content.
@@ -102,14 +102,14 @@ func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	c := &call{API: &API{cfg: Config{Prefix: "/api/"}}, w: &answer{ResponseWriter: w}, r: r, id: requestID(r)}
 	var bad []fieldProblem
 	if utf8.ValidString(name) { // others never get out of a body
-		in := &input{values: map[string]any{name: nil}}
+		in := &input{body: &body{}, values: map[string]any{name: nil}}
 		in.shape()
 		bad = append(in.bad, repeated(name))
 	}
 	if name != "" { // such a query is malformed
-		q := &query{values: url.Values{name: {"x"}}}
-		q.fields("id")
-		bad = append(bad, q.err().(*problem).errors...)
+		q := &query{raw: url.Values{name: {"x"}}, read: map[string]any{"fields": nil}}
+		q.refuseUnknown()
+		bad = append(bad, q.bad...)
 	}
 	c.fail(problemInvalid(bad))
 	return w

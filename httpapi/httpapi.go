@@ -106,6 +106,7 @@ type API struct {
 	prefixes []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
 	replays  *replays
 	proxies  proxies
+	schema   *file
 }
 
 var _ http.Handler = (*API)(nil)
@@ -134,36 +135,13 @@ func New(cfg Config) (*API, error) {
 	a.router = bunrouter.New(bunrouter.WithNotFoundHandler(func(w http.ResponseWriter, r bunrouter.Request) error {
 		return problemNotFound
 	}))
-	for path, methods := range a.table() {
+	table := a.table()
+	a.schema = a.openAPI(table)
+	for path, methods := range table {
 		a.router.GET(path, a.resource(methods))
 	}
 	return a, nil
 }
-
-// policy says who may call a route. What depends on the thing called for (its author, its rater) is decided by the services.
-type policy int
-
-const (
-	public     policy = iota // everybody; credentials are checked if there are any
-	signedIn                 // users
-	staffOnly                // staff
-	credential               // everybody; the body is the credential, and the Authorization header is not looked at
-)
-
-func (p policy) String() string {
-	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff", credential: "everybody, by the body"}[p]
-}
-
-// route is what a method does on a resource.
-type route struct {
-	policy policy
-	// body describes what may be sent; nil: nothing.
-	body *body
-	run  func(*call) error
-}
-
-// methods maps the methods of a resource to what they do. HEAD and OPTIONS follow from the others.
-type methods map[string]route
 
 // table is the whole surface.
 func (a *API) table() map[string]methods {
@@ -171,37 +149,11 @@ func (a *API) table() map[string]methods {
 	if a.cfg.PrivateRatings {
 		seeRatings = signedIn
 	}
-	t := map[string]methods{
-		"/contents/:id/stats/": {
-			http.MethodGet: {public, nil, (*call).getStats},
-		},
-		"/contents/:id/stats/recalculate/": {
-			http.MethodPost: {signedIn, nil, queued((*call).recalculate)},
-		},
-		"/contents/:id/windows/": {
-			http.MethodGet:    {signedIn, nil, (*call).listWindows},
-			http.MethodPost:   {signedIn, newWindow, (*call).createWindow},
-			http.MethodDelete: {signedIn, nil, (*call).deleteWindows},
-		},
-		"/contents/:id/rating/": {
-			http.MethodGet:    {signedIn, nil, (*call).getOwnRating},
-			http.MethodPut:    {signedIn, wholeRating, queued((*call).putOwnRating)},
-			http.MethodDelete: {signedIn, nil, queued((*call).deleteOwnRating)},
-		},
-		"/ratings/": {
-			http.MethodGet:  {seeRatings, nil, (*call).listRatings},
-			http.MethodPost: {signedIn, newRating, queued((*call).createRating)},
-		},
-		"/ratings/:id/": {
-			http.MethodGet:    {seeRatings, nil, (*call).getRating},
-			http.MethodPut:    {signedIn, wholeRating, queued((*call).changeRating)},
-			http.MethodPatch:  {signedIn, partOfRating, queued((*call).changeRating)},
-			http.MethodDelete: {signedIn, nil, queued((*call).deleteRating)},
-		},
-		"/tasks/:id/": {
-			http.MethodGet: {signedIn, nil, (*call).getTask},
-		},
-	}
+	t := map[string]methods{}
+	a.addSchema(t)
+	a.addRatings(t, seeRatings)
+	a.addTasks(t)
+	a.addStats(t)
 	if a.cfg.Contents != nil {
 		a.addContents(t)
 	}

@@ -93,7 +93,7 @@ func (c *call) once(do func() (status int, location string, value any, err error
 		return badHeader("Idempotency-Key", "invalid", fmt.Sprintf("Give one key of 1 to %d visible ASCII characters.", maxIdempotencyKey))
 	}
 	if c.cfg.Cache == nil {
-		return badHeader("Idempotency-Key", "unsupported_header", "This server keeps no answers.")
+		return badHeader("Idempotency-Key", codeUnsupportedHeader, "This server keeps no answers.")
 	}
 	scope := sha256.Sum256([]byte(c.who.Subject + "\n" + c.r.Method + " " + c.selfPath() + "\n" + keys[0]))
 	key := "replay:" + hex.EncodeToString(scope[:])

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
-
-	"github.com/khodnevis/khodnevis/internal/invalid"
+	"slices"
 )
 
 // Bounds of page_size.
@@ -14,6 +12,12 @@ const (
 	defaultPage = 20
 	maxPage     = 100
 )
+
+// results are those on one page.
+type results []any
+
+// link is a path with its query, the prefix included.
+type link string
 
 // page is what all lists have in common.
 type page struct {
@@ -27,54 +31,58 @@ type page struct {
 
 // envelope is the answer to a list, as Django REST Framework shapes it.
 type envelope struct {
-	Count    *int64  `json:"count"`
-	Next     *string `json:"next"`
-	Previous *string `json:"previous"`
-	Results  []any   `json:"results"`
+	Count    *int64  `json:"count" doc:"How many results there are on all pages, if that was asked for."`
+	Next     *link   `json:"next" doc:"The next page, if there is one."`
+	Previous *link   `json:"previous" doc:"Always null: pages are read in one direction."`
+	Results  results `json:"results" doc:"The results on this page."`
 }
 
-// page reads what all lists have in common. order is the list's, known names the members of its results.
-func (q *query) page(list, order string, known ...string) page {
-	p := page{size: defaultPage, request: q, fields: q.fields(known...), count: q.choice("count", "none", "exact") == "exact"}
+// listParameters are what all lists take, with what is their own. Lists whose length nobody needs are not counted.
+func listParameters(results shape, counted bool, own ...parameter) []parameter {
+	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("How many results a page has, %d if it is not given.", defaultPage), 1, maxPage),
+		cursorParameter, fieldsParameter(results))
+	if counted {
+		all = append(all, choiceParameter("count", "`exact` counts all results, which may take long.", "none", "exact"))
+	}
+	return all
+}
+
+// page returns what all lists have in common. order is the list's.
+func (q *query) page(list, order string) page {
+	p := page{size: defaultPage, request: q, fields: q.fields(), cursor: q.text("cursor"), bound: binding(list, order, q.raw)}
 	if n := q.integer("page_size"); n != nil {
 		p.size = *n
-		if *n < 1 {
-			detail, params := invalid.AtLeast(1)
-			q.refuse("page_size", invalid.MinValue, detail, params)
-		} else if *n > maxPage {
-			detail, params := invalid.AtMost(maxPage)
-			q.refuse("page_size", invalid.MaxValue, detail, params)
-		}
 	}
-	p.cursor, _ = q.text("cursor")
-	p.bound = binding(list, order, q.values)
+	if _, counted := q.read["count"]; counted {
+		p.count = q.text("count") == "exact"
+	}
 	return p
 }
 
 // place hands the place of the cursor, if there is one, to parse. A cursor that was not made here, or for another list, is
 // an error of its own.
 func (p page) place(parse func([]byte) bool) error {
-	if _, given := p.request.values["cursor"]; !given {
+	if _, given := p.request.raw["cursor"]; !given {
 		return nil
 	}
 	place, code := openCursor(p.cursor, p.bound)
 	if code == "" && !parse(place) {
-		code = "invalid_cursor"
+		code = codeInvalidCursor
 	}
 	if code == "" {
 		return nil
 	}
 	detail := "This is no cursor of ours. Take it from next, unchanged."
-	if code == "cursor_mismatch" {
+	if code == codeCursorMismatch {
 		detail = "This cursor belongs to a list with another order or other filters."
 	}
 	return &problem{status: 400, code: code, title: "Invalid cursor", detail: detail,
-		errors: []fieldProblem{{Parameter: "cursor", Code: code, Detail: detail}}}
+		errors: []fieldProblem{{Parameter: "cursor", Code: fieldCode(code), Detail: detail}}}
 }
 
 // results answers with a page. more is the place that the next page begins after, nil when there is none.
-func (c *call) results(p page, results []any, more []byte, count func() (int64, error)) error {
-	e := envelope{Results: results}
+func (c *call) results(p page, found results, more []byte, count func() (int64, error)) error {
+	e := envelope{Results: found}
 	if p.count {
 		n, err := count()
 		if err != nil {
@@ -84,12 +92,12 @@ func (c *call) results(p page, results []any, more []byte, count func() (int64, 
 	}
 	if more != nil {
 		values := url.Values{}
-		for name, v := range p.request.values {
+		for name, v := range p.request.raw {
 			values[name] = v
 		}
 		values.Set("cursor", sealCursor(p.bound, more))
 		next := c.selfPath() + "?" + values.Encode()
-		e.Next = &next
+		e.Next = (*link)(&next)
 		c.w.Header().Set("Link", fmt.Sprintf(`<%s>; rel="next"`, next))
 	}
 	return c.json(http.StatusOK, e)
@@ -104,12 +112,3 @@ func (c *call) selfPath() string {
 
 // escape makes a path segment of an identifier.
 func escape(s string) string { return url.PathEscape(s) }
-
-// wholeNumber bounds a filter that counts.
-func (q *query) wholeNumber(name string) int64 {
-	n, _ := parameter(q, name, "Give a whole number, 0 or greater.", func(s string) (int64, bool) {
-		n, err := strconv.ParseInt(s, 10, 64)
-		return n, err == nil && n >= 0 && s == strconv.FormatInt(n, 10)
-	})
-	return n
-}

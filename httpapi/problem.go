@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,16 +37,81 @@ func (p *problem) Error() string {
 	return fmt.Sprintf("httpapi: %d %s: %s", p.status, p.code, p.detail)
 }
 
+// problemCode is what programs tell problems apart by.
+type problemCode string
+
+// problemCodes are all of them, by the status that they come with. They are API: texts may change, codes do not.
+var problemCodes = map[int][]problemCode{
+	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, "rejected"},
+	401: {"not_authenticated", "invalid_token", "invalid_login"},
+	403: {"permission_denied", "reauth_required"},
+	404: {"not_found"},
+	405: {"method_not_allowed"},
+	406: {"not_acceptable"},
+	408: {"timeout"},
+	409: {"conflict", "idempotency_key_in_flight"},
+	410: {"task_expired"},
+	412: {"precondition_failed"},
+	413: {"too_large"},
+	414: {"uri_too_long"},
+	415: {"unsupported_media_type"},
+	422: {"idempotency_key_reused"},
+	429: {"throttled"},
+	500: {"internal_error"},
+	503: {"unavailable"},
+}
+
+// allProblemCodes returns them in the order of their statuses.
+func allProblemCodes() []problemCode {
+	var all []problemCode
+	for _, status := range slices.Sorted(maps.Keys(problemCodes)) {
+		all = append(all, problemCodes[status]...)
+	}
+	return all
+}
+
+// fieldCodes are all codes of what is wrong with a field, a parameter or a header.
+var fieldCodes = []fieldCode{
+	invalid.Required, invalid.Null, invalid.Type, invalid.Blank, invalid.MaxLength, invalid.MinLength, invalid.MaxValue, invalid.MinValue,
+	invalid.BadCharacter, invalid.Choice, invalid.Unknown, invalid.ReadOnly, invalid.NotExist, invalid.Unique, invalid.Repeated,
+	auth.CodeReserved, auth.CodePasswordBlocked, codeUnknownParameter, codeUnsupportedHeader, codeInvalidCursor, codeCursorMismatch,
+}
+
+const (
+	codeUnknownParameter  = "unknown_parameter"  // params: allowed
+	codeUnsupportedHeader = "unsupported_header" // the header means nothing here, and must not be ignored
+	codeInvalidCursor     = "invalid_cursor"
+	codeCursorMismatch    = "cursor_mismatch"
+)
+
+// problemDocument is a problem on the wire (RFC 9457).
+type problemDocument struct {
+	Type      string         `json:"type" doc:"urn:khodnevis:problem: and the code."`
+	Title     string         `json:"title" doc:"The kind of problem, for people."`
+	Status    int            `json:"status" doc:"The status of the answer."`
+	Code      problemCode    `json:"code" doc:"The kind of problem, for programs."`
+	Detail    string         `json:"detail" doc:"This problem, for people."`
+	Instance  link           `json:"instance" doc:"The path of the request."`
+	RequestID string         `json:"request_id" doc:"The X-Request-Id, which the log has too."`
+	Outcome   string         `json:"outcome,omitempty" enum:"not_accepted unknown" doc:"Of a write that the queue did not confirm."`
+	Errors    []fieldProblem `json:"errors,omitempty" doc:"What is wrong with what was sent."`
+}
+
 // fieldProblem is one thing that is wrong with what was sent.
 type fieldProblem struct {
-	Pointer   string         `json:"pointer,omitempty"`
-	Field     string         `json:"field,omitempty"`
-	Parameter string         `json:"parameter,omitempty"`
-	Header    string         `json:"header,omitempty"`
-	Code      string         `json:"code"`
-	Detail    string         `json:"detail"`
-	Params    map[string]any `json:"params,omitempty"`
+	Pointer   string         `json:"pointer,omitempty" doc:"Where it is in the body, as a JSON pointer (RFC 6901)."`
+	Field     string         `json:"field,omitempty" doc:"The member of the body."`
+	Parameter string         `json:"parameter,omitempty" doc:"The parameter of the query."`
+	Header    string         `json:"header,omitempty" doc:"The header of the request."`
+	Code      fieldCode      `json:"code" doc:"What is wrong, for programs."`
+	Detail    string         `json:"detail" doc:"What is wrong, for people."`
+	Params    map[string]any `json:"params,omitempty" doc:"The numbers and names in detail, for translation."`
 }
+
+// fieldCode is one of fieldCodes.
+type fieldCode string
+
+var problemShape = shape{name: "Problem", of: problemDocument{}}
 
 var (
 	problemNotFound      = &problem{status: 404, code: "not_found", title: "Not found", detail: "There is nothing here, or nothing that you may know of."}
@@ -78,7 +145,7 @@ func problemInvalid(fields []fieldProblem) *problem {
 
 // inBody says where a domain's field stands in the body.
 func inBody(f invalid.Field) fieldProblem {
-	return fieldProblem{Pointer: "#/" + f.Name, Field: f.Name, Code: f.Code, Detail: f.Detail, Params: f.Params}
+	return fieldProblem{Pointer: "#/" + f.Name, Field: f.Name, Code: fieldCode(f.Code), Detail: f.Detail, Params: f.Params}
 }
 
 func problemUnavailable(outcome string) *problem {
@@ -174,17 +241,7 @@ func (c *call) instance() string {
 
 // document encodes p in the order that people read it in.
 func (c *call) document(p *problem) []byte {
-	doc := struct {
-		Type      string         `json:"type"`
-		Title     string         `json:"title"`
-		Status    int            `json:"status"`
-		Code      string         `json:"code"`
-		Detail    string         `json:"detail"`
-		Instance  string         `json:"instance"`
-		RequestID string         `json:"request_id"`
-		Outcome   string         `json:"outcome,omitempty"`
-		Errors    []fieldProblem `json:"errors,omitempty"`
-	}{"urn:khodnevis:problem:" + p.code, p.title, p.status, p.code, p.detail, c.instance(), c.id, p.outcome, p.errors}
+	doc := problemDocument{"urn:khodnevis:problem:" + p.code, p.title, p.status, problemCode(p.code), p.detail, link(c.instance()), c.id, p.outcome, p.errors}
 	body, err := json.Marshal(doc)
 	if err != nil {
 		panic(err) // params are numbers, strings and lists of them

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/invalid"
@@ -13,45 +14,121 @@ import (
 
 // ratingDetail is a rating.
 type ratingDetail struct {
-	ID        string `json:"id"`
-	Content   string `json:"content"`
-	Rater     string `json:"rater"`
-	Score     int    `json:"score"`
-	State     string `json:"state"`
-	CreatedAt stamp  `json:"created_at"`
-	UpdatedAt stamp  `json:"updated_at"`
+	ID        string      `json:"id" doc:"The content's and the rater's identifiers with a colon between them: the same for ever."`
+	Content   string      `json:"content" doc:"The identifier of the content."`
+	Rater     string      `json:"rater" doc:"The identifier of the user."`
+	Score     score       `json:"score" doc:"The score."`
+	State     ratingState `json:"state" doc:"stored, or accepted and still pending, which only its rater sees."`
+	CreatedAt stamp       `json:"created_at" doc:"When this user rated this content first."`
+	UpdatedAt stamp       `json:"updated_at" doc:"When this score was given."`
 }
 
-var (
-	ratingFields = []string{"id", "content", "rater", "score", "state", "created_at", "updated_at"}
-	scoreField   = member{name: "score", kind: integerKind, required: true}
-	ratingFixed  = []member{
-		{name: "id", kind: anyKind, readOnly: true},
-		{name: "content", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
-		{name: "state", kind: anyKind, readOnly: true},
-		{name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
-	}
-	ratingOutputs = []member{
-		{name: "id", kind: anyKind, readOnly: true}, {name: "rater", kind: anyKind, readOnly: true},
-		{name: "state", kind: anyKind, readOnly: true}, {name: "created_at", kind: anyKind, readOnly: true}, {name: "updated_at", kind: anyKind, readOnly: true},
-	}
-	newRating    = &body{smallBody, append([]member{{name: "content", required: true}, scoreField}, ratingOutputs...)}
-	wholeRating  = &body{smallBody, append([]member{scoreField}, ratingFixed...)}
-	partOfRating = &body{smallBody, append([]member{{name: "score", kind: integerKind}}, ratingFixed...)}
+// score is one on the scale.
+type score int
+
+// ratingState is whether a rating is stored.
+type ratingState string
+
+const (
+	stateStored  ratingState = "stored"
+	statePending ratingState = "pending" // accepted, and shown to its rater only
 )
 
-// The states of a rating.
-const (
-	stateStored  = "stored"
-	statePending = "pending" // accepted, and shown to its rater only
+var (
+	ratingShape  = shape{name: "Rating", of: ratingDetail{}}
+	ratingRead   = shape{name: "RatingFields", of: ratingDetail{}, partial: true}
+	ratingList   = shape{name: "RatingFields", of: ratingDetail{}, partial: true, list: true}
+	receiptShape = shape{name: "Receipt", of: receiptBody{}}
 )
+
+// addRatings adds the routes of ratings.
+func (a *API) addRatings(t map[string]methods, see policy) {
+	scale := a.cfg.Ratings.Scale()
+	value := member{name: "score", kind: integerKind, required: true, schema: object{{"minimum", scale.Min}, {"maximum", scale.Max}, {"description", "The score."}}}
+	some := value
+	some.required = false
+	fixed := ratingShape.readOnly("score")
+	whole := &body{name: "RatingReplacement", limit: smallBody, members: append([]member{value}, fixed...)}
+	part := &body{name: "RatingChange", limit: smallBody, members: append([]member{some}, fixed...)}
+	about := member{name: "content", required: true, schema: append(slices.Clone(idSchema[1:]), entry{"description", "The identifier of the content."})}
+	fresh := &body{name: "NewRating", limit: smallBody, creates: true, members: append([]member{about, value}, ratingShape.readOnly("score", "content")...)}
+	stored := ok("The rating as it is stored now.", ratingShape, appliedHeader)
+	made := reply{http.StatusCreated, "The rating is stored, and is the caller's first of this content.", &ratingShape, []header{locationHeader, appliedHeader}}
+	later := accepted("The rating is accepted and will be stored: its task says when.")
+	gone := []reply{{http.StatusNoContent, "The rating is withdrawn.", nil, []header{appliedHeader}}, accepted("It is accepted that the rating is withdrawn: its task says when.")}
+	wait := []header{preferWait}
+	const inTurn = "Writes of a rating are done in the order they were accepted in. The answer waits up to 5 seconds for this one, unless the client prefers otherwise."
+	hidden := []int{}
+	if a.cfg.PrivateRatings {
+		hidden = append(hidden, 404)
+	}
+	t["/contents/:id/rating/"] = methods{
+		http.MethodGet: {
+			name: "getOwnRating", summary: "Read the caller's own rating of a content", policy: signedIn,
+			answers: []reply{ok("The rating.", ratingShape)}, run: (*call).getOwnRating,
+		},
+		http.MethodPut: {
+			name: "rateContent", summary: "Rate a content", about: inTurn, policy: signedIn, header: wait, body: whole,
+			answers: []reply{stored, made, later}, run: queued((*call).putOwnRating),
+		},
+		http.MethodDelete: {
+			name: "withdrawOwnRating", summary: "Withdraw the caller's own rating of a content", about: inTurn, policy: signedIn, header: wait,
+			answers: gone, run: queued((*call).deleteOwnRating),
+		},
+	}
+	t["/ratings/"] = methods{
+		http.MethodGet: {
+			name: "listRatings", summary: "List ratings", about: "Those that are stored; pending ones are not listed.", policy: see, query: ratingQuery(), fails: append(hidden, 401),
+			answers: []reply{ok("A page of ratings.", ratingList, linkHeader)}, run: (*call).listRatings,
+		},
+		http.MethodPost: {
+			name: "createRating", summary: "Rate a content, without waiting",
+			about:  "The answer comes once the rating cannot be lost any more. Rating a content again changes the caller's rating of it.",
+			policy: signedIn, header: wait, body: fresh,
+			answers: []reply{later, stored, made}, run: queued((*call).createRating),
+		},
+	}
+	change := route{policy: signedIn, about: "Its rater may. " + inTurn, header: wait, fails: []int{403}, answers: []reply{stored, made, later}, run: queued((*call).changeRating)}
+	put, patch := change, change
+	put.name, put.summary, put.body = "replaceRating", "Replace a rating", whole
+	patch.name, patch.summary, patch.body = "changeRating", "Change a rating", part
+	t["/ratings/:id/"] = methods{
+		http.MethodGet: {
+			name: "getRating", summary: "Read a rating", policy: see, query: []parameter{fieldsParameter(ratingRead)},
+			answers: []reply{ok("The rating.", ratingRead)}, run: (*call).getRating,
+		},
+		http.MethodPut:   put,
+		http.MethodPatch: patch,
+		http.MethodDelete: {
+			name: "deleteRating", summary: "Withdraw a rating", about: "Its rater and staff may. " + inTurn, policy: signedIn, header: wait, fails: []int{403},
+			answers: gone, run: queued((*call).deleteRating),
+		},
+	}
+}
+
+// ratingQuery is what the list of ratings takes.
+func ratingQuery() []parameter {
+	rater := idParameter("rater", "Only the ratings of this user; `me` is the caller.")
+	rater.me = true
+	return listParameters(ratingRead, true,
+		idParameter("content", "Only the ratings of this content."),
+		rater,
+		integerParameter("score", "Only ratings with this score.", -rating.MaxScore, rating.MaxScore),
+		integerParameter("score__gte", "Only ratings with this score or a greater one.", -rating.MaxScore, rating.MaxScore),
+		integerParameter("score__lte", "Only ratings with this score or a lesser one.", -rating.MaxScore, rating.MaxScore),
+		timeParameter("updated_at__gte", "Only ratings given at this time or later."),
+		timeParameter("updated_at__lt", "Only ratings given before this time."),
+		choiceParameter("ordering", "What the list is ordered by, `-` for descending. If it is not given, `id` within one content, which costs the least, and `-updated_at` otherwise.",
+			"-updated_at", "updated_at", "id"),
+	)
+}
 
 func (c *call) ratingDetail(r rating.Rating, pending bool) ratingDetail {
 	state := stateStored
 	if pending {
 		state = statePending
 	}
-	return ratingDetail{ID: r.Key.String(), Content: r.Content, Rater: r.Rater, Score: r.Score, State: state,
+	return ratingDetail{ID: r.Key.String(), Content: r.Content, Rater: r.Rater, Score: score(r.Score), State: state,
 		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
 }
 
@@ -82,24 +159,16 @@ func queued(run func(*call) error) func(*call) error {
 }
 
 func (c *call) listRatings() error {
-	q, err := c.query()
+	f, err := c.ratingFilter()
 	if err != nil {
 		return err
 	}
-	f, err := c.ratingFilter(q)
-	if err != nil {
-		return err
-	}
-	choices := []string{"-updated_at", "updated_at", "id"}
+	ordering := c.query.choice("ordering", "-updated_at")
 	if f.Content != "" { // the order that costs nothing on a content with a million ratings
-		choices = []string{"id", "-updated_at", "updated_at"}
+		ordering = c.query.choice("ordering", "id")
 	}
-	ordering := q.choice("ordering", choices...)
 	order := map[string]rating.Order{"id": rating.ByKey, "-updated_at": rating.NewestFirst, "updated_at": rating.OldestFirst}[ordering]
-	p := q.page("ratings", ordering+"\n"+f.Rater, ratingFields...)
-	if err := q.err(); err != nil {
-		return err
-	}
+	p := c.query.page("ratings", ordering+"\n"+f.Rater)
 	var after *rating.Place
 	if err := p.place(func(b []byte) (ok bool) { after, ok = parseRatingPlace(order, b); return ok }); err != nil {
 		return err
@@ -113,7 +182,7 @@ func (c *call) listRatings() error {
 		found = found[:p.size]
 		more = ratingPlace(order, found[p.size-1])
 	}
-	results := make([]any, len(found))
+	results := make(results, len(found))
 	for i, r := range found {
 		if results[i], err = pick(c.ratingDetail(r, false), p.fields); err != nil {
 			return err
@@ -123,17 +192,12 @@ func (c *call) listRatings() error {
 	return c.results(p, results, more, func() (int64, error) { return c.cfg.Ratings.Count(c.r.Context(), f) })
 }
 
-func (c *call) ratingFilter(q *query) (rating.Filter, error) {
-	f := rating.Filter{Content: q.identifier("content"), Rater: q.identifier("rater"), ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
+func (c *call) ratingFilter() (rating.Filter, error) {
+	q := c.query
+	f := rating.Filter{Content: q.text("content"), Rater: q.text("rater"), ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
 		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt")}
 	if score := q.integer("score"); score != nil {
 		f.ScoreMin, f.ScoreMax = atLeast(f.ScoreMin, *score), atMost(f.ScoreMax, *score)
-	}
-	if f.Rater == "me" {
-		if c.anonymous() {
-			return f, problemNoCredentials
-		}
-		f.Rater = c.who.Subject
 	}
 	if c.cfg.PrivateRatings && !c.who.Staff {
 		if f.Rater != "" && f.Rater != c.who.Subject {
@@ -159,16 +223,8 @@ func atMost(bound *int, n int) *int {
 }
 
 func (c *call) createRating() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.refusePreconditions(); err != nil {
 		return err
-	}
-	for _, m := range ratingOutputs {
-		if _, sent := c.input.values[m.name]; sent {
-			c.input.refuse(m.name, invalid.ReadOnly, "This field is set by the server.")
-		}
 	}
 	contentID, _ := c.input.text("content")
 	score, sent := c.input.integer("score")
@@ -189,20 +245,20 @@ func (c *call) createRating() error {
 
 // receiptBody is the answer to a write that waits in the queue.
 type receiptBody struct {
-	Task      string          `json:"task"`
-	State     rating.State    `json:"state"`
-	StatusURL string          `json:"status_url"`
-	Rating    *acceptedRating `json:"rating,omitempty"`
+	Task      string          `json:"task" doc:"The identifier of the task."`
+	State     rating.State    `json:"state" doc:"How the task stands."`
+	StatusURL link            `json:"status_url" doc:"Where to ask for the task."`
+	Rating    *acceptedRating `json:"rating,omitempty" doc:"The rating, if one is to be stored."`
 }
 
 // acceptedRating is a rating before it is stored. What its times will be depends on what is stored already.
 type acceptedRating struct {
-	ID      string `json:"id"`
-	URL     string `json:"url"`
-	Content string `json:"content"`
-	Rater   string `json:"rater"`
-	Score   int    `json:"score"`
-	State   string `json:"state"`
+	ID      string      `json:"id" doc:"Its identifier, now and later."`
+	URL     link        `json:"url" doc:"Where it is; its rater sees it at once."`
+	Content string      `json:"content" doc:"The identifier of the content."`
+	Rater   string      `json:"rater" doc:"The identifier of the user."`
+	Score   score       `json:"score" doc:"The score."`
+	State   ratingState `json:"state" doc:"pending."`
 }
 
 // accepted waits for a receipt's task as long as the client wants and answers with what it came to.
@@ -222,12 +278,12 @@ func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 
 func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	h := c.w.Header()
-	link := c.url("tasks", task.ID)
-	h.Set("Location", link)
+	where := c.url("tasks", task.ID)
+	h.Set("Location", where)
 	h.Set("Preference-Applied", "respond-async")
-	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link}
+	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link(where)}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
-		body.Rating = &acceptedRating{r.Key.String(), c.url("ratings", r.Key.String()), r.Content, r.Rater, r.Score, statePending}
+		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater, score(r.Score), statePending}
 	}
 	return c.json(http.StatusAccepted, body)
 }
@@ -264,19 +320,11 @@ func (c *call) refused(task rating.Task) error {
 }
 
 func (c *call) getRating() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	fields := q.fields(ratingFields...)
-	if err := q.err(); err != nil {
-		return err
-	}
 	key, err := c.ratingKey()
 	if err != nil {
 		return err
 	}
-	return c.answerRating(key, fields)
+	return c.answerRating(key, c.query.fields())
 }
 
 func (c *call) answerRating(key rating.Key, fields []string) error {
@@ -305,9 +353,6 @@ const writePatience = 5 * time.Second
 
 // sentScore returns the score that was sent with a change of a rating, if one was, once everything that was sent is in order.
 func (c *call) sentScore() (score int, sent bool, err error) {
-	if err := c.noQuery(); err != nil {
-		return 0, false, err
-	}
 	if err := c.refusePreconditions(); err != nil {
 		return 0, false, err
 	}
@@ -364,9 +409,6 @@ func (c *call) deleteRating() error {
 }
 
 func (c *call) withdraw(key rating.Key) error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.refusePreconditions(); err != nil {
 		return err
 	}
@@ -389,9 +431,6 @@ func (c *call) ownKey() (rating.Key, error) {
 }
 
 func (c *call) getOwnRating() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	key, err := c.ownKey()
 	if err != nil {
 		return err
@@ -424,7 +463,7 @@ func (c *call) putOwnRating() error {
 // sameRating refuses what was sent if it would change what cannot be changed. The state may be any that there is: it changes by
 // itself between a read and a write.
 func (c *call) sameRating(old rating.Rating, pending bool) error {
-	if s, _ := c.input.text("state"); s == stateStored || s == statePending {
+	if s, _ := c.input.text("state"); ratingState(s) == stateStored || ratingState(s) == statePending {
 		return c.input.unchanged(c.ratingDetail(old, pending), "state")
 	}
 	return c.input.unchanged(c.ratingDetail(old, pending))

@@ -63,6 +63,7 @@ func matrix(private bool) []cell {
 		{"GET", "users/me/sessions/", "", 401, 200, 200, 200},
 		{"DELETE", "users/me/sessions/", "", 401, 204, 204, 204},
 		{"DELETE", "users/me/sessions/{session}/", "", 401, 404, 204, 404},
+		{"GET", "schema/", "", 200, 200, 200, 200},
 	}
 }
 

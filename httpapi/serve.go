@@ -28,6 +28,7 @@ type call struct {
 	who    auth.Principal
 	param  string // the value of :id in the path
 	input  *input // what was sent, when the route takes a body
+	query  *query // the parameters that the route takes
 	prefer preferences
 }
 
@@ -167,9 +168,9 @@ func (a *API) resource(m methods) bunrouter.HandlerFunc {
 	}
 }
 
-// run does what a route says, in the order that is promised: credentials, body, then the rest.
+// run does what a route says, in the order that is promised: credentials, body, parameters, then the rest.
 func (c *call) run(rt route) error {
-	if !acceptable(c.r.Header) {
+	if !rt.page && !acceptable(c.r.Header) {
 		return problemNotAcceptable
 	}
 	if err := c.authenticate(rt.policy); err != nil {
@@ -179,6 +180,9 @@ func (c *call) run(rt route) error {
 		return problemForbidden
 	}
 	if err := c.readBody(rt.body); err != nil {
+		return err
+	}
+	if err := c.readQuery(rt.query); err != nil {
 		return err
 	}
 	return rt.run(c)

@@ -11,25 +11,65 @@ import (
 
 // statsDetail is everything that is known of a content's ratings.
 type statsDetail struct {
-	Content      string           `json:"content"`
-	RatingsCount int64            `json:"ratings_count"`
-	Sum          int64            `json:"sum"`
-	AverageScore *float64         `json:"average_score"`
-	Score        *float64         `json:"score"`
-	Histogram    map[string]int64 `json:"histogram"`
-	Held         int64            `json:"held"`
-	AsOf         stamp            `json:"as_of"`
+	Content      string       `json:"content" doc:"The identifier of the content."`
+	RatingsCount int64        `json:"ratings_count" doc:"How many ratings there are."`
+	Sum          int64        `json:"sum" doc:"The sum of their scores."`
+	AverageScore *float64     `json:"average_score" doc:"Their exact mean, null without any."`
+	Score        *float64     `json:"score" doc:"The published score, in which bursts of ratings weigh less. Null without any."`
+	Histogram    histogram    `json:"histogram" doc:"How many ratings there are with each score."`
+	Held         int64        `json:"held" doc:"How many ratings have less influence now than others, because they came in a burst."`
+	AsOf         stamp        `json:"as_of" null:"yes" doc:"When these numbers were stored, null without any."`
+	Explanation  *explanation `json:"explanation,omitempty" doc:"How the score comes about, for staff with explain=1."`
+}
+
+// histogram has a count for every score on the scale.
+type histogram map[string]int64
+
+var (
+	statsShape  = shape{name: "Stats", of: statsDetail{}}
+	windowShape = shape{name: "Window", of: windowDetail{}}
+	windowList  = shape{name: "Window", of: windowDetail{}, list: true}
+)
+
+// addStats adds the routes of what is made of a content's ratings.
+func (a *API) addStats(t map[string]methods) {
+	moment := object{{"format", "date-time"}, {"pattern", "^2[01][0-9][0-9]-"}}
+	newWindow := &body{name: "NewWindow", limit: smallBody, members: []member{
+		{name: "ruling", required: true, schema: object{{"enum", rulings}, {"description", "excluded: its ratings do not count in the score. cleared: they count in full."}}},
+		{name: "from", required: true, schema: moment.with("description", "When it begins.")},
+		{name: "until", required: true, schema: moment.with("description", "The first moment after it.")},
+		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern}, {"description", "For people: why."}}},
+	}}
+	t["/contents/:id/stats/"] = methods{http.MethodGet: {
+		name: "getStats", summary: "Read the statistics of a content's ratings", policy: public, fails: []int{403},
+		query:   []parameter{choiceParameter("explain", "`1` explains the score, hour by hour and day by day. For staff.", "0", "1")},
+		answers: []reply{ok("The statistics.", statsShape)}, run: (*call).getStats,
+	}}
+	t["/contents/:id/stats/recalculate/"] = methods{http.MethodPost: {
+		name: "recalculateStats", summary: "Count a content's ratings anew", about: "Staff may.", policy: signedIn, fails: []int{403},
+		answers: []reply{accepted("It will be done: its task says when.")}, run: queued((*call).recalculate),
+	}}
+	t["/contents/:id/windows/"] = methods{
+		http.MethodGet: {
+			name: "listWindows", summary: "List the windows of a content's score", about: "Staff may.", policy: signedIn, fails: []int{403},
+			answers: []reply{ok("All of them, on one page.", windowList)}, run: (*call).listWindows,
+		},
+		http.MethodPost: {
+			name: "createWindow", summary: "Rule on a window of a content's score",
+			about:  "Staff may. A window takes in whole buckets: hours of a content's first day, days from then on. It changes the published score and nothing else.",
+			policy: signedIn, body: newWindow, fails: []int{403},
+			answers: []reply{{http.StatusCreated, "The window was made.", &windowShape, nil}}, run: (*call).createWindow,
+		},
+		http.MethodDelete: {
+			name: "deleteWindows", summary: "Remove one window of a content's score, or all", about: "Staff may.", policy: signedIn, fails: []int{403},
+			query:   []parameter{idParameter("id", "Only this window.")},
+			answers: []reply{noContent("The score is what it is without.")}, run: (*call).deleteWindows,
+		},
+	}
 }
 
 func (c *call) getStats() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	explain := q.choice("explain", "0", "1") == "1"
-	if err := q.err(); err != nil {
-		return err
-	}
+	explain := c.query.text("explain") == "1"
 	if explain && c.anonymous() {
 		return problemNoCredentials
 	}
@@ -51,56 +91,50 @@ func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 	average, rated := s.Average()
 	scale := c.cfg.Ratings.Scale()
 	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated), Score: optional(s.Score.Value, s.Score.Weight > 0),
-		Histogram: map[string]int64{}, Held: s.Held(), AsOf: stamp(s.AsOf)}
+		Histogram: histogram{}, Held: s.Held(), AsOf: stamp(s.AsOf)}
 	for score := scale.Min; score <= scale.Max; score++ {
 		d.Histogram[strconv.Itoa(score)] = s.Histogram[score]
 	}
 	return d
 }
 
-// explainedStats is statsDetail with how the score comes about, for staff.
-type explainedStats struct {
-	statsDetail
-	Explanation explanation `json:"explanation"`
-}
-
 // explanation has the numbers of a fold of now; those beside it are what is published.
 type explanation struct {
-	Score    *float64       `json:"score"`
-	Rank     float64        `json:"rank"`
-	Weight   float64        `json:"weight"`
-	OpenedAt stamp          `json:"opened_at"`
-	Buckets  []bucketDetail `json:"buckets"`
-	Windows  []windowDetail `json:"windows"`
+	Score    *float64       `json:"score" doc:"The score as it is now. What is published may be a little older."`
+	Rank     float64        `json:"rank" doc:"What contents are ordered by."`
+	Weight   float64        `json:"weight" doc:"How many ratings count, in fractions."`
+	OpenedAt stamp          `json:"opened_at" null:"yes" doc:"From when on hours and days are counted."`
+	Buckets  []bucketDetail `json:"buckets" doc:"The hours of the first day, and the days since, that have ratings."`
+	Windows  []windowDetail `json:"windows" doc:"What staff have ruled on."`
 }
 
 // bucketDetail is an hour of a content's first day, or a day since.
 type bucketDetail struct {
-	From         stamp          `json:"from"`
-	Until        stamp          `json:"until"`
-	RatingsCount int64          `json:"ratings_count"`
-	Sum          int64          `json:"sum"`
-	AverageScore float64        `json:"average_score"`
-	Before       float64        `json:"before"`
-	Limit        float64        `json:"limit"`
-	Counted      float64        `json:"counted"`
-	Held         float64        `json:"held"`
-	Verdict      rating.Verdict `json:"verdict"`
-	Why          string         `json:"why"`
+	From         stamp          `json:"from" doc:"When it begins."`
+	Until        stamp          `json:"until" doc:"The first moment after it."`
+	RatingsCount int64          `json:"ratings_count" doc:"How many ratings it has."`
+	Sum          int64          `json:"sum" doc:"The sum of their scores."`
+	AverageScore float64        `json:"average_score" doc:"Their mean."`
+	Before       float64        `json:"before" doc:"The score without this bucket and those after it."`
+	Limit        float64        `json:"limit" doc:"How far the bucket may pull that."`
+	Counted      float64        `json:"counted" doc:"How many of its ratings count, in fractions."`
+	Held         float64        `json:"held" doc:"How many do not."`
+	Verdict      rating.Verdict `json:"verdict" doc:"What became of it."`
+	Why          string         `json:"why" doc:"The reason, for people."`
 }
 
 // windowDetail is a window. Covers are the borders of the buckets that it takes in.
 type windowDetail struct {
-	ID          string        `json:"id"`
-	Content     string        `json:"content"`
-	Ruling      rating.Ruling `json:"ruling"`
-	From        stamp         `json:"from"`
-	Until       stamp         `json:"until"`
-	CoversFrom  stamp         `json:"covers_from"`
-	CoversUntil stamp         `json:"covers_until"`
-	Note        string        `json:"note"`
-	Author      string        `json:"author"`
-	CreatedAt   stamp         `json:"created_at"`
+	ID          string        `json:"id" doc:"Its identifier."`
+	Content     string        `json:"content" doc:"The identifier of the content."`
+	Ruling      rating.Ruling `json:"ruling" doc:"What was ruled."`
+	From        stamp         `json:"from" doc:"When it begins, as it was given."`
+	Until       stamp         `json:"until" doc:"The first moment after it, as it was given."`
+	CoversFrom  stamp         `json:"covers_from" doc:"When the first bucket begins that it takes in."`
+	CoversUntil stamp         `json:"covers_until" doc:"When the last one ends."`
+	Note        string        `json:"note" doc:"Why, for people."`
+	Author      string        `json:"author" doc:"The identifier of who made it."`
+	CreatedAt   stamp         `json:"created_at" doc:"When it was made."`
 }
 
 func windowDetailOf(w rating.Window, opened time.Time) windowDetail {
@@ -125,13 +159,12 @@ func (c *call) explainStats() error {
 	for i, w := range e.Windows {
 		d.Windows[i] = windowDetailOf(w, e.Opened)
 	}
-	return c.json(http.StatusOK, explainedStats{c.statsDetailOf(e.Stats), d})
+	detail := c.statsDetailOf(e.Stats)
+	detail.Explanation = &d
+	return c.json(http.StatusOK, detail)
 }
 
 func (c *call) recalculate() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
@@ -142,19 +175,12 @@ func (c *call) recalculate() error {
 	return c.acceptedAsync(task, rating.Rating{})
 }
 
-var newWindow = &body{limit: smallBody, members: []member{
-	{name: "ruling", required: true}, {name: "from", required: true}, {name: "until", required: true}, {name: "note"},
-}}
-
 func (c *call) listWindows() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.ratingActor(), c.param)
 	if err != nil {
 		return err
 	}
-	results := make([]any, len(e.Windows))
+	results := make(results, len(e.Windows))
 	for i, w := range e.Windows {
 		results[i] = windowDetailOf(w, e.Opened)
 	}
@@ -162,9 +188,6 @@ func (c *call) listWindows() error {
 }
 
 func (c *call) createWindow() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	ruling, _ := c.input.text("ruling")
 	note, _ := c.input.text("note")
 	draft := rating.WindowDraft{Content: c.param, Ruling: rating.Ruling(ruling), From: c.input.time("from"), Until: c.input.time("until"), Note: note}
@@ -187,18 +210,10 @@ func (c *call) createWindow() error {
 
 // deleteWindows removes the window that the parameter id names, or without it all of them.
 func (c *call) deleteWindows() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	windowID := q.identifier("id")
-	if err := q.err(); err != nil {
-		return err
-	}
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
-	if err := c.cfg.Ratings.RemoveWindow(c.r.Context(), c.ratingActor(), c.param, windowID); err != nil {
+	if err := c.cfg.Ratings.RemoveWindow(c.r.Context(), c.ratingActor(), c.param, c.query.text("id")); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)

@@ -11,31 +11,45 @@ import (
 
 // taskDetail is a task.
 type taskDetail struct {
-	ID        string       `json:"id"`
-	Name      string       `json:"name"`
-	State     rating.State `json:"state"`
-	Attempts  int          `json:"attempts"`
-	CreatedAt stamp        `json:"created_at"`
-	StartedAt stamp        `json:"started_at"`
-	DateDone  stamp        `json:"date_done"`
-	ExpiresAt stamp        `json:"expires_at"`
-	Result    any          `json:"result"`
-	Error     *taskError   `json:"error"`
+	ID        string       `json:"id" doc:"Its identifier."`
+	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate" doc:"What it does."`
+	State     rating.State `json:"state" doc:"How it stands. SUCCESS and FAILURE are final."`
+	Attempts  int          `json:"attempts" doc:"How often a worker has tried, 0 if that is not known any more."`
+	CreatedAt stamp        `json:"created_at" doc:"When it was accepted."`
+	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began, if that has happened and is still known."`
+	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done, if that has happened and is still known."`
+	ExpiresAt stamp        `json:"expires_at" doc:"Until when the task can be asked for."`
+	Result    taskResult   `json:"result" doc:"With SUCCESS, what has been done."`
+	Error     *taskError   `json:"error" doc:"What went wrong, with RETRY the last time and with FAILURE for good."`
 }
 
 type taskError struct {
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
+	Code   string `json:"code" doc:"For programs."`
+	Detail string `json:"detail" doc:"For people."`
 }
 
+// taskResult is one of the results below, or nil.
+type taskResult any
+
 type applied struct {
-	Rating  string        `json:"rating"`
-	Outcome rating.Result `json:"outcome"`
+	Rating  string        `json:"rating" doc:"The identifier of the rating."`
+	Outcome rating.Result `json:"outcome" doc:"What became of it. superseded: a later write of the same rating was stored first."`
 }
 
 type recalculated struct {
-	Content  string `json:"content"`
-	Repaired bool   `json:"repaired"`
+	Content  string `json:"content" doc:"The identifier of the content."`
+	Repaired bool   `json:"repaired" doc:"Whether its numbers had been wrong."`
+}
+
+var taskShape = shape{name: "Task", of: taskDetail{}}
+
+// addTasks adds the routes of tasks.
+func (a *API) addTasks(t map[string]methods) {
+	t["/tasks/:id/"] = methods{http.MethodGet: {
+		name: "getTask", summary: "Read how a task stands", about: "Whoever asked for it and staff may, during 24 hours. `Prefer: wait=N` answers once it is done.",
+		policy: signedIn, header: []header{preferWait}, fails: []int{410},
+		answers: []reply{ok("The task. While it is not done, Retry-After says when to ask again.", taskShape, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
+	}}
 }
 
 func taskDetailOf(t rating.Task) taskDetail {
@@ -55,9 +69,6 @@ func taskDetailOf(t rating.Task) taskDetail {
 }
 
 func (c *call) getTask() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	task, err := c.waitFor(c.param, c.patience(0))
 	if err != nil {
 		return err

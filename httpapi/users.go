@@ -7,15 +7,14 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
 // userDetail is an account as its owner and staff see it.
 type userDetail struct {
-	ID         string `json:"id"`
-	Username   string `json:"username"`
-	Email      string `json:"email"`
-	DateJoined stamp  `json:"date_joined"`
+	ID         string `json:"id" doc:"Its identifier."`
+	Username   string `json:"username" doc:"Its name, as others see it."`
+	Email      string `json:"email" doc:"Where it can be written to; may be empty. Others do not see it."`
+	DateJoined stamp  `json:"date_joined" doc:"When it was made."`
 }
 
 func userDetailOf(u auth.User) userDetail {
@@ -23,36 +22,80 @@ func userDetailOf(u auth.User) userDetail {
 }
 
 var (
-	userFields   = []string{"id", "username", "email", "date_joined"}
-	registration = &body{smallBody, []member{{name: "username", required: true}, {name: "password", required: true}, {name: "email"}}}
-	login        = &body{smallBody, []member{{name: "username", required: true}, {name: "password", required: true}}}
-	refresh      = &body{smallBody, []member{{name: "refresh", required: true}}}
-	newPassword  = &body{smallBody, []member{{name: "current_password"}, {name: "new_password", required: true}}}
-	newEmail     = &body{smallBody, []member{
-		{name: "email"}, {name: "current_password"},
-		{name: "id", kind: anyKind, readOnly: true}, {name: "username", kind: anyKind, readOnly: true}, {name: "date_joined", kind: anyKind, readOnly: true},
-	}}
+	userShape    = shape{name: "User", of: userDetail{}}
+	userRead     = shape{name: "UserFields", of: userDetail{}, partial: true}
+	userList     = shape{name: "UserFields", of: userDetail{}, partial: true, list: true}
+	tokensShape  = shape{name: "Tokens", of: tokensBody{}}
+	sessionShape = shape{name: "Session", of: sessionDetail{}, list: true}
+)
+
+// Members of the bodies below, as the service of accounts checks them.
+var (
+	usernameSchema = object{{"minLength", auth.MinUsername}, {"maxLength", auth.MaxUsername}, {"format", "username"},
+		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, UsernameCasePreserved)."}, {"examples", []string{"forough"}}}
+	emailSchema = object{{"maxLength", auth.MaxEmail}, {"anyOf", []object{{{"const", ""}}, {{"format", "email"}}}},
+		{"description", "An address, or nothing."}, {"examples", []string{"forough@example.org"}}}
+	secretSchema = object{{"minLength", 1}, {"format", "password"}, {"writeOnly", true}}
 )
 
 // addUsers adds the routes of this module's own accounts.
 func (a *API) addUsers(t map[string]methods) {
+	chosen := object{{"minLength", a.cfg.Users.PasswordMin()}, {"maxLength", auth.MaxPassword}, {"format", "password"}, {"writeOnly", true},
+		{"description", "Any characters. Common passwords are refused."}}
+	username, current := member{name: "username", required: true, schema: usernameSchema}, member{name: "current_password", schema: secretSchema}
+	registration := &body{name: "Registration", limit: smallBody, members: []member{username, {name: "password", required: true, schema: chosen}, {name: "email", schema: emailSchema}}}
+	login := &body{name: "Login", limit: smallBody, members: []member{
+		{name: "username", required: true, schema: object{{"minLength", 1}}}, {name: "password", required: true, schema: secretSchema}}}
+	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true, schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
+	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
+	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userShape.readOnly("email")...)}
+	tokens := []reply{ok("The tokens, and whose they are.", tokensShape)}
 	t["/users/"] = methods{
-		http.MethodGet:  {staffOnly, nil, (*call).listUsers},
-		http.MethodPost: {credential, registration, (*call).register},
+		http.MethodGet: {
+			name: "listUsers", summary: "List accounts", about: "Staff may.", policy: staffOnly, query: listParameters(userRead, false),
+			answers: []reply{ok("A page of accounts.", userList, linkHeader)}, run: (*call).listUsers,
+		},
+		http.MethodPost: {
+			name: "register", summary: "Make an account", policy: credential, body: registration,
+			answers: []reply{{http.StatusCreated, "The account was made.", &userShape, nil}}, run: (*call).register,
+		},
 	}
-	t["/users/login/"] = methods{http.MethodPost: {credential, login, (*call).login}}
-	t["/users/token/refresh/"] = methods{http.MethodPost: {credential, refresh, (*call).refresh}}
-	t["/users/logout/"] = methods{http.MethodPost: {signedIn, nil, (*call).logout}}
+	t["/users/login/"] = methods{http.MethodPost: {
+		name: "login", summary: "Log in", policy: credential, body: login, fails: []int{401}, answers: tokens, run: (*call).login,
+	}}
+	t["/users/token/refresh/"] = methods{http.MethodPost: {
+		name: "refreshToken", summary: "Get new tokens for a refresh token", policy: credential, body: refresh, fails: []int{401}, answers: tokens, run: (*call).refresh,
+	}}
+	t["/users/logout/"] = methods{http.MethodPost: {
+		name: "logout", summary: "Log out", about: "The session's tokens end.", policy: signedIn, answers: []reply{noContent("The session is over.")}, run: (*call).logout,
+	}}
 	t["/users/me/"] = methods{
-		http.MethodGet:   {signedIn, nil, (*call).getMe},
-		http.MethodPatch: {signedIn, newEmail, (*call).patchMe},
+		http.MethodGet: {
+			name: "getMe", summary: "Read the caller's account", policy: signedIn, fails: []int{404},
+			answers: []reply{ok("The account.", userShape)}, run: (*call).getMe,
+		},
+		http.MethodPatch: {
+			name: "changeMe", summary: "Change the caller's account", about: "A new address needs the current password.", policy: signedIn, body: newEmail,
+			fails: []int{403, 404, 409}, answers: []reply{ok("The account as it is now.", userShape)}, run: (*call).patchMe,
+		},
 	}
-	t["/users/me/password/"] = methods{http.MethodPost: {signedIn, newPassword, (*call).changePassword}}
+	t["/users/me/password/"] = methods{http.MethodPost: {
+		name: "changePassword", summary: "Change the caller's password", about: "All other sessions end.", policy: signedIn, body: newPassword,
+		fails: []int{403, 404, 409}, answers: []reply{noContent("The password is the new one.")}, run: (*call).changePassword,
+	}}
 	t["/users/me/sessions/"] = methods{
-		http.MethodGet:    {signedIn, nil, (*call).listSessions},
-		http.MethodDelete: {signedIn, nil, (*call).endOtherSessions},
+		http.MethodGet: {
+			name: "listSessions", summary: "List the caller's sessions", policy: signedIn,
+			answers: []reply{ok("All of them, on one page.", sessionShape)}, run: (*call).listSessions,
+		},
+		http.MethodDelete: {
+			name: "endOtherSessions", summary: "End the caller's other sessions", policy: signedIn,
+			answers: []reply{noContent("They are over.")}, run: (*call).endOtherSessions,
+		},
 	}
-	t["/users/me/sessions/:id/"] = methods{http.MethodDelete: {signedIn, nil, (*call).endSession}}
+	t["/users/me/sessions/:id/"] = methods{http.MethodDelete: {
+		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn, answers: []reply{noContent("It is over.")}, run: (*call).endSession,
+	}}
 }
 
 // userProblem maps the errors of accounts, or returns nil.
@@ -84,9 +127,6 @@ func (c *call) source() auth.Source {
 }
 
 func (c *call) register() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.input.check(nil); err != nil {
 		return err
 	}
@@ -103,17 +143,17 @@ func (c *call) register() error {
 
 // tokensBody is the answer to a login, with the names that clients of simplejwt know.
 type tokensBody struct {
-	Access           string    `json:"access"`
-	Refresh          string    `json:"refresh"`
-	TokenType        string    `json:"token_type"`
-	ExpiresIn        int64     `json:"expires_in"`
-	RefreshExpiresIn int64     `json:"refresh_expires_in"`
-	User             userBrief `json:"user"`
+	Access           string    `json:"access" doc:"The token to send as Authorization: Bearer."`
+	Refresh          string    `json:"refresh" doc:"The token to get new ones with. It can be used once."`
+	TokenType        string    `json:"token_type" enum:"Bearer" doc:"How the access token is sent."`
+	ExpiresIn        int64     `json:"expires_in" doc:"For how many seconds the access token is good."`
+	RefreshExpiresIn int64     `json:"refresh_expires_in" doc:"For how many seconds the refresh token is good."`
+	User             userBrief `json:"user" doc:"Whose tokens they are."`
 }
 
 type userBrief struct {
-	ID       string `json:"id"`
-	Username string `json:"username"`
+	ID       string `json:"id" doc:"The identifier of the account."`
+	Username string `json:"username" doc:"Its name."`
 }
 
 func (c *call) tokens(t auth.Tokens) error {
@@ -122,9 +162,6 @@ func (c *call) tokens(t auth.Tokens) error {
 }
 
 func (c *call) login() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.input.check(nil); err != nil {
 		return err
 	}
@@ -138,9 +175,6 @@ func (c *call) login() error {
 }
 
 func (c *call) refresh() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.input.check(nil); err != nil {
 		return err
 	}
@@ -153,9 +187,6 @@ func (c *call) refresh() error {
 }
 
 func (c *call) logout() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.cfg.Users.Logout(c.r.Context(), c.who); err != nil {
 		return err
 	}
@@ -163,9 +194,6 @@ func (c *call) logout() error {
 }
 
 func (c *call) getMe() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	u, err := c.cfg.Users.User(c.r.Context(), c.who.Subject)
 	if err != nil {
 		return err
@@ -174,9 +202,6 @@ func (c *call) getMe() error {
 }
 
 func (c *call) patchMe() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.input.check(nil); err != nil {
 		return err
 	}
@@ -197,9 +222,6 @@ func (c *call) patchMe() error {
 }
 
 func (c *call) changePassword() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.input.check(nil); err != nil {
 		return err
 	}
@@ -213,23 +235,20 @@ func (c *call) changePassword() error {
 
 // sessionDetail is a login as its owner sees it.
 type sessionDetail struct {
-	ID         string `json:"id"`
-	Label      string `json:"label"`
-	Current    bool   `json:"current"`
-	CreatedAt  stamp  `json:"created_at"`
-	LastUsedAt stamp  `json:"last_used_at"`
-	ExpiresAt  stamp  `json:"expires_at"`
+	ID         string `json:"id" doc:"Its identifier."`
+	Label      string `json:"label" doc:"The program that logged in, as it called itself."`
+	Current    bool   `json:"current" doc:"Whether it is the one of this request."`
+	CreatedAt  stamp  `json:"created_at" doc:"When it began."`
+	LastUsedAt stamp  `json:"last_used_at" doc:"When its tokens were given out last."`
+	ExpiresAt  stamp  `json:"expires_at" doc:"When it ends at the latest."`
 }
 
 func (c *call) listSessions() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	sessions, err := c.cfg.Users.Sessions(c.r.Context(), c.who)
 	if err != nil {
 		return err
 	}
-	results := make([]any, len(sessions))
+	results := make(results, len(sessions))
 	for i, s := range sessions {
 		results[i] = sessionDetail{s.ID, s.Label, s.ID == c.who.Session, stamp(s.CreatedAt), stamp(s.RotatedAt), stamp(s.ExpiresAt)}
 	}
@@ -237,9 +256,6 @@ func (c *call) listSessions() error {
 }
 
 func (c *call) endOtherSessions() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.cfg.Users.EndOtherSessions(c.r.Context(), c.who); err != nil {
 		return err
 	}
@@ -247,9 +263,6 @@ func (c *call) endOtherSessions() error {
 }
 
 func (c *call) endSession() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
 	if err := c.cfg.Users.EndSession(c.r.Context(), c.who, c.param); err != nil {
 		return err
 	}
@@ -257,17 +270,7 @@ func (c *call) endSession() error {
 }
 
 func (c *call) listUsers() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	p := q.page("users", "id", userFields...)
-	if p.count {
-		q.refuse("count", invalid.Choice, "Users are not counted.", nil)
-	}
-	if err := q.err(); err != nil {
-		return err
-	}
+	p := c.query.page("users", "id")
 	after := ""
 	if err := p.place(func(b []byte) bool { after = string(b); return id.Valid(after) }); err != nil {
 		return err
@@ -281,7 +284,7 @@ func (c *call) listUsers() error {
 		users = users[:p.size]
 		more = []byte(users[p.size-1].ID)
 	}
-	results := make([]any, len(users))
+	results := make(results, len(users))
 	for i, u := range users {
 		if results[i], err = pick(userDetailOf(u), p.fields); err != nil {
 			return err

@@ -142,8 +142,12 @@ type Rating struct {
 // Scale is the range of scores, both ends included. The zero Scale means 1 to 5.
 type Scale struct{ Min, Max int }
 
-// MaxSteps is the greatest number of different scores that a Scale may have.
-const MaxSteps = 101
+const (
+	// MaxSteps is the greatest number of different scores that a Scale may have.
+	MaxSteps = 101
+	// MaxScore is how far from 0 a score may be.
+	MaxScore = 1_000_000
+)
 
 // orDefault returns the scale that the zero value stands for.
 func (s Scale) orDefault() Scale {
@@ -153,12 +157,11 @@ func (s Scale) orDefault() Scale {
 	return s
 }
 
-// Validate reports a scale that cannot be used: fewer than two or more than MaxSteps scores, or bounds beyond ±1,000,000.
+// Validate reports a scale that cannot be used: fewer than two or more than MaxSteps scores, or bounds beyond ±MaxScore.
 func (s Scale) Validate() error {
 	s = s.orDefault()
-	const bound = 1_000_000
-	if s.Min < -bound || s.Max > bound || s.Max <= s.Min || s.Max-s.Min >= MaxSteps {
-		return fmt.Errorf("rating: a scale from %d to %d: it must have 2 to %d whole scores between -%d and %d", s.Min, s.Max, MaxSteps, bound, bound)
+	if s.Min < -MaxScore || s.Max > MaxScore || s.Max <= s.Min || s.Max-s.Min >= MaxSteps {
+		return fmt.Errorf("rating: a scale from %d to %d: it must have 2 to %d whole scores between -%d and %d", s.Min, s.Max, MaxSteps, MaxScore, MaxScore)
 	}
 	return nil
 }

@@ -1,0 +1,257 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// object is a JSON object whose members keep their order, so that the schema reads as it is written here.
+type object []entry
+
+type entry struct {
+	key   string
+	value any
+}
+
+// MarshalJSON implements json.Marshaler.
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, e := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		key, err := json.Marshal(e.key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(e.value)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// with returns o and another member.
+func (o object) with(key string, value any) object { return append(slices.Clone(o), entry{key, value}) }
+
+// Patterns of the schema. They are written in what JavaScript, Python and Go understand alike.
+const (
+	idLetters = `[A-Za-z0-9_.@|=+-]`
+	// controls are the characters that text.Check refuses everywhere but for tab, line feed and carriage return, and turns those
+	// that change the direction of a line.
+	controls     = `\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f`
+	turns        = "\u202a-\u202e\u2066-\u2069"
+	spaces       = " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+	inLine       = controls + `\t\n\r` + turns
+	linePattern  = "^[^" + inLine + "]*[^" + inLine + spaces + "][^" + inLine + "]*$"
+	linesPattern = "^[^" + controls + "]*$"
+)
+
+var (
+	// idSchema is that of identifiers, see id.Valid. Neither "." nor ".." is one.
+	idSchema = object{{"type", "string"}, {"minLength", 1}, {"maxLength", id.MaxLen}, {"pattern", `^(` + idLetters + `|` + idLetters + `*[A-Za-z0-9_@|=+-]` + idLetters + `*)$`}}
+	ratingID = object{{"type", "string"}, {"maxLength", 2*id.MaxLen + 1}, {"pattern", `^` + idLetters + `{1,128}:` + idLetters + `{1,128}$`}}
+	taskID   = object{{"type", "string"}, {"maxLength", rating.MaxTaskID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
+)
+
+// names returns the members of a shape.
+func (s shape) names() []string {
+	var names []string
+	for f := range members(s) {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// readOnly returns the members of a shape, but for those that can be written, as members of a body that may be sent back as they
+// were read.
+func (s shape) readOnly(writable ...string) []member {
+	var fixed []member
+	d := describer{}
+	for f := range members(s) {
+		if !slices.Contains(writable, f.name) {
+			fixed = append(fixed, member{name: f.name, kind: anyKind, readOnly: true, schema: append(d.member(f), entry{"readOnly", true})})
+		}
+	}
+	return fixed
+}
+
+// field is a field of a struct as JSON has it.
+type field struct {
+	reflect.StructField
+	name     string
+	optional bool
+}
+
+// members yields the fields of a shape.
+func members(s shape) func(func(field) bool) {
+	return func(yield func(field) bool) {
+		t := reflect.TypeOf(s.of)
+		for i := range t.NumField() {
+			name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if name == s.without {
+				continue
+			}
+			if !yield(field{t.Field(i), name, options == "omitempty" && name != s.with || s.partial}) {
+				return
+			}
+		}
+	}
+}
+
+// describer makes schemas of Go types and keeps those that have a name.
+type describer struct {
+	scale      rating.Scale
+	components map[string]object
+}
+
+func refer(kind, name string) object { return object{{"$ref", "#/components/" + kind + "/" + name}} }
+
+// refer returns a reference to the schema of a shape.
+func (d describer) refer(s shape) object {
+	name := s.name
+	if s.list {
+		name += "List"
+	}
+	if _, known := d.components[name]; !known {
+		d.components[name] = object{} // for shapes that refer to themselves
+		if s.list {
+			item := s
+			item.list = false
+			list := shape{of: envelope{}}
+			d.components[name] = d.object(list, map[string]object{"results": {{"type", "array"}, {"items", d.refer(item)}}})
+		} else {
+			d.components[name] = d.object(s, nil)
+		}
+	}
+	return refer("schemas", name)
+}
+
+// object describes the members of a shape; own has the schemas of those that their type says nothing about.
+func (d describer) object(s shape, own map[string]object) object {
+	properties, required := object{}, []string{}
+	for f := range members(s) {
+		schema, ok := own[f.name]
+		if !ok {
+			schema = d.member(f)
+		}
+		properties = append(properties, entry{f.name, schema})
+		if !f.optional {
+			required = append(required, f.name)
+		}
+	}
+	o := object{{"type", "object"}, {"properties", properties}}
+	if len(required) > 0 {
+		o = append(o, entry{"required", required})
+	}
+	if s.partial {
+		o = append(o, entry{"minProperties", 1})
+	}
+	return append(o, entry{"additionalProperties", false})
+}
+
+// member describes one field.
+func (d describer) member(f field) object {
+	t, null := f.Type, f.Tag.Get("null") != ""
+	if t.Kind() == reflect.Pointer {
+		t, null = t.Elem(), null || !strings.Contains(f.Tag.Get("json"), "omitempty")
+	}
+	schema := d.typed(t)
+	if values := f.Tag.Get("enum"); values != "" {
+		schema = append(schema, entry{"enum", strings.Fields(values)})
+	}
+	if null {
+		schema = nullable(schema)
+	}
+	if doc := f.Tag.Get("doc"); doc != "" {
+		schema = append(schema, entry{"description", doc})
+	}
+	return schema
+}
+
+// nullable lets null through.
+func nullable(schema object) object {
+	if schema[0].key != "type" {
+		return object{{"anyOf", []object{schema, {{"type", "null"}}}}}
+	}
+	return append(object{{"type", []any{schema[0].value, "null"}}}, schema[1:]...)
+}
+
+// Values of types that have few of them.
+var (
+	taskStates   = []rating.State{rating.Pending, rating.Started, rating.Retry, rating.Success, rating.Failure}
+	outcomes     = []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn}
+	verdicts     = []rating.Verdict{rating.VerdictCounted, rating.VerdictFew, rating.VerdictAgreed, rating.VerdictHeld, rating.VerdictExcluded, rating.VerdictCleared}
+	rulings      = []rating.Ruling{rating.Excluded, rating.Cleared}
+	ratingStates = []ratingState{stateStored, statePending}
+)
+
+// typed describes a Go type.
+func (d describer) typed(t reflect.Type) object {
+	switch t {
+	case reflect.TypeFor[stamp]():
+		return object{{"type", "string"}, {"format", "date-time"}}
+	case reflect.TypeFor[link]():
+		return slices.Clone(linkSchema)
+	case reflect.TypeFor[score]():
+		return object{{"type", "integer"}, {"minimum", d.scale.Min}, {"maximum", d.scale.Max}}
+	case reflect.TypeFor[histogram]():
+		var scores []string
+		for s := d.scale.Min; s <= d.scale.Max; s++ {
+			scores = append(scores, strconv.Itoa(s))
+		}
+		return object{{"type", "object"}, {"propertyNames", object{{"enum", scores}}}, {"additionalProperties", object{{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}},
+			{"minProperties", len(scores)}}
+	case reflect.TypeFor[taskResult]():
+		return object{{"anyOf", []object{d.refer(shape{name: "RatingApplied", of: applied{}}), d.refer(shape{name: "StatsRecalculated", of: recalculated{}}), {{"type", "null"}}}}}
+	case reflect.TypeFor[rating.State]():
+		return object{{"type", "string"}, {"enum", taskStates}}
+	case reflect.TypeFor[rating.Result]():
+		return object{{"type", "string"}, {"enum", outcomes}}
+	case reflect.TypeFor[rating.Verdict]():
+		return object{{"type", "string"}, {"enum", verdicts}}
+	case reflect.TypeFor[rating.Ruling]():
+		return object{{"type", "string"}, {"enum", rulings}}
+	case reflect.TypeFor[ratingState]():
+		return object{{"type", "string"}, {"enum", ratingStates}}
+	case reflect.TypeFor[problemCode]():
+		return object{{"type", "string"}, {"enum", allProblemCodes()}}
+	case reflect.TypeFor[fieldCode]():
+		return object{{"type", "string"}, {"enum", fieldCodes}}
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return object{{"type", "string"}}
+	case reflect.Bool:
+		return object{{"type", "boolean"}}
+	case reflect.Int:
+		return object{{"type", "integer"}}
+	case reflect.Int64:
+		return object{{"type", "integer"}, {"format", "int64"}}
+	case reflect.Float64:
+		return object{{"type", "number"}, {"format", "double"}}
+	case reflect.Slice:
+		return object{{"type", "array"}, {"items", d.typed(t.Elem())}}
+	case reflect.Map:
+		return object{{"type", "object"}, {"additionalProperties", true}}
+	case reflect.Interface:
+		return object{}
+	case reflect.Struct:
+		return d.refer(shape{name: strings.ToUpper(t.Name()[:1]) + t.Name()[1:], of: reflect.Zero(t).Interface()})
+	}
+	panic(fmt.Sprintf("httpapi: no schema for %v", t))
+}

@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/invalid"
+)
+
+// parameter is one that a query string may have: how it is read, and what the schema says of it.
+type parameter struct {
+	name   string
+	about  string
+	schema object
+	// me: the word me stands for the caller, who must be somebody.
+	me   bool
+	read func(string) (any, *fieldProblem)
+}
+
+// misread is what is wrong with a value that is not of its parameter's type.
+func misread(want string) *fieldProblem { return &fieldProblem{Code: invalid.Type, Detail: want} }
+
+// timeParameter is read as a time.Time.
+func timeParameter(name, about string) parameter {
+	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"format", "date-time"}}, read: func(s string) (any, *fieldProblem) {
+		t, err := time.Parse(time.RFC3339Nano, s)
+		t = t.UTC().Truncate(time.Microsecond)
+		if err != nil || t.Year() < 1 || t.Year() > 9999 || t.IsZero() { // the zero time means no filter at all
+			return nil, misread("Give a time such as 2026-01-31T12:00:00Z (RFC 3339).")
+		}
+		return t, nil
+	}}
+}
+
+// idParameter is read as a string.
+func idParameter(name, about string) parameter {
+	return parameter{name: name, about: about, schema: idSchema, read: func(s string) (any, *fieldProblem) {
+		if !id.Valid(s) {
+			return nil, misread("Give an identifier.")
+		}
+		return s, nil
+	}}
+}
+
+// decimal is what a number looks like; strconv takes more than that.
+var decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+// numberParameter is read as a float64.
+func numberParameter(name, about string) parameter {
+	return parameter{name: name, about: about, schema: object{{"type", "number"}}, read: func(s string) (any, *fieldProblem) {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || !decimal.MatchString(s) || math.IsInf(f, 0) {
+			return nil, misread("Give a number.")
+		}
+		return f, nil
+	}}
+}
+
+// integerParameter is read as an int.
+func integerParameter(name, about string, least, greatest int) parameter {
+	return parameter{name: name, about: about, schema: object{{"type", "integer"}, {"minimum", least}, {"maximum", greatest}}, read: func(s string) (any, *fieldProblem) {
+		n, err := strconv.Atoi(s)
+		switch {
+		case err != nil || s != strconv.Itoa(n):
+			return nil, misread("Give a whole number.")
+		case n < least:
+			detail, params := invalid.AtLeast(least)
+			return nil, &fieldProblem{Code: invalid.MinValue, Detail: detail, Params: params}
+		case n > greatest:
+			detail, params := invalid.AtMost(greatest)
+			return nil, &fieldProblem{Code: invalid.MaxValue, Detail: detail, Params: params}
+		}
+		return n, nil
+	}}
+}
+
+// choiceParameter is read as a string.
+func choiceParameter(name, about string, choices ...string) parameter {
+	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"enum", choices}}, read: func(s string) (any, *fieldProblem) {
+		if !slices.Contains(choices, s) {
+			return nil, &fieldProblem{Code: invalid.Choice, Detail: fmt.Sprintf("Choose one of: %s.", strings.Join(choices, ", ")), Params: map[string]any{"choices": choices}}
+		}
+		return s, nil
+	}}
+}
+
+// textParameter is read as a string of limited length, in code points.
+func textParameter(name, about string, longest int) parameter {
+	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"maxLength", longest}}, read: func(s string) (any, *fieldProblem) {
+		switch {
+		case !utf8.ValidString(s):
+			return nil, &fieldProblem{Code: invalid.BadCharacter, Detail: "The text is not UTF-8."}
+		case utf8.RuneCountInString(s) > longest:
+			return nil, &fieldProblem{Code: invalid.MaxLength, Detail: fmt.Sprintf("Give at most %d characters.", longest), Params: map[string]any{"max": longest}}
+		}
+		return s, nil
+	}}
+}
+
+// fieldsParameter picks members of what is answered. It is read as a []string.
+func fieldsParameter(s shape) parameter {
+	known := s.names()
+	item := object{{"type", "string"}, {"enum", known}}
+	return parameter{name: "fields", about: "The members to answer with, separated by commas. All, if it is not given.",
+		schema: object{{"type", "array"}, {"items", item}, {"minItems", 1}, {"uniqueItems", true}},
+		read: func(s string) (any, *fieldProblem) {
+			picked := strings.Split(s, ",")
+			for i, f := range picked {
+				if slices.Contains(picked[:i], f) {
+					return nil, &fieldProblem{Code: invalid.Repeated, Detail: "Each field may be given once."}
+				}
+				if !slices.Contains(known, f) {
+					return nil, &fieldProblem{Code: invalid.Choice, Detail: fmt.Sprintf("There is no field %q. Choose among: %s.", shorten(f), strings.Join(known, ", ")),
+						Params: map[string]any{"choices": known}}
+				}
+			}
+			return picked, nil
+		}}
+}
+
+// cursorParameter is read as a string; what is in it is the list's affair.
+var cursorParameter = parameter{name: "cursor", about: "Where to go on: the cursor in `next` of the page before. It belongs to the same list, order and filters.",
+	schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9_-]+$`}, {"maxLength", maxCursor}},
+	read:   func(s string) (any, *fieldProblem) { return s, nil }}

@@ -1,0 +1,156 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+)
+
+// policy says who may call a route. What depends on the thing called for (its author, its rater) is decided by the services.
+type policy int
+
+const (
+	public     policy = iota // everybody; credentials are checked if there are any
+	signedIn                 // users
+	staffOnly                // staff
+	credential               // everybody; the body is the credential, and the Authorization header is not looked at
+)
+
+func (p policy) String() string {
+	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff", credential: "everybody, by the body"}[p]
+}
+
+// route is what a method does on a resource. It is the only description there is: requests are routed, let in and read by it,
+// and the schema is made of it.
+type route struct {
+	// name is the operation's in the schema and in clients that are made of it. A route without one is not in the schema.
+	name    string
+	summary string
+	about   string // more than the summary, if there is more to say
+	policy  policy
+	query   []parameter
+	header  []header
+	// body describes what may be sent; nil: nothing.
+	body *body
+	// answers are those that are no problems.
+	answers []reply
+	// fails are statuses of problems beyond those that follow from the rest (see problems).
+	fails []int
+	// page is for people: a browser's Accept header is not looked at.
+	page bool
+	run  func(*call) error
+}
+
+// methods maps the methods of a resource to what they do. HEAD and OPTIONS follow from the others.
+type methods map[string]route
+
+// reply is one answer of a route.
+type reply struct {
+	status int
+	about  string
+	body   *shape // nil: none
+	header []header
+}
+
+// shape is a JSON object that answers consist of: a Go type, and how it is used.
+type shape struct {
+	name string // of the schema
+	// of is a value of the type that is encoded. The schema has a member for each of its fields, described by the tags doc (what
+	// it is), enum (its values) and null (it may be null); all are there but those with omitempty.
+	of any
+	// without is a member that is left out in spite of its field, with one that is there in spite of omitempty.
+	without, with string
+	// partial: the parameter fields may leave members out.
+	partial bool
+	// list: the results of an envelope.
+	list bool
+}
+
+// header is one of a request or an answer.
+type header struct {
+	name   string
+	about  string
+	schema object
+	// always: every answer of that kind has it.
+	always bool
+}
+
+var textSchema = object{{"type", "string"}}
+
+// Headers of requests.
+var (
+	preferWait = header{name: "Prefer", schema: textSchema,
+		about: "`wait=N` waits up to N seconds (at most 10) for the task; `respond-async` does not wait at all. RFC 7240."}
+	ifMatchHeader = header{name: "If-Match", schema: object{{"type", "string"}, {"pattern", `^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$`}},
+		about: "The ETag of what is to be changed; only the part counts that stands for the content itself, not that for its ratings. " +
+			"Otherwise 412. `*` is any. RFC 9110, 13.1.1."}
+	ifNoneMatchHeader = header{name: "If-None-Match", schema: textSchema,
+		about: "The ETag of what the client has; 304 if that is still right. RFC 9110, 13.1.2."}
+	idempotencyHeader = header{name: "Idempotency-Key", schema: object{{"type", "string"}, {"pattern", `^[!-~]+$`}, {"maxLength", maxIdempotencyKey}},
+		about: "A key of the client's choice. Within 24 hours the same request with the same key gets the first answer again, " +
+			"with another body 422, and 409 while the first is being answered."}
+)
+
+// Headers of answers.
+var (
+	requestIDHeader  = header{name: "X-Request-Id", always: true, about: "The client's, if it is sane, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
+	etagHeader       = header{name: "ETag", always: true, about: "The version of the answer, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
+	locationHeader   = header{name: "Location", always: true, about: "Where the new thing is.", schema: linkSchema}
+	linkHeader       = header{name: "Link", about: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
+	appliedHeader    = header{name: "Preference-Applied", about: "What was done of the Prefer header. RFC 7240.", schema: textSchema}
+	replayedHeader   = header{name: "Idempotency-Replayed", about: "`true` if this is the answer to an earlier request with the same Idempotency-Key.", schema: object{{"const", "true"}}}
+	retryAfterHeader = header{name: "Retry-After", about: "After how many seconds to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
+	challengeHeader  = header{name: "WWW-Authenticate", always: true, about: "`Bearer`, with `error=\"invalid_token\"` if a token was sent. RFC 6750.", schema: textSchema}
+	allowHeader      = header{name: "Allow", always: true, about: "The methods that there are.", schema: textSchema}
+	acceptHeader     = header{name: "Accept", always: true, about: "The media type to send.", schema: object{{"const", "application/json"}}}
+)
+
+var linkSchema = object{{"type", "string"}, {"format", "uri-reference"}}
+
+// sure makes a header one that every answer has.
+func (h header) sure() header {
+	h.always = true
+	return h
+}
+
+// Answers of many routes.
+func ok(about string, body shape, headers ...header) reply {
+	return reply{http.StatusOK, about, &body, headers}
+}
+
+func noContent(about string) reply { return reply{http.StatusNoContent, about, nil, nil} }
+
+var notModified = reply{http.StatusNotModified, "The client has it already.", nil, []header{etagHeader}}
+
+// accepted is the answer to what waits in the queue.
+func accepted(about string) reply {
+	return reply{http.StatusAccepted, about, &receiptShape, []header{locationHeader, appliedHeader.sure()}}
+}
+
+// problems are the statuses of the problems that a route may answer with, those included that come from what it takes.
+func (rt route) problems(hasID bool) []int {
+	all := append([]int{400, 406, 413, 414, 429, 500, 503}, rt.fails...)
+	if rt.policy != credential {
+		all = append(all, 401)
+	}
+	if rt.policy == staffOnly {
+		all = append(all, 403)
+	}
+	if hasID {
+		all = append(all, 404)
+	}
+	if rt.body != nil {
+		all = append(all, 408, 415)
+	}
+	if rt.takes(ifMatchHeader) {
+		all = append(all, 412)
+	}
+	if rt.takes(idempotencyHeader) {
+		all = append(all, 409, 422)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (rt route) takes(h header) bool {
+	return slices.ContainsFunc(rt.header, func(own header) bool { return own.name == h.name })
+}

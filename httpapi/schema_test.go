@@ -1,0 +1,83 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// TestSchemaIsServed checks how the schema is served, and that it describes the routes that there are.
+func TestSchemaIsServed(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	a := s.get(t, nobody, "schema/")
+	etag := a.header.Get("ETag")
+	if a.status != 200 || etag == "" || a.text(t, "openapi") != "3.1.0" || a.text(t, "servers.0.url") != "/api" {
+		t.Fatalf("the schema is %s, ETag %q", a, etag)
+	}
+	if again := s.get(t, ada, "schema"); again.header.Get("ETag") != etag || string(again.body) != string(a.body) {
+		t.Errorf("again it is another one: %s", again)
+	}
+	if fresh := s.do(t, request{path: "schema/", header: map[string]string{"If-None-Match": "W/" + etag}}); fresh.status != http.StatusNotModified {
+		t.Errorf("with its ETag it is %s", fresh)
+	}
+	s.runAll(t, []exchange{
+		{"a parameter", request{path: "schema/?format=yaml"}, 400, "validation_failed ?format=unknown_parameter"},
+		{"a method", request{method: "POST", path: "schema/", as: ada}, 405, "method_not_allowed"},
+		{"another media type", request{path: "schema/", header: map[string]string{"Accept": "text/html"}}, 406, "not_acceptable"},
+	})
+}
+
+// TestSchemaFollowsTheConfiguration checks that what is not mounted is not described, wherever the rest is.
+func TestSchemaFollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	own := func(*khodnevis.Config) {}
+	for name, x := range map[string]struct {
+		prefix  string
+		config  func(*khodnevis.Config)
+		server  string
+		absent  []string
+		minimum float64 // of a score
+	}{
+		"everything":      {"/api/", own, "/api", nil, 1},
+		"another prefix":  {"/blog/v1/api/", own, "/blog/v1/api", nil, 1},
+		"no prefix":       {"/", own, "/", nil, 1},
+		"another scale":   {"/api/", func(c *khodnevis.Config) { c.Scale = rating.Scale{Min: -2, Max: 2} }, "/api", nil, -2},
+		"host's users":    {"/api/", func(c *khodnevis.Config) { c.Authenticator = strangeUsers{} }, "/api", []string{"/users/"}, 1},
+		"host's contents": {"/api/", func(c *khodnevis.Config) { c.RatedContents = strangeContents{} }, "/api", []string{"/contents/", "/contents/{id}/"}, 1},
+	} {
+		s := serve(t, setup{config: func(c *khodnevis.Config) { x.config(c); c.Prefix = x.prefix }})
+		a := s.get(t, nobody, "schema/")
+		if got := a.text(t, "servers.0.url"); got != x.server {
+			t.Errorf("%s: the server is %q, want %q", name, got, x.server)
+		}
+		if got := a.at(t, "components.schemas.NewRating.properties.score.minimum"); got != x.minimum {
+			t.Errorf("%s: the least score is %v, want %v", name, got, x.minimum)
+		}
+		described := a.at(t, "paths").(map[string]any)
+		mounted := s.app.Handler().(*httpapi.API).Routes()
+		for path, methods := range mounted {
+			item, ok := described[strings.ReplaceAll(path, ":id", "{id}")].(map[string]any)
+			if !ok {
+				t.Errorf("%s: %s is not described", name, path)
+			}
+			for _, method := range methods {
+				if _, ok := item[strings.ToLower(method)]; !ok {
+					t.Errorf("%s: %s %s is not described", name, method, path)
+				}
+			}
+		}
+		if len(described) != len(mounted) {
+			t.Errorf("%s: %d paths are described, %d are there", name, len(described), len(mounted))
+		}
+		for _, path := range x.absent {
+			if _, ok := described[path]; ok {
+				t.Errorf("%s: %s is described", name, path)
+			}
+		}
+	}
+}
