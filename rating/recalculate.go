@@ -26,20 +26,20 @@ func NewRecalculator(store Store, cfg Config) (*Recalculator, error) {
 	return &Recalculator{cfg: cfg, store: store, numbers: newNumbers(store, cfg)}, nil
 }
 
-// chunk is how many contents one transaction of a recalculation takes.
+// chunk is how many contents one transaction of a recalculation takes at the most.
 const chunk = 500
 
 // Refresh folds the scores of all contents that have changed since their last fold and returns how many.
 func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
-	total := 0
+	total, limit := 0, min(chunk, r.cfg.Batch)
 	for {
-		stats, err := r.store.RefreshScores(ctx, chunk, func(h History) Score { return r.cfg.Policy.Fold(r.cfg.Scale, h) })
+		stats, err := r.store.RefreshScores(ctx, limit, func(h History) Score { return r.cfg.Policy.Fold(r.cfg.Scale, h) })
 		if err != nil {
 			return total, fmt.Errorf("rating: refresh scores: %w", err)
 		}
 		r.numbers.put(ctx, stats)
 		total += len(stats)
-		if len(stats) < chunk {
+		if len(stats) < limit {
 			return total, nil
 		}
 	}

@@ -39,7 +39,8 @@ type Config struct {
 	Cache cache.Cache
 	// PublishTimeout is how long the queue may take to accept. Default 1.8 s.
 	PublishTimeout time.Duration
-	// Batch is how many messages a Worker takes at once, 1 to queue.MaxBatch. Default 1,000.
+	// Batch is how many messages a Worker takes at once, and the most contents whose scores are folded in one transaction, 1 to
+	// queue.MaxBatch. Default 1,000.
 	Batch int
 	// Waiters is how many callers may wait in Service.Wait at once; more are answered at once. Default 256.
 	Waiters int
