@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
@@ -175,18 +176,37 @@ func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
 func TestTerms(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string][]string{
-		"":                       nil,
-		" ,.! ":                  nil,
-		"The the THE":            {"the"},
-		"a-b c.d, e2 7":          {"a", "b", "c", "d", "e2", "7"},
-		"Ünïcödé":                {"ünïcödé"},
-		"می\u200cخواهم میخواهم":  {"میخواهم"},
-		`"quoted" AND near(x*)`:  {"quoted", "and", "near", "x"},
-		"日本 語":                   {"日本", "語"},
-		"e\u0301te\u0301 résumé": {"e\u0301te\u0301", "résumé"},
+		"":                               nil,
+		" ,.! ":                          nil,
+		"The the THE":                    {"the"},
+		"a-b c.d, e2 7":                  {"a", "b", "c", "d", "e2", "7"},
+		"Ünïcödé":                        {"ünïcödé"},
+		"می\u200cخواهم میخواهم":          {"میخواهم"},
+		`"quoted" AND near(x*)`:          {"quoted", "and", "near", "x"},
+		"日本 語":                           {"日本", "語"},
+		"e\u0301te\u0301 résumé":         {"été", "résumé"},
+		"\u064a\u0643 یک یـک":            {"یک"},
+		"ΣΊΣΥΦΟΣ σίσυφος":                {"σίσυφοσ"},
+		"❤\ufe0f 1\ufe0f\u20e3 👩\u200d🚀": {"1\u20e3"},
+		"\u0301a":                        {"a"},
+		"İ":                              {"i"},
 	} {
 		if got := content.Terms(s); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
+// TestTermsOfTerms: a term is its own only term, whatever it was made of.
+func TestTermsOfTerms(t *testing.T) {
+	t.Parallel()
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) {
+			for _, term := range content.Terms(string(r) + "\u0654\u0301") {
+				if !slices.Equal(content.Terms(term), []string{term}) {
+					t.Errorf("%+q makes %+q, which makes %+q", r, term, content.Terms(term))
+				}
+			}
 		}
 	}
 }

@@ -342,44 +342,6 @@ func contentCount(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func contentTerms(ctx context.Context, s store.Store) error {
-	author := newName()
-	c := newContent(author, 1)
-	c.Title = "The Green Café foo NEAR, e-mail; O'Neill"
-	c.Description = "bar and baz*\nکتاب\u200cهای خوب، ۱۲۳ x_y re\u0301sume\u0301 " + strings.Repeat("ab", 4000) + " ÄÖÜ straße 42nd ﬁsh"
-	if err := s.CreateContent(ctx, c); err != nil {
-		return err
-	}
-	if err := s.CreateContent(ctx, newContent(author, 2)); err != nil {
-		return err
-	}
-	count := func(search string, wanted int64) error {
-		n, err := s.CountContents(ctx, content.Filter{Author: author, Terms: content.Terms(search)})
-		if err != nil {
-			return fmt.Errorf("a search for %+q: %w", search, err)
-		}
-		return want(fmt.Sprintf("contents found for %+q", search), n, wanted)
-	}
-	for _, search := range []string{
-		"green", "GREEN", "the", "café", "CAFÉ", "foo bar", "bar foo", "near", "and", "mail", "e", "o neill", "کتابهای", "کتاب\u200cهای", "خوب",
-		"۱۲۳", "x", "y", "x_y", "re\u0301sume\u0301", "äöü", "straße", "42nd", "ﬁsh", "baz*", `"green"`, "near(foo bar)", "green -foo",
-	} {
-		if err := count(search, 1); err != nil {
-			return err
-		}
-	}
-	for _, search := range []string{
-		"gree", "reen", "gr*en", "cafe", "foobar", "foo nothing", "not", "neil", "کتاب", "های", "123", "xy", "resume", "r\u00e9sum\u00e9", "aou", "strasse", "42", "nd", "fish",
-		strings.Repeat("ab", 100), "description foo", "خو", "خوبی",
-	} {
-		if err := count(search, 0); err != nil {
-			return err
-		}
-	}
-	// No term at all is no condition.
-	return count("*", 2)
-}
-
 func contentTermsChange(ctx context.Context, s store.Store) error {
 	author := newName()
 	c := newContent(author, 1)
