@@ -7,6 +7,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 var (
@@ -17,6 +18,9 @@ var (
 	// ErrUnavailable says that credentials cannot be checked, or nothing be stored, at the moment. It is the same value as the
 	// other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
+	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the
+	// database that no rule of this package covers. It is the same value as the other packages' ErrUnstorable.
+	ErrUnstorable = unstorable.Err
 )
 
 // Principal is who makes a request.

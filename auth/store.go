@@ -6,7 +6,8 @@ import (
 )
 
 // A Store keeps users and sessions. Methods may be called concurrently and share no memory with the caller. Times come and
-// go as UTC with microseconds.
+// go as UTC with microseconds. What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps
+// nothing of it; a store that does take it returns it unchanged.
 type Store interface {
 	// CreateUser keeps u. ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: the identifier is taken.
 	CreateUser(ctx context.Context, u User) error

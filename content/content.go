@@ -24,6 +24,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/internal/text"
+	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 // Bounds of a content's texts, in Unicode code points.
@@ -41,6 +42,9 @@ var (
 	ErrForbidden = errors.New("content: forbidden")
 	// ErrUnavailable says that the store does not answer or has no room. It is the same value as the other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
+	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the
+	// database that no rule of this package covers. It is the same value as the other packages' ErrUnstorable.
+	ErrUnstorable = unstorable.Err
 )
 
 // ValidationError refuses input and names every field that is wrong.

@@ -7,6 +7,8 @@ import (
 
 // A Store keeps contents. Methods may be called concurrently and share no memory with the caller. Deleted contents are gone
 // for every method. Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.
+// What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps nothing of it;
+// a store that does take it returns it unchanged.
 type Store interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error

@@ -114,6 +114,13 @@ func (s faultyStore) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating
 	return s.Store.ApplyRatings(ctx, b)
 }
 
+func (s faultyStore) CreateUser(ctx context.Context, u auth.User) error {
+	if err := s.f.update.err(); err != nil {
+		return err
+	}
+	return s.Store.CreateUser(ctx, u)
+}
+
 func (s faultyStore) UserByName(ctx context.Context, name string) (auth.User, error) {
 	if err := s.f.read.err(); err != nil {
 		return auth.User{}, err
@@ -256,6 +263,33 @@ func TestStoreFails(t *testing.T) {
 		r.as, r.faulty = ada, true
 		if a := s.do(t, r); a.status != 503 {
 			t.Errorf("%s %s: %s", r.method, r.path, a)
+		}
+	}
+}
+
+// TestUnstorable: what the database never takes although no rule refuses it is the client's fault, and a warning that a rule is missing.
+func TestUnstorable(t *testing.T) {
+	t.Parallel()
+	f := &faults{}
+	s := serve(t, setup{config: f.into})
+	contentID := s.write(t, "A film")
+	f.update.Store(content.ErrUnstorable)
+	for i, r := range []request{
+		{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`},
+		{method: "PATCH", path: "contents/" + contentID + "/", as: ada, body: `{"title":"t"}`},
+		{method: "POST", path: "users/", body: `{"username":"carl","password":"` + password + `"}`},
+	} {
+		id := fmt.Sprintf("unstorable-%d", i)
+		r.header = map[string]string{"X-Request-Id": id}
+		if a := s.do(t, r); a.status != 400 || a.problem() != "unstorable" {
+			t.Errorf("%s %s: %s", r.method, r.path, a)
+		}
+		logged := false
+		for line := range strings.Lines(f.log.String()) {
+			logged = logged || strings.Contains(line, id) && strings.Contains(line, "level=WARN") && strings.Contains(line, "secret")
+		}
+		if !logged {
+			t.Errorf("%s %s is no warning in the log", r.method, r.path)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/unstorable"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -120,6 +121,7 @@ var (
 	problemURLTooLong    = &problem{status: 414, code: "uri_too_long", title: "URI too long", detail: fmt.Sprintf("The path and the query may have %d bytes together.", maxURL)}
 	problemGone          = &problem{status: 410, code: "task_expired", title: "Gone", detail: "Tasks can be asked for during 24 hours."}
 	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "Others changed this at the same time. Read it again and retry."}
+	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "This holds something that can never be stored."}
 	problemInternal      = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id names the entry in its log."}
 	problemNoCredentials = unauthorized("not_authenticated", "Credentials are missing: send Authorization: Bearer with an access token.", `Bearer realm="khodnevis"`)
 	problemBadToken      = unauthorized("invalid_token", "The token is wrong, expired or revoked.", `Bearer realm="khodnevis", error="invalid_token"`)
@@ -189,6 +191,8 @@ func problemOf(err error) (p *problem, log bool) {
 		return problemUnavailable("not_accepted"), true
 	case errors.Is(err, outage.Err), errors.Is(err, context.DeadlineExceeded):
 		return problemUnavailable(""), true
+	case errors.Is(err, unstorable.Err):
+		return problemUnstorable, true // a rule is missing: the domains refuse what they know
 	}
 	if p := userProblem(err); p != nil {
 		return p, false

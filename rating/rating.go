@@ -28,6 +28,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 var (
@@ -40,8 +41,9 @@ var (
 	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission that the queue did not
 	// take fails with an *UnavailableError. It is the same value as the other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
-	// ErrUnstorable says that a store will never take a change, however often it is tried: it breaks a rule of the database.
-	ErrUnstorable = errors.New("rating: unstorable")
+	// ErrUnstorable says that the store will never take a change, however often it is tried: it breaks a rule of the database.
+	// It is the same value as the other packages' ErrUnstorable.
+	ErrUnstorable = unstorable.Err
 )
 
 // UnavailableError says that a submission was not, or perhaps not, accepted. It wraps ErrUnavailable and the cause.

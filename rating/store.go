@@ -14,6 +14,8 @@ type Store interface {
 	// they come, the one of the higher Version wins and the other one is Superseded. Count, sum, histogram and buckets are equal to
 	// the rows after every transaction, with any number of callers at once. A withdrawal with an Anonymous rater hands what it
 	// withdraws over to that one, so that no number changes. The outcomes stand in the order of batch.Changes.
+	// ErrUnstorable: the database will never take one of the changes. Rejected messages it always takes, whatever bytes their
+	// keys, bodies and details are made of: there is no other place for them.
 	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
 	// RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.
 	RatingsByKey(ctx context.Context, keys []Key) ([]Rating, error)

@@ -14,7 +14,7 @@
 // # Errors
 //
 // An adapter translates its driver's errors, by code: what the ports name gets their sentinels; a database that does not answer or
-// has no room wraps ErrUnavailable; what a database will never take (a rating.Change) wraps rating.ErrUnstorable.
+// has no room wraps ErrUnavailable; values that the database will never take wrap ErrUnstorable.
 //
 // # Concurrency
 //
@@ -27,11 +27,15 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/unstorable"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
 // ErrUnavailable says that the database does not answer or has no room: trying again later may succeed.
 var ErrUnavailable = outage.Err
+
+// ErrUnstorable says that the database will never take what it was given, however often it is tried.
+var ErrUnstorable = unstorable.Err
 
 // Store is what an adapter implements.
 type Store interface {

@@ -9,6 +9,7 @@ import (
 	code "modernc.org/sqlite/lib"
 
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 var (
@@ -19,22 +20,29 @@ var (
 	ErrClosed = errors.New("sqlitefile: closed")
 )
 
-// Unstorable reports whether err says that the database will never take what it was given: a broken constraint, a value too
-// great or of the wrong type.
-func Unstorable(err error) bool {
+// isUnstorable reports whether the database will never take the values: one is too great, of the wrong type, or breaks a
+// constraint. Keys that are taken and rows that are missing are not among them: they depend on what others do.
+func isUnstorable(err error) bool {
+	switch result(err) {
+	case code.SQLITE_CONSTRAINT_CHECK, code.SQLITE_CONSTRAINT_NOTNULL, code.SQLITE_CONSTRAINT_DATATYPE:
+		return true
+	}
 	switch primary(err) {
-	case code.SQLITE_CONSTRAINT, code.SQLITE_TOOBIG, code.SQLITE_MISMATCH:
+	case code.SQLITE_TOOBIG, code.SQLITE_MISMATCH:
 		return true
 	}
 	return false
 }
 
-// translate marks the errors after which trying again later may succeed.
+// translate marks the errors after which trying again later may succeed, and those after which it never will.
 func translate(err error) error {
 	switch primary(err) {
 	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN, code.SQLITE_NOMEM,
 		code.SQLITE_READONLY, code.SQLITE_PROTOCOL:
 		return fmt.Errorf("%w: %w", outage.Err, err)
+	}
+	if isUnstorable(err) {
+		return fmt.Errorf("%w: %w", unstorable.Err, err)
 	}
 	if errors.Is(err, sql.ErrConnDone) {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
@@ -45,10 +53,13 @@ func translate(err error) error {
 func busy(err error) bool { return primary(err) == code.SQLITE_BUSY }
 
 // primary returns the result code of SQLite without its extension, or 0.
-func primary(err error) int {
+func primary(err error) int { return result(err) & 0xff }
+
+// result returns the result code of SQLite with its extension, or 0.
+func result(err error) int {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return code.SQLITE_OK
 	}
-	return e.Code() & 0xff
+	return e.Code()
 }

@@ -160,9 +160,6 @@ func times(at []time.Time) string {
 // at the rows of changes that were not the newest.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.apply(ctx, batch)
-	if isUnstorable(err) {
-		err = fmt.Errorf("%w: %w", rating.ErrUnstorable, err)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: apply %d ratings and %d rejected messages: %w", len(batch.Changes), len(batch.Rejected), err)
 	}

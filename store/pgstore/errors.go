@@ -28,6 +28,8 @@ func translate(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case isUnstorable(err):
+		return fmt.Errorf("%w: %w", store.ErrUnstorable, err)
 	case !isOutage(err):
 		return err
 	case ctx.Err() != nil:
@@ -69,9 +71,10 @@ func taken(err error) bool { return pq.As(err, pqerror.UniqueViolation) != nil }
 // orphan reports whether what a row refers to is not there.
 func orphan(err error) bool { return pq.As(err, pqerror.ForeignKeyViolation) != nil }
 
-// isUnstorable reports whether the database will never take the values, however often it is asked.
+// isUnstorable reports whether the database will never take the values, however often it is asked. Keys that are taken and
+// rows that are missing are not among them: they depend on what others do.
 func isUnstorable(err error) bool {
-	e := pq.As(err, pqerror.CheckViolation, pqerror.ProgramLimitExceeded, pqerror.CardinalityViolation)
+	e := pq.As(err, pqerror.NotNullViolation, pqerror.CheckViolation, pqerror.ProgramLimitExceeded, pqerror.CardinalityViolation)
 	if e == nil {
 		e = pq.As(err)
 		return e != nil && e.Code.Class() == pqerror.ClassDataException

@@ -12,7 +12,8 @@
 // # Errors
 //
 // Errors of the database are told apart by SQLSTATE. Those that may pass wrap store.ErrUnavailable: no connection, a server
-// that starts, stops or is a standby, no room, timeouts, and deadlocks that occurred several times in a row.
+// that starts, stops or is a standby, no room, timeouts, and deadlocks that occurred several times in a row. Those of values that the server will
+// never take (class 22, broken checks, limits) wrap store.ErrUnstorable.
 //
 // # Concurrency
 //

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
@@ -27,9 +28,6 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 		}
 		return reject(tx, rejected)
 	})
-	if sqlitefile.Unstorable(err) {
-		err = fmt.Errorf("%w: %w", rating.ErrUnstorable, err)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: apply %d ratings: %w", len(changes), err)
 	}
@@ -40,6 +38,11 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	if len(changes) == 0 {
 		return nil, nil
+	}
+	for _, c := range changes {
+		if !utf8.ValidString(c.Content + c.Rater + c.Anonymous) { // statements take keys as JSON, which cannot hold them
+			return nil, fmt.Errorf("%w: the key %q is not UTF-8", rating.ErrUnstorable, c.Key)
+		}
 	}
 	deleted, err := deletedContents(tx, changes)
 	if err != nil {

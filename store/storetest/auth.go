@@ -26,6 +26,7 @@ func Auth() []Check {
 		{"auth/update-user-race", "if it still has the version u.Version-1, and leaves it with u.Version", authUpdateUserRace},
 		{"auth/delete-user", "DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.", authDeleteUser},
 		{"auth/delete-user-race", "DeleteUser removes the user and all its sessions", authDeleteUserRace},
+		{"auth/unstorable", unstorable, authUnstorable},
 		{"auth/times", "Times come and go as UTC with microseconds.", authTimes},
 		{"auth/memory", "Methods may be called concurrently and share no memory with the caller.", authMemory},
 	}, authSessions()...)

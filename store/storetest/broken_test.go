@@ -16,6 +16,10 @@ var broken = []struct {
 	of     func(store.Store) store.Store
 	checks []string
 }{
+	{"fails without a reason at what it never takes", func(s store.Store) store.Store { return reasonless{s} }, []string{"content/unstorable", "rating/unstorable", "auth/unstorable"}},
+	{"keeps half of what it never takes", func(s store.Store) store.Store { return leavesTraces{s} }, []string{"content/unstorable", "rating/unstorable", "auth/unstorable"}},
+	{"cuts texts at NUL", func(s store.Store) store.Store { return cutting{s} }, []string{"content/unstorable", "auth/unstorable"}},
+	{"takes only rejected messages that are texts", func(s store.Store) store.Store { return textual{s} }, []string{"rating/rejected-bytes"}},
 	{"takes the identifier of a deleted content", func(s store.Store) store.Store { return &retaken{Store: s} }, []string{"content/create-taken"}},
 	{"trims texts", func(s store.Store) store.Store { return trimming{s} }, []string{"content/texts"}},
 	{"returns local times", func(s store.Store) store.Store { return localTimes{s} }, []string{"content/create", "content/times"}},

@@ -28,6 +28,7 @@ func Content() []Check {
 		{"content/delete-race", "ErrNotFound: there is none.", contentDeleteRace},
 		{"content/memory", "Methods may be called concurrently and share no memory with the caller.", contentMemory},
 		{"content/concurrent", "Methods may be called concurrently and share no memory with the caller.", contentConcurrent},
+		{"content/unstorable", unstorable, contentUnstorable},
 	}, contentLists()...)
 }
 

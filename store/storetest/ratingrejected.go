@@ -19,6 +19,8 @@ func ratingRejections() []Check {
 		{"rating/rejected-race", "A message that is recorded already is recorded once.", ratingRejectedRace},
 		{"rating/rejected-id", "ID is given by the store; later ones are greater.", ratingRejectedID},
 		{"rating/rejected-list", "ListRejected returns at most q.Limit rejected messages that match, in ascending order of ID, after q.After.", ratingRejectedList},
+		{"rating/rejected-bytes", "Rejected messages it always takes, whatever bytes their keys, bodies and details are made of: there is no other place for them.", ratingRejectedBytes},
+		{"rating/unstorable", "ErrUnstorable: the database will never take one of the changes.", ratingUnstorable},
 		{"rating/rejected-remove", "RemoveRejected removes rejected messages. Missing ones are no error.", ratingRejectedRemove},
 		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings and rejected messages from before the given time and returns how many.", ratingSweep},
 	}
