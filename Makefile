@@ -3,7 +3,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: test lint vulnerabilities docs fuzz bench
+.PHONY: test bits lint vulnerabilities docs fuzz bench
 
 # Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
 test:
@@ -22,6 +22,12 @@ vulnerabilities:
 # The generated sections of SECURITY.md, written anew; the tests compare them.
 docs:
 	go test -p 1 -count=1 -run Documented ./auth ./httpapi ./examples/server -update
+
+# The scores have the same bits when the compiler fuses multiply and add, as far as this processor can.
+bits:
+	@if grep -qw fma /proc/cpuinfo && grep -qw avx2 /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo; \
+	then GOAMD64=v3 go test -count=1 -run 'Fold|Histories|AttackTable' ./rating; \
+	else echo "this processor has no GOAMD64=v3"; fi
 
 FUZZTIME ?= 20s
 

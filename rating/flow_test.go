@@ -37,8 +37,14 @@ type world struct {
 // newWorld returns a world without a worker. wrap may put something between it and its store.
 func newWorld(t *testing.T, wrap func(store.Store) store.Store) *world {
 	t.Helper()
+	return newWorldAt(t, wrap, time.Now)
+}
+
+// newWorldAt is newWorld with another clock than the real one.
+func newWorldAt(t *testing.T, wrap func(store.Store) store.Store, clock func() time.Time) *world {
+	t.Helper()
 	w := &world{t: t, queue: memqueue.New(memqueue.Config{}), cache: lrucache.New(lrucache.Config{})}
-	w.now = func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+	w.now = func() time.Time { return clock().Add(time.Duration(w.offset.Load())) }
 	w.store = memstore.New(memstore.Config{Now: w.now})
 	if wrap != nil {
 		w.store = wrap(w.store)
