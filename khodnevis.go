@@ -74,6 +74,9 @@ type Config struct {
 	// TrustedProxies are the addresses of the proxies that requests come through, if any: the client's address is then the last one in
 	// X-Forwarded-For that is none of theirs. Limits and throttles count by it. Nil: it is the peer's, whatever headers say.
 	TrustedProxies []netip.Prefix
+	// Limits says how much one user and one IP prefix may ask. The zero value means the defaults. The throttles of logins and
+	// registrations are apart: see Auth.
+	Limits httpapi.Limits
 	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Package authtest is its suite,
 	// httpapi.Config says what becomes of one that panics, hangs or fails. Nil: this module's users.
 	Authenticator auth.Authenticator
@@ -209,7 +212,7 @@ func (a *App) wire(cfg Config) (err error) {
 		a.workers = append(a.workers, w)
 	}
 	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
-		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
+		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
 	if cfg.RatedContents == nil {
 		api.Contents = a.Contents
 	} else {

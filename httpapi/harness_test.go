@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
@@ -158,8 +159,9 @@ func serve(t testing.TB, s setup) *server {
 	t.Helper()
 	now := &clock{}
 	cfg := khodnevis.Config{
-		Now:  now.Now,
-		Auth: auth.Config{Hash: auth.HashParams{Memory: 8, Time: 1, Threads: 1}, LimitsOff: true, MaxSessions: 1000},
+		Now:    now.Now,
+		Limits: httpapi.Limits{Off: true},
+		Auth:   auth.Config{Hash: auth.HashParams{Memory: 8, Time: 1, Threads: 1}, LimitsOff: true, MaxSessions: 1000},
 	}
 	if s.open == nil {
 		s.open = stores()["memstore"]

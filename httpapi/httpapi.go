@@ -28,6 +28,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/guest"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -54,6 +55,9 @@ type Config struct {
 	// TrustedProxies are the addresses of proxies that hand requests over: what they write into X-Forwarded-For is believed. Those
 	// who forget them count all clients of a proxy as one.
 	TrustedProxies []netip.Prefix
+	// Limits says how much may be asked. Counts are shared through Cache where that is a cache.Counter, and kept in process
+	// otherwise and while it fails.
+	Limits Limits
 	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for respond-async.
 	Draining <-chan struct{}
 	// Now is the clock. Nil: time.Now.
@@ -75,6 +79,7 @@ func (c Config) orDefault() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Limits = c.Limits.orDefault()
 	return c
 }
 
@@ -91,6 +96,7 @@ func (c Config) validate() error {
 	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~", c.Prefix))
 	}
+	errs = append(errs, c.Limits.validate())
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			errs = append(errs, fmt.Errorf("httpapi: Config.TrustedProxies has %v, which is no prefix of IPv4 or IPv6 addresses", p))
@@ -107,6 +113,7 @@ type API struct {
 	replays  *replays
 	proxies  proxies
 	schema   *file
+	requests *counter.Counter
 }
 
 var _ http.Handler = (*API)(nil)
@@ -121,7 +128,10 @@ func New(cfg Config) (*API, error) {
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg)}
+	if cfg.Limits.Off {
+		cfg.Logger.Warn("httpapi: rate limits are off")
+	}
 	for p := cfg.Prefix; ; {
 		a.prefixes = append(a.prefixes, p)
 		cut := strings.IndexByte(p[1:], '/')
@@ -138,7 +148,7 @@ func New(cfg Config) (*API, error) {
 	table := a.table()
 	a.schema = a.openAPI(table)
 	for path, methods := range table {
-		a.router.GET(path, a.resource(methods))
+		a.router.GET(path, a.resource(path, methods))
 	}
 	return a, nil
 }

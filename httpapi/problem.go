@@ -224,7 +224,7 @@ func (c *call) fail(err error) {
 	h.Set("Cache-Control", "no-store")
 	h.Del("ETag")
 	if p.retry > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((p.retry+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(seconds(p.retry)))
 	}
 	c.write(p.status, "application/problem+json", c.document(p))
 }

@@ -236,6 +236,9 @@ func (c *call) createRating() error {
 	if err := c.input.check(nil); err != nil {
 		return err
 	}
+	if err := c.countContent(contentID); err != nil {
+		return err
+	}
 	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
 	if err != nil {
 		return c.input.check(err)
@@ -389,6 +392,9 @@ func (c *call) changeRating() error {
 
 // rate submits the caller's rating of a content that is known to be in the path, so that its absence is a 404.
 func (c *call) rate(contentID string, score int) error {
+	if err := c.countContent(contentID); err != nil {
+		return err
+	}
 	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
 	var bad *rating.ValidationError
 	switch {
@@ -413,6 +419,9 @@ func (c *call) withdraw(key rating.Key) error {
 		return err
 	}
 	if _, _, err := c.visible(key); err != nil {
+		return err
+	}
+	if err := c.countContent(key.Content); err != nil {
 		return err
 	}
 	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.ratingActor(), key, c.id)

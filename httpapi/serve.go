@@ -12,6 +12,7 @@ import (
 	"github.com/uptrace/bunrouter"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/id"
 )
 
@@ -25,11 +26,16 @@ type call struct {
 	r      *http.Request
 	id     string // the request's identifier
 	ip     netip.Addr
+	prefix string // of the ip, as it is counted
+	kind   requestKind
 	who    auth.Principal
 	param  string // the value of :id in the path
 	input  *input // what was sent, when the route takes a body
 	query  *query // the parameters that the route takes
 	prefer preferences
+	// limited says that the answer tells of a quota, of which this much remains.
+	limited   bool
+	remaining int64
 }
 
 // anonymous reports whether nobody is signed in.
@@ -57,6 +63,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestID(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
+	c.prefix = counter.PrefixOf(c.ip)
 	h := w.Header()
 	h.Set("X-Request-Id", c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -137,7 +144,7 @@ func validSegment(s string) bool {
 }
 
 // resource returns the handler of one path.
-func (a *API) resource(m methods) bunrouter.HandlerFunc {
+func (a *API) resource(path string, m methods) bunrouter.HandlerFunc {
 	allow := []string{http.MethodOptions}
 	for method := range m {
 		allow = append(allow, method)
@@ -164,16 +171,23 @@ func (a *API) resource(m methods) bunrouter.HandlerFunc {
 			w.Header().Set("Allow", allowed)
 			return problemMethod(c.r.Method, allowed)
 		}
+		c.kind = kindOf(path, method)
 		return c.run(route)
 	}
 }
 
-// run does what a route says, in the order that is promised: credentials, body, parameters, then the rest.
+// run does what a route says, in the order that is promised: limits, credentials, body, parameters, then the rest.
 func (c *call) run(rt route) error {
 	if !rt.page && !acceptable(c.r.Header) {
 		return problemNotAcceptable
 	}
+	if err := c.countPrefix(); err != nil {
+		return err
+	}
 	if err := c.authenticate(rt.policy); err != nil {
+		return err
+	}
+	if err := c.countCaller(); err != nil {
 		return err
 	}
 	if rt.policy == staffOnly && !c.who.Staff {

@@ -106,7 +106,7 @@ func userProblem(err error) *problem {
 	)
 	switch {
 	case errors.As(err, &throttled):
-		return &problem{status: 429, code: "throttled", title: "Too many requests", detail: "There were too many attempts. Try again later.", retry: max(throttled.RetryAfter, time.Second)}
+		return problemThrottled("There were too many attempts. Try again later.", throttled.RetryAfter)
 	case errors.As(err, &busy):
 		p := problemUnavailable("")
 		p.retry = max(busy.RetryAfter, time.Second)

@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache/rediscache"
+	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
 	"github.com/khodnevis/khodnevis/store/pgstore"
@@ -49,7 +50,8 @@ func open(s settings, log *slog.Logger) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := khodnevis.Config{Recalculate: s.recalculate, TrustedProxies: proxies, Logger: log, Auth: auth.Config{LimitsOff: s.limits == "off"}}
+	off := s.limits == "off"
+	cfg := khodnevis.Config{Recalculate: s.recalculate, TrustedProxies: proxies, Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
 	if err = b.pick(s, &cfg, log); err == nil {
 		b.app, err = khodnevis.New(cfg)
 	}

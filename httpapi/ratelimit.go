@@ -1,0 +1,152 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/counter"
+)
+
+// Limits says how much may be asked of an API. Its zero value means the defaults.
+type Limits struct {
+	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. The bounds of the whole API stay.
+	Off bool
+	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may make, and all who are not
+	// signed in at one IP prefix (/24, /64) together. Whatever writes no rating and no content is a read. Defaults 60, 30 and 600.
+	RatingWrites  int
+	ContentWrites int
+	Reads         int
+	// ContentRatings is how many ratings of one content a minute may come from one IP prefix. Default 300.
+	ContentRatings int
+	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a house, an office or a carrier has one
+	// prefix. Default 10.
+	PrefixFactor int
+}
+
+func (l Limits) orDefault() Limits {
+	for field, value := range map[*int]int{&l.RatingWrites: 60, &l.ContentWrites: 30, &l.Reads: 600, &l.ContentRatings: 300, &l.PrefixFactor: 10} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	return l
+}
+
+func (l Limits) validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"RatingWrites", l.RatingWrites}, {"ContentWrites", l.ContentWrites}, {"Reads", l.Reads}, {"ContentRatings", l.ContentRatings}, {"PrefixFactor", l.PrefixFactor}} {
+		if f.value < 1 {
+			errs = append(errs, fmt.Errorf("httpapi: Limits.%s is %d, must be positive", f.name, f.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	// limitWindow is what requests are counted in. It begins with the first one, so that twice as many may pass within a minute
+	// that lies across two windows.
+	limitWindow = time.Minute
+	// maxCounts is how many counts are kept in process.
+	maxCounts = 100_000
+)
+
+// requestKind is what requests are counted as.
+type requestKind int
+
+const (
+	reads requestKind = iota
+	ratingWrites
+	contentWrites
+)
+
+// kindOf returns the kind of a method on a resource of the table.
+func kindOf(path, method string) requestKind {
+	switch {
+	case method == http.MethodGet || method == http.MethodHead:
+		return reads
+	case path == "/contents/" || path == "/contents/:id/":
+		return contentWrites
+	case strings.HasPrefix(path, "/contents/") || strings.HasPrefix(path, "/ratings/"):
+		return ratingWrites
+	}
+	return reads
+}
+
+// quota is how many requests of a kind a minute are answered.
+type quota struct {
+	name  string
+	limit int
+}
+
+// of returns the quota of a kind.
+func (l Limits) of(k requestKind) quota {
+	switch k {
+	case ratingWrites:
+		return quota{"rating", l.RatingWrites}
+	case contentWrites:
+		return quota{"content", l.ContentWrites}
+	}
+	return quota{"read", l.Reads}
+}
+
+func newRequestCounter(cfg Config) *counter.Counter {
+	shared, _ := cfg.Cache.(cache.Counter)
+	return counter.New(counter.Config{Name: "httpapi", Max: maxCounts, Shared: shared, Now: cfg.Now, Logger: cfg.Logger})
+}
+
+// countPrefix counts the call against what its IP prefix has, whoever calls.
+func (c *call) countPrefix() error {
+	q := c.cfg.Limits.of(c.kind)
+	return c.count(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor}, c.prefix)
+}
+
+// countCaller counts the call against what the caller has. Those who are not signed in are one caller a prefix.
+func (c *call) countCaller() error {
+	q := c.cfg.Limits.of(c.kind)
+	if c.anonymous() {
+		return c.count(quota{q.name + "-anonymous", q.limit}, c.prefix)
+	}
+	return c.count(quota{q.name + "-user", q.limit}, c.who.Subject)
+}
+
+// countContent counts a rating of a content against what the IP prefix has of it.
+func (c *call) countContent(contentID string) error {
+	return c.count(quota{"rating-content", c.cfg.Limits.ContentRatings}, c.prefix, contentID)
+}
+
+// count counts the call under a quota and refuses it if that is used up. The answer tells of the quota that is nearest to it.
+func (c *call) count(q quota, who ...string) error {
+	if c.cfg.Limits.Off {
+		return nil
+	}
+	sum, left := c.requests.Add(c.r.Context(), counter.KeyOf(append([]string{q.name}, who...)...), 1, limitWindow)
+	remaining := max(0, int64(q.limit)-sum)
+	if !c.limited || remaining <= c.remaining {
+		c.limited, c.remaining = true, remaining
+		setRateLimit(c.w.Header(), q, remaining, left)
+	}
+	if sum > int64(q.limit) {
+		return problemThrottled(fmt.Sprintf("%d requests of this kind a minute are answered. Try again later.", q.limit), left)
+	}
+	return nil
+}
+
+// setRateLimit tells clients what is left of a quota (draft-ietf-httpapi-ratelimit-headers).
+func setRateLimit(h http.Header, q quota, remaining int64, left time.Duration) {
+	h.Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", q.name, q.limit, seconds(limitWindow)))
+	h.Set("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", q.name, remaining, seconds(left)))
+}
+
+func problemThrottled(detail string, retry time.Duration) *problem {
+	return &problem{status: 429, code: "throttled", title: "Too many requests", detail: detail, retry: max(retry, time.Second)}
+}
+
+// seconds rounds up.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,246 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/httpapi"
+)
+
+// standing is a clock that moves only when a test moves it.
+type standing struct {
+	start time.Time
+	ahead atomic.Int64
+}
+
+func (c *standing) Now() time.Time          { return c.start.Add(time.Duration(c.ahead.Load())) }
+func (c *standing) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// limited starts a server with limits, whose clock stands. Requests come from 127.0.0.1, or from where a header says.
+func limited(t *testing.T, limits httpapi.Limits, config func(*khodnevis.Config)) (*server, *standing) {
+	t.Helper()
+	now := &standing{start: time.Now()}
+	return serve(t, setup{config: func(c *khodnevis.Config) {
+		c.Now, c.Limits, c.TrustedProxies = now.Now, limits, prefixes("127.0.0.1/32")
+		if config != nil {
+			config(c)
+		}
+	}}), now
+}
+
+// rates is a rating by somebody at an address.
+func rates(as, contentID, ip string) request {
+	return request{method: "POST", path: "ratings/", as: as, body: fmt.Sprintf(`{"content":%q,"score":3}`, contentID), header: map[string]string{"X-Forwarded-For": ip}}
+}
+
+// repeat sends a request n times and wants the same answer each time.
+func (s *server) repeat(t *testing.T, n int, r request, status int) (last answer) {
+	t.Helper()
+	for i := range n {
+		if last = s.do(t, r); last.status != status {
+			t.Fatalf("%s %s as %q, the %d. time: %s, want %d", r.method, r.path, r.as, i+1, last, status)
+		}
+	}
+	return last
+}
+
+var (
+	policyHeader = regexp.MustCompile(`^"[a-z-]+";q=[1-9]\d*;w=60$`)
+	limitHeader  = regexp.MustCompile(`^"[a-z-]+";r=\d+;t=([1-9]|[1-5]\d|60)$`)
+)
+
+// wantLimit checks what an answer tells of its quota.
+func wantLimit(t *testing.T, a answer, policy, limit string) {
+	t.Helper()
+	if p, l := a.header.Get("RateLimit-Policy"), a.header.Get("RateLimit"); p != policy || l != limit || !policyHeader.MatchString(p) || !limitHeader.MatchString(l) {
+		t.Errorf("RateLimit-Policy: %s\nRateLimit: %s\nwant\n%s\n%s", p, l, policy, limit)
+	}
+}
+
+// L2: 60 ratings a minute; the 61st is refused until the minute is over, and neither a neighbour nor another kind of request is.
+func TestRateLimits(t *testing.T) {
+	t.Parallel()
+	s, now := limited(t, httpapi.Limits{}, nil)
+	id := s.write(t, "Stalker")
+	first := s.do(t, rates(ada, id, "203.0.113.1"))
+	wantLimit(t, first, `"rating-user";q=60;w=60`, `"rating-user";r=59;t=60`)
+	now.Advance(20*time.Second + time.Millisecond)
+	wantLimit(t, s.repeat(t, 59, rates(ada, id, "203.0.113.1"), 202), `"rating-user";q=60;w=60`, `"rating-user";r=0;t=40`)
+	refused := s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 429)
+	wantLimit(t, refused, `"rating-user";q=60;w=60`, `"rating-user";r=0;t=40`)
+	if got := refused.header.Get("Retry-After"); got != "40" || refused.problem() != "throttled" {
+		t.Errorf("%s with Retry-After %s", refused, got)
+	}
+	s.repeat(t, 1, rates(ada, id, "198.51.100.1"), 429) // wherever the same user goes
+	s.repeat(t, 1, request{method: "PUT", path: "contents/" + id + "/rating/", as: ada, body: `{"score":3}`}, 429)
+	s.repeat(t, 1, request{method: "DELETE", path: "ratings/" + id + ":" + s.ids[ada] + "/", as: ada}, 429)
+
+	wantLimit(t, s.repeat(t, 1, rates(ben, id, "203.0.113.2"), 202), `"rating-user";q=60;w=60`, `"rating-user";r=59;t=60`)
+	wantLimit(t, s.repeat(t, 1, request{path: "contents/" + id + "/", as: ada}, 200), `"read-user";q=600;w=60`, `"read-user";r=599;t=60`)
+	s.repeat(t, 30, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 201)
+	wantLimit(t, s.repeat(t, 1, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 429),
+		`"content-user";q=30;w=60`, `"content-user";r=0;t=60`)
+	wantLimit(t, s.repeat(t, 600, request{path: "contents/" + id + "/"}, 200), `"read-anonymous";q=600;w=60`, `"read-anonymous";r=0;t=60`)
+	s.repeat(t, 1, request{path: "contents/" + id + "/"}, 429)
+	s.repeat(t, 1, request{path: "contents/" + id + "/", as: ben}, 200) // at the same address
+
+	now.Advance(40 * time.Second)
+	s.repeat(t, 1, rates(ada, id, "203.0.113.1"), 202)
+}
+
+// L2: every route has a limit, and tells it whether it answers well or not.
+func TestEveryRouteIsLimited(t *testing.T) {
+	t.Parallel()
+	all, _ := limited(t, httpapi.Limits{}, nil)
+	for path, methods := range all.app.Handler().(*httpapi.API).Routes() {
+		for _, method := range methods {
+			s, _ := limited(t, httpapi.Limits{RatingWrites: 1, ContentWrites: 1, Reads: 1, PrefixFactor: 1}, nil)
+			r := request{method: method, path: strings.ReplaceAll(strings.TrimPrefix(path, "/"), ":id", "x"), as: ada}
+			for n, a := range []answer{s.do(t, r), s.do(t, r)} {
+				if (a.status == 429) != (n == 1) || a.header.Get("RateLimit") == "" || a.header.Get("RateLimit-Policy") == "" {
+					t.Errorf("%s %s, the %d. time: %s\n%v", method, path, n+1, a, a.header)
+				}
+			}
+		}
+	}
+}
+
+// L2: an IP prefix has some times what a user has, whoever its users are and whether or not their credentials are good.
+func TestRateLimitOfAPrefix(t *testing.T) {
+	t.Parallel()
+	s, _ := limited(t, httpapi.Limits{RatingWrites: 3, Reads: 2, PrefixFactor: 2}, nil)
+	id := s.write(t, "Stalker")
+	s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 202)
+	s.repeat(t, 3, rates(ben, id, "203.0.113.200"), 202)
+	wantLimit(t, s.repeat(t, 1, rates(sam, id, "203.0.113.99"), 429), `"rating-prefix";q=6;w=60`, `"rating-prefix";r=0;t=60`)
+	s.repeat(t, 1, rates(sam, id, "203.0.114.1"), 202)
+	s.repeat(t, 1, rates(sam, id, "2001:db8:0:1::1"), 202)
+
+	at := func(ip, token string) request {
+		return request{path: "contents/" + id + "/", header: map[string]string{"X-Forwarded-For": ip, "Authorization": token}}
+	}
+	s.repeat(t, 2, at("2001:db8:0:2::1", ""), 200)
+	s.repeat(t, 1, at("2001:db8:0:2::2", ""), 429)
+	s.repeat(t, 4, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 401)
+	s.repeat(t, 1, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 429)
+	s.repeat(t, 1, at("2001:db8:0:4::1", ""), 200)
+}
+
+// L2: one IP prefix gives one content so many ratings, and another one others.
+func TestRateLimitOfAContent(t *testing.T) {
+	t.Parallel()
+	s, _ := limited(t, httpapi.Limits{ContentRatings: 2}, nil)
+	one, other := s.write(t, "One"), s.write(t, "Other")
+	s.repeat(t, 1, rates(ada, one, "203.0.113.1"), 202)
+	put := request{method: "PUT", path: "contents/" + one + "/rating/", as: ben, body: `{"score":3}`, header: map[string]string{"X-Forwarded-For": "203.0.113.2"}}
+	s.repeat(t, 1, put, 201)
+	wantLimit(t, s.repeat(t, 1, rates(sam, one, "203.0.113.3"), 429), `"rating-content";q=2;w=60`, `"rating-content";r=0;t=60`)
+	s.repeat(t, 1, put, 429)
+	s.repeat(t, 1, rates(sam, other, "203.0.113.3"), 202)
+	s.repeat(t, 1, rates(sam, one, "198.51.100.1"), 202)
+}
+
+// brokenCounter is a cache that does not count.
+type brokenCounter struct {
+	cache.Cache
+	mu    sync.Mutex
+	err   error // nil: it is silent
+	asked int
+}
+
+func (c *brokenCounter) Add(ctx context.Context, _ string, _ int64, _ time.Duration) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	if c.err != nil {
+		return 0, c.err
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// A14: without a cache that counts, and while it is down or silent, the process counts. It is never unlimited.
+func TestLimitsWithoutCache(t *testing.T) {
+	t.Parallel()
+	plain := lrucache.New(lrucache.Config{})
+	for name, c := range map[string]cache.Cache{
+		"it cannot count": struct{ cache.Cache }{plain},
+		"it is down":      &brokenCounter{Cache: plain, err: errors.New("connection refused")},
+		"it is silent":    &brokenCounter{Cache: plain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &syncBuffer{}
+			s, now := limited(t, httpapi.Limits{RatingWrites: 5}, func(cfg *khodnevis.Config) {
+				cfg.Cache, cfg.Logger = c, slog.New(slog.NewTextHandler(log, nil))
+			})
+			id := s.write(t, "Stalker")
+			for range 2 {
+				s.repeat(t, 5, rates(ada, id, "203.0.113.1"), 202)
+				s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 429)
+				now.Advance(time.Minute)
+			}
+			broken, ok := c.(*brokenCounter)
+			if !ok {
+				return
+			}
+			if n := strings.Count(log.String(), "httpapi.throttle_local"); n != 1 {
+				t.Errorf("it is told %d times that the cache does not count", n)
+			}
+			// Once by logins and once by requests, in each of two periods.
+			if broken.asked > 2*2 {
+				t.Errorf("a cache that does not count was asked %d times", broken.asked)
+			}
+		})
+	}
+}
+
+// L2: processes with one cache share their counts.
+func TestLimitsAreShared(t *testing.T) {
+	t.Parallel()
+	shared := lrucache.New(lrucache.Config{})
+	var servers []*server
+	for range 2 {
+		s, _ := limited(t, httpapi.Limits{Reads: 6}, func(c *khodnevis.Config) { c.Cache = shared })
+		servers = append(servers, s)
+	}
+	list := request{path: "contents/"}
+	servers[0].repeat(t, 3, list, 200)
+	servers[1].repeat(t, 3, list, 200)
+	servers[0].repeat(t, 1, list, 429)
+	servers[1].repeat(t, 1, list, 429)
+}
+
+// Without limits nothing is counted or told, and the log says so.
+func TestLimitsOff(t *testing.T) {
+	t.Parallel()
+	log := &syncBuffer{}
+	s, _ := limited(t, httpapi.Limits{Off: true, Reads: 1}, func(c *khodnevis.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	if a := s.repeat(t, 5, request{path: "contents/"}, 200); a.header.Get("RateLimit") != "" {
+		t.Errorf("RateLimit: %s", a.header.Get("RateLimit"))
+	}
+	if !strings.Contains(log.String(), "level=WARN msg=\"httpapi: rate limits are off\"") {
+		t.Errorf("logged: %s", log)
+	}
+}
+
+func TestLimitsAreChecked(t *testing.T) {
+	t.Parallel()
+	_, err := khodnevis.New(khodnevis.Config{Limits: httpapi.Limits{RatingWrites: -1, ContentWrites: -1, Reads: -1, ContentRatings: -1, PrefixFactor: -1}})
+	for _, name := range []string{"RatingWrites", "ContentWrites", "Reads", "ContentRatings", "PrefixFactor"} {
+		if err == nil || !strings.Contains(err.Error(), "Limits."+name+" is -1") {
+			t.Errorf("%v does not mention %s", err, name)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package counter_test
+
+import (
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/counter"
+)
+
+func newCounter(maxCounts int, now func() time.Time) *counter.Counter {
+	return counter.New(counter.Config{Name: "test", Max: maxCounts, Now: now, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// A14: however many are counted, so many counts are kept, and those that are used stay.
+func TestCountsAreBounded(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	c := newCounter(1000, func() time.Time { return start })
+	for n := range 10_000 {
+		c.Add(t.Context(), counter.KeyOf("name", strconv.Itoa(n)), 1, time.Minute)
+		c.Add(t.Context(), counter.KeyOf("busy"), 1, time.Minute)
+	}
+	if c.Len() != 1000 {
+		t.Errorf("%d counts are kept", c.Len())
+	}
+	if sum, _ := c.Add(t.Context(), counter.KeyOf("busy"), 0, time.Minute); sum != 10_000 {
+		t.Errorf("the busy count is %d", sum)
+	}
+}
+
+func TestCountEnds(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := newCounter(10, func() time.Time { return now })
+	add := func(n, want int64, left time.Duration) {
+		t.Helper()
+		if sum, ends := c.Add(t.Context(), counter.KeyOf("k"), n, time.Minute); sum != want || ends != left {
+			t.Errorf("%d ends in %v, want %d in %v", sum, ends, want, left)
+		}
+	}
+	add(0, 0, time.Minute)
+	add(2, 2, time.Minute)
+	now = now.Add(20 * time.Second)
+	add(1, 3, 40*time.Second)
+	add(-5, 0, 40*time.Second)
+	now = now.Add(40 * time.Second)
+	add(1, 1, time.Minute)
+}
+
+func TestPrefixOf(t *testing.T) {
+	t.Parallel()
+	for ip, want := range map[string]string{
+		"203.0.113.77": "203.0.113.0/24", "::ffff:203.0.113.77": "203.0.113.0/24",
+		"2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+	} {
+		if got := counter.PrefixOf(netip.MustParseAddr(ip)); got != want {
+			t.Errorf("%s: %s, want %s", ip, got, want)
+		}
+	}
+	if got := counter.PrefixOf(netip.Addr{}); got != "unknown" {
+		t.Errorf("no address: %s", got)
+	}
+}
