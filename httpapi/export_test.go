@@ -41,6 +41,7 @@ const (
 	MaxPage           = maxPage
 	WritePatience     = writePatience
 	MaxIdempotencyKey = maxIdempotencyKey
+	MaxCounts         = maxCounts
 )
 
 // OpenCursor opens and seals again what a cursor of some list holds, for the bindings that it may have.
@@ -88,6 +89,9 @@ func Prefer(values []string) (async, waiting, lenient bool, wait time.Duration) 
 	p := parsePrefer(http.Header{"Prefer": values})
 	return p.async, p.waiting, p.lenient, p.wait
 }
+
+// DefaultLimits returns what the zero Limits stands for.
+func DefaultLimits() Limits { return Limits{}.orDefault() }
 
 // ClientIP is where a request from peer with these headers X-Forwarded-For comes from.
 func ClientIP(trusted []netip.Prefix, peer string, seen []string) netip.Addr {

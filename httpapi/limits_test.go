@@ -33,5 +33,14 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("`Idempotency-Key`", "400", "%d visible ASCII signs", httpapi.MaxIdempotencyKey)
 	row("`Prefer: wait`", "202", "%s; changes of a rating wait for %s", httpapi.MaxWait, httpapi.WritePatience)
 	row("result of a task", "410", "%g hours", rating.Retention.Hours())
+	l := httpapi.DefaultLimits()
+	const more = "429; `Config.Limits`"
+	row("ratings, changes and withdrawals by a user", more, "%d a minute", l.RatingWrites)
+	row("writes of contents by a user", more, "%d a minute", l.ContentWrites)
+	row("everything else by a user", more, "%d a minute", l.Reads)
+	row("all users behind one IP prefix (/24, /64)", more, "%d times as much", l.PrefixFactor)
+	row("all who are not signed in at one IP prefix", more, "as much as one user")
+	row("ratings of one content from one IP prefix", more, "%d a minute", l.ContentRatings)
+	row("counts kept in process", "the least used go first", "%d", httpapi.MaxCounts)
 	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "requests", b.String(), *update)
 }
