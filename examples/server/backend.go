@@ -28,7 +28,9 @@ type backend struct {
 	prepare func(context.Context) error
 	// adapters says in a few words what is used.
 	adapters string
-	closers  []func() error
+	// role is what this process does: all, api or worker.
+	role    string
+	closers []func() error
 }
 
 // close closes what was opened, the last one first.
@@ -45,7 +47,7 @@ const embeddedBatch = 50
 
 // open picks the adapters and wires the App. This is the one place that does. It does not wait for any server.
 func open(s settings, log *slog.Logger) (*backend, error) {
-	b := &backend{prepare: func(context.Context) error { return nil }}
+	b := &backend{role: s.role, prepare: func(context.Context) error { return nil }}
 	proxies, err := parsePrefixes(s.proxies)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -79,7 +78,7 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 	return failed
 }
 
-// routes mounts the REST surface, the health checks and the page that says what this is.
+// routes mounts the REST surface, the health checks and the pages.
 func routes(b *backend, api bool, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	if api {
@@ -87,8 +86,8 @@ func routes(b *backend, api bool, ready func() bool) http.Handler {
 	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { health(w, true) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { health(w, ready()) })
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { home(w, b.adapters) })
-	return mux
+	addPages(mux, b, api, ready)
+	return guarded(mux)
 }
 
 func health(w http.ResponseWriter, ok bool) {
@@ -101,27 +100,3 @@ func health(w http.ResponseWriter, ok bool) {
 	}
 	_, _ = io.WriteString(w, "ok\n")
 }
-
-func home(w http.ResponseWriter, adapters string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	_ = page.Execute(w, adapters) // the client is gone; there is nobody to tell
-}
-
-var page = template.Must(template.New("home").Parse(`<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Khodnevis</title>
-<h1>Khodnevis</h1>
-<p>Content, ratings and accounts. This server keeps its data in {{.}}.</p>
-<ul>
-<li><a href="/api/contents/">Contents</a></li>
-<li><a href="/api/ratings/">Ratings</a></li>
-<li><a href="/readyz">Health</a></li>
-</ul>
-</html>
-`))

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"html/template"
+	"net/http"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// embedded holds the pages, and in static/ what they load.
+//
+//go:embed pages
+var embedded embed.FS
+
+// pagePolicy lets a page load what this server has, and nothing else. A page runs no inline script and has no inline style.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+// mediaTypes are given here because the host's table of types may say otherwise.
+var mediaTypes = map[string]string{
+	".css":  "text/css; charset=utf-8",
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+// addPages adds the page that says what this is, and, where there is an API to show, the demo.
+func addPages(mux *http.ServeMux, b *backend, api bool, ready func() bool) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { home(w, b, api, ready()) })
+	mux.HandleFunc("GET /static/{name}", func(w http.ResponseWriter, r *http.Request) { file(w, r, "static/"+r.PathValue("name")) })
+	// Browsers ask for it by themselves on pages that name no icon, such as a JSON document.
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) { file(w, r, "static/favicon.svg") })
+	if api {
+		mux.HandleFunc("GET /demo/{$}", func(w http.ResponseWriter, r *http.Request) { file(w, r, "demo.html") })
+	}
+}
+
+// guarded sets on every answer what is right for one that is not a page. Handlers that know better set their own.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// file answers with an embedded file. Browsers keep it, and ask each time whether it is still the same.
+func file(w http.ResponseWriter, r *http.Request, name string) {
+	body, err := embedded.ReadFile("pages/" + name)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	sum := sha256.Sum256(body)
+	h := w.Header()
+	h.Set("Content-Type", mediaTypes[path.Ext(name)])
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Cache-Control", "public, max-age=0, must-revalidate")
+	h.Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+}
+
+// home says what runs here.
+func home(w http.ResponseWriter, b *backend, api, ready bool) {
+	h := w.Header()
+	h.Set("Content-Type", mediaTypes[".html"])
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Cache-Control", "no-store")
+	_ = homePage.Execute(w, struct { // the client is gone; there is nobody to tell
+		API, Ready                        bool
+		Role, Adapters, Version, Platform string
+	}{api, ready, roles[b.role], b.adapters, version(), runtime.Version() + " on " + runtime.GOOS + "/" + runtime.GOARCH})
+}
+
+var homePage = template.Must(template.ParseFS(embedded, "pages/home.html"))
+
+// roles says what the values of -role mean.
+var roles = map[string]string{
+	"all":    "serves requests, stores ratings",
+	"api":    "serves requests; others store ratings",
+	"worker": "stores ratings; others serve requests",
+}
+
+// version is what the build knows about where it comes from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development build"
+}

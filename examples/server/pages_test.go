@@ -1,0 +1,162 @@
+package main
+
+import (
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// pagesOf serves what a process with this role serves.
+func pagesOf(t *testing.T, role string) http.Handler {
+	t.Helper()
+	s := settings{data: filepath.Join(t.TempDir(), "pages.db"), role: role, recalculate: "@every 30s", limits: "off"}
+	b, err := open(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return routes(b, role != "worker", b.app.Ready)
+}
+
+func ask(h http.Handler, method, path string, header ...string) *http.Response {
+	r := httptest.NewRequest(method, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	all, worker := pagesOf(t, "all"), pagesOf(t, "worker")
+	const bare = "default-src 'none'; frame-ancestors 'none'"
+	for _, c := range []struct {
+		h            http.Handler
+		method, path string
+		status       int
+		media, csp   string
+	}{
+		{all, "GET", "/", 200, "text/html; charset=utf-8", pagePolicy},
+		{all, "HEAD", "/", 200, "text/html; charset=utf-8", pagePolicy},
+		{all, "GET", "/demo/", 200, "text/html; charset=utf-8", pagePolicy},
+		{all, "GET", "/static/base.css", 200, "text/css; charset=utf-8", pagePolicy},
+		{all, "GET", "/static/demo.js", 200, "text/javascript; charset=utf-8", pagePolicy},
+		{all, "GET", "/static/favicon.svg", 200, "image/svg+xml", pagePolicy},
+		{all, "GET", "/favicon.ico", 200, "image/svg+xml", pagePolicy},
+		{all, "GET", "/livez", 200, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/api/contents/", 200, "application/json", bare},
+		{all, "GET", "/demo/nothing", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/demo/index.html", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/static/", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/static/nothing.css", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/static/..%2fhome.html", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/static/..%2f..%2fpages.go", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/nothing", 404, "text/plain; charset=utf-8", bare},
+		{all, "POST", "/demo/", 405, "text/plain; charset=utf-8", bare},
+		{worker, "GET", "/", 200, "text/html; charset=utf-8", pagePolicy},
+		{worker, "GET", "/demo/", 404, "text/plain; charset=utf-8", bare},
+		{worker, "GET", "/api/contents/", 404, "text/plain; charset=utf-8", bare},
+	} {
+		got := ask(c.h, c.method, c.path)
+		if got.StatusCode != c.status {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, got.StatusCode, c.status)
+		}
+		for name, want := range map[string]string{"Content-Type": c.media, "Content-Security-Policy": c.csp,
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+			if is := got.Header.Get(name); is != want {
+				t.Errorf("%s %s: %s is %q, want %q", c.method, c.path, name, is, want)
+			}
+		}
+	}
+}
+
+// Browsers keep what they have as long as it is the same.
+func TestPagesAreKept(t *testing.T) {
+	t.Parallel()
+	h := pagesOf(t, "api")
+	tags := map[string]string{}
+	for _, path := range []string{"/demo/", "/static/base.css", "/static/demo.js", "/static/favicon.svg"} {
+		got := ask(h, "GET", path)
+		tag := got.Header.Get("ETag")
+		if !regexp.MustCompile(`^"[0-9a-f]{16}"$`).MatchString(tag) || got.Header.Get("Cache-Control") != "public, max-age=0, must-revalidate" {
+			t.Errorf("%s: ETag %s, Cache-Control %s", path, tag, got.Header.Get("Cache-Control"))
+		}
+		if other, taken := tags[tag]; taken {
+			t.Errorf("%s and %s have the same ETag", path, other)
+		}
+		tags[tag] = path
+		if again := ask(h, "GET", path, "If-None-Match", tag); again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s again: %d", path, again.StatusCode)
+		}
+		if changed := ask(h, "GET", path, "If-None-Match", `"other"`); changed.StatusCode != http.StatusOK {
+			t.Errorf("%s changed: %d", path, changed.StatusCode)
+		}
+	}
+}
+
+func TestHomeSaysWhatRunsHere(t *testing.T) {
+	t.Parallel()
+	for role, says := range map[string][]string{
+		"all":    {"SQLite in ", "serves requests, stores ratings", `href="/demo/"`, `href="/api/docs/"`, `href="/api/schema/"`, `href="/api/contents/"`, `href="/readyz"`, version()},
+		"api":    {"others store ratings", `href="/demo/"`},
+		"worker": {"others serve requests", `href="/readyz"`},
+	} {
+		body, err := io.ReadAll(ask(pagesOf(t, role), "GET", "/").Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range says {
+			if !strings.Contains(string(body), want) {
+				t.Errorf("%s does not say %q", role, want)
+			}
+		}
+		if role == "worker" && (strings.Contains(string(body), "/api/") || strings.Contains(string(body), "/demo/")) {
+			t.Error("a worker links to an API that it does not serve")
+		}
+	}
+}
+
+// What the policy would refuse is not there in the first place: no inline script or style, nothing from elsewhere. And stored text can
+// only become text: nothing makes markup of a string.
+func TestPagesNeedNoException(t *testing.T) {
+	t.Parallel()
+	forbidden := map[string]*regexp.Regexp{
+		"an inline script":     regexp.MustCompile(`<script(?:[^>]*>\s*[^\s<]|>)`),
+		"an inline style":      regexp.MustCompile(`<style|\sstyle=`),
+		"an inline handler":    regexp.MustCompile(`\son[a-z]+=["']`),
+		"markup from a string": regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|parseFromString|setHTML|eval\(|new Function`),
+		"storage":              regexp.MustCompile(`localStorage|sessionStorage|indexedDB|document\.cookie`),
+		"another origin":       regexp.MustCompile(`(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}/?`),
+	}
+	err := fs.WalkDir(embedded, "pages", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := embedded.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text := strings.ReplaceAll(string(body), "http://www.w3.org/2000/svg", "") // a name, not an address
+		for what, pattern := range forbidden {
+			if found := pattern.FindString(text); found != "" {
+				t.Errorf("%s has %s: %s", path, what, found)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
