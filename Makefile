@@ -3,17 +3,22 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: test bits lint vulnerabilities docs fuzz bench
+.PHONY: test bits browser lint vulnerabilities docs fuzz bench
 
 # Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
 test:
 	bash internal/testserver/with-servers.sh go test -race -timeout 20m ./...
 
+# The pages of the bundled server, in a headless Chromium. With SCREENSHOTS=folder it leaves a picture of each page there.
+browser:
+	bash internal/testserver/with-browser.sh go test -count=1 -tags browser -run '^TestBrowser' ./examples/server $(if $(SCREENSHOTS),-screenshots '$(abspath $(SCREENSHOTS))')
+
 lint:
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	go vet ./...
-	go run $(STATICCHECK) ./...
-	go run $(GOLANGCI) run ./...
+	go vet -tags browser ./examples/server
+	go run $(STATICCHECK) -tags browser ./...
+	go run $(GOLANGCI) run --build-tags browser ./...
 
 # What is known of the dependencies; only a notice where the database cannot be reached.
 vulnerabilities:

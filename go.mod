@@ -2,7 +2,13 @@ module github.com/khodnevis/khodnevis
 
 go 1.26.0
 
-require github.com/google/uuid v1.6.0
+require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
+	github.com/google/uuid v1.6.0
+)
+
+require github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 
 require (
 	github.com/lib/pq v1.12.3
