@@ -248,6 +248,7 @@ func (a *App) Run(ctx context.Context) error {
 	for job, schedule := range a.jobs {
 		start(func(ctx context.Context) error { return a.recalculator.Run(ctx, job, schedule) })
 	}
+	start(a.Ratings.Run)
 	if a.Users != nil {
 		start(a.Users.Run)
 	}

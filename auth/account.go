@@ -119,9 +119,10 @@ func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPa
 	return u, nil
 }
 
-// DeleteAccount removes the user and its sessions; the name stays taken. What the user wrote stays, for the caller to decide on.
-// Errors: ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
-func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPassword string, src Source) error {
+// DeleteAccount removes the user and its sessions; the name stays taken. What shall become of the user's ratings, a rating.Fate,
+// is recorded together with that, so that it comes true whatever happens; rating.Service.Forget makes it come true at once. Empty:
+// they stay. Contents stay in any case. Errors: ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
+func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPassword, ratings string, src Source) error {
 	u, err := s.User(ctx, p.Subject)
 	if err != nil {
 		return err
@@ -129,12 +130,12 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPasswor
 	if err := s.reauth(ctx, u, currentPassword, src); err != nil {
 		return err
 	}
-	err = s.store.DeleteUser(ctx, u.ID)
+	err = s.store.DeleteUser(ctx, Deletion{User: u.ID, Ratings: ratings, At: s.now()})
 	s.forget(ctx, SessionFilter{User: u.ID})
 	if err != nil {
 		return fmt.Errorf("auth: delete account %s: %w", u.ID, err)
 	}
-	s.event(ctx, slog.LevelInfo, "auth.account_deleted", u.ID, src)
+	s.event(ctx, slog.LevelInfo, "auth.account_deleted", u.ID, src, slog.String("ratings", ratings))
 	return nil
 }
 

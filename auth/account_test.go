@@ -105,7 +105,7 @@ func TestReauthThrottle(t *testing.T) {
 			_, err := e.ChangeEmail(t.Context(), me, "a@example.org", p, from(0))
 			return err
 		},
-		func(p string) error { return e.DeleteAccount(t.Context(), me, p, from(0)) },
+		func(p string) error { return e.DeleteAccount(t.Context(), me, p, "", from(0)) },
 	}
 	for n := range 5 {
 		wantErr(t, tries[n%3]("wrong wrong wrong"), auth.ErrReauth)
@@ -216,8 +216,8 @@ func TestDeleteAccount(t *testing.T) {
 	mine, other := e.login("alice"), e.login("alice")
 	me := e.mustBe(mine.Access)
 	e.mustBe(other.Access)
-	wantErr(t, e.DeleteAccount(t.Context(), me, "wrong wrong wrong", from(0)), auth.ErrReauth)
-	if err := e.DeleteAccount(t.Context(), me, password, from(0)); err != nil {
+	wantErr(t, e.DeleteAccount(t.Context(), me, "wrong wrong wrong", "delete", from(0)), auth.ErrReauth)
+	if err := e.DeleteAccount(t.Context(), me, password, "delete", from(0)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tokens := range []auth.Tokens{mine, other} {
@@ -228,7 +228,7 @@ func TestDeleteAccount(t *testing.T) {
 	}
 	_, err := e.User(t.Context(), alice.ID)
 	wantErr(t, err, auth.ErrNotFound)
-	wantErr(t, e.DeleteAccount(t.Context(), me, password, from(0)), auth.ErrNotFound)
+	wantErr(t, e.DeleteAccount(t.Context(), me, password, "delete", from(0)), auth.ErrNotFound)
 	_, err = e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(0))
 	wantErr(t, err, auth.ErrInvalidLogin)
 }

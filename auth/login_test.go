@@ -140,7 +140,7 @@ func TestHashWait(t *testing.T) {
 			"change password": func(ctx context.Context) error {
 				return e.ChangePassword(ctx, me, password, "another one entirely", from(1))
 			},
-			"delete account": func(ctx context.Context) error { return e.DeleteAccount(ctx, me, password, from(1)) },
+			"delete account": func(ctx context.Context) error { return e.DeleteAccount(ctx, me, password, "", from(1)) },
 		} {
 			all.Go(func() {
 				if err := call(t.Context()); !errors.Is(err, auth.ErrBusy) {

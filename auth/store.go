@@ -21,7 +21,7 @@ type Store interface {
 	// version u.Version-1, and leaves it with u.Version; names stay. ErrNotFound: there is none. ErrConflict: it has another version.
 	UpdateUser(ctx context.Context, u User) error
 	// DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.
-	DeleteUser(ctx context.Context, id string) error
+	DeleteUser(ctx context.Context, d Deletion) error
 
 	// CreateSession keeps a session and its first tokens. ErrNotFound: the user does not exist.
 	CreateSession(ctx context.Context, s Session, tokens []Token) error
@@ -38,6 +38,17 @@ type Store interface {
 	// SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given time, and all access tokens
 	// that expired before it, and returns how many sessions it removed.
 	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// Deletion is the end of an account.
+type Deletion struct {
+	// User is the identifier of who leaves.
+	User string
+	// Ratings is what shall become of the user's ratings, a rating.Fate. Package store says what a Store does with it. Empty:
+	// they stay as they are.
+	Ratings string
+	// At is UTC, cut to microseconds.
+	At time.Time
 }
 
 // Hash is the SHA-256 of a token. Tokens themselves are never stored.

@@ -85,7 +85,7 @@ func TestUsernameUnique(t *testing.T) {
 		}
 	}
 	tokens := e.login("kelvin")
-	if err := e.DeleteAccount(t.Context(), e.mustBe(tokens.Access), password, from(0)); err != nil {
+	if err := e.DeleteAccount(t.Context(), e.mustBe(tokens.Access), password, "", from(0)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := e.Register(t.Context(), auth.Registration{Username: "Kelvin", Password: password}, from(500))

@@ -18,6 +18,7 @@ func FuzzQueueRecord(f *testing.F) {
 		``, `null`, `[]`, `{}`, `{"v":1,"op":"withdraw","by":"u","at":1767225600000000}`, `{"v":1,"op":"recalculate","by":"u","at":1767225600000000}`,
 		`{"v":2,"op":"rate","score":4,"at":1767225600000000}`, `{"v":1,"op":"rate","at":1767225600000000}`, `{"v":1,"op":"rate","score":4,"at":-1}`,
 		`{"v":1,"op":"rate","score":4,"at":1767225600000000} `, `{"v":1,"op":"rate","score":4,"at":1767225600000000}{}`, `{"v":1,"op":"rate","score":4.5,"at":1}`,
+		`{"v":1,"op":"withdraw","by":"u","anonymous":"anonymous-1","at":1767225600000000}`,
 		`{"v":1,"op":"rate","score":4,"by":"u","at":1767225600000000}`, `{"v":1,"op":"rate","score":4,"at":1767225600000000,"x":1}`,
 	} {
 		f.Add([]byte(s))
@@ -46,6 +47,27 @@ func TestQueueRecordRefuses(t *testing.T) {
 	} {
 		if _, ok := rating.DecodeThenEncode([]byte(bad)); ok {
 			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
+
+// TestQueueRecordForms: what earlier releases have written means the same, and only a withdrawal names an anonymous rater.
+func TestQueueRecordForms(t *testing.T) {
+	t.Parallel()
+	for body, ok := range map[string]bool{
+		`{"v":1,"op":"rate","score":4,"at":1767225600000000}`:                                        true,
+		`{"v":1,"op":"withdraw","by":"u","at":1767225600000000}`:                                     true,
+		`{"v":1,"op":"recalculate","by":"u","at":1767225600000000}`:                                  true,
+		`{"v":1,"op":"withdraw","by":"u","anonymous":"anonymous-1","at":1767225600000000}`:           true,
+		`{"v":1,"op":"withdraw","anonymous":"anonymous-1","at":1767225600000000}`:                    false,
+		`{"v":1,"op":"withdraw","by":"u","anonymous":"a b","at":1767225600000000}`:                   false,
+		`{"v":1,"op":"rate","score":4,"anonymous":"anonymous-1","at":1767225600000000}`:              false,
+		`{"v":1,"op":"recalculate","by":"u","anonymous":"anonymous-1","at":1767225600000000}`:        false,
+		`{"v":1,"op":"withdraw","by":"u","anonymous":["anonymous-1"],"at":1767225600000000}`:         false,
+		`{"v":1,"op":"withdraw","by":"u","anonymous":"anonymous-1","score":0,"at":1767225600000000}`: false,
+	} {
+		if again, accepted := rating.DecodeThenEncode([]byte(body)); accepted != ok || ok && string(again) != body {
+			t.Errorf("%s: accepted %v, and encoded as %s", body, accepted, again)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 // A rating begins as a Submission. The Service checks it and publishes it; from then on it cannot be lost. A Worker takes
 // submissions from the queue in batches and applies each batch to the Store in one transaction, together with every number
 // that follows from it; whoever submitted can follow a Task. A Recalculator folds the published score and recounts the numbers.
+// When a rater leaves, Service.Forget withdraws the ratings, or makes them nobody's.
 //
 // # Order
 //

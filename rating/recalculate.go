@@ -92,12 +92,13 @@ const (
 	JobRefresh = "ratings.refresh" // folds the scores of what has changed
 	JobRecount = "ratings.recount" // recounts everything
 	JobSweep   = "ratings.sweep"   // removes what was withdrawn or rejected long ago
+	JobForget  = "ratings.forget"  // withdraws what those who left have given; see Service.Run
 )
 
 // lease is how long a process that claimed a tick is waited for when it does not come back.
 const lease = 10 * time.Minute
 
-// SweepAfter is how long withdrawn ratings and rejected messages are kept: twice the week that a queue should keep
+// SweepAfter is how long withdrawn ratings, rejected messages and departures are kept: twice the week that a queue should keep
 // messages, so that no replay can bring back what was withdrawn.
 const SweepAfter = 14 * 24 * time.Hour
 
@@ -112,39 +113,44 @@ func (r *Recalculator) Run(ctx context.Context, job string, schedule Schedule) e
 	if !ok {
 		return fmt.Errorf("rating: no job %q", job)
 	}
+	return runJob(ctx, r.cfg, r.store, job, schedule, do)
+}
+
+// runJob does job whenever schedule says so and this process claims the tick, until ctx is done.
+func runJob(ctx context.Context, cfg Config, store Store, job string, schedule Schedule, do func(context.Context) (int, error)) error {
 	for {
-		at := schedule.Next(r.cfg.Now())
+		at := schedule.Next(cfg.Now())
 		if at.IsZero() {
 			return fmt.Errorf("rating: the schedule of job %s is never due", job)
 		}
-		if !sleep(ctx, at.Sub(r.cfg.Now())) {
+		if !sleep(ctx, at.Sub(cfg.Now())) {
 			return nil
 		}
-		r.tick(ctx, job, at, do)
+		tick(ctx, cfg, store, job, at, do)
 	}
 }
 
 // tick does job if this process claims the tick. What goes wrong is logged; the next tick tries again.
-func (r *Recalculator) tick(ctx context.Context, job string, at time.Time, do func(context.Context) (int, error)) {
-	claimed, err := r.store.ClaimTick(ctx, job, at, lease)
+func tick(ctx context.Context, cfg Config, store Store, job string, at time.Time, do func(context.Context) (int, error)) {
+	claimed, err := store.ClaimTick(ctx, job, at, lease)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.cfg.Logger.WarnContext(ctx, "rating: tick not claimed", "job", job, "at", at, "error", err)
+			cfg.Logger.WarnContext(ctx, "rating: tick not claimed", "job", job, "at", at, "error", err)
 		}
 		return
 	}
 	if !claimed {
 		return
 	}
-	began := r.cfg.Now()
+	began := cfg.Now()
 	n, err := do(ctx)
 	if err != nil && ctx.Err() == nil {
-		r.cfg.Logger.ErrorContext(ctx, "rating: job failed", "job", job, "at", at, "error", err)
+		cfg.Logger.ErrorContext(ctx, "rating: job failed", "job", job, "at", at, "error", err)
 	} else if n > 0 {
-		r.cfg.Logger.InfoContext(ctx, "rating: job done", "job", job, "at", at, "contents", n, "took", r.cfg.Now().Sub(began))
+		cfg.Logger.InfoContext(ctx, "rating: job done", "job", job, "at", at, "done", n, "took", cfg.Now().Sub(began))
 	}
-	if err := r.store.ReleaseTick(context.WithoutCancel(ctx), job, at); err != nil {
-		r.cfg.Logger.WarnContext(ctx, "rating: tick not released", "job", job, "at", at, "error", err)
+	if err := store.ReleaseTick(context.WithoutCancel(ctx), job, at); err != nil {
+		cfg.Logger.WarnContext(ctx, "rating: tick not released", "job", job, "at", at, "error", err)
 	}
 }
 

@@ -94,12 +94,12 @@ type pending struct {
 
 func pendingKey(k Key) string { return "pending:" + k.String() }
 
-func (p pending) put(ctx context.Context, key Key, m mark) {
+func (m mark) item(key Key) cache.Item {
 	value, err := json.Marshal(m)
 	if err != nil {
 		panic(err) // no value of this type fails to encode
 	}
-	remember(ctx, p.cache, p.log, []cache.Item{{Key: pendingKey(key), Value: value, Version: m.Version.ordinal(), TTL: Retention}})
+	return cache.Item{Key: pendingKey(key), Value: value, Version: m.Version.ordinal(), TTL: Retention}
 }
 
 // over returns stored with a newer submission laid over it, if there is one.
@@ -118,6 +118,32 @@ func (p pending) over(ctx context.Context, stored Rating) (r Rating, isPending b
 	}
 	r.Score, r.Withdrawn = m.Score, m.Withdraw
 	return r, true
+}
+
+// untouched returns those of stored whose withdrawal is not on its way, as far as the cache knows. There are fewer than
+// cache.MaxBatch.
+func (p pending) untouched(ctx context.Context, stored []Rating) []Rating {
+	if p.cache == nil || len(stored) == 0 {
+		return stored
+	}
+	keys := make([]string, len(stored))
+	for i, r := range stored {
+		keys[i] = pendingKey(r.Key)
+	}
+	items, err := p.cache.GetMany(ctx, keys)
+	if err != nil {
+		p.log.WarnContext(ctx, "rating: cache does not answer", "error", err)
+		return stored
+	}
+	var rest []Rating
+	for i, r := range stored {
+		var m mark
+		if item, ok := items[keys[i]]; ok && json.Unmarshal(item.Value, &m) == nil && m.Withdraw && m.Version.Compare(r.Version) > 0 {
+			continue
+		}
+		rest = append(rest, r)
+	}
+	return rest
 }
 
 // ordinal maps versions to numbers in the same order, for offsets up to 2^40 (an epoch of a million million messages) and 2^22 epochs.

@@ -202,19 +202,20 @@ func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request
 		return Task{}, ErrForbidden
 	}
 	e := event{Op: opRecalculate, By: actor.User, At: s.cfg.time()}
-	position, err := s.publish(ctx, e.message(content, request))
+	positions, err := s.publish(ctx, e.message(content, request))
 	if err != nil {
 		return Task{}, err
 	}
-	return ticket{Op: e.Op, Position: position, At: e.At, Key: Key{Content: content}, By: e.By}.task(), nil
+	return ticket{Op: e.Op, Position: positions[0], At: e.At, Key: Key{Content: content}, By: e.By}.task(), nil
 }
 
 // accept publishes e and remembers it as pending.
 func (s *Service) accept(ctx context.Context, key Key, e event, request string) (Receipt, error) {
-	position, err := s.publish(ctx, e.message(key.String(), request))
+	positions, err := s.publish(ctx, e.message(key.String(), request))
 	if err != nil {
 		return Receipt{}, err
 	}
+	position := positions[0]
 	by := key.Rater
 	if e.Op != opRate {
 		by = e.By
@@ -222,21 +223,22 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 	task := ticket{Op: e.Op, Position: position, At: e.At, Key: key, By: by}.task()
 	// What follows only makes the rating readable at once. It is accepted, whatever becomes of that.
 	if epoch, err := s.epochs.of(ctx, position.Stream); err == nil {
-		s.pending.put(ctx, key, mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()})
+		m := mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()}
+		remember(ctx, s.cfg.Cache, s.cfg.Logger, []cache.Item{m.item(key)})
 	} else {
 		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(), "error", err)
 	}
 	return Receipt{Task: task, Rating: Rating{Key: key, Score: e.Score, Withdrawn: e.Op == opWithdraw, CreatedAt: e.At, UpdatedAt: e.At}}, nil
 }
 
-func (s *Service) publish(ctx context.Context, m queue.Message) (queue.Position, error) {
+func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]queue.Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
-	positions, err := s.queue.Publish(ctx, m)
+	positions, err := s.queue.Publish(ctx, messages...)
 	if err != nil {
-		return queue.Position{}, &UnavailableError{Unknown: !errors.Is(err, queue.ErrNotAccepted), Cause: err}
+		return nil, &UnavailableError{Unknown: !errors.Is(err, queue.ErrNotAccepted), Cause: err}
 	}
-	return positions[0], nil
+	return positions, nil
 }
 
 // Get returns a rating as the actor may see it and whether it is pending: raters see what they submitted last, even before it is

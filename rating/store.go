@@ -60,11 +60,17 @@ type Store interface {
 	// ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.
 	ReleaseTick(ctx context.Context, job string, at time.Time) error
 
+	// Depart records that a rater left. The last record of a rater counts.
+	Depart(ctx context.Context, d Departure) error
+	// Departures returns at most limit of those who left at the given time or later, after the given rater, in the order of Rater, bytewise.
+	Departures(ctx context.Context, since time.Time, after string, limit int) ([]Departure, error)
+
 	// ListRejected returns at most q.Limit rejected messages that match, in ascending order of ID, after q.After.
 	ListRejected(ctx context.Context, q RejectedQuery) ([]Rejected, error)
 	// RemoveRejected removes rejected messages. Missing ones are no error.
 	RemoveRejected(ctx context.Context, ids []int64) error
-	// SweepRatings removes at most limit withdrawn ratings and rejected messages from before the given time and returns how many.
+	// SweepRatings removes at most limit withdrawn ratings, rejected messages and departures from before the given time and
+	// returns how many.
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -103,6 +109,15 @@ type Outcome struct {
 	Refused bool
 	// Rating is as it is stored now.
 	Rating Rating
+}
+
+// Departure is a rater who left for good.
+type Departure struct {
+	Rater string
+	// Fate is what becomes of the ratings.
+	Fate Fate
+	// At is when the rater left.
+	At time.Time
 }
 
 // Opening is when the history of a content opened.

@@ -147,8 +147,13 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 		w.retrying(ctx, work, attempt, began)
 		return err
 	}
-	changes := newest(work)
-	if err := w.apply(ctx, changes, rejections(work)); err != nil {
+	// What is handed over is what is stored: a score that came before in the same batch must not be superseded by its farewell.
+	changes, handed := newest(work, false), newest(work, true)
+	err := w.apply(ctx, changes, rejections(work))
+	if err == nil {
+		err = w.apply(ctx, handed, nil)
+	}
+	if err != nil {
 		w.retrying(ctx, work, attempt, began)
 		return err
 	}
@@ -214,7 +219,7 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 		if err != nil {
 			return err
 		}
-		h.change = Change{Key: h.key, Version: Version{epoch, h.Offset}, Withdraw: h.event.Op == opWithdraw, At: h.event.At}
+		h.change = Change{Key: h.key, Version: Version{epoch, h.Offset}, Withdraw: h.event.Op == opWithdraw, Anonymous: h.event.Anonymous, At: h.event.At}
 		if h.change.Withdraw {
 			continue
 		}
@@ -261,11 +266,12 @@ func (w *Worker) open(ctx context.Context, openings []Opening, opened map[string
 	return nil
 }
 
-// newest returns, for each key, the change of the highest version, sorted by key; the others are superseded.
-func newest(work []*handled) []*handled {
+// newest returns, for each key, the change of the highest version, sorted by key; the others are superseded. It looks at those
+// changes alone that hand over, or that do not.
+func newest(work []*handled, handOver bool) []*handled {
 	best := map[Key]*handled{}
 	for _, h := range work {
-		if h.rejected != nil || h.event.Op == opRecalculate {
+		if h.rejected != nil || h.event.Op == opRecalculate || handOver != (h.event.Anonymous != "") {
 			continue
 		}
 		other, ok := best[h.key]

@@ -9,7 +9,8 @@
 //
 // The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the
 // moment of the query. A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.
-// A deleted user's contents and ratings stay.
+// A deleted user's contents and ratings stay. What shall become of the ratings is recorded together with the deletion, as by
+// Depart: either both happen or neither.
 //
 // # Errors
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/rating"
 )
 
 // session is a stored session and the tokens that belong to it.
@@ -95,18 +96,21 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
 }
 
 // DeleteUser implements auth.Store.
-func (s *Store) DeleteUser(ctx context.Context, id string) error {
+func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
-	if _, ok := s.users[id]; !ok {
-		return fmt.Errorf("memstore: delete user %s: %w", id, auth.ErrNotFound)
+	if _, ok := s.users[d.User]; !ok {
+		return fmt.Errorf("memstore: delete user %s: %w", d.User, auth.ErrNotFound)
 	}
-	for login := range s.logins[id] {
+	for login := range s.logins[d.User] {
 		s.dropSession(login)
 	}
-	delete(s.users, id)
+	delete(s.users, d.User)
+	if d.Ratings != "" {
+		s.departed[d.User] = rating.Departure{Rater: d.User, Fate: rating.Fate(d.Ratings), At: d.At}
+	}
 	return nil
 }
 

@@ -42,6 +42,7 @@ type Store struct {
 	openings map[string]time.Time       // by content
 	epochs   map[string]int64           // by stream
 	ticks    map[string]tick            // by job
+	departed map[string]rating.Departure
 
 	rejected     []rating.Rejected // ascending by ID
 	rejectedID   int64             // the last one given
@@ -75,6 +76,7 @@ func New(cfg Config) *Store {
 		openings:     map[string]time.Time{},
 		epochs:       map[string]int64{},
 		ticks:        map[string]tick{},
+		departed:     map[string]rating.Departure{},
 		rejectedName: set[rejectedName]{},
 		users:        map[string]auth.User{},
 		names:        map[string]string{},

@@ -3,7 +3,9 @@ package memstore
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/khodnevis/khodnevis/queue"
@@ -60,6 +62,32 @@ func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error
 		s.ticks[job] = tick{at: at}
 	}
 	return nil
+}
+
+// Depart implements rating.Store.
+func (s *Store) Depart(ctx context.Context, d rating.Departure) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.departed[d.Rater] = d
+	return nil
+}
+
+// Departures implements rating.Store.
+func (s *Store) Departures(ctx context.Context, since time.Time, after string, limit int) ([]rating.Departure, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	late := func(yield func(rating.Departure) bool) {
+		for rater := range following(maps.Keys(s.departed), after) {
+			if d := s.departed[rater]; !d.At.Before(since) && !yield(d) {
+				return
+			}
+		}
+	}
+	return least(late, limit, func(a, b rating.Departure) int { return strings.Compare(a.Rater, b.Rater) }), nil
 }
 
 // reject records a message unless it is recorded.
@@ -135,6 +163,13 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 	}
 	s.removeRejected(func(r rating.Rejected) bool {
 		if swept == limit || !r.At.Before(before) {
+			return false
+		}
+		swept++
+		return true
+	})
+	maps.DeleteFunc(s.departed, func(_ string, d rating.Departure) bool {
+		if swept == limit || !d.At.Before(before) {
 			return false
 		}
 		swept++

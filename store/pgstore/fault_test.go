@@ -84,7 +84,11 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"UserByName":     func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
 		"ListUsers":      func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
 		"UpdateUser":     func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}) },
-		"DeleteUser":     func(ctx context.Context) error { return s.DeleteUser(ctx, "u") },
+		"Depart": func(ctx context.Context) error {
+			return s.Depart(ctx, rating.Departure{Rater: "u", Fate: rating.FateDelete, At: instant})
+		},
+		"Departures":     func(ctx context.Context) error { _, err := s.Departures(ctx, instant, "", 1); return err },
+		"DeleteUser":     func(ctx context.Context) error { return s.DeleteUser(ctx, auth.Deletion{User: "u"}) },
 		"CreateSession":  func(ctx context.Context) error { return s.CreateSession(ctx, auth.Session{ID: "n", User: "u"}, nil) },
 		"GrantByToken":   func(ctx context.Context) error { _, err := s.GrantByToken(ctx, auth.Hash{}); return err },
 		"RotateSession":  func(ctx context.Context) error { return s.RotateSession(ctx, auth.Session{ID: "n"}, nil) },

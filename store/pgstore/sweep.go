@@ -20,7 +20,12 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 		}
 		messages, err := tx.exec(`DELETE FROM khodnevis.rejected WHERE id = ANY(ARRAY(
 			SELECT id FROM khodnevis.rejected WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
-		swept += messages
+		if swept += messages; err != nil {
+			return err
+		}
+		departed, err := tx.exec(`DELETE FROM khodnevis.departures WHERE rater = ANY(ARRAY(
+			SELECT rater FROM khodnevis.departures WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
+		swept += departed
 		return err
 	})
 	if err != nil {

@@ -134,16 +134,20 @@ func (tx transaction) versionAt(text, id string, version int64) error {
 }
 
 // DeleteUser implements auth.Store. The sessions and their tokens go with the row; its name stays in usernames.
-func (s *Store) DeleteUser(ctx context.Context, id string) error {
+func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 	err := s.transact(ctx, func(tx transaction) error {
-		n, err := tx.exec(`DELETE FROM khodnevis.users WHERE id = $1`, id)
+		n, err := tx.exec(`DELETE FROM khodnevis.users WHERE id = $1`, d.User)
 		if err == nil && n == 0 {
 			return auth.ErrNotFound
 		}
+		if err != nil || d.Ratings == "" {
+			return err
+		}
+		_, err = tx.exec(depart, d.User, d.Ratings, d.At)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("pgstore: delete user %s: %w", id, err)
+		return fmt.Errorf("pgstore: delete user %s: %w", d.User, err)
 	}
 	return nil
 }

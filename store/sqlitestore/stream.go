@@ -132,5 +132,10 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 	if err != nil {
 		return int(withdrawn), fmt.Errorf("sqlitestore: sweep rejected messages: %w", err)
 	}
-	return int(withdrawn + rejected), nil
+	departed, err := s.delete(ctx, `DELETE FROM departures WHERE rater IN (SELECT rater FROM departures WHERE at < ? ORDER BY at LIMIT ?)`,
+		before.UnixMicro(), int64(limit)-withdrawn-rejected)
+	if err != nil {
+		return int(withdrawn + rejected), fmt.Errorf("sqlitestore: sweep departures: %w", err)
+	}
+	return int(withdrawn + rejected + departed), nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/rating"
 )
 
 // userRow is a row of users.
@@ -126,16 +127,19 @@ func conflictIf(tx *sqlitefile.Tx, query string, id string) error {
 }
 
 // DeleteUser implements auth.Store.
-func (s *Store) DeleteUser(ctx context.Context, id string) error {
+func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
-		n, err := tx.Exec(`DELETE FROM users WHERE id = ?`, id) // its sessions and their tokens go along
+		n, err := tx.Exec(`DELETE FROM users WHERE id = ?`, d.User) // its sessions and their tokens go along
 		if err == nil && n == 0 {
 			err = auth.ErrNotFound
 		}
-		return err
+		if err != nil || d.Ratings == "" {
+			return err
+		}
+		return depart(tx, rating.Departure{Rater: d.User, Fate: rating.Fate(d.Ratings), At: d.At})
 	})
 	if err != nil {
-		return fmt.Errorf("sqlitestore: delete user %s: %w", id, err)
+		return fmt.Errorf("sqlitestore: delete user %s: %w", d.User, err)
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ func Across() []Check {
 		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteFold},
 		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
 		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
+		{"across/departure", "What shall become of the ratings is recorded together with the deletion, as by Depart: either both happen or neither.", acrossDeparture},
 	}
 }
 
@@ -444,43 +445,6 @@ func acrossDeleteFold(ctx context.Context, s store.Store) error {
 		}
 	}
 	return nil
-}
-
-func acrossDeletedUser(ctx context.Context, s store.Store) error {
-	l, err := createLogin(ctx, s, 1)
-	if err != nil {
-		return err
-	}
-	c := newContent(l.user.ID, 1)
-	if err := s.CreateContent(ctx, c); err != nil {
-		return err
-	}
-	k := rating.Key{Content: c.ID, Rater: l.user.ID}
-	stored, err := applyOne(ctx, s, change(k, 1, 4), rating.Created)
-	if err != nil {
-		return err
-	}
-	if err := s.DeleteUser(ctx, l.user.ID); err != nil {
-		return err
-	}
-	got, err := contentByID(ctx, s, c.ID)
-	if err != nil {
-		return err
-	}
-	r, _, err := ratingByKey(ctx, s, k)
-	if err != nil {
-		return err
-	}
-	n, err := s.CountContents(ctx, content.Filter{Author: l.user.ID})
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(want("the content", got, c), want("the rating", r, stored), want("contents of the author", n, 1)); err != nil {
-		return err
-	}
-	// And a message of the user that was still under way is applied.
-	_, err = applyOne(ctx, s, change(k, 2, 5), rating.Updated)
-	return errors.Join(err, newAudit([]string{c.ID}).check(ctx, s))
 }
 
 func acrossPing(ctx context.Context, s store.Store) error {

@@ -100,7 +100,7 @@ func authCreateUserTaken(ctx context.Context, s store.Store) error {
 	if err := s.CreateUser(ctx, other); err != nil {
 		return fmt.Errorf("a name that is taken in another canonical form: %w", err)
 	}
-	if err := s.DeleteUser(ctx, u.ID); err != nil {
+	if err := s.DeleteUser(ctx, auth.Deletion{User: u.ID}); err != nil {
 		return err
 	}
 	return wantError("the name of a deleted user", s.CreateUser(ctx, sameName), auth.ErrUsernameTaken)
@@ -131,7 +131,7 @@ func authUsersByID(ctx context.Context, s store.Store) error {
 		}
 		users = append(users, u)
 	}
-	if err := s.DeleteUser(ctx, users[1].ID); err != nil {
+	if err := s.DeleteUser(ctx, auth.Deletion{User: users[1].ID}); err != nil {
 		return err
 	}
 	ask := append([]string{users[2].ID, users[1].ID, users[0].ID, newUUID(), users[2].ID}, many(3000, newUUID)...)
@@ -162,7 +162,7 @@ func authUserByName(ctx context.Context, s store.Store) error {
 			return err
 		}
 	}
-	if err := s.DeleteUser(ctx, u.ID); err != nil {
+	if err := s.DeleteUser(ctx, auth.Deletion{User: u.ID}); err != nil {
 		return err
 	}
 	_, err = s.UserByName(ctx, u.Canonical)
@@ -180,7 +180,7 @@ func authListUsers(ctx context.Context, s store.Store) error {
 		}
 		users = append(users, u)
 	}
-	if err := s.DeleteUser(ctx, users[4].ID); err != nil {
+	if err := s.DeleteUser(ctx, auth.Deletion{User: users[4].ID}); err != nil {
 		return err
 	}
 	users = slices.Delete(users, 4, 5)
@@ -270,7 +270,7 @@ func authUpdateUserRefused(ctx context.Context, s store.Store) error {
 	if err := wantError("an update of a missing user", s.UpdateUser(ctx, missing), auth.ErrNotFound); err != nil {
 		return err
 	}
-	if err := s.DeleteUser(ctx, u.ID); err != nil {
+	if err := s.DeleteUser(ctx, auth.Deletion{User: u.ID}); err != nil {
 		return err
 	}
 	u.Version = 5
@@ -318,7 +318,7 @@ func authDeleteUser(ctx context.Context, s store.Store) error {
 	if err := s.CreateSession(ctx, second.session, second.tokens); err != nil {
 		return err
 	}
-	if err := s.DeleteUser(ctx, gone.user.ID); err != nil {
+	if err := s.DeleteUser(ctx, auth.Deletion{User: gone.user.ID}); err != nil {
 		return err
 	}
 	for _, l := range []login{gone, second} {
@@ -336,8 +336,8 @@ func authDeleteUser(ctx context.Context, s store.Store) error {
 	return errors.Join(
 		wantError("the name of a deleted user", s.CreateUser(ctx, again), auth.ErrUsernameTaken),
 		wantError("the name of a deleted user, again", s.CreateUser(ctx, again), auth.ErrUsernameTaken),
-		wantError("a deletion of a deleted user", s.DeleteUser(ctx, gone.user.ID), auth.ErrNotFound),
-		wantError("a deletion of a missing user", s.DeleteUser(ctx, newUUID()), auth.ErrNotFound),
+		wantError("a deletion of a deleted user", s.DeleteUser(ctx, auth.Deletion{User: gone.user.ID}), auth.ErrNotFound),
+		wantError("a deletion of a missing user", s.DeleteUser(ctx, auth.Deletion{User: newUUID()}), auth.ErrNotFound),
 	)
 }
 
@@ -351,7 +351,7 @@ func authDeleteUserRace(ctx context.Context, s store.Store) error {
 		logins := make([]login, 9)
 		err = together(len(logins), func(i int) error {
 			if i == 4 {
-				return s.DeleteUser(ctx, u.ID)
+				return s.DeleteUser(ctx, auth.Deletion{User: u.ID})
 			}
 			logins[i] = newLogin(u, i)
 			err := s.CreateSession(ctx, logins[i].session, logins[i].tokens)

@@ -176,7 +176,7 @@ func authGrantGone(ctx context.Context, s store.Store) error {
 	if err := s.CreateSession(ctx, l.session, l.tokens); err != nil {
 		return err
 	}
-	return errors.Join(l.wantThere(ctx, s), s.DeleteUser(ctx, l.user.ID), l.wantGone(ctx, s))
+	return errors.Join(l.wantThere(ctx, s), s.DeleteUser(ctx, auth.Deletion{User: l.user.ID}), l.wantGone(ctx, s))
 }
 
 // authRotate: the tokens of former generations stay, so that their use can be noticed.

@@ -90,6 +90,11 @@ var broken = []struct {
 	{"sweeps live rows", func(s store.Store) store.Store { return sweepsLive{s} }, []string{"rating/sweep"}},
 	{"sweeps more than the limit", func(s store.Store) store.Store { return sweepsAll{s} }, []string{"rating/sweep", "auth/sweep"}},
 
+	{"keeps the first departure of a rater", func(s store.Store) store.Store { return firstDeparture{s} }, []string{"rating/depart"}},
+	{"leaves out who left at the very time", func(s store.Store) store.Store { return afterDeparture{s} }, []string{"rating/depart", "rating/departures"}},
+	{"records no departure of a deleted user", func(s store.Store) store.Store { return silentDeletion{s} }, []string{"across/departure"}},
+	{"records the departure of a user before the deletion", func(s store.Store) store.Store { return hastyDeletion{s} }, []string{"across/departure"}},
+
 	{"gives the name of a deleted user away", func(s store.Store) store.Store { return &freeNames{Store: s} }, []string{"auth/create-user-taken", "auth/delete-user"}},
 	{"renames users", func(s store.Store) store.Store { return &renaming{Store: s} }, []string{"auth/update-user"}},
 	{"updates users whatever the version is", func(s store.Store) store.Store { return carelessUsers{s} }, []string{"auth/update-user-refused", "auth/update-user-race"}},

@@ -22,7 +22,7 @@ func ratingRejections() []Check {
 		{"rating/rejected-bytes", "Rejected messages it always takes, whatever bytes their keys, bodies and details are made of: there is no other place for them.", ratingRejectedBytes},
 		{"rating/unstorable", "ErrUnstorable: the database will never take one of the changes.", ratingUnstorable},
 		{"rating/rejected-remove", "RemoveRejected removes rejected messages. Missing ones are no error.", ratingRejectedRemove},
-		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings and rejected messages from before the given time and returns how many.", ratingSweep},
+		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings, rejected messages and departures from before the given time and returns how many.", ratingSweep},
 	}
 }
 
