@@ -10,6 +10,8 @@ require (
 
 require github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 
+require github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+
 require (
 	github.com/lib/pq v1.12.3
 	github.com/twmb/franz-go v1.22.2 // indirect

@@ -51,6 +51,7 @@ func (o object) with(key string, value any) object { return append(slices.Clone(
 // Patterns of the schema. They are written in what JavaScript, Python and Go understand alike.
 const (
 	idLetters = `[A-Za-z0-9_.@|=+-]`
+	idNoDot   = `[A-Za-z0-9_@|=+-]`
 	// controls are the characters that text.Check refuses everywhere but for tab, line feed and carriage return, and turns those
 	// that change the direction of a line.
 	controls     = `\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f`
@@ -63,7 +64,7 @@ const (
 
 var (
 	// idSchema is that of identifiers, see id.Valid. Neither "." nor ".." is one.
-	idSchema = object{{"type", "string"}, {"minLength", 1}, {"maxLength", id.MaxLen}, {"pattern", `^(` + idLetters + `|` + idLetters + `*[A-Za-z0-9_@|=+-]` + idLetters + `*)$`}}
+	idSchema = object{{"type", "string"}, {"minLength", 1}, {"maxLength", id.MaxLen}, {"pattern", `^(` + idNoDot + idLetters + `*|\.` + idNoDot + idLetters + `*|\.\.` + idLetters + `+)$`}}
 	ratingID = object{{"type", "string"}, {"maxLength", 2*id.MaxLen + 1}, {"pattern", `^` + idLetters + `{1,128}:` + idLetters + `{1,128}$`}}
 	taskID   = object{{"type", "string"}, {"maxLength", rating.MaxTaskID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
 )

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/khodnevis/khodnevis/httpapi"
 )
 
 // request is what a test sends.
@@ -62,7 +64,7 @@ func (s *server) get(t *testing.T, as, path string) answer {
 	return s.do(t, request{path: path, as: as})
 }
 
-// send sends a request. It may be called from any goroutine.
+// send sends a request and compares what happens with the schema. It may be called from any goroutine.
 func (s *server) send(t *testing.T, r request) (answer, error) {
 	if r.method == "" {
 		r.method = http.MethodGet
@@ -104,7 +106,22 @@ func (s *server) send(t *testing.T, r request) (answer, error) {
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, raw}, err
+	a := answer{resp.StatusCode, resp.Header, raw}
+	if err == nil {
+		if wrong := s.agrees(req, r.body, a); wrong != nil {
+			t.Errorf("%s %s as %q with %.200q answers %s\n%v", r.method, r.path, r.as, r.body, a, wrong)
+		}
+	}
+	return a, err
+}
+
+// agrees compares an exchange with the server's schema.
+func (s *server) agrees(r *http.Request, body string, a answer) error {
+	c, err := contractOf(s.app.Handler().(*httpapi.API).Schema())
+	if err != nil {
+		return err
+	}
+	return c.check(s.prefix, s.app.Users == nil, r, body, a)
 }
 
 // at returns a value of a JSON answer by its path, such as "results.0.id".

@@ -27,6 +27,9 @@ func (a *API) Routes() map[string][]string {
 // Policy returns who may call a route, as its table says.
 func (a *API) Policy(path, method string) string { return a.table()[path][method].policy.String() }
 
+// Schema returns the schema as it is served.
+func (a *API) Schema() []byte { return a.schema.body }
+
 // ParseObject is what reads bodies.
 func ParseObject(body []byte) (map[string]any, error) { return parseObject(body) }
 

@@ -43,7 +43,7 @@ type problemCode string
 
 // problemCodes are all of them, by the status that they come with. They are API: texts may change, codes do not.
 var problemCodes = map[int][]problemCode{
-	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, "rejected"},
+	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
 	403: {"permission_denied", "reauth_required"},
 	404: {"not_found"},
