@@ -86,6 +86,8 @@ type Config struct {
 	Auth auth.Config
 	// PrivateRatings makes ratings visible to their raters and to staff only.
 	PrivateRatings bool
+	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which version they are of (428).
+	RequireIfMatch bool
 	// Scale is the range of scores. The zero value means 1 to 5.
 	Scale rating.Scale
 	// Score holds the constants of the published score. The zero value means the defaults.
@@ -213,6 +215,7 @@ func (a *App) wire(cfg Config) (err error) {
 	}
 	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
 		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
+	api.RequireIfMatch = cfg.RequireIfMatch
 	if cfg.RatedContents == nil {
 		api.Contents = a.Contents
 	} else {

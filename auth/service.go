@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/khodnevis/khodnevis/internal/requestid"
 )
 
 var (
@@ -113,14 +115,17 @@ func (s *Service) PasswordMin() int { return s.cfg.PasswordMin }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
-// event logs what happened to an account. The name is stable; attributes never hold passwords, tokens or names that were typed
-// in, since people type passwords there.
+// event logs what happened to an account, and in which request. The name is stable; attributes never hold passwords, tokens or
+// names that were typed in, since people type passwords there.
 func (s *Service) event(ctx context.Context, level slog.Level, name, user string, src Source, attrs ...slog.Attr) {
 	if user != "" {
 		attrs = append(attrs, slog.String("user", user))
 	}
 	if src.IP.IsValid() {
 		attrs = append(attrs, slog.String("ip", src.IP.Unmap().String()))
+	}
+	if id := requestid.From(ctx); id != "" {
+		attrs = append(attrs, slog.String("request_id", id))
 	}
 	s.log.LogAttrs(ctx, level, name, attrs...)
 }

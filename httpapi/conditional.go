@@ -68,17 +68,24 @@ func badHeader(name, code, detail string) error {
 	return problemInvalid([]fieldProblem{{Header: name, Code: fieldCode(code), Detail: detail}})
 }
 
-var problemPrecondition = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "It was changed since you read it. Read it again, and decide."}
+var (
+	problemPrecondition         = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "It was changed since you read it. Read it again, and decide."}
+	problemPreconditionRequired = &problem{status: 428, code: "precondition_required", title: "Precondition required", detail: "Send If-Match with the ETag of what you read."}
+)
 
 // precondition is an If-Match header. Nil is none.
 type precondition struct {
-	any  bool
-	tags []tag // that can match
+	missing bool // although it is required
+	any     bool
+	tags    []tag // that can match
 }
 
 // check compares with a content's version. Only the part of the tag counts that its author changes, so that ratings never get
 // into the way of an edit.
 func (p *precondition) check(version int64) error {
+	if p != nil && p.missing {
+		return problemPreconditionRequired
+	}
 	if p == nil || p.any || slices.ContainsFunc(p.tags, func(t tag) bool { return t.version == version }) {
 		return nil
 	}
@@ -100,6 +107,9 @@ func (c *call) ifMatch() (*precondition, error) {
 		return nil, badHeader("If-None-Match", codeUnsupportedHeader, "If-None-Match is for reading. Use If-Match with the ETag.")
 	}
 	if len(c.r.Header.Values("If-Match")) == 0 {
+		if c.cfg.RequireIfMatch {
+			return &precondition{missing: true}, nil
+		}
 		return nil, nil
 	}
 	tags, any, ok := etags(c.r.Header, "If-Match")

@@ -83,6 +83,27 @@ func TestIfMatch(t *testing.T) {
 	})
 }
 
+// TestRequireIfMatch: a host may demand to be told which version is changed.
+func TestRequireIfMatch(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.RequireIfMatch = true }})
+		path := "contents/" + s.write(t, "A film") + "/"
+		now := map[string]string{"If-Match": s.get(t, nobody, path).header.Get("ETag")}
+		for method, body := range map[string]string{"PUT": `{"title":"A film","description":"About A film"}`, "PATCH": `{"title":"A film"}`, "DELETE": ""} {
+			s.runAll(t, []exchange{
+				{"", request{method: method, path: path, as: ada, body: body}, 428, "precondition_required"},
+				{method + " by somebody else", request{method: method, path: path, as: ben, body: body}, 403, "permission_denied"},
+				{method + " of nothing", request{method: method, path: "contents/none/", as: ada, body: body}, 404, "not_found"},
+			})
+		}
+		s.runAll(t, []exchange{
+			{"of another version", request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`, header: map[string]string{"If-Match": `"c7.s0"`}}, 412, "precondition_failed"},
+			{"nothing has changed", request{method: "PATCH", path: path, as: ada, body: `{"title":"A film"}`, header: now}, 200, ""},
+			{"of the present one", request{method: "DELETE", path: path, as: ada, header: now}, 204, ""},
+		})
+	})
+}
+
 // TestRatingsDoNotDisturbEdits: who edits a content is not held up by its raters, whichever part of what was read is sent back.
 func TestRatingsDoNotDisturbEdits(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {

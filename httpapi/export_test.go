@@ -73,7 +73,7 @@ func ReopenRatingPlace(o rating.Order, place []byte) ([]byte, bool) {
 
 // IfMatch reports whether a header lets a change of a content at this version through, and whether it is one at all.
 func IfMatch(values []string, version int64) (matches, ok bool) {
-	c := &call{r: &http.Request{Header: http.Header{"If-Match": values}}}
+	c := &call{API: &API{}, r: &http.Request{Header: http.Header{"If-Match": values}}}
 	p, err := c.ifMatch()
 	return err == nil && p.check(version) == nil, err == nil
 }

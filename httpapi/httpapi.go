@@ -50,6 +50,8 @@ type Config struct {
 	Prefix string
 	// PrivateRatings makes ratings visible to their raters and to staff only.
 	PrivateRatings bool
+	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which version they are of (428).
+	RequireIfMatch bool
 	// Cache keeps the answers of requests that carry an Idempotency-Key. Nil: the header is refused.
 	Cache cache.Cache
 	// TrustedProxies are the addresses of proxies that hand requests over: what they write into X-Forwarded-For is believed. Those

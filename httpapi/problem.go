@@ -214,6 +214,10 @@ func (c *call) fail(err error) {
 		c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status), slog.String("method", c.r.Method),
 			slog.String("path", c.r.URL.Path), slog.String("request_id", c.id), slog.Any("error", err))
 	}
+	if p == problemForbidden { // beside the denials that package auth logs
+		c.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "auth.denied", slog.String("reason", "forbidden"), slog.String("method", c.r.Method),
+			slog.String("path", c.r.URL.Path), slog.String("user", c.who.Subject), slog.String("request_id", c.id))
+	}
 	if c.w.begun {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/requestid"
 )
 
 // maxURL is the greatest length of a request's target, in bytes.
@@ -64,6 +65,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestID(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
 	c.prefix = counter.PrefixOf(c.ip)
+	c.r = r.WithContext(requestid.With(r.Context(), c.id))
 	h := w.Header()
 	h.Set("X-Request-Id", c.id)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -23,7 +23,7 @@ func Check(t testing.TB, document, name, want string, update bool) {
 	t.Helper()
 	writing.Lock()
 	defer writing.Unlock()
-	text, err := os.ReadFile(document)
+	text, err := os.ReadFile(document) //nolint:gosec // a test says which
 	if err != nil {
 		t.Fatal(err)
 	}
