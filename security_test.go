@@ -99,7 +99,8 @@ func TestRequirementsAreChecked(t *testing.T) {
 // fuzzed are the parsers of untrusted bytes.
 var fuzzed = []string{
 	"httpapi.FuzzDecodeStrict", "internal/id.FuzzParseID", "httpapi.FuzzCursor", "auth.FuzzParsePHC", "auth.FuzzBearer", "httpapi.FuzzIfMatch", "auth.FuzzUsername",
-	"rating.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer", "rating.FuzzTaskID", "internal/text.FuzzCheck",
+	"rating.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer", "rating.FuzzTaskID", "rating.FuzzRatingID", "httpapi.FuzzFields",
+	"httpapi.FuzzClientIP", "internal/text.FuzzCheck",
 }
 
 // TestFuzzTargets: every parser of untrusted bytes has a fuzz target, with a corpus to begin with, that the Makefile runs.

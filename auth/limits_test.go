@@ -35,7 +35,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("e-mail address", "", "%d bytes, optional, not verified", auth.MaxEmail)
 	row("hash", "Hash", "argon2id, %d KiB, %d passes, %d lane", c.Hash.Memory, c.Hash.Time, c.Hash.Threads)
 	row("hashes at once", "MaxHashes", "half of the processors, at least 1; %d callers wait up to %s, others get 503", c.HashQueue, span(c.HashWait))
-	row("memory of hashing", "Hash, MaxHashes", "%d MiB for each hash at once, and as much again until it is collected", c.Hash.Memory>>10)
+	row("memory of hashing", "Hash, MaxHashes", "%d MiB for each hash at once; the heap grows to three times as much at most", c.Hash.Memory>>10)
 	row("access token", "AccessTTL", "%s", span(c.AccessTTL))
 	row("session that is not refreshed", "RefreshIdle", "%s", span(c.RefreshIdle))
 	row("session", "SessionTTL", "%s", span(c.SessionTTL))

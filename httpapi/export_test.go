@@ -102,6 +102,13 @@ func ClientIP(trusted []netip.Prefix, peer string, seen []string) netip.Addr {
 	return p.client(&http.Request{RemoteAddr: peer, Header: http.Header{"X-Forwarded-For": seen}})
 }
 
+// Fields reads the parameter of that name in a list of contents, whose members it returns as well.
+func Fields(value string) (picked, there []string, accepted bool) {
+	v, bad := fieldsParameter(contentItem).read(value)
+	picked, _ = v.([]string)
+	return picked, contentItem.names(), bad == nil
+}
+
 // Problem returns the answer to a request with this method, target and id that is refused for a field and a parameter of that name.
 func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,32 @@ func FuzzProblem(f *testing.F) {
 		}
 		if w.Body.Len() > 16<<10 || !sane.MatchString(h.Get("X-Request-Id")) {
 			t.Fatalf("%d bytes, request id %q", w.Body.Len(), h.Get("X-Request-Id"))
+		}
+	})
+}
+
+// FuzzFields: what is picked is what was asked for, once each, and nothing that is not there.
+func FuzzFields(f *testing.F) {
+	for _, seed := range []string{"id", "id,title", "", ",", "id,", "id,id", "ID", " id", "id,nonsense", strings.Repeat("id,", 5000), "\x00", "\xff", "description", "id;title"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		picked, there, accepted := httpapi.Fields(value)
+		if !accepted {
+			if picked != nil {
+				t.Fatalf("%q picks %q and is refused", value, picked)
+			}
+			return
+		}
+		if strings.Join(picked, ",") != value {
+			t.Fatalf("%q picks %q", value, picked)
+		}
+		seen := map[string]bool{}
+		for _, name := range picked {
+			if !slices.Contains(there, name) || seen[name] {
+				t.Fatalf("%q picks %q", value, picked)
+			}
+			seen[name] = true
 		}
 	})
 }

@@ -134,6 +134,8 @@ type setup struct {
 	open opener
 	// idle: nothing that is accepted gets stored before work is called.
 	idle bool
+	// beside, if not nil, is another server with the same store, clock and people.
+	beside *server
 	// config changes what the app is made of; may be nil.
 	config func(*khodnevis.Config)
 	// mount puts the handler below others; nil: it gets every request.
@@ -158,6 +160,10 @@ type server struct {
 func serve(t testing.TB, s setup) *server {
 	t.Helper()
 	now := &clock{}
+	if s.beside != nil {
+		now = s.beside.clock
+		s.open = func(testing.TB, func() time.Time) store.Store { return s.beside.store }
+	}
 	cfg := khodnevis.Config{
 		Now:    now.Now,
 		Limits: httpapi.Limits{Off: true},
@@ -205,7 +211,9 @@ func serve(t testing.TB, s setup) *server {
 	if !s.idle {
 		v.run()
 	}
-	if app.Users != nil {
+	if s.beside != nil {
+		v.ids, v.tokens = s.beside.ids, s.beside.tokens
+	} else if app.Users != nil {
 		for _, name := range []string{ada, ben, sam} {
 			v.join(t, name)
 		}

@@ -10,10 +10,19 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 )
 
-// TestMethods tries every method on every path.
+// TestMethods tries every method on every path, with and without the slash at its end, under more than one prefix.
 func TestMethods(t *testing.T) {
 	t.Parallel()
-	s := serve(t, setup{})
+	for _, prefix := range []string{"/api/", "/blog/v1.0/"} {
+		t.Run(prefix, func(t *testing.T) {
+			t.Parallel()
+			testMethods(t, prefix)
+		})
+	}
+}
+
+func testMethods(t *testing.T, prefix string) {
+	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Prefix = prefix }})
 	all := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"}
 	for path, methods := range s.app.Handler().(*httpapi.API).Routes() {
 		allowed := append([]string{"OPTIONS"}, methods...)
@@ -23,7 +32,7 @@ func TestMethods(t *testing.T) {
 		slices.Sort(allowed)
 		for _, method := range all {
 			for _, path := range []string{path, strings.TrimSuffix(path, "/")} {
-				path := "/api" + strings.ReplaceAll(path, ":id", "none")
+				path := strings.TrimSuffix(prefix, "/") + strings.ReplaceAll(path, ":id", "none")
 				a := s.do(t, request{method: method, path: path})
 				switch {
 				case method == "OPTIONS":

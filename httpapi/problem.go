@@ -57,6 +57,7 @@ var problemCodes = map[int][]problemCode{
 	414: {"uri_too_long"},
 	415: {"unsupported_media_type"},
 	422: {"idempotency_key_reused"},
+	428: {"precondition_required"},
 	429: {"throttled"},
 	500: {"internal_error"},
 	503: {"unavailable"},

@@ -142,7 +142,7 @@ func (rt route) problems(hasID bool) []int {
 		all = append(all, 408, 415)
 	}
 	if rt.takes(ifMatchHeader) {
-		all = append(all, 412)
+		all = append(all, 412, 428)
 	}
 	if rt.takes(idempotencyHeader) {
 		all = append(all, 409, 422)

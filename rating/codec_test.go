@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -128,6 +129,24 @@ func TestVersionOrdinalKeepsTheOrder(t *testing.T) {
 			t.Errorf("Ordinal does not order %v before %v", ordered[i-1], ordered[i])
 		}
 	}
+}
+
+// FuzzRatingID: what is accepted is the one spelling of a content's and a rater's identifier.
+func FuzzRatingID(f *testing.F) {
+	for _, s := range []string{
+		"", ":", "a:b", "a:b:c", "a", "a%3Ab", "..:b", "a:.", "post-17:a@b|c=d+e", "a b:c", "a:\x00", "a:\xff", strings.Repeat("a", 128) + ":" + strings.Repeat("b", 128), strings.Repeat("a", 129) + ":b",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		key, ok := rating.ParseKey(s)
+		if !ok {
+			return
+		}
+		if key.String() != s || !id.Valid(key.Content) || !id.Valid(key.Rater) {
+			t.Fatalf("%q is accepted as %+v", s, key)
+		}
+	})
 }
 
 func TestParseKey(t *testing.T) {
