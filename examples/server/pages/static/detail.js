@@ -33,7 +33,6 @@ export class Detail {
   async choose(row) {
     if (this.row) this.row.chosen = false;
     this.row = row;
-    find("hint").hidden = row !== null;
     detail.hidden = row === null;
     if (!row) return;
     row.chosen = true;
