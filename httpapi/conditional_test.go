@@ -260,31 +260,70 @@ func TestRatingPreconditions(t *testing.T) {
 	}
 }
 
-// TestParallelEdits: of 50 edits of one version one succeeds, and of 50 edits without a tag all do.
+// TestParallelEdits: of 50 edits of one version one succeeds, whatever ratings arrive meanwhile, and of edits without a tag all do.
 func TestParallelEdits(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
-		path := "contents/" + s.write(t, "A film") + "/"
+		contentID := s.write(t, "A film")
+		path := "contents/" + contentID + "/"
+		s.rate(t, ada, contentID, 3)
+		tag := s.get(t, ada, path).header.Get("ETag")
+		stop := s.keepRating(t, contentID)
 		const n = 50
 		statuses := s.parallel(t, n, func(i int) request {
-			return request{method: "PUT", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit %d","description":""}`, i), header: map[string]string{"If-Match": `"c1.s0"`}}
+			return request{method: "PUT", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit %d","description":""}`, i), header: map[string]string{"If-Match": tag}}
 		})
-		if statuses[200] != 1 || statuses[412] != n-1 {
+		if statuses[200] != 1 || statuses[412] != n-1 || len(statuses) != 2 {
 			t.Errorf("with one tag: %v", statuses)
 		}
-		if a := s.get(t, nobody, path); a.at(t, "version") != 2.0 {
+		// One after the other, each with the tag that it read some ratings ago: none is refused.
+		for i := range 10 {
+			tag := s.get(t, ada, path).header.Get("ETag")
+			s.rate(t, ben, contentID, 1+i%5)
+			a := s.do(t, request{method: "PUT", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit %d again","description":""}`, i), header: map[string]string{"If-Match": tag}})
+			if now := a.header.Get("ETag"); a.status != 200 || now == tag {
+				t.Errorf("edit %d with the tag %s: %s, tag %s", i, tag, a, now)
+			}
+		}
+		stop()
+		if a := s.get(t, nobody, path); a.at(t, "version") != 12.0 || a.at(t, "ratings_count") != 3.0 {
 			t.Errorf("the content is %s", a)
 		}
+		contentID = s.write(t, "Another film")
+		path = "contents/" + contentID + "/"
 		statuses = s.parallel(t, 4, func(i int) request {
 			return request{method: "PATCH", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit number %d"}`, i)}
 		})
 		if statuses[200] != 4 {
 			t.Errorf("without a tag: %v", statuses)
 		}
-		if a := s.get(t, nobody, path); a.at(t, "version") != 6.0 {
+		if a := s.get(t, nobody, path); a.at(t, "version") != 5.0 {
 			t.Errorf("the content is %s", a)
 		}
 	})
+}
+
+// keepRating has sam rate a content again and again, from before it returns until what it returns is called.
+func (s *server) keepRating(t *testing.T, contentID string) (stop func()) {
+	t.Helper()
+	s.rate(t, sam, contentID, 1)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 1; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			a, err := s.send(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: sam, body: fmt.Sprintf(`{"score":%d}`, 1+i%5), prefer: "wait=10"})
+			if err != nil || a.status != 200 {
+				t.Errorf("rating %d: %s, %v", i, a, err)
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 // parallel sends n requests at once and counts the statuses.

@@ -65,7 +65,7 @@ func (s *server) get(t *testing.T, as, path string) answer {
 }
 
 // send sends a request and compares what happens with the schema. It may be called from any goroutine.
-func (s *server) send(t *testing.T, r request) (answer, error) {
+func (s *server) send(t testing.TB, r request) (answer, error) {
 	if r.method == "" {
 		r.method = http.MethodGet
 	}

@@ -38,6 +38,8 @@ type Config struct {
 	Readers int
 	// BusyTimeout is how long a statement waits for another process that writes. Default 5 s.
 	BusyTimeout time.Duration
+	// Driver is the name of the driver in database/sql. Default "sqlite"; a test may have registered one around it.
+	Driver string
 }
 
 func (c Config) withDefaults() Config {
@@ -46,6 +48,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BusyTimeout == 0 {
 		c.BusyTimeout = 5 * time.Second
+	}
+	if c.Driver == "" {
+		c.Driver = "sqlite"
 	}
 	return c
 }
@@ -110,7 +115,7 @@ func (f *File) open(path string, cfg Config) error {
 	var err error
 	// What a savepoint may have to undo stays in memory, and so do up to 64 MiB of pages. The log is written back every 16 MiB: large
 	// batches would otherwise pay for that each time, and with more of it a publisher would wait for long.
-	if f.writer, err = sqlx.Open("sqlite", dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
+	if f.writer, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
 		return err
 	}
 	f.writer.SetMaxOpenConns(1)
@@ -120,7 +125,7 @@ func (f *File) open(path string, cfg Config) error {
 	if err := f.verify(); err != nil {
 		return err
 	}
-	if f.readers, err = sqlx.Open("sqlite", dsn(path, cfg, "query_only(1)")); err != nil {
+	if f.readers, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "query_only(1)")); err != nil {
 		return err
 	}
 	f.readers.SetMaxOpenConns(cfg.Readers)

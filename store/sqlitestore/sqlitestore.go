@@ -46,12 +46,21 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: %w", err)
 	}
+	s, err := New(file)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlitestore: open %s: %w", path, err), file.Close())
+	}
+	return s, nil
+}
+
+// New is Open for a file that is open. The Store's Close closes it.
+func New(file *sqlitefile.File) (*Store, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err == nil {
 		err = file.Migrate(context.Background(), "store", files)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("sqlitestore: open %s: %w", path, err), file.Close())
+		return nil, err
 	}
 	return &Store{file: file}, nil
 }
