@@ -271,6 +271,17 @@ func (a *App) Recount(ctx context.Context, drift func(rating.Drift)) (int, error
 	return a.recalculator.Recount(ctx, drift)
 }
 
+// Verify is Recount that also looks whether each published score is what its ratings give, to the bit.
+func (a *App) Verify(ctx context.Context, drift func(rating.Drift)) (int, error) {
+	return a.recalculator.Verify(ctx, drift)
+}
+
+// Recalculate recounts the contents with the given identifiers, or with none every content, and folds their scores anew, as a
+// change of Config.Score asks for. It reports drift like Recount.
+func (a *App) Recalculate(ctx context.Context, drift func(rating.Drift), contents ...string) (int, error) {
+	return a.recalculator.Rebuild(ctx, contents, drift)
+}
+
 // Drain prepares the end: Ready reports false from now on, and requests that wait for a rating to be stored are answered at once.
 // Call it when the process is told to stop, before the server shuts down and the context of Run ends.
 func (a *App) Drain() { a.drain() }

@@ -218,7 +218,9 @@ func (d describer) typed(t reflect.Type) object {
 		return object{{"type", "object"}, {"propertyNames", object{{"enum", scores}}}, {"additionalProperties", object{{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}},
 			{"minProperties", len(scores)}}
 	case reflect.TypeFor[taskResult]():
-		return object{{"anyOf", []object{d.refer(shape{name: "RatingApplied", of: applied{}}), d.refer(shape{name: "StatsRecalculated", of: recalculated{}}), {{"type", "null"}}}}}
+		return object{{"anyOf", []object{d.refer(shape{name: "RatingApplied", of: applied{}}), d.refer(shape{name: "StatsRecalculated", of: recalculated{}}),
+			d.refer(shape{name: "RanRecalculation", of: ranRecalculation{}}), d.refer(shape{name: "RanRecount", of: ranRecount{}}), d.refer(shape{name: "RanSweep", of: ranSweep{}}),
+			d.refer(shape{name: "RanForgetting", of: ranForgetting{}}), {{"type", "null"}}}}}
 	case reflect.TypeFor[rating.State]():
 		return object{{"type", "string"}, {"enum", taskStates}}
 	case reflect.TypeFor[rating.Result]():

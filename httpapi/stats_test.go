@@ -2,9 +2,11 @@ package httpapi_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -69,5 +71,33 @@ func TestExplanation(t *testing.T) {
 		})
 		s.fold(t, contentID)
 		golden(t, "stats_explained", s.get(t, sam, path+"stats/?explain=1")) // as it was
+	})
+}
+
+// The runs of the cron are tasks that staff read.
+func TestRuns(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Recalculate, c.Recount = "@every 1s", "@every 1s" }})
+		for job, result := range map[string][]string{rating.JobRefresh: {"contents"}, rating.JobRecount: {"contents", "drifted"}} {
+			path := "tasks/" + job + "@latest/"
+			eventually(t, "the first run is done", func() bool {
+				a, err := s.send(t, request{path: path, as: sam})
+				return err == nil && a.status == 200 && a.at(t, "state") == "SUCCESS"
+			})
+			a := s.get(t, sam, path)
+			for a.at(t, "state") != "SUCCESS" { // another one has begun
+				a = s.get(t, sam, path)
+			}
+			if got := a.keys(t, "result"); a.text(t, "name") != job || !slices.Equal(got, result) {
+				t.Errorf("%s: %s", job, a)
+			}
+			s.runAll(t, []exchange{
+				{"the run by its own identifier", request{path: "tasks/" + a.text(t, "id") + "/", as: sam}, 200, ""},
+				{"a run for a user", request{path: path, as: ben}, 404, "not_found"},
+				{"a run for nobody", request{path: path}, 401, "not_authenticated"},
+				{"a run long ago", request{path: "tasks/" + job + "@20200101T000000Z/", as: sam}, 410, "task_expired"},
+				{"a run to come", request{path: "tasks/" + job + "@20990101T000000Z/", as: sam}, 404, "not_found"},
+			})
+		}
 	})
 }

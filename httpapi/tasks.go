@@ -12,7 +12,7 @@ import (
 // taskDetail is a task.
 type taskDetail struct {
 	ID        string       `json:"id" doc:"Its identifier."`
-	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate" doc:"What it does."`
+	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate ratings.recount ratings.sweep ratings.forget" doc:"What it does."`
 	State     rating.State `json:"state" doc:"How it stands. SUCCESS and FAILURE are final."`
 	Attempts  int          `json:"attempts" doc:"How often a worker has tried, 0 if that is not known any more."`
 	CreatedAt stamp        `json:"created_at" doc:"When it was accepted."`
@@ -41,12 +41,51 @@ type recalculated struct {
 	Repaired bool   `json:"repaired" doc:"Whether its numbers had been wrong."`
 }
 
+// What runs of jobs have done.
+type (
+	ranRecalculation struct {
+		Contents int `json:"contents" doc:"How many contents' scores were folded."`
+	}
+	ranRecount struct {
+		Contents int `json:"contents" doc:"How many contents were recounted."`
+		Drifted  int `json:"drifted" doc:"How many of them had numbers that were wrong, and were repaired."`
+	}
+	ranSweep struct {
+		Removed int `json:"removed" doc:"How many ratings withdrawn, and messages rejected, long ago were removed."`
+	}
+	ranForgetting struct {
+		Withdrawn int `json:"withdrawn" doc:"How many ratings of users who left were withdrawn."`
+	}
+)
+
+// resultOf returns what a task has done.
+func resultOf(t rating.Task) taskResult {
+	switch r := t.Result; {
+	case r == nil:
+		return nil
+	case t.Name == rating.TaskApply:
+		return applied{r.Key.String(), r.Outcome}
+	case t.Name == rating.TaskRecalculate && r.Content != "":
+		return recalculated{r.Content, r.Repaired}
+	case t.Name == rating.JobRecount:
+		return ranRecount{r.Contents, r.Drifted}
+	case t.Name == rating.JobSweep:
+		return ranSweep{r.Removed}
+	case t.Name == rating.JobForget:
+		return ranForgetting{r.Withdrawn}
+	default:
+		return ranRecalculation{r.Contents}
+	}
+}
+
 var taskShape = shape{name: "Task", of: taskDetail{}}
 
 // addTasks adds the routes of tasks.
 func (a *API) addTasks(t map[string]methods) {
 	t["/tasks/:id/"] = methods{http.MethodGet: {
-		name: "getTask", summary: "Read how a task stands", about: "Whoever asked for it and staff may, during 24 hours. `Prefer: wait=N` answers once it is done.",
+		name: "getTask", summary: "Read how a task stands", about: "Whoever asked for it and staff may, during 24 hours. `Prefer: wait=N` answers once it is done. " +
+			"Staff may also ask for the runs of the cron: `ratings.recalculate@20261123T030000Z` is the one that was due then, and so are `ratings.recount@…`, " +
+			"`ratings.sweep@…` and `ratings.forget@…`; `@latest` is the last one that began. The cache alone knows them.",
 		policy: signedIn, header: []header{preferWait}, fails: []int{410},
 		answers: []reply{ok("The task. While it is not done, Retry-After says when to ask again.", taskShape, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
 	}}
@@ -54,16 +93,9 @@ func (a *API) addTasks(t map[string]methods) {
 
 func taskDetailOf(t rating.Task) taskDetail {
 	d := taskDetail{ID: t.ID, Name: t.Name, State: t.State, Attempts: t.Attempts, CreatedAt: stamp(t.CreatedAt), StartedAt: stamp(t.StartedAt),
-		DateDone: stamp(t.DoneAt), ExpiresAt: stamp(t.ExpiresAt)}
+		DateDone: stamp(t.DoneAt), ExpiresAt: stamp(t.ExpiresAt), Result: resultOf(t)}
 	if t.Error != nil {
 		d.Error = &taskError{t.Error.Code, t.Error.Detail}
-	}
-	switch {
-	case t.Result == nil:
-	case t.Name == rating.TaskRecalculate:
-		d.Result = recalculated{t.Result.Content, t.Result.Repaired}
-	default:
-		d.Result = applied{t.Result.Key.String(), t.Result.Outcome}
 	}
 	return d
 }

@@ -68,14 +68,16 @@ func (s *Service) Forget(ctx context.Context, rater string, fate Fate) error {
 }
 
 // Run goes on looking for ratings of those who left, until ctx is done, and returns nil. Of all processes that run it on one
-// store, one does so at a time.
+// store, one does each tick.
 func (s *Service) Run(ctx context.Context) error {
-	return runJob(ctx, s.cfg, s.store, JobForget, Every(followEvery), func(ctx context.Context) (int, error) {
+	return runJob(ctx, s.cfg, s.store, JobForget, Every(followEvery), func(ctx context.Context) (done TaskResult, err error) {
 		now := s.cfg.time()
+		since := now.Add(-recentFor)
 		if now.Sub(now.Truncate(recentFor)) < followEvery {
-			return s.FollowUp(ctx, time.Time{})
+			since = time.Time{}
 		}
-		return s.FollowUp(ctx, now.Add(-recentFor))
+		done.Withdrawn, err = s.FollowUp(ctx, since)
+		return done, err
 	})
 }
 

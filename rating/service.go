@@ -296,6 +296,9 @@ func (s *Service) Stats(ctx context.Context, contents []string) (map[string]Stat
 // Task returns the state of a task, to its creator and to staff. ErrNotFound: there is no such task, or it is another one's.
 // ErrExpired: it is older than Retention.
 func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, error) {
+	if job, at, ok := parseRun(taskID); ok {
+		return s.run(ctx, actor, job, at)
+	}
 	t, ok := parseTicket(taskID)
 	if !ok || t.By != actor.User && !actor.Staff {
 		return Task{}, ErrNotFound

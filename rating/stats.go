@@ -1,8 +1,10 @@
 package rating
 
 import (
+	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -78,4 +80,39 @@ type Drift struct {
 	Was, Is    Stats
 	WasBuckets []Bucket
 	IsBuckets  []Bucket
+}
+
+// First says what is the first number that was wrong, for people.
+func (d Drift) First() string {
+	switch {
+	case d.Was.Count != d.Is.Count:
+		return fmt.Sprintf("count: %d, recounted %d", d.Was.Count, d.Is.Count)
+	case d.Was.Sum != d.Is.Sum:
+		return fmt.Sprintf("sum: %d, recounted %d", d.Was.Sum, d.Is.Sum)
+	}
+	scores := map[int]int64{}
+	maps.Copy(scores, d.Was.Histogram)
+	maps.Copy(scores, d.Is.Histogram)
+	for _, score := range slices.Sorted(maps.Keys(scores)) {
+		if was, is := d.Was.Histogram[score], d.Is.Histogram[score]; was != is {
+			return fmt.Sprintf("histogram of %d: %d, recounted %d", score, was, is)
+		}
+	}
+	was, is := byIndex(d.WasBuckets), byIndex(d.IsBuckets)
+	indexes := maps.Clone(was)
+	maps.Copy(indexes, is)
+	for _, i := range slices.Sorted(maps.Keys(indexes)) {
+		if w, r := was[i], is[i]; w.N != r.N || w.Sum != r.Sum {
+			return fmt.Sprintf("bucket %d: %d ratings with sum %d, recounted %d with sum %d", i, w.N, w.Sum, r.N, r.Sum)
+		}
+	}
+	return fmt.Sprintf("score: %v, folded %v", d.Was.Score.Value, d.Is.Score.Value)
+}
+
+func byIndex(buckets []Bucket) map[int]Bucket {
+	m := make(map[int]Bucket, len(buckets))
+	for _, b := range buckets {
+		m[b.Index] = b
+	}
+	return m
 }

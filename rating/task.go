@@ -28,7 +28,7 @@ func (s State) Done() bool { return s == Success || s == Failure }
 // The names of tasks.
 const (
 	TaskApply       = "ratings.apply"       // a rating is set or withdrawn
-	TaskRecalculate = "ratings.recalculate" // the numbers of a content are recounted and its score folded
+	TaskRecalculate = "ratings.recalculate" // the numbers of a content are recounted and its score folded; see also RunID
 )
 
 // Task is the fate of something that was accepted and is done in the background.
@@ -56,6 +56,9 @@ type TaskResult struct {
 	// Content and Repaired are of a TaskRecalculate: whether its numbers had drifted.
 	Content  string
 	Repaired bool
+	// The others are of runs of jobs: how many contents were folded or recounted, how many of them had drifted, how many old ratings
+	// and messages were removed, and how many ratings of those who left were withdrawn.
+	Contents, Drifted, Removed, Withdrawn int
 }
 
 // TaskError says why a task failed.
@@ -82,6 +85,8 @@ type record struct {
 	Outcome  Result     `json:"outcome,omitempty"`
 	Repaired bool       `json:"repaired,omitempty"`
 	Error    *TaskError `json:"error,omitempty"`
+	// Run is what a run of a job has done.
+	Run *TaskResult `json:"run,omitempty"`
 }
 
 // version orders the records of one task: attempts one after the other, and a final state above all.
@@ -111,7 +116,9 @@ func (r record) complete(t Task, key Key) Task {
 	}
 	if r.State == Success {
 		t.Result = &TaskResult{Content: key.Content, Repaired: r.Repaired}
-		if t.Name == TaskApply {
+		if r.Run != nil {
+			t.Result = r.Run
+		} else if t.Name == TaskApply {
 			t.Result = &TaskResult{Key: key, Outcome: r.Outcome}
 		}
 	}

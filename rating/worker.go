@@ -352,11 +352,15 @@ func (w *Worker) recount(ctx context.Context, work []*handled) error {
 		if h.rejected != nil || h.event.Op != opRecalculate {
 			continue
 		}
-		drift, err := w.store.Recount(ctx, []string{h.key.Content})
+		ids := []string{h.key.Content}
+		drift, err := w.store.Recount(ctx, ids)
 		if err != nil {
 			return fmt.Errorf("rating: recount %s: %w", h.key.Content, err)
 		}
 		h.repaired = len(drift) > 0
+		if err := w.store.MarkChanged(ctx, ids); err != nil {
+			return fmt.Errorf("rating: mark %s: %w", h.key.Content, err)
+		}
 		if w.recalculator != nil {
 			if _, err := w.recalculator.Refresh(ctx); err != nil {
 				return err

@@ -2,7 +2,8 @@
 //
 //	go run ./examples/server                      serve
 //	go run ./examples/server staff NAME           make a registered user staff
-//	go run ./examples/server verify               recount every number from the ratings, repair and report what had drifted
+//	go run ./examples/server recalculate [ID]     recount the numbers of one content or all from the ratings, and fold the scores anew
+//	go run ./examples/server verify               the same for all, reporting what had drifted; exits with 1 if anything had
 //	go run ./examples/server health               fail unless the server that listens on KHODNEVIS_ADDR lives
 //
 // Everything is configured by environment variables, or by flags of the same names, which win: -addr for KHODNEVIS_ADDR.
@@ -64,8 +65,10 @@ func do(ctx context.Context, s settings, b *backend, args []string, log *slog.Lo
 		return serve(ctx, s, b, log, stdout)
 	case len(args) == 2 && args[0] == "staff":
 		return makeStaff(ctx, b, args[1], stdout)
+	case len(args) > 0 && len(args) <= 2 && args[0] == "recalculate":
+		return recalculate(ctx, b, args[1:], stdout)
 	case len(args) == 1 && args[0] == "verify":
 		return verify(ctx, b, stdout)
 	}
-	return fmt.Errorf("unknown command %q: there are serve, staff NAME, verify and health", args)
+	return fmt.Errorf("unknown command %q: there are serve, staff NAME, recalculate [ID], verify and health", args)
 }

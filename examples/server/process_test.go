@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
 // TestMain lets the test binary be the server: only another process can be killed.
@@ -328,6 +332,22 @@ func command(t *testing.T, data string, args ...string) (string, error) {
 	return string(out), err
 }
 
+// falsify breaks the count of a content.
+func falsify(t *testing.T, data, contentID string) {
+	t.Helper()
+	db, err := sqlitestore.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.File().Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		_, err := tx.Exec(`UPDATE rating_stats SET n = n + 1 WHERE content = ?`, contentID)
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	c, data, tokens, contents := scene(t, 2, 1)
@@ -346,7 +366,20 @@ func TestCommands(t *testing.T) {
 	if out, err := command(t, data, "verify"); err != nil {
 		t.Errorf("verify beside a running server: %v\n%s", err, out)
 	}
-	for _, bad := range [][]string{{"staff"}, {"staff", "nobody"}, {"nonsense"}, {"verify", "twice"}} {
+	for _, args := range [][]string{{"recalculate"}, {"recalculate", contents[0]}} {
+		if out, err := command(t, data, args...); err != nil || !strings.Contains(out, "1 contents recalculated, 0 had drifted") {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
+	c.must(200, "PUT", "/api/contents/"+contents[0]+"/rating/", token, object{"score": 5}, nil) // stored
+	falsify(t, data, contents[0])
+	if out, err := command(t, data, "verify"); err == nil || !strings.Contains(out, contents[0]+": count: 2, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
+		t.Errorf("numbers that had drifted: %v\n%s", err, out)
+	}
+	if out, err := command(t, data, "verify"); err != nil {
+		t.Errorf("once they are repaired: %v\n%s", err, out)
+	}
+	for _, bad := range [][]string{{"recalculate", "none"}, {"recalculate", "a", "b"}, {"staff"}, {"staff", "nobody"}, {"nonsense"}, {"verify", "twice"}} {
 		if out, err := command(t, data, bad...); err == nil {
 			t.Errorf("%v succeeds: %s", bad, out)
 		}

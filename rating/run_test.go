@@ -1,0 +1,217 @@
+package rating_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+// Runs of the cron are tasks that staff may read, by the job and the time that they were due.
+func TestRunsAreTasks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: w.now()}}}))(t)
+	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	staff, user := rating.Actor{User: "s", Staff: true}, rating.Actor{User: "u"}
+	if _, err := w.ratings.Task(t.Context(), staff, rating.JobRefresh+"@latest"); !errors.Is(err, rating.ErrNotFound) {
+		t.Errorf("before the first run: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for _, job := range []string{rating.JobRefresh, rating.JobRecount, rating.JobSweep} {
+		wg.Go(func() {
+			if err := recalculator.Run(ctx, job, rating.Every(time.Second)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() { stop(); wg.Wait() })
+	for _, job := range []string{rating.JobRefresh, rating.JobRecount, rating.JobSweep} {
+		wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		var done rating.Task
+		for { // until the first one is done
+			var err error
+			if done, err = w.ratings.Task(wait, staff, job+"@latest"); err == nil && done.State.Done() {
+				break
+			}
+			select {
+			case <-wait.Done():
+				t.Fatalf("%s: %+v, %v", job, done, err)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		cancel()
+		if done.Name != job || done.State != rating.Success || done.Result == nil || done.ID != rating.RunID(job, done.CreatedAt) || done.StartedAt.IsZero() || done.DoneAt.IsZero() {
+			t.Errorf("%s came to %+v", job, done)
+		}
+		if job == rating.JobRecount && (done.Result.Contents != 1 || done.Result.Drifted != 0) {
+			t.Errorf("the recount came to %+v", done.Result)
+		}
+		if again := check(w.ratings.Task(t.Context(), staff, done.ID))(t); again.ID != done.ID || again.State != rating.Success {
+			t.Errorf("by its own identifier it is %+v", again)
+		}
+		for _, id := range []string{done.ID, job + "@latest"} {
+			if _, err := w.ratings.Task(t.Context(), user, id); !errors.Is(err, rating.ErrNotFound) {
+				t.Errorf("a user reads %s: %v", id, err)
+			}
+		}
+	}
+	now := w.now()
+	for id, want := range map[string]error{
+		rating.RunID(rating.JobRecount, now.Add(time.Hour)):                       rating.ErrNotFound,
+		rating.RunID(rating.JobRecount, now.Add(-rating.Retention-2*time.Second)): rating.ErrExpired,
+		"ratings.nothing@latest": rating.ErrNotFound, "ratings.recount@": rating.ErrNotFound, "ratings.recount@2026": rating.ErrNotFound,
+	} {
+		if _, err := w.ratings.Task(t.Context(), staff, id); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", id, err, want)
+		}
+	}
+}
+
+// unfit is a store whose recount fails.
+type unfit struct{ store.Store }
+
+func (unfit) RatedContents(context.Context, string, int) ([]string, error) {
+	return nil, errors.New("no")
+}
+
+func TestFailedRunsSaySo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s store.Store) store.Store { return unfit{s} })
+	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = recalculator.Run(ctx, rating.JobRecount, rating.Every(time.Second)) })
+	t.Cleanup(func() { stop(); wg.Wait() })
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		task, err := w.ratings.Task(t.Context(), rating.Actor{User: "s", Staff: true}, rating.JobRecount+"@latest")
+		if err == nil && task.State == rating.Failure && task.Error != nil && task.Error.Code == "failed" && task.Result == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", task, err)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// drifting is a store that says of its content what it is told.
+type drifting struct {
+	store.Store
+	mu     sync.Mutex
+	stats  func(rating.Stats) rating.Stats
+	drifts []rating.Drift
+	marked int
+}
+
+func (d *drifting) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
+	found, err := d.Store.StatsByContent(ctx, ids)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, s := range found {
+		if d.stats != nil {
+			found[i] = d.stats(s)
+		}
+	}
+	return found, err
+}
+
+func (d *drifting) Recount(context.Context, []string) ([]rating.Drift, error) {
+	return d.drifts, nil
+}
+
+func (d *drifting) MarkChanged(ctx context.Context, ids []string) error {
+	d.mu.Lock()
+	d.marked += len(ids)
+	d.mu.Unlock()
+	return d.Store.MarkChanged(ctx, ids)
+}
+
+// Verify finds numbers that are not those of the rows, and scores that are not those of the numbers.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	d := &drifting{}
+	w := newWorld(t, func(s store.Store) store.Store { d.Store = s; return d })
+	c := w.content()
+	for i := range 3 {
+		check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: fmt.Sprint(i)},
+			Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, At: w.now()}}}))(t)
+	}
+	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	verify := func() (first []string) {
+		t.Helper()
+		if n := check(recalculator.Verify(t.Context(), func(d rating.Drift) { first = append(first, d.First()) }))(t); n != 1 {
+			t.Errorf("%d contents verified, want 1", n)
+		}
+		return first
+	}
+	if got := verify(); len(got) > 0 || d.marked > 0 {
+		t.Errorf("right numbers have the drift %v, and %d are marked", got, d.marked)
+	}
+	d.stats = func(s rating.Stats) rating.Stats { s.Score.Value += 1e-15 * 4; return s }
+	if got := verify(); len(got) != 1 || got[0] != "score: 4.000000000000004, folded 4" || d.marked != 1 {
+		t.Errorf("a score that is off by a bit has the drift %v, and %d are marked", got, d.marked)
+	}
+	d.stats = nil
+	d.drifts = []rating.Drift{{Content: c.ID, Was: rating.Stats{Count: 2}, Is: rating.Stats{Count: 3}}}
+	if got := verify(); len(got) != 1 || got[0] != "count: 2, recounted 3" {
+		t.Errorf("the drift is %v", got)
+	}
+}
+
+func TestDriftNamesTheFirstNumberThatIsWrong(t *testing.T) {
+	t.Parallel()
+	stats := rating.Stats{Count: 2, Sum: 7, Histogram: map[int]int64{3: 1, 4: 1}}
+	other := stats
+	other.Histogram = map[int]int64{2: 1, 5: 1}
+	for want, d := range map[string]rating.Drift{
+		"count: 1, recounted 2":                                  {Was: rating.Stats{Count: 1}, Is: stats},
+		"sum: 6, recounted 7":                                    {Was: rating.Stats{Count: 2, Sum: 6}, Is: stats},
+		"histogram of 2: 0, recounted 1":                         {Was: stats, Is: other},
+		"bucket 3: 1 ratings with sum 3, recounted 2 with sum 7": {Was: stats, Is: stats, WasBuckets: []rating.Bucket{b(1, 1, 1), b(3, 1, 3)}, IsBuckets: []rating.Bucket{b(1, 1, 1), b(3, 2, 7)}},
+		"bucket 9: 0 ratings with sum 0, recounted 1 with sum 4": {Was: stats, Is: stats, IsBuckets: []rating.Bucket{b(9, 1, 4)}},
+	} {
+		if got := d.First(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A rebuild folds what has not changed, with the constants of now.
+func TestRebuildFoldsEverything(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	contents := []string{w.content().ID, w.content().ID}
+	var changes []rating.Change
+	for i := range 100 {
+		for _, id := range contents {
+			changes = append(changes, rating.Change{Key: rating.Key{Content: id, Rater: fmt.Sprint(i)}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 1 + i/60*4, Bucket: 24 + i/60, At: w.now()})
+		}
+	}
+	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}))(t)
+	before := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	check(before.Refresh(t.Context()))(t)
+	w.cfg.Policy = rating.ScorePolicy{Pull: 0.5, Young: 1, FirstDay: 0.2, Few: 20, Exact: 5, Prior: 3.5, RankPrior: 20}
+	after := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	score := func(id string) rating.Score {
+		return check(w.store.StatsByContent(t.Context(), []string{id}))(t)[0].Score
+	}
+	old := score(contents[0])
+	check(after.Refresh(t.Context()))(t)
+	if score(contents[0]) != old {
+		t.Error("a fold takes up what has not changed")
+	}
+	if n := check(after.Rebuild(t.Context(), contents[:1], nil))(t); n != 1 || score(contents[0]) == old || score(contents[1]) != old {
+		t.Errorf("the rebuild of one content took %d, and the scores are %+v and %+v", n, score(contents[0]), score(contents[1]))
+	}
+	if n := check(after.Rebuild(t.Context(), nil, nil))(t); n != 2 || score(contents[1]) != score(contents[0]) {
+		t.Errorf("the rebuild of all took %d, and the scores are %+v and %+v", n, score(contents[0]), score(contents[1]))
+	}
+}
