@@ -88,6 +88,8 @@ type Config struct {
 	PrivateRatings bool
 	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which version they are of (428).
 	RequireIfMatch bool
+	// Hooks are functions of the host that take part in changes: they refuse some, and are told of the others.
+	Hooks Hooks
 	// Scale is the range of scores. The zero value means 1 to 5.
 	Scale rating.Scale
 	// Score holds the constants of the published score. The zero value means the defaults.
@@ -107,6 +109,13 @@ type Config struct {
 	Now func() time.Time
 	// Logger receives what happens. Nil: nothing is logged.
 	Logger *slog.Logger
+}
+
+// Hooks are those of the services: see content.Hooks and rating.Hooks for when each is called, and what becomes of its errors, its
+// panics and its time. They hold for the REST surface and for calls of the services alike.
+type Hooks struct {
+	Contents content.Hooks
+	Ratings  rating.Hooks
 }
 
 // App is content, ratings and accounts, wired.
@@ -192,14 +201,14 @@ func New(cfg Config) (*App, error) {
 
 // wire makes the services and what stands on them.
 func (a *App) wire(cfg Config) (err error) {
-	if a.Contents, err = content.New(cfg.Store, content.Config{Cache: cfg.Cache, Now: cfg.Now, Logger: cfg.Logger}); err != nil {
+	if a.Contents, err = content.New(cfg.Store, content.Config{Cache: cfg.Cache, Hooks: cfg.Hooks.Contents, Now: cfg.Now, Logger: cfg.Logger}); err != nil {
 		return err
 	}
 	contents := cfg.RatedContents
 	if contents == nil {
 		contents = a.Contents
 	}
-	ratings := rating.Config{Scale: cfg.Scale, Policy: cfg.Score, Cache: cfg.Cache, Batch: cfg.Batch, Now: cfg.Now, Logger: cfg.Logger}
+	ratings := rating.Config{Scale: cfg.Scale, Hooks: cfg.Hooks.Ratings, Policy: cfg.Score, Cache: cfg.Cache, Batch: cfg.Batch, Now: cfg.Now, Logger: cfg.Logger}
 	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {
 		return err
 	}

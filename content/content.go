@@ -6,7 +6,7 @@
 // # Errors
 //
 // ErrNotFound, ErrConflict and ErrForbidden are compared with errors.Is. Input that breaks a rule is a *ValidationError,
-// which names each wrong field. Everything else is a failure of the store.
+// which names each wrong field; what a hook of the host refuses is a *Refusal. Everything else is a failure of the store or a hook.
 //
 // # Concurrency
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 )
 
@@ -25,6 +26,8 @@ type Actor struct {
 type Config struct {
 	// Cache remembers which contents exist, for the path of a rating. Nil: every question goes to the store.
 	Cache cache.Cache
+	// Hooks take part in changes.
+	Hooks Hooks
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what goes wrong beside a request, such as a cache that does not answer. Nil: nothing is logged.
@@ -33,10 +36,12 @@ type Config struct {
 
 // Service is what hosts and the REST surface use.
 type Service struct {
-	store Store
-	cache cache.Cache
-	now   func() time.Time
-	log   *slog.Logger
+	store  Store
+	cache  cache.Cache
+	hooks  Hooks
+	runner *hook.Runner
+	now    func() time.Time
+	log    *slog.Logger
 }
 
 // New returns a Service over store.
@@ -44,26 +49,32 @@ func New(store Store, cfg Config) (*Service, error) {
 	if store == nil {
 		return nil, errors.New("content: New needs a store")
 	}
-	s := &Service{store: store, cache: cfg.Cache, now: cfg.Now, log: cfg.Logger}
+	s := &Service{store: store, cache: cfg.Cache, hooks: cfg.Hooks, now: cfg.Now, log: cfg.Logger}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.runner = hook.NewRunner(s.log)
 	return s, nil
 }
 
-// Create keeps a new content by author and returns it. A draft that breaks a rule is a *ValidationError.
+// Create keeps a new content by author and returns it. A draft that breaks a rule is a *ValidationError, one that a hook refuses a
+// *Refusal.
 func (s *Service) Create(ctx context.Context, author string, d Draft) (Content, error) {
 	if err := d.Validate(); err != nil {
 		return Content{}, err
 	}
 	now := s.time()
 	c := Content{ID: id.New(), Title: d.Title, Description: d.Description, Author: author, Version: 1, CreatedAt: now, UpdatedAt: now}
+	if err := s.beforeCreate(ctx, c); err != nil {
+		return Content{}, fmt.Errorf("content: create: %w", err)
+	}
 	if err := s.store.CreateContent(ctx, c); err != nil {
 		return Content{}, fmt.Errorf("content: create: %w", err)
 	}
+	s.afterCreate(ctx, c)
 	return c, nil
 }
 
@@ -139,7 +150,7 @@ const attempts = 8
 
 // Update changes a content and returns it as it is then. Its author and staff may. A patch that changes nothing leaves the version.
 // If check is not nil it is handed the content as it is, at the very version that the change replaces, and its error ends the call.
-// The errors are ErrNotFound, ErrForbidden, a *ValidationError, and that of check, in this order of precedence.
+// The errors are ErrNotFound, ErrForbidden, a *ValidationError, that of check, and a hook's *Refusal, in this order of precedence.
 func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, check func(Content) error) (Content, error) {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)
@@ -160,9 +171,13 @@ func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, c
 		}
 		c.Version++
 		c.UpdatedAt = later(s.time(), old.UpdatedAt)
+		if err := s.beforeUpdate(ctx, actor, old, c); err != nil {
+			return Content{}, fmt.Errorf("content: update %s: %w", id, err)
+		}
 		err = s.store.UpdateContent(ctx, c)
 		switch {
 		case err == nil:
+			s.afterUpdate(ctx, actor, old, c)
 			return c, nil
 		case !errors.Is(err, ErrConflict):
 			return Content{}, fmt.Errorf("content: update %s: %w", id, err)
@@ -185,10 +200,17 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func
 			}
 			version = old.Version
 		}
+		if s.hooks.BeforeDelete != nil {
+			version = old.Version
+		}
+		if err := s.beforeDelete(ctx, actor, old); err != nil {
+			return fmt.Errorf("content: delete %s: %w", id, err)
+		}
 		err = s.store.DeleteContent(ctx, id, version)
 		switch {
 		case err == nil:
 			s.forget(ctx, id)
+			s.afterDelete(ctx, actor, old)
 			return nil
 		case !errors.Is(err, ErrConflict):
 			return fmt.Errorf("content: delete %s: %w", id, err)

@@ -148,7 +148,22 @@ func problemInvalid(fields []fieldProblem) *problem {
 
 // inBody says where a domain's field stands in the body.
 func inBody(f invalid.Field) fieldProblem {
-	return fieldProblem{Pointer: "#/" + f.Name, Field: f.Name, Code: fieldCode(f.Code), Detail: f.Detail, Params: f.Params}
+	return fieldProblem{Pointer: pointer(f.Name), Field: f.Name, Code: fieldCode(f.Code), Detail: f.Detail, Params: f.Params}
+}
+
+// problemRefused is what a hook of the host has to say.
+func problemRefused(r *content.Refusal) *problem {
+	p := &problem{status: r.Status, code: r.Code, title: "Refused", detail: r.Detail}
+	if text := http.StatusText(r.Status); text != "" {
+		p.title = text
+	}
+	for _, f := range r.Fields {
+		p.errors = append(p.errors, inBody(f))
+	}
+	if r.Status == http.StatusTooManyRequests {
+		p.retry = retryAfter()
+	}
+	return p
 }
 
 func problemUnavailable(outcome string) *problem {
@@ -167,6 +182,7 @@ func problemOf(err error) (p *problem, log bool) {
 	var (
 		bad         *invalid.Error
 		unavailable *rating.UnavailableError
+		refused     *content.Refusal // the same type as rating.Refusal
 	)
 	switch {
 	case errors.As(err, &p):
@@ -177,6 +193,8 @@ func problemOf(err error) (p *problem, log bool) {
 			fields[i] = inBody(f)
 		}
 		return problemInvalid(fields), false
+	case errors.As(err, &refused):
+		return problemRefused(refused), false
 	case errors.Is(err, content.ErrNotFound), errors.Is(err, rating.ErrNotFound), errors.Is(err, auth.ErrNotFound):
 		return problemNotFound, false
 	case errors.Is(err, content.ErrForbidden), errors.Is(err, rating.ErrForbidden):

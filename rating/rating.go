@@ -13,7 +13,7 @@
 // # Errors
 //
 // ErrNotFound, ErrForbidden, ErrExpired and ErrUnavailable are compared with errors.Is; input that breaks a rule is a
-// *ValidationError. Everything else is a failure of the store.
+// *ValidationError, what a hook of the host refuses a *Refusal. Everything else is a failure of the store or a hook.
 //
 // # Concurrency
 //

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/queue"
@@ -44,6 +45,8 @@ type Config struct {
 	Batch int
 	// Waiters is how many callers may wait in Service.Wait at once; more are answered at once. Default 256.
 	Waiters int
+	// Hooks take part in the life of ratings.
+	Hooks Hooks
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what happens beside a request. Nil: nothing is logged.
@@ -99,6 +102,7 @@ type Service struct {
 	epochs   *epochs
 	numbers  numbers
 	pending  pending
+	runner   *hook.Runner
 	waiters  chan struct{}
 }
 
@@ -116,6 +120,7 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 		epochs:  newEpochs(store),
 		numbers: newNumbers(store, cfg),
 		pending: pending{cache: cfg.Cache, log: cfg.Logger},
+		runner:  hook.NewRunner(cfg.Logger),
 		waiters: make(chan struct{}, cfg.Waiters),
 	}, nil
 }
@@ -140,7 +145,7 @@ type Receipt struct {
 
 // Submit accepts the actor's rating of a content, the first one or a change, and returns once the queue has it durably. From then
 // on it is stored sooner or later, unless a later one of the same actor and content supersedes it or the content is deleted.
-// A score outside the scale or an unknown content is a *ValidationError, a queue that does not take it an *UnavailableError.
+// A score outside the scale or an unknown content is a *ValidationError, what a hook refuses a *Refusal, a queue that does not take it an *UnavailableError.
 func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Receipt, error) {
 	var bad ValidationError
 	s.cfg.Scale.check(&bad, sub.Score)
@@ -149,6 +154,9 @@ func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Rece
 	}
 	if err := s.mayBeRated(ctx, sub.Content); err != nil {
 		return Receipt{}, err
+	}
+	if err := s.beforeSubmit(ctx, actor, sub); err != nil {
+		return Receipt{}, fmt.Errorf("rating: submit: %w", err)
 	}
 	return s.accept(ctx, Key{Content: sub.Content, Rater: actor.User}, event{Op: opRate, Score: sub.Score, At: s.cfg.time()}, sub.Request)
 }
@@ -192,6 +200,9 @@ func (s *Service) Withdraw(ctx context.Context, actor Actor, key Key, request st
 	}
 	if actor.User != key.Rater && !actor.Staff {
 		return Receipt{}, ErrForbidden
+	}
+	if err := s.beforeWithdraw(ctx, actor, key); err != nil {
+		return Receipt{}, fmt.Errorf("rating: withdraw %s: %w", key, err)
 	}
 	return s.accept(ctx, key, event{Op: opWithdraw, By: actor.User, At: s.cfg.time()}, request)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -23,6 +24,7 @@ type Worker struct {
 	epochs       *epochs
 	numbers      numbers
 	recalculator *Recalculator
+	runner       *hook.Runner
 }
 
 // NewWorker returns a Worker. contents and cfg are those of the Service. recalculator folds the scores of what the worker
@@ -39,6 +41,7 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 		cfg: cfg, store: store, queue: q, contents: contents, recalculator: recalculator,
 		epochs:  newEpochs(store),
 		numbers: newNumbers(store, cfg),
+		runner:  hook.NewRunner(cfg.Logger),
 	}, nil
 }
 
@@ -120,6 +123,7 @@ type handled struct {
 	change Change
 	// What became of it: exactly one of them is set in the end.
 	outcome  Result
+	stored   Rating // as it is after the change
 	rejected *Rejected
 	repaired bool
 }
@@ -162,6 +166,7 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 		return err
 	}
 	w.publish(ctx, work, changes, attempt, began)
+	w.afterApply(ctx, changes)
 	return nil
 }
 
@@ -340,7 +345,7 @@ func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []Rejec
 			h.reject(ReasonNoContent, "the content does not exist", w.cfg.time())
 			gone = append(gone, *h.rejected)
 		} else {
-			h.outcome = outcomes[i].Result
+			h.outcome, h.stored = outcomes[i].Result, outcomes[i].Rating
 		}
 	}
 	return w.apply(ctx, nil, gone)
