@@ -112,7 +112,8 @@ type Config struct {
 }
 
 // Hooks are those of the services: see content.Hooks and rating.Hooks for when each is called, and what becomes of its errors, its
-// panics and its time. They hold for the REST surface and for calls of the services alike.
+// panics and its time. They hold for the REST surface and for calls of the services alike. Statuses and codes of a refusal
+// are the host's, and no part of the OpenAPI document.
 type Hooks struct {
 	Contents content.Hooks
 	Ratings  rating.Hooks
