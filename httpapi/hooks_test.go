@@ -88,32 +88,32 @@ func TestHooks(t *testing.T) {
 		score := func(n int) string { return fmt.Sprintf(`{"content":%q,"score":%d}`, contentID, n) }
 		one, rated := "contents/"+contentID+"/", "ratings/"+contentID+":"+s.ids[ada]+"/"
 		s.runAll(t, []exchange{
-			{"refused", request{method: "POST", path: "contents/", as: ada, body: title("refused")}, 422, "refused"},
-			{"with a field", request{method: "POST", path: "contents/", as: ada, body: title("a spoiler")}, 400, "spoiler #/title=spoiler_word"},
-			{"too often", request{method: "POST", path: "contents/", as: ada, body: title("often")}, 429, "too_often"},
+			{"refused", request{method: "POST", path: "contents/", as: ada, body: title("refused"), refused: true}, 422, "refused"},
+			{"with a field", request{method: "POST", path: "contents/", as: ada, body: title("a spoiler"), refused: true}, 400, "spoiler #/title=spoiler_word"},
+			{"too often", request{method: "POST", path: "contents/", as: ada, body: title("often"), refused: true}, 429, "too_often"},
 			{"cannot tell", request{method: "POST", path: "contents/", as: ada, body: title("down"), faulty: true}, 503, "unavailable"},
 			{"another's error", request{method: "POST", path: "contents/", as: ada, body: title("missing"), faulty: true}, 500, "internal_error"},
 			{"a broken refusal", request{method: "POST", path: "contents/", as: ada, body: title("broken"), faulty: true}, 500, "internal_error"},
 			{"an error", request{method: "PATCH", path: one, as: ada, body: title("fails"), faulty: true}, 500, "internal_error"},
 			{"a panic", request{method: "PATCH", path: one, as: ada, body: title("panics"), faulty: true}, 500, "internal_error"},
-			{"a change", request{method: "PATCH", path: one, as: ada, body: title("closed")}, 403, "closed"},
-			{"a whole change", request{method: "PUT", path: one, as: ada, body: `{"title":"closed","description":""}`}, 403, "closed"},
-			{"a removal", request{method: "DELETE", path: closed.header.Get("Location"), as: ada}, 403, "closed"},
-			{"a rating", request{method: "POST", path: "ratings/", as: ada, body: score(1)}, 403, "closed"},
+			{"a change", request{method: "PATCH", path: one, as: ada, body: title("closed"), refused: true}, 403, "closed"},
+			{"a whole change", request{method: "PUT", path: one, as: ada, body: `{"title":"closed","description":""}`, refused: true}, 403, "closed"},
+			{"a removal", request{method: "DELETE", path: closed.header.Get("Location"), as: ada, refused: true}, 403, "closed"},
+			{"a rating", request{method: "POST", path: "ratings/", as: ada, body: score(1), refused: true}, 403, "closed"},
 			{"a rating that cannot be decided on", request{method: "POST", path: "ratings/", as: ada, body: score(2), faulty: true}, 503, "unavailable"},
 			{"a rating with a panic", request{method: "POST", path: "ratings/", as: ada, body: score(3), faulty: true}, 500, "internal_error"},
-			{"a change of a rating", request{method: "PATCH", path: rated, as: ada, body: `{"score":1}`}, 403, "closed"},
-			{"one's own rating", request{method: "PUT", path: one + "rating/", as: ben, body: `{"score":4}`}, 429, "too_often"},
-			{"a withdrawal", request{method: "DELETE", path: rated, as: ada}, 409, "final"},
-			{"one's own withdrawal", request{method: "DELETE", path: one + "rating/", as: ada}, 409, "final"},
+			{"a change of a rating", request{method: "PATCH", path: rated, as: ada, body: `{"score":1}`, refused: true}, 403, "closed"},
+			{"one's own rating", request{method: "PUT", path: one + "rating/", as: ben, body: `{"score":4}`, refused: true}, 429, "too_often"},
+			{"a withdrawal", request{method: "DELETE", path: rated, as: ada, refused: true}, 409, "final"},
+			{"one's own withdrawal", request{method: "DELETE", path: one + "rating/", as: ada, refused: true}, 409, "final"},
 		})
-		if a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("often")}); !number.MatchString(a.header.Get("Retry-After")) {
+		if a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("often"), refused: true}); !number.MatchString(a.header.Get("Retry-After")) {
 			t.Errorf("429 with Retry-After %q", a.header.Get("Retry-After"))
 		}
 		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: score(2), faulty: true}); a.at(t, "outcome") != "not_accepted" || a.header.Get("Retry-After") == "" {
 			t.Errorf("503: %s", a)
 		}
-		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("a spoiler")})
+		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("a spoiler"), refused: true})
 		for path, want := range map[string]string{"title": "Bad Request", "detail": "Do not tell how it ends.", "errors.0.detail": "This word tells how it ends.", "errors.0.params.word": "dies"} {
 			if got := a.at(t, path); got != want {
 				t.Errorf("%s is %q, want %q", path, got, want)
@@ -153,7 +153,7 @@ func TestHooksAndIdempotencyKey(t *testing.T) {
 		}
 	}})
 	for i, want := range []int{http.StatusUnprocessableEntity, http.StatusCreated, http.StatusCreated} {
-		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`, header: map[string]string{"Idempotency-Key": "k"}})
+		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`, header: map[string]string{"Idempotency-Key": "k"}, refused: i == 0})
 		if a.status != want || (a.header.Get("Idempotency-Replayed") != "") != (i == 2) {
 			t.Errorf("try %d: %s", i, a)
 		}
