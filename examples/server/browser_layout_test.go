@@ -73,7 +73,7 @@ func newShelf(t *testing.T) *site {
 		{"Persona", "Ingmar Bergman, 1966", 8, 9, []int{5, 4, 5, 3, 5, 1}},
 		{"طعم گیلاس", "عباس کیارستمی، ۱۳۷۶", 11, 12, []int{5, 4, 5, 4, 3, 5, 5}},
 		{"Close-Up", "Abbas Kiarostami, 1990. A man is tried for having been somebody else.", 13, 10, []int{5, 4, 5, 3, 5, 4, 5, 2}},
-		{"A title that somebody wrote without ever thinking of how long a line is on a small telephone, or of whoever reads it", "", 0, 0, nil},
+		{"Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb", "Stanley Kubrick, 1964", 0, 0, nil},
 	} {
 		c.set(14*day - time.Duration(i)*time.Minute)
 		made, err := app.Contents.Create(ctx, "curator", content.Draft{Title: film.title, Description: film.about})
@@ -140,7 +140,7 @@ func TestBrowserLayout(t *testing.T) {
 			home.fits(screen.width, "home-"+name)
 
 			demo := newTab(t, browser, s, "/demo/", as, size)
-			demo.says(".row .title", "A title that")
+			demo.says(".row .title", "Dr. Strangelove")
 			demo.click("#sign-up")
 			demo.fits(screen.width, "account-"+name)
 			demo.signUp(visitors[0])

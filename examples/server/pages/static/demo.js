@@ -177,12 +177,14 @@ async function write() {
 }
 
 session.addEventListener("change", async () => {
-  scores = new Map();
+  const mine = scores = new Map();
   try {
-    if (session.user) scores = await own();
+    // What is rated while the list is on its way is newer than it.
+    if (session.user) for (const [id, score] of await own()) if (!mine.has(id)) mine.set(id, score);
   } catch (problem) {
     notice(explained(problem));
   }
+  if (scores !== mine) return; // somebody else has signed in since
   for (const [id, row] of rows) {
     row.show(row.item);
     if (!row.element.classList.contains("pending")) row.showOwn(scores.get(id) ?? null);
