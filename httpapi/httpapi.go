@@ -115,6 +115,7 @@ type API struct {
 	replays  *replays
 	proxies  proxies
 	schema   *file
+	page     map[string]*file // that people read the schema on
 	requests *counter.Counter
 }
 
@@ -148,7 +149,7 @@ func New(cfg Config) (*API, error) {
 		return problemNotFound
 	}))
 	table := a.table()
-	a.schema = a.openAPI(table)
+	a.schema, a.page = a.openAPI(table), readDocs(cfg.Prefix)
 	for path, methods := range table {
 		a.router.GET(path, a.resource(path, methods))
 	}
@@ -163,6 +164,7 @@ func (a *API) table() map[string]methods {
 	}
 	t := map[string]methods{}
 	a.addSchema(t)
+	a.addDocs(t)
 	a.addRatings(t, seeRatings)
 	a.addTasks(t)
 	a.addStats(t)

@@ -64,6 +64,8 @@ func matrix(private bool) []cell {
 		{"DELETE", "users/me/sessions/", "", 401, 204, 204, 204},
 		{"DELETE", "users/me/sessions/{session}/", "", 401, 404, 204, 404},
 		{"GET", "schema/", "", 200, 200, 200, 200},
+		{"GET", "docs/", "", 200, 200, 200, 200},
+		{"GET", "docs/{file}/", "", 200, 200, 200, 200},
 	}
 }
 
@@ -157,7 +159,7 @@ func (s *server) fixture(t *testing.T) *strings.Replacer {
 			t.Fatal(err)
 		}
 	}
-	return strings.NewReplacer("{content}", contentID, "{rating}", ratingID, "{task}", task, "{session}", login.Session.ID,
+	return strings.NewReplacer("{file}", "docs.js", "{content}", contentID, "{rating}", ratingID, "{task}", task, "{session}", login.Session.ID,
 		"{refresh}", login.Refresh, "{fresh}", "u"+strings.ReplaceAll(contentID, "-", "")[20:])
 }
 

@@ -61,6 +61,10 @@ func TestSchemaFollowsTheConfiguration(t *testing.T) {
 		described := a.at(t, "paths").(map[string]any)
 		mounted := s.app.Handler().(*httpapi.API).Routes()
 		for path, methods := range mounted {
+			if strings.HasPrefix(path, "/docs/") { // the page is for people
+				delete(mounted, path)
+				continue
+			}
 			item, ok := described[strings.ReplaceAll(path, ":id", "{id}")].(map[string]any)
 			if !ok {
 				t.Errorf("%s: %s is not described", name, path)
