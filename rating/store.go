@@ -146,7 +146,10 @@ type RejectedQuery struct {
 	Key string
 	// Position, if its Stream is not empty, is that of the message meant.
 	Position queue.Position
-	After    int64
+	// After is the ID after which the piece starts. Where several processes record messages at once, IDs are given before their
+	// rows can be seen, so that a message may turn up before the place where somebody pages. Who must not miss any begins at 0
+	// again until nothing is left, and removes what was dealt with.
+	After int64
 	// Limit is at least 1.
 	Limit int
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -343,4 +344,46 @@ func TestPanicOfFold(t *testing.T) {
 	if err != nil || len(refreshed) != 1 {
 		t.Errorf("afterwards %d contents are refreshed, %v, want 1", len(refreshed), err)
 	}
+}
+
+// A rejected message whose transaction ends late turns up before others that were listed already, and is found from the beginning.
+func TestRejectedTurnUpLate(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	late, err := s.db.BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Rollback() //nolint:errcheck // it is committed below
+	if _, err := late.ExecContext(t.Context(), s.SQL(`INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at) VALUES ('s', 1, '', '', 'late', '', now())`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Rejected: []rating.Rejected{{Reason: "early", At: instant}}}); err != nil {
+		t.Fatal(err)
+	}
+	list := func(after int64, want ...string) (last int64) {
+		t.Helper()
+		found, err := s.ListRejected(t.Context(), rating.RejectedQuery{After: after, Limit: 9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range found {
+			got, last = append(got, r.Reason), r.ID
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("after %d there are %q, want %q", after, got, want)
+		}
+		return last
+	}
+	last := list(0, "early")
+	if err := late.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	list(last)
+	last = list(0, "late", "early")
+	if err := s.RemoveRejected(t.Context(), []int64{last}); err != nil {
+		t.Fatal(err)
+	}
+	list(0, "late")
 }
