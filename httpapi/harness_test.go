@@ -50,7 +50,8 @@ func stores() map[string]opener {
 			return s
 		},
 		"pgstore": func(t testing.TB, _ func() time.Time) store.Store {
-			return inSchema(t, postgres(t))
+			s, _ := newSchema(t, postgres(t))
+			return s
 		},
 	}
 }
@@ -83,10 +84,10 @@ func postgres(t testing.TB) *sqlx.DB {
 	return shared.db
 }
 
-// inSchema returns a store in a schema of its own, which is dropped when the test ends.
-func inSchema(t testing.TB, db *sqlx.DB) store.Store {
+// newSchema returns a store in a schema of its own, which is dropped when the test ends, and its name.
+func newSchema(t testing.TB, db *sqlx.DB) (kept store.Store, schema string) {
 	t.Helper()
-	schema := "khodnevis_http_" + strings.ToLower(rand.Text())
+	schema = "khodnevis_http_" + strings.ToLower(rand.Text())
 	s, err := pgstore.New(db, pgstore.Config{Schema: schema})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func inSchema(t testing.TB, db *sqlx.DB) store.Store {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s, schema
 }
 
 // onStores runs a test on every store.
