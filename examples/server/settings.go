@@ -28,13 +28,11 @@ func readSettings(args []string, getenv func(string) string, stderr io.Writer) (
 	var s settings
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	env := func(name string) string {
+		return "KHODNEVIS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	}
 	setting := func(target *string, name, fallback, usage string) {
-		env := "KHODNEVIS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		value := getenv(env)
-		if value == "" {
-			value = fallback
-		}
-		flags.StringVar(target, name, value, usage+" ("+env+")")
+		flags.StringVar(target, name, fallback, usage+" ("+env(name)+")")
 	}
 	setting(&s.addr, "addr", "127.0.0.1:8000", "address to listen on")
 	setting(&s.data, "data", "khodnevis.db", "file to keep the data in")
@@ -45,7 +43,14 @@ func readSettings(args []string, getenv func(string) string, stderr io.Writer) (
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
 	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
-	if err := flags.Parse(args); err != nil {
+	// The environment is not made the default of the flags: what it says may be secret, and the usage prints defaults.
+	var errs []error
+	flags.VisitAll(func(f *flag.Flag) {
+		if value := getenv(env(f.Name)); value != "" {
+			errs = append(errs, f.Value.Set(value))
+		}
+	})
+	if err := errors.Join(append(errs, flags.Parse(args))...); err != nil {
 		return settings{}, nil, err
 	}
 	return s, flags.Args(), s.validate()

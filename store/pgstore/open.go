@@ -4,7 +4,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -79,9 +81,9 @@ func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	settings, err := pq.NewConfig(dsn)
+	settings, err := parse(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: connection string: %w", err)
+		return nil, err
 	}
 	settings.ConnectTimeout = cfg.ConnectTimeout
 	runtime := map[string]string{"random_page_cost": "1.1", "jit": "off"}
@@ -102,6 +104,22 @@ func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
 	db.SetMaxIdleConns(cfg.MaxConns)
 	db.SetConnMaxLifetime(time.Hour) // sooner or later the pool follows a name that points elsewhere
 	return sqlx.NewDb(db, "postgres"), nil
+}
+
+// parse reads a connection string. What cannot be split is not quoted, nor is any part of it: it may hold a password.
+func parse(dsn string) (pq.Config, error) {
+	isURL := strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+	if _, err := url.Parse(dsn); isURL && err != nil {
+		return pq.Config{}, errors.New("pgstore: the connection string is no URL of the form postgres://user:password@host:port/database; escape what is special in it")
+	}
+	settings, err := pq.NewConfig(dsn)
+	switch {
+	case err != nil && isURL:
+		return pq.Config{}, fmt.Errorf("pgstore: connection string: %w", err)
+	case err != nil:
+		return pq.Config{}, errors.New("pgstore: the connection string is neither a URL nor pairs of the form host=… password='…' with values that have a meaning")
+	}
+	return settings, nil
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
