@@ -50,8 +50,7 @@ func stores() map[string]opener {
 			return s
 		},
 		"pgstore": func(t testing.TB, _ func() time.Time) store.Store {
-			s, _ := newSchema(t, postgres(t))
-			return s
+			return inSchema(t, postgres(t))
 		},
 	}
 }
@@ -84,7 +83,14 @@ func postgres(t testing.TB) *sqlx.DB {
 	return shared.db
 }
 
-// newSchema returns a store in a schema of its own, which is dropped when the test ends, and its name.
+// inSchema returns a store in a schema of its own, which is dropped when the test ends.
+func inSchema(t testing.TB, db *sqlx.DB) store.Store {
+	t.Helper()
+	s, _ := newSchema(t, db)
+	return s
+}
+
+// newSchema is inSchema with the name of the schema.
 func newSchema(t testing.TB, db *sqlx.DB) (kept store.Store, schema string) {
 	t.Helper()
 	schema = "khodnevis_http_" + strings.ToLower(rand.Text())
