@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -160,16 +159,9 @@ func (c *call) readBody(b *body) error {
 	if c.r.ContentLength > b.limit {
 		return tooLarge(b.limit)
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, b.limit))
+	raw, err := c.receive(b.limit)
 	if err != nil {
-		var over *http.MaxBytesError
-		if errors.As(err, &over) {
-			return tooLarge(b.limit)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not come in time."}
-		}
-		return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body could not be read to its end."}
+		return bodyProblem(err, b.limit)
 	}
 	values, err := parseObject(raw)
 	if err != nil {
@@ -251,6 +243,23 @@ func checkMediaType(h http.Header) error {
 	return nil
 }
 
+// bodyProblem says why a body of at most limit bytes was not received.
+func bodyProblem(err error, limit int64) error {
+	var (
+		full *problem
+		over *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &full):
+		return full
+	case errors.As(err, &over):
+		return tooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not come in time.", header: http.Header{"Connection": {"close"}}}
+	}
+	return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body could not be read to its end."}
+}
+
 func tooLarge(limit int64) error {
 	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have %d bytes.", limit)}
 }
@@ -260,9 +269,9 @@ func (c *call) refuseBody() error {
 	if c.r.Body == nil || c.r.ContentLength == 0 {
 		return nil
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, smallBody))
+	raw, err := c.receive(smallBody)
 	if err != nil {
-		return tooLarge(0)
+		return bodyProblem(err, 0)
 	}
 	if s := strings.TrimSpace(string(raw)); s == "" || s == "{}" {
 		return nil

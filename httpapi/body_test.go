@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/khodnevis/khodnevis"
 )
 
 // TestScores tries every spelling of a score, and checks that what is refused changes nothing.
@@ -282,20 +284,21 @@ func TestMediaTypes(t *testing.T) {
 // TestBrokenBodies sends bodies that end too early, or not in time.
 func TestBrokenBodies(t *testing.T) {
 	t.Parallel()
-	s := serve(t, setup{mount: func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Patience") != "" {
-				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-			}
-			h.ServeHTTP(w, r)
-		})
-	}})
+	patient := serve(t, setup{})
+	hasty := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits.ReadTimeout = 50 * time.Millisecond }})
 	for _, x := range []struct {
-		header, problem string
+		target, problem string
 		hangUp          bool
-	}{{"", "incomplete_body", true}, {"X-Patience: none\r\n", "timeout", false}} {
+	}{
+		{"POST /api/contents/", "incomplete_body", true}, {"POST /api/contents/", "timeout", false}, {"POST /api/users/login/", "timeout", false},
+		{"POST /api/users/logout/", "timeout", false}, {"GET /api/contents/", "timeout", false},
+	} {
+		s := hasty
+		if x.hangUp {
+			s = patient
+		}
 		conn := s.dial(t)
-		fmt.Fprintf(conn, "POST /api/contents/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%sContent-Length: 100\r\n\r\n{", s.tokens[ada], x.header)
+		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", x.target, s.tokens[ada])
 		if x.hangUp {
 			_ = conn.(*net.TCPConn).CloseWrite()
 		}
@@ -305,8 +308,8 @@ func TestBrokenBodies(t *testing.T) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		if got := (answer{resp.StatusCode, resp.Header, body}); got.problem() != x.problem {
-			t.Errorf("%s, want %s", got, x.problem)
+		if got := (answer{resp.StatusCode, resp.Header, body}); got.problem() != x.problem || !x.hangUp && (got.status != 408 || !resp.Close) {
+			t.Errorf("%s: %s, want %s", x.target, got, x.problem)
 		}
 	}
 }

@@ -30,6 +30,13 @@ func (a *API) Policy(path, method string) string { return a.table()[path][method
 // Schema returns the schema as it is served.
 func (a *API) Schema() []byte { return a.schema.body }
 
+// InHand returns how many requests are in hand.
+func (a *API) InHand() int {
+	a.inHand.mu.Lock()
+	defer a.inHand.mu.Unlock()
+	return a.inHand.all
+}
+
 // ParseObject is what reads bodies.
 func ParseObject(body []byte) (map[string]any, error) { return parseObject(body) }
 

@@ -117,6 +117,7 @@ type API struct {
 	schema   *file
 	page     map[string]*file // that people read the schema on
 	requests *counter.Counter
+	inHand   *inHand
 }
 
 var _ http.Handler = (*API)(nil)
@@ -131,7 +132,7 @@ func New(cfg Config) (*API, error) {
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg)}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), inHand: newInHand(cfg)}
 	if cfg.Limits.Off {
 		cfg.Logger.Warn("httpapi: rate limits are off")
 	}

@@ -41,6 +41,10 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("all users behind one IP prefix (/24, /64)", more, "%d times as much", l.PrefixFactor)
 	row("all who are not signed in at one IP prefix", more, "as much as one user")
 	row("ratings of one content from one IP prefix", more, "%d a minute", l.ContentRatings)
+	row("requests in hand", "503", "%d", l.InHand)
+	row("requests in hand from one IP prefix", "429", "%d", l.PrefixInHand)
+	row("a body on its way", "408", "%s", l.ReadTimeout)
+	row("an answer on its way", "the connection ends", "%s", l.WriteTimeout)
 	row("counts kept in process", "the least used go first", "%d", httpapi.MaxCounts)
 	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "requests", b.String(), *update)
 }

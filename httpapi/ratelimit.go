@@ -13,7 +13,7 @@ import (
 
 // Limits says how much may be asked of an API. Its zero value means the defaults.
 type Limits struct {
-	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. The bounds of the whole API stay.
+	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. InHand and the timeouts stay.
 	Off bool
 	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may make, and all who are not
 	// signed in at one IP prefix (/24, /64) together. Whatever writes no rating and no content is a read. Defaults 60, 30 and 600.
@@ -25,26 +25,63 @@ type Limits struct {
 	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a house, an office or a carrier has one
 	// prefix. Default 10.
 	PrefixFactor int
+	// InHand is how many requests are answered at once; the next ones get 503. PrefixInHand is how many of them may come from one IP
+	// prefix; the next ones get 429. Defaults 512 and 64.
+	InHand       int
+	PrefixInHand int
+	// ReadTimeout is how long a client may take to send a body, and WriteTimeout how long after its request to take the answer. They hold
+	// where the host's http.Server has none of its own. Defaults 15 s and 30 s.
+	ReadTimeout  time.Duration
+	WriteTimeout time.Duration
+}
+
+// counts are the fields that are numbers.
+func (l *Limits) counts() []limitField[int] {
+	return []limitField[int]{{"RatingWrites", &l.RatingWrites, 60}, {"ContentWrites", &l.ContentWrites, 30}, {"Reads", &l.Reads, 600},
+		{"ContentRatings", &l.ContentRatings, 300}, {"PrefixFactor", &l.PrefixFactor, 10}, {"InHand", &l.InHand, 512}, {"PrefixInHand", &l.PrefixInHand, 64}}
+}
+
+// times are the fields that are durations.
+func (l *Limits) times() []limitField[time.Duration] {
+	return []limitField[time.Duration]{{"ReadTimeout", &l.ReadTimeout, 15 * time.Second}, {"WriteTimeout", &l.WriteTimeout, 30 * time.Second}}
+}
+
+type limitField[T int | time.Duration] struct {
+	name     string
+	value    *T
+	fallback T
+}
+
+func (f limitField[T]) fill() {
+	if *f.value == 0 {
+		*f.value = f.fallback
+	}
+}
+
+func (f limitField[T]) validate() error {
+	if *f.value < 1 {
+		return fmt.Errorf("httpapi: Limits.%s is %v, must be positive", f.name, *f.value)
+	}
+	return nil
 }
 
 func (l Limits) orDefault() Limits {
-	for field, value := range map[*int]int{&l.RatingWrites: 60, &l.ContentWrites: 30, &l.Reads: 600, &l.ContentRatings: 300, &l.PrefixFactor: 10} {
-		if *field == 0 {
-			*field = value
-		}
+	for _, f := range l.counts() {
+		f.fill()
+	}
+	for _, f := range l.times() {
+		f.fill()
 	}
 	return l
 }
 
 func (l Limits) validate() error {
 	var errs []error
-	for _, f := range []struct {
-		name  string
-		value int
-	}{{"RatingWrites", l.RatingWrites}, {"ContentWrites", l.ContentWrites}, {"Reads", l.Reads}, {"ContentRatings", l.ContentRatings}, {"PrefixFactor", l.PrefixFactor}} {
-		if f.value < 1 {
-			errs = append(errs, fmt.Errorf("httpapi: Limits.%s is %d, must be positive", f.name, f.value))
-		}
+	for _, f := range l.counts() {
+		errs = append(errs, f.validate())
+	}
+	for _, f := range l.times() {
+		errs = append(errs, f.validate())
 	}
 	return errors.Join(errs...)
 }

@@ -34,6 +34,8 @@ type call struct {
 	input  *input // what was sent, when the route takes a body
 	query  *query // the parameters that the route takes
 	prefer preferences
+	// entered says that the call is in hand.
+	entered bool
 	// limited says that the answer tells of a quota, of which this much remains.
 	limited   bool
 	remaining int64
@@ -73,7 +75,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store") // until a handler knows better
 	h.Set("Vary", "Authorization, Accept-Encoding")
-	if err := c.serve(); err != nil {
+	c.hurry()
+	defer c.leave()
+	err := c.enter()
+	if err == nil {
+		err = c.serve()
+	}
+	if err != nil {
 		c.fail(err)
 	}
 }

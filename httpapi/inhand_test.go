@@ -1,0 +1,201 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/store"
+)
+
+// inHand returns how many requests a server answers right now.
+func (s *server) inHand() int { return s.app.Handler().(*httpapi.API).InHand() }
+
+// slowLists is a store whose lists of contents say when they begin, and end when they are told to.
+type slowLists struct {
+	store.Store
+	began, end chan struct{}
+}
+
+func (s slowLists) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
+	s.began <- struct{}{}
+	<-s.end
+	return s.Store.ListContents(ctx, q)
+}
+
+// L1: more requests than fit in hand are refused at once, of one IP prefix with 429 and of all with 503, and the next one after
+// that is answered.
+func TestTooManyInHand(t *testing.T) {
+	t.Parallel()
+	log, slow := &syncBuffer{}, slowLists{began: make(chan struct{}), end: make(chan struct{})}
+	s, _ := limited(t, httpapi.Limits{InHand: 3, PrefixInHand: 2}, func(c *khodnevis.Config) {
+		slow.Store = c.Store
+		c.Store, c.Logger = slow, slog.New(slog.NewTextHandler(log, nil))
+	})
+	from := func(ip string) map[string]string { return map[string]string{"X-Forwarded-For": ip} }
+	done := make(chan answer)
+	hold := func(ip string) {
+		go func() {
+			a, err := s.send(t, request{path: "contents/", header: from(ip)})
+			if err != nil {
+				t.Error(err)
+			}
+			done <- a
+		}()
+		<-slow.began
+	}
+	hold("203.0.113.1")
+	hold("203.0.113.2")
+	if a := s.do(t, request{path: "ratings/", header: from("203.0.113.3")}); a.problem() != "throttled" || a.status != 429 || a.header.Get("Retry-After") != "1" {
+		t.Errorf("the third of a prefix: %s", a)
+	}
+	hold("203.0.114.1")
+	for _, ip := range []string{"203.0.113.3", "203.0.114.1", "203.0.115.1"} {
+		if a := s.do(t, request{path: "ratings/", header: from(ip), faulty: true}); a.status != 503 || a.problem() != "unavailable" || strings.Contains(string(a.body), "outcome") {
+			t.Errorf("one too many, from %s: %s", ip, a)
+		}
+	}
+	a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: `{}`, header: from("203.0.115.1"), faulty: true})
+	if a.status != 503 || a.at(t, "outcome") != "not_accepted" {
+		t.Errorf("a write that is one too many: %s", a)
+	}
+	close(slow.end)
+	for range 3 {
+		if a := <-done; a.status != 200 {
+			t.Errorf("one in hand: %s", a)
+		}
+	}
+	s.repeat(t, 1, request{path: "ratings/", header: from("203.0.113.1")}, 200)
+	if n := strings.Count(log.String(), "too many requests at once"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
+// begin sends the head of a request that announces a body, and its first byte.
+func (s *server) begin(t *testing.T, target, token, announce string) net.Conn {
+	t.Helper()
+	conn := s.dial(t)
+	fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%s\r\n\r\n", target, token, announce)
+	return conn
+}
+
+// I13: 200 clients from one place that send slowly keep nobody away. Great bodies are in hand while they come.
+func TestSlowClients(t *testing.T) {
+	t.Parallel()
+	var entered atomic.Int64
+	s := serve(t, setup{
+		config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 50} },
+		mount: func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { entered.Add(1); h.ServeHTTP(w, r) })
+		},
+	})
+	for n := range 200 {
+		target := []string{"POST /api/users/login/", "POST /api/ratings/", "POST /api/users/logout/"}[n%3]
+		s.begin(t, target, s.tokens[[]string{ada, ben, sam}[n/3%3]], "Content-Length: 100\r\n\r\n{")
+	}
+	for range 100 {
+		fmt.Fprint(s.dial(t), "GET /api/contents/ HTTP/1.1\r\nHo")
+	}
+	eventually(t, "all of them are waited for", func() bool { return entered.Load() == 200 && s.inHand() == 0 })
+	s.repeat(t, 1, request{path: "contents/"}, 200)
+	s.repeat(t, 1, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 201)
+
+	for n := range 50 {
+		s.begin(t, "POST /api/contents/", s.tokens[[]string{ada, ben}[n%2]], "Content-Length: 5000\r\n\r\n{")
+	}
+	eventually(t, "great bodies are in hand", func() bool { return s.inHand() == 50 })
+	s.repeat(t, 1, request{path: "contents/"}, 429)
+}
+
+// I13: a client that does not take its answers is cut off.
+func TestClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits.WriteTimeout = 200 * time.Millisecond }})
+	s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t","description":"` + strings.Repeat("\U0001f600", 65_536) + `"}`})
+	id := s.get(t, nobody, "contents/").text(t, "results.0.id")
+	var closed atomic.Bool
+	web := httptest.NewUnstartedServer(s.app.Handler())
+	web.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed.Store(true)
+		}
+	}
+	web.Start()
+	t.Cleanup(web.Close)
+	s.url = web.URL
+	conn := s.dial(t)
+	const asked = 200 // more than fits between the two
+	if _, err := io.WriteString(conn, strings.Repeat("GET /api/contents/"+id+"/ HTTP/1.1\r\nHost: a\r\n\r\n", asked)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the connection is closed", closed.Load)
+	r, answers := bufio.NewReader(conn), 0
+	for ; answers < asked; answers++ {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			break
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			break
+		}
+	}
+	if answers == asked {
+		t.Error("all answers came")
+	}
+}
+
+// deadlines notes what a handler asks of the connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read, write time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error  { d.read = at; return nil }
+func (d *deadlines) SetWriteDeadline(at time.Time) error { d.write = at; return nil }
+
+// I13: in a host, requests have the deadlines that the host's server does not give them, and those alone.
+func TestDeadlinesInAHost(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	for _, x := range []struct {
+		name        string
+		server      *http.Server
+		body        io.Reader
+		read, write time.Duration
+	}{
+		{"no server is known", nil, strings.NewReader("{}"), 15 * time.Second, 30 * time.Second},
+		{"no body", &http.Server{}, nil, 0, 30 * time.Second},
+		{"no timeouts", &http.Server{}, strings.NewReader("{}"), 15 * time.Second, 30 * time.Second},
+		{"a time to read", &http.Server{ReadTimeout: time.Hour}, strings.NewReader("{}"), 0, 30 * time.Second},
+		{"a time to write", &http.Server{WriteTimeout: time.Hour}, strings.NewReader("{}"), 15 * time.Second, 0},
+	} {
+		r := httptest.NewRequest("POST", "/api/users/login/", x.body)
+		if x.server != nil {
+			r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, x.server))
+		}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		before := time.Now()
+		s.app.Handler().ServeHTTP(w, r)
+		after := time.Now()
+		for what, d := range map[string]struct {
+			got  time.Time
+			want time.Duration
+		}{"read": {w.read, x.read}, "write": {w.write, x.write}} {
+			if d.got.IsZero() != (d.want == 0) || d.want > 0 && (d.got.Before(before.Add(d.want)) || d.got.After(after.Add(d.want))) {
+				t.Errorf("%s: the %s deadline is in %v, want %v", x.name, what, d.got.Sub(before), d.want)
+			}
+		}
+	}
+}
