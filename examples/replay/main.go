@@ -1,6 +1,6 @@
 // Replay drives a running server over HTTP with a real data set and checks that every rating it accepted is counted, once.
 //
-// It knows the wire contract and nothing of the server's code, so it works against any server of the contract:
+// Apart from "attack" it knows the wire contract and nothing of the server's code, so it works against any server of the contract:
 //
 //	npm pack vega-datasets && tar xzf vega-datasets-*.tgz package/data/movies.json
 //	KHODNEVIS_LIMITS=off go run ./examples/server &
@@ -12,6 +12,9 @@
 //
 // With -state FILE everything accepted is also written to a journal, and a later run with -check-only compares the
 // server with that journal and sends nothing.
+//
+// "replay attack" needs no server: it runs campaigns against one of its own, whose clock it moves, and draws the published score
+// beside the plain average into attack.svg.
 //
 // The exit status is 0 when everything is right, 1 when something is wrong, lost or not finished, 2 for a wrong call.
 package main
@@ -52,8 +55,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch name {
 	case "run":
 		return runCommand(ctx, args, stdout, stderr)
+	case "attack":
+		return attackCommand(ctx, args, stdout, stderr)
 	default:
-		fmt.Fprintf(stderr, "replay: unknown command %q; there is: run (the default)\n", name)
+		fmt.Fprintf(stderr, "replay: unknown command %q; there are: run (the default) and attack\n", name)
 		return exitUsage
 	}
 }
