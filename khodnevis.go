@@ -78,7 +78,8 @@ type Config struct {
 	// registrations are apart: see Auth.
 	Limits httpapi.Limits
 	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Package authtest is its suite,
-	// httpapi.Config says what becomes of one that panics, hangs or fails. Nil: this module's users.
+	// httpapi.Config says what becomes of one that panics, hangs or fails. When one of them leaves, call App.Ratings.Forget. Nil:
+	// this module's users.
 	Authenticator auth.Authenticator
 	// RatedContents brings the host's own contents, for ratings alone. Nil: this module's contents.
 	RatedContents rating.Contents

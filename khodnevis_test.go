@@ -36,6 +36,31 @@ func Example() {
 	// Output: SUCCESS created 5
 }
 
+// A user of the host leaves: the rating stays in the numbers, and is nobody's.
+func Example_forget() {
+	app, err := khodnevis.New(khodnevis.Config{Authenticator: nobody{}, RatedContents: everything{}})
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = app.Run(ctx) })
+
+	ben := rating.Actor{User: "ben"}
+	receipt, _ := app.Ratings.Submit(ctx, ben, rating.Submission{Content: "post-17", Score: 5})
+	_, _ = app.Ratings.Wait(ctx, ben, receipt.Task.ID)
+	if err := app.Ratings.Forget(ctx, "ben", rating.FateAnonymize); err != nil {
+		panic(err)
+	}
+	_, _, err = app.Ratings.Get(ctx, ben, receipt.Rating.Key)
+	stats, _ := app.Ratings.Stats(ctx, []string{"post-17"})
+	fmt.Println(err, stats["post-17"].Count)
+
+	cancel()
+	running.Wait()
+	// Output: rating: not found 1
+}
+
 func TestConfigReportsEveryProblem(t *testing.T) {
 	t.Parallel()
 	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65, Scale: rating.Scale{Min: 5, Max: 1}, Prefix: "api"})

@@ -44,8 +44,8 @@ func (f *fault) err() error {
 
 // faults wraps a store and a queue so that they fail when a test says so.
 type faults struct {
-	read, update, apply, publish fault
-	log                          syncBuffer
+	read, update, apply, publish, depart fault
+	log                                  syncBuffer
 	// creating, if set, gets a word when a content is about to be created, which then waits for another.
 	creating chan struct{}
 }
@@ -112,6 +112,20 @@ func (s faultyStore) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating
 		return nil, err
 	}
 	return s.Store.ApplyRatings(ctx, b)
+}
+
+func (s faultyStore) Depart(ctx context.Context, d rating.Departure) error {
+	if err := s.f.depart.err(); err != nil {
+		return err
+	}
+	return s.Store.Depart(ctx, d)
+}
+
+func (s faultyStore) DeleteUser(ctx context.Context, d auth.Deletion) error {
+	if err := s.f.update.err(); err != nil {
+		return err
+	}
+	return s.Store.DeleteUser(ctx, d)
 }
 
 func (s faultyStore) CreateUser(ctx context.Context, u auth.User) error {

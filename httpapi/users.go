@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/rating"
 )
 
 // userDetail is an account as its owner and staff see it.
@@ -49,6 +51,8 @@ func (a *API) addUsers(t map[string]methods) {
 	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true, schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
 	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
 	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userShape.readOnly("email")...)}
+	farewell := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.Fates()},
+		{"description", "What becomes of the account's ratings: they are deleted, or each stays as that of a rater who is made up for it."}}}}}
 	tokens := []reply{ok("The tokens, and whose they are.", tokensShape)}
 	t["/users/"] = methods{
 		http.MethodGet: {
@@ -77,6 +81,11 @@ func (a *API) addUsers(t map[string]methods) {
 		http.MethodPatch: {
 			name: "changeMe", summary: "Change the caller's account", about: "A new address needs the current password.", policy: signedIn, body: newEmail,
 			fails: []int{403, 404, 409}, answers: []reply{ok("The account as it is now.", userShape)}, run: (*call).patchMe,
+		},
+		http.MethodDelete: {
+			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: farewell, fails: []int{403, 404},
+			about:   "All sessions end at once. The name stays taken. The ratings follow within moments, also those that are still pending; the contents stay.",
+			answers: []reply{noContent("The account is deleted.")}, run: (*call).deleteMe,
 		},
 	}
 	t["/users/me/password/"] = methods{http.MethodPost: {
@@ -229,6 +238,27 @@ func (c *call) changePassword() error {
 	next, _ := c.input.text("new_password")
 	if err := c.cfg.Users.ChangePassword(c.r.Context(), c.who, current, next, c.source()); err != nil {
 		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (c *call) deleteMe() error {
+	ratings, sent := c.input.text("ratings")
+	fate := rating.Fate(ratings)
+	var bad error
+	if sent {
+		bad = fate.Validate()
+	}
+	if err := c.input.check(bad); err != nil {
+		return err
+	}
+	current, _ := c.input.text("current_password")
+	if err := c.cfg.Users.DeleteAccount(c.r.Context(), c.who, current, ratings, c.source()); err != nil {
+		return err
+	}
+	// What becomes of the ratings is on record with the deletion. This makes it come soon, even if the client is gone already.
+	if err := c.cfg.Ratings.Forget(context.WithoutCancel(c.r.Context()), c.who.Subject, fate); err != nil {
+		c.cfg.Logger.WarnContext(c.r.Context(), "httpapi: the ratings of a deleted account follow later", "user", c.who.Subject, "request_id", c.id, "error", err)
 	}
 	return c.empty(http.StatusNoContent)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,13 +24,15 @@ const (
 	FateAnonymize Fate = "anonymize" // each stays as it is, as the rating of a rater that is made up for it alone
 )
 
+// Fates returns the fates that there are.
+func Fates() []Fate { return []Fate{FateDelete, FateAnonymize} }
+
 // Validate returns a *ValidationError on the field ratings, unless f is one of the fates.
 func (f Fate) Validate() error {
-	if f == FateDelete || f == FateAnonymize {
+	if slices.Contains(Fates(), f) {
 		return nil
 	}
-	choices := []string{string(FateDelete), string(FateAnonymize)}
-	return invalid.One("ratings", invalid.Choice, fmt.Sprintf("Choose one of: %s.", strings.Join(choices, ", ")), map[string]any{"choices": choices})
+	return invalid.One("ratings", invalid.Choice, fmt.Sprintf("Choose one of: %s, %s.", FateDelete, FateAnonymize), map[string]any{"choices": Fates()})
 }
 
 const (
