@@ -15,6 +15,12 @@
 // that starts, stops or is a standby, no room, timeouts, and deadlocks that occurred several times in a row. Those of values that the server will
 // never take (class 22, broken checks, limits) wrap store.ErrUnstorable.
 //
+// # Limits
+//
+// Lists of ratings by time have no index: with one, no update of a rating would stay on its page. They look at all ratings
+// that match, and OpenConfig.StatementTimeout bounds them: a list that takes longer fails with store.ErrUnavailable. A host with many
+// millions of ratings lists those of a content or of a rater, or in the order of their keys.
+//
 // # Concurrency
 //
 // A Store may be used concurrently. Statements that run often are prepared once a connection; behind a pooler that hands

@@ -110,6 +110,8 @@ func TestPlansOfLists(t *testing.T) {
 	}
 	text, args = pgstore.RatingQuery(rating.Query{Filter: rating.Filter{Rater: "r77"}, Order: rating.NewestFirst, Limit: 20})
 	wantPlan(t, "newest ratings of a rater", s.plan(t, text, args...), []string{"ratings_rater"}, []string{"Seq Scan on ratings"})
+	text, args = pgstore.RatingQuery(rating.Query{Order: rating.NewestFirst, Limit: 20})
+	wantPlan(t, "newest ratings of all", s.plan(t, text, args...), []string{"Sort"}, nil) // as documented
 	text, args = pgstore.RatingQuery(rating.Query{Filter: rating.Filter{Content: "c1"}, Order: rating.NewestFirst, Limit: 20})
 	wantPlan(t, "newest ratings of a hot content", s.plan(t, text, args...), []string{"Sort"}, nil) // as documented
 }
