@@ -37,7 +37,7 @@ var (
 		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, UsernameCasePreserved)."}, {"examples", []string{"forough"}}}
 	emailSchema = object{{"maxLength", auth.MaxEmail}, {"anyOf", []object{{{"const", ""}}, {{"format", "email"}}}},
 		{"description", "An address, or nothing."}, {"examples", []string{"forough@example.org"}}}
-	secretSchema = object{{"minLength", 1}, {"format", "password"}, {"writeOnly", true}}
+	secretSchema = object{{"format", "password"}, {"writeOnly", true}}
 )
 
 // addUsers adds the routes of this module's own accounts.
@@ -47,7 +47,7 @@ func (a *API) addUsers(t map[string]methods) {
 	username, current := member{name: "username", required: true, schema: usernameSchema}, member{name: "current_password", schema: secretSchema}
 	registration := &body{name: "Registration", limit: smallBody, members: []member{username, {name: "password", required: true, schema: chosen}, {name: "email", schema: emailSchema}}}
 	login := &body{name: "Login", limit: smallBody, members: []member{
-		{name: "username", required: true, schema: object{{"minLength", 1}}}, {name: "password", required: true, schema: secretSchema}}}
+		{name: "username", required: true, schema: object{{"minLength", 1}}}, {name: "password", required: true, schema: append(object{{"minLength", 1}}, secretSchema...)}}}
 	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true, schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
 	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
 	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userShape.readOnly("email")...)}
