@@ -12,6 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/seldom"
 )
 
 // Actor is who acts.
@@ -42,6 +43,8 @@ type Service struct {
 	runner *hook.Runner
 	now    func() time.Time
 	log    *slog.Logger
+	// What a cache that is down would cause with every request.
+	get, take, drop seldom.Log
 }
 
 // New returns a Service over store.
@@ -254,7 +257,7 @@ func (s *Service) Opened(ctx context.Context, ids []string) (map[string]time.Tim
 	}
 	if s.cache != nil && len(items) > 0 {
 		if err := s.cache.SetMany(ctx, items); err != nil {
-			s.log.WarnContext(ctx, "content: cache does not take", "error", err)
+			s.take.Warn(ctx, s.log, s.now(), "content: cache does not take", slog.Any("error", err))
 		}
 	}
 	return opened, nil
@@ -271,7 +274,7 @@ func (s *Service) recall(ctx context.Context, ids []string, opened map[string]ti
 	}
 	items, err := s.cache.GetMany(ctx, keys)
 	if err != nil {
-		s.log.WarnContext(ctx, "content: cache does not answer", "error", err)
+		s.get.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
 		return ids
 	}
 	var missing []string
@@ -290,7 +293,7 @@ func (s *Service) forget(ctx context.Context, id string) {
 		return
 	}
 	if err := s.cache.DeleteMany(ctx, []string{openedKey(id)}); err != nil {
-		s.log.WarnContext(ctx, "content: cache does not forget", "content", id, "error", err)
+		s.drop.Warn(ctx, s.log, s.now(), "content: cache does not forget", slog.String("content", id), slog.Any("error", err))
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/seldom"
 )
 
 const (
@@ -26,6 +28,7 @@ type replays struct {
 	cache   cache.Cache
 	mu      sync.Mutex
 	claimed map[string]bool // when the cache cannot count
+	lost    seldom.Log
 }
 
 func newReplays(c cache.Cache) *replays { return &replays{cache: c, claimed: map[string]bool{}} }
@@ -126,7 +129,8 @@ func (c *call) once(do func() (status int, location string, value any, err error
 	answer := replay{Request: request, Status: status, Location: location, ETag: c.w.Header().Get("ETag"), Body: body}
 	if stored, err := json.Marshal(answer); err == nil && len(stored) <= cache.MaxValue {
 		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx), []cache.Item{{Key: key, Value: stored, TTL: replayTTL}}); err != nil {
-			c.cfg.Logger.WarnContext(ctx, "httpapi: the answer to an Idempotency-Key is not kept", "request_id", c.id, "error", err)
+			c.replays.lost.Warn(ctx, c.cfg.Logger, c.cfg.Now(), "httpapi: the answer to an Idempotency-Key is not kept",
+				slog.String("request_id", c.id), slog.Any("error", err))
 		}
 	}
 	c.w.Header().Set("Location", location)

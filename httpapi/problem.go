@@ -230,8 +230,8 @@ func (c *call) fail(err error) {
 		if p.status == http.StatusInternalServerError {
 			level = slog.LevelError
 		}
-		c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status), slog.String("method", c.r.Method),
-			slog.String("path", c.r.URL.Path), slog.String("request_id", c.id), slog.Any("error", err))
+		c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status), slog.String("method", shorten(c.r.Method)),
+			slog.String("path", cut(c.r.URL.Path, 512)), slog.String("request_id", c.id), slog.String("error", cut(err.Error(), 4<<10)))
 	}
 	if p == problemForbidden { // beside the denials that package auth logs
 		c.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "auth.denied", slog.String("reason", "forbidden"), slog.String("method", c.r.Method),
@@ -250,6 +250,14 @@ func (c *call) fail(err error) {
 		h.Set("Retry-After", strconv.Itoa(seconds(p.retry)))
 	}
 	c.write(p.status, "application/problem+json", c.document(p))
+}
+
+// cut bounds what a line in the log repeats. Escaping it is the handler's part.
+func cut(s string, longest int) string {
+	if len(s) > longest {
+		return s[:longest] + "…"
+	}
+	return s
 }
 
 // instance is the path as the client sent it, whatever the host has stripped off it. A path that is longer than that of any

@@ -154,6 +154,6 @@ func (s *Service) withdrawAll(ctx context.Context, d Departure, ratings []Rating
 			items = append(items, mark{Version: Version{epoch, positions[i].Offset}, Withdraw: true, At: e.At.UnixMicro()}.item(r.Key))
 		}
 	}
-	remember(ctx, s.cfg.Cache, s.cfg.Logger, items)
+	remember(ctx, s.cfg.Cache, s.cfg.warn, items)
 	return len(ratings), nil
 }

@@ -15,19 +15,35 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/seldom"
 )
 
 // statsTTL bounds how long numbers are served that another process has changed without sharing this cache.
 const statsTTL = time.Minute
 
+// warnings are those that a cache which is down would cause with every request.
+type warnings struct {
+	log       *slog.Logger
+	now       func() time.Time
+	get, take seldom.Log
+}
+
+func (w *warnings) silent(ctx context.Context, err error) {
+	w.get.Warn(ctx, w.log, w.now(), "rating: cache does not answer", slog.Any("error", err))
+}
+
+func (w *warnings) full(ctx context.Context, err error) {
+	w.take.Warn(ctx, w.log, w.now(), "rating: cache does not take", slog.Any("error", err))
+}
+
 // recall returns what the cache has under key. An error of the cache is a miss.
-func recall[T any](ctx context.Context, c cache.Cache, log *slog.Logger, key string) (value T, ok bool) {
+func recall[T any](ctx context.Context, c cache.Cache, warn *warnings, key string) (value T, ok bool) {
 	if c == nil {
 		return value, false
 	}
 	items, err := c.GetMany(ctx, []string{key})
 	if err != nil {
-		log.WarnContext(ctx, "rating: cache does not answer", "error", err)
+		warn.silent(ctx, err)
 		return value, false
 	}
 	item, ok := items[key]
@@ -35,14 +51,14 @@ func recall[T any](ctx context.Context, c cache.Cache, log *slog.Logger, key str
 }
 
 // remember puts items into the cache. What it does not take is missed later, no more.
-func remember(ctx context.Context, c cache.Cache, log *slog.Logger, items []cache.Item) {
+func remember(ctx context.Context, c cache.Cache, warn *warnings, items []cache.Item) {
 	if c == nil {
 		return
 	}
 	for len(items) > 0 {
 		n := min(len(items), cache.MaxBatch)
 		if err := c.SetMany(ctx, items[:n]); err != nil {
-			log.WarnContext(ctx, "rating: cache does not take", "items", n, "error", err)
+			warn.full(ctx, err)
 			return
 		}
 		items = items[n:]
@@ -89,7 +105,7 @@ type mark struct {
 // pending makes raters see what they submitted before it is stored.
 type pending struct {
 	cache cache.Cache
-	log   *slog.Logger
+	warn  *warnings
 }
 
 func pendingKey(k Key) string { return "pending:" + k.String() }
@@ -104,7 +120,7 @@ func (m mark) item(key Key) cache.Item {
 
 // over returns stored with a newer submission laid over it, if there is one.
 func (p pending) over(ctx context.Context, stored Rating) (r Rating, isPending bool) {
-	m, ok := recall[mark](ctx, p.cache, p.log, pendingKey(stored.Key))
+	m, ok := recall[mark](ctx, p.cache, p.warn, pendingKey(stored.Key))
 	if !ok || m.Version.Compare(stored.Version) <= 0 {
 		return stored, false
 	}
@@ -132,7 +148,7 @@ func (p pending) untouched(ctx context.Context, stored []Rating) []Rating {
 	}
 	items, err := p.cache.GetMany(ctx, keys)
 	if err != nil {
-		p.log.WarnContext(ctx, "rating: cache does not answer", "error", err)
+		p.warn.silent(ctx, err)
 		return stored
 	}
 	var rest []Rating
@@ -156,12 +172,12 @@ func (v Version) ordinal() int64 {
 type numbers struct {
 	store Store
 	cache cache.Cache
-	log   *slog.Logger
+	warn  *warnings
 	asked *singleflight.Group
 }
 
 func newNumbers(store Store, cfg Config) numbers {
-	return numbers{store: store, cache: cfg.Cache, log: cfg.Logger, asked: &singleflight.Group{}}
+	return numbers{store: store, cache: cfg.Cache, warn: cfg.warn, asked: &singleflight.Group{}}
 }
 
 // askTimeout bounds a query that several wait for, since it does not end with the first of them.
@@ -227,7 +243,7 @@ func (n numbers) recall(ctx context.Context, contents []string, stats map[string
 	}
 	items, err := n.cache.GetMany(ctx, keys)
 	if err != nil {
-		n.log.WarnContext(ctx, "rating: cache does not answer", "error", err)
+		n.warn.silent(ctx, err)
 		return contents
 	}
 	var missing []string
@@ -252,5 +268,5 @@ func (n numbers) put(ctx context.Context, stats []Stats) {
 		}
 		items[i] = cache.Item{Key: statsKey(s.Content), Value: value, Version: s.Revision, TTL: statsTTL}
 	}
-	remember(ctx, n.cache, n.log, items)
+	remember(ctx, n.cache, n.warn, items)
 }

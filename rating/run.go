@@ -36,7 +36,7 @@ func parseRun(s string) (job string, at time.Time, ok bool) {
 // rememberRun keeps what is known of a run, and which one is the latest.
 func rememberRun(ctx context.Context, cfg Config, job string, at time.Time, run record) {
 	id := RunID(job, at)
-	remember(ctx, cfg.Cache, cfg.Logger, []cache.Item{run.item(id),
+	remember(ctx, cfg.Cache, cfg.warn, []cache.Item{run.item(id),
 		{Key: latestKey(job), Value: []byte(strconv.FormatInt(at.Unix(), 10)), Version: at.Unix(), TTL: Retention}})
 }
 
@@ -48,7 +48,7 @@ func (s *Service) run(ctx context.Context, actor Actor, job string, at time.Time
 		return Task{}, ErrNotFound
 	}
 	if at.IsZero() {
-		seconds, ok := recall[int64](ctx, s.cfg.Cache, s.cfg.Logger, latestKey(job))
+		seconds, ok := recall[int64](ctx, s.cfg.Cache, s.cfg.warn, latestKey(job))
 		if !ok {
 			return Task{}, ErrNotFound
 		}

@@ -51,6 +51,8 @@ type Config struct {
 	Now func() time.Time
 	// Logger receives what happens beside a request. Nil: nothing is logged.
 	Logger *slog.Logger
+
+	warn *warnings
 }
 
 func (c Config) orDefault() Config {
@@ -71,6 +73,7 @@ func (c Config) orDefault() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.warn = &warnings{log: c.Logger, now: c.Now}
 	return c
 }
 
@@ -119,7 +122,7 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 		cfg: cfg, store: store, queue: q, contents: contents,
 		epochs:  newEpochs(store),
 		numbers: newNumbers(store, cfg),
-		pending: pending{cache: cfg.Cache, log: cfg.Logger},
+		pending: pending{cache: cfg.Cache, warn: cfg.warn},
 		runner:  hook.NewRunner(cfg.Logger),
 		waiters: make(chan struct{}, cfg.Waiters),
 	}, nil
@@ -235,7 +238,7 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 	// What follows only makes the rating readable at once. It is accepted, whatever becomes of that.
 	if epoch, err := s.epochs.of(ctx, position.Stream); err == nil {
 		m := mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()}
-		remember(ctx, s.cfg.Cache, s.cfg.Logger, []cache.Item{m.item(key)})
+		remember(ctx, s.cfg.Cache, s.cfg.warn, []cache.Item{m.item(key)})
 	} else {
 		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(), "error", err)
 	}
@@ -339,7 +342,7 @@ func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, e
 
 // recall asks the cache for what is known of a task.
 func (s *Service) recall(ctx context.Context, taskID string) (record, bool) {
-	return recall[record](ctx, s.cfg.Cache, s.cfg.Logger, taskKey(taskID))
+	return recall[record](ctx, s.cfg.Cache, s.cfg.warn, taskKey(taskID))
 }
 
 // derive tells the state of a task from what is stored.

@@ -404,7 +404,7 @@ func (w *Worker) publish(ctx context.Context, work, changes []*handled, attempt 
 			items = append(items, r.item(taskID))
 		}
 	}
-	remember(ctx, w.cfg.Cache, w.cfg.Logger, items)
+	remember(ctx, w.cfg.Cache, w.cfg.warn, items)
 }
 
 // retrying marks the tasks of a batch that could not be stored yet.
@@ -416,7 +416,7 @@ func (w *Worker) retrying(ctx context.Context, work []*handled, attempt int, beg
 			items = append(items, r.item(taskID))
 		}
 	}
-	remember(ctx, w.cfg.Cache, w.cfg.Logger, items)
+	remember(ctx, w.cfg.Cache, w.cfg.warn, items)
 }
 
 // taskID returns the identifier of the message's task, the same that its publisher made. A message that is none of this
