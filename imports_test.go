@@ -86,3 +86,11 @@ func TestAdaptersAreLeaves(t *testing.T) {
 		}
 	}
 }
+
+// Nothing needs cgo: not the core, not an adapter, not the bundled server.
+func TestNoCgo(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range list(t, "-deps", "-f", "{{if not .Standard}}{{if .CgoFiles}}{{.ImportPath}}{{end}}{{end}}", "./...") {
+		t.Errorf("%s needs cgo", pkg)
+	}
+}

@@ -326,6 +326,34 @@ func (s *server) keepRating(t *testing.T, contentID string) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
+// TestDeletesAndEditsMeet: of edits and deletions of one content at once, by its author, staff and somebody else, one deletion
+// succeeds, and nothing is written after it. The decision who may is taken on the version that is written.
+func TestDeletesAndEditsMeet(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s := serve(t, setup{open: open})
+		path := "contents/" + s.write(t, "A film") + "/"
+		statuses := s.parallel(t, 45, func(i int) request {
+			r := request{method: "PATCH", path: path, as: []string{ada, sam, ben}[i%3], body: fmt.Sprintf(`{"title":"edit %d"}`, i)}
+			if i/3%3 == 0 {
+				r.method, r.body = "DELETE", ""
+			}
+			return r
+		})
+		sum := 0
+		for _, status := range []int{200, 204, 403, 404, 409} {
+			sum += statuses[status]
+		}
+		if statuses[204] != 1 || sum != 45 {
+			t.Errorf("at once: %v, want one deletion", statuses)
+		}
+		for _, as := range []string{nobody, ada, ben, sam} {
+			if err := s.want(t, 404, request{path: path, as: as}); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		}
+	})
+}
+
 // parallel sends n requests at once and counts the statuses.
 func (s *server) parallel(t *testing.T, n int, of func(i int) request) map[int]int {
 	t.Helper()
