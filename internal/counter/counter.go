@@ -104,7 +104,9 @@ func (c *Counter) addLocal(key Key, n int64, ttl time.Duration) (int64, time.Dur
 	return v.sum, v.ends.Sub(now)
 }
 
-// AddShared adds n to the shared count alone. It reports false if there is none to be had right now.
+// AddShared adds n to the shared count alone. It reports false if there is none to be had right now. A count that something was
+// taken off after it had ended begins below zero: what is added next is the first nevertheless, or everybody who gives back at
+// the end of a count would let one more through.
 func (c *Counter) AddShared(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, bool) {
 	down := c.sharedDown.Load()
 	if c.cfg.Shared == nil || down > c.cfg.Now().UnixNano() {
@@ -112,7 +114,11 @@ func (c *Counter) AddShared(ctx context.Context, key Key, n int64, ttl time.Dura
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedTimeout)
 	defer cancel()
-	sum, err := c.cfg.Shared.Add(ctx, "khodnevis:"+c.cfg.Name+":"+hex.EncodeToString(key[:]), n, ttl)
+	name := "khodnevis:" + c.cfg.Name + ":" + hex.EncodeToString(key[:])
+	sum, err := c.cfg.Shared.Add(ctx, name, n, ttl)
+	if err == nil && sum < n {
+		sum, err = c.cfg.Shared.Add(ctx, name, n-sum, ttl)
+	}
 	if err != nil {
 		c.sharedDown.Store(c.cfg.Now().Add(sharedPause).UnixNano())
 		if down == 0 {

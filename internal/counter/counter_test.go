@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
 
@@ -48,6 +49,31 @@ func TestCountEnds(t *testing.T) {
 	add(-5, 0, 40*time.Second)
 	now = now.Add(40 * time.Second)
 	add(1, 1, time.Minute)
+}
+
+// A13: what is taken off a count that has ended meanwhile lets nobody through.
+func TestSharedCountIsNeverBelowZero(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	shared := lrucache.New(lrucache.Config{Now: func() time.Time { return now }})
+	c := counter.New(counter.Config{Name: "test", Max: 10, Shared: shared, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+	add := func(n, want int64) {
+		t.Helper()
+		if sum, _ := c.Add(t.Context(), counter.KeyOf("k"), n, time.Second); sum != want {
+			t.Errorf("after %+d the count is %d, want %d", n, sum, want)
+		}
+	}
+	for n := range int64(5) {
+		add(1, n+1)
+	}
+	now = now.Add(time.Second)
+	for range 4 {
+		c.Add(t.Context(), counter.KeyOf("k"), -1, time.Second)
+	}
+	add(1, 1)
+	add(1, 2)
+	add(3, 5)
+	add(0, 5)
 }
 
 func TestPrefixOf(t *testing.T) {
