@@ -101,3 +101,30 @@ func TestRuns(t *testing.T) {
 		}
 	})
 }
+
+// Lists by score follow the rank: one 5 does not stand above many 4s, although its score is greater.
+func TestOrderByScoreIsByRank(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s := serve(t, setup{open: open})
+		loved, liked := s.write(t, "loved by one"), s.write(t, "liked by many")
+		s.rate(t, ada, loved, 5)
+		var changes []rating.Change
+		for i := range 30 {
+			changes = append(changes, rating.Change{Key: rating.Key{Content: liked, Rater: fmt.Sprintf("r%d", i)}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 30, At: s.clock.Now()})
+		}
+		if _, err := s.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}); err != nil {
+			t.Fatal(err)
+		}
+		s.fold(t, loved)
+		s.fold(t, liked)
+		for ordering, want := range map[string][]string{"-score": {liked, loved}, "score": {loved, liked}} {
+			a := s.get(t, nobody, "contents/?ordering="+ordering)
+			if got := a.list(t, "id"); !slices.Equal(got, want) {
+				t.Errorf("ordered by %s: %s", ordering, a)
+			}
+		}
+		if a := s.get(t, nobody, "contents/"+loved+"/"); a.at(t, "score") != 5.0 {
+			t.Errorf("the one 5: %s", a)
+		}
+	})
+}

@@ -142,10 +142,10 @@ type attacker struct {
 }
 
 // run runs the campaign on a server of its own.
-func (c campaign) run(ctx context.Context, seed uint64) (curve, error) {
+func (c campaign) run(ctx context.Context, seed uint64) (line curve, err error) {
 	at := &attacker{staff: &user{access: "staff"}, dice: rand.New(rand.NewPCG(seed, 1)), decks: map[crowd][]int{}} //nolint:gosec // repeatable on purpose
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	app, err := khodnevis.New(khodnevis.Config{Authenticator: bearers{}, Limits: httpapi.Limits{Off: true},
+	app, err := khodnevis.New(khodnevis.Config{Authenticator: bearers{}, Limits: httpapi.Limits{Off: true}, //nolint:contextcheck // the server's requests have contexts of their own
 		Now: func() time.Time { return began.Add(time.Duration(at.ahead.Load())) }})
 	if err != nil {
 		return curve{}, err
@@ -157,7 +157,7 @@ func (c campaign) run(ctx context.Context, seed uint64) (curve, error) {
 	defer func() {
 		server.Close()
 		stop()
-		<-ended
+		err = errors.Join(err, <-ended)
 	}()
 	at.client = newClient([]string{server.URL + "/api/"}, senders, time.Minute)
 	var made struct{ ID string }
@@ -165,7 +165,7 @@ func (c campaign) run(ctx context.Context, seed uint64) (curve, error) {
 		return curve{}, err
 	}
 	at.content = made.ID
-	line := curve{campaign: c}
+	line = curve{campaign: c}
 	hour := 0
 	for _, ph := range c.phases {
 		for i := range ph.hours {
