@@ -28,6 +28,9 @@ func TestTables(t *testing.T) {
 		f := &faults{}
 		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { f.into(c) }})
 		for _, c := range matrix(false) {
+			if strings.HasPrefix(c.path, "docs/") { // pages, not JSON
+				continue
+			}
 			rows := s.table(t, f, c)
 			doc, err := json.Marshal(rows)
 			if err != nil {
@@ -59,6 +62,8 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 		as = nobody
 	case c.owner >= 300:
 		as = sam
+	case c.method == http.MethodDelete && c.path == "users/me/": // who uses it is gone
+		as = s.another(t, ada)
 	}
 	var rows []tried
 	try := func(name string, want int, r request, change func(*request)) answer {
@@ -162,7 +167,7 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 		f.read.Store(nil)
 	case c.path == "users/login/":
 		try("a wrong password", 401, r, func(r *request) { r.body = `{"username":"ada","password":"wrong password"}` })
-	case c.path == "users/me/" && c.method == http.MethodPatch, c.path == "users/me/password/":
+	case c.path == "users/me/" && c.method != http.MethodGet, c.path == "users/me/password/":
 		try("a wrong password", 403, r, func(r *request) {
 			r.body = strings.Replace(r.body, `"current_password":"`+password, `"current_password":"wrong password`, 1)
 		})
@@ -170,7 +175,10 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 	if c.path == "ratings/" && c.method == http.MethodPost {
 		try("a content that is not there", 400, r, func(r *request) { r.body = `{"content":"none","score":2}` })
 	}
-	want := map[string]int{nobody: c.nobody, ben: c.ben, ada: c.owner, sam: c.staff}[as]
+	want, special := map[string]int{nobody: c.nobody, sam: c.staff}[as]
+	if !special {
+		want = c.owner
+	}
 	try("all well", want, r, func(r *request) {
 		if r.method != http.MethodPost {
 			r.prefer = "wait=10"
