@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
-	"github.com/khodnevis/khodnevis/auth"
 )
 
 // say is a JSON body of texts, a name and a value in turn.
@@ -90,12 +89,8 @@ func TestNames(t *testing.T) {
 			register("al\u202eice", "invalid"), register("al\x00ice", "invalid"), register("al ice", "invalid"), register("al😀ice", "invalid"), register("۱۲۳۴", "invalid"),
 			register("admin", "reserved"), register("ＡＤＭＩＮ", "reserved"),
 		})
-		users, err := s.app.Users.Users(t.Context(), "", 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		me := auth.Principal{Subject: users[slices.IndexFunc(users, func(u auth.User) bool { return u.Username == "kelvin" })].ID}
-		if err := s.app.Users.DeleteAccount(t.Context(), me, password, "", auth.Source{}); err != nil {
+		s.login(t, "kelvin")
+		if err := s.want(t, 204, request{method: "DELETE", path: "users/me/", as: "kelvin", body: say("current_password", password, "ratings", "delete")}); err != nil {
 			t.Fatal(err)
 		}
 		s.runAll(t, []exchange{register("kelvin", "unique"), register("Kelvin", "unique")})

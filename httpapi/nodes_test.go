@@ -105,7 +105,8 @@ func testEnds(t *testing.T, node [2]*server, within func() time.Duration) {
 		"a role":    func(s *server, name, _ string) error { return s.app.Users.SetStaff(t.Context(), name, true) },
 		"disabling": func(s *server, name, _ string) error { return s.app.Users.SetDisabled(t.Context(), name, true) },
 		"deletion": func(s *server, name, _ string) error {
-			return s.app.Users.DeleteAccount(t.Context(), auth.Principal{Subject: s.ids[name]}, password, "", auth.Source{})
+			s.login(t, name)
+			return s.want(t, 204, request{method: "DELETE", path: "users/me/", as: name, body: say("current_password", password, "ratings", "anonymize")})
 		},
 	}
 	n := 0
