@@ -3,7 +3,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: test bits browser lint vulnerabilities docs fuzz bench
+.PHONY: test bits browser clients schemathesis lint vulnerabilities docs fuzz bench
 
 # Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
 test:
@@ -12,6 +12,14 @@ test:
 # The pages of the bundled server, in a headless Chromium. With SCREENSHOTS=folder it leaves a picture of each page there.
 browser:
 	bash internal/testserver/with-browser.sh go test -count=1 -tags browser -run '^TestBrowser' ./examples/server $(if $(SCREENSHOTS),-screenshots '$(abspath $(SCREENSHOTS))')
+
+# Clients that others' generators make of the schema: they must compile.
+clients:
+	bash internal/schemacheck/clients.sh
+
+# The bundled server against its own schema, tried by a tool that does not know how it was made.
+schemathesis:
+	bash internal/schemacheck/schemathesis.sh
 
 lint:
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi

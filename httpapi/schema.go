@@ -215,7 +215,7 @@ func withoutType(schema object) object {
 }
 
 func (d describer) reply(r reply) object {
-	o := object{{"description", r.about}, {"headers", describeHeaders(append([]header{requestIDHeader}, r.header...))}}
+	o := object{{"description", r.about}, {"headers", describeHeaders(append(slices.Clone(everyAnswer), r.header...))}}
 	if r.body != nil {
 		o = append(o, entry{"content", object{{"application/json", object{{"schema", d.refer(*r.body)}}}}})
 	}
@@ -245,7 +245,7 @@ func (d describer) problem(status int) object {
 	for i, code := range problemCodes[status] {
 		codes[i] = "`" + string(code) + "`"
 	}
-	headers := []header{requestIDHeader}
+	headers := slices.Clone(everyAnswer)
 	switch status {
 	case http.StatusUnauthorized:
 		headers = append(headers, challengeHeader)

@@ -33,11 +33,11 @@ var (
 
 // addStats adds the routes of what is made of a content's ratings.
 func (a *API) addStats(t map[string]methods) {
-	moment := object{{"format", "date-time"}, {"pattern", "^2[01][0-9][0-9]-"}}
+	moment := object{{"format", "date-time"}}
 	newWindow := &body{name: "NewWindow", limit: smallBody, members: []member{
 		{name: "ruling", required: true, schema: object{{"enum", rulings}, {"description", "excluded: its ratings do not count in the score. cleared: they count in full."}}},
-		{name: "from", required: true, schema: moment.with("description", "When it begins.")},
-		{name: "until", required: true, schema: moment.with("description", "The first moment after it.")},
+		{name: "from", required: true, schema: moment.with("description", "When it begins, between 2000 and 2200.")},
+		{name: "until", required: true, schema: moment.with("description", "The first moment after it, by 2200.")},
 		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern}, {"description", "For people: why."}}},
 	}}
 	t["/contents/:id/stats/"] = methods{http.MethodGet: {

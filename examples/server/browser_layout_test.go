@@ -139,6 +139,10 @@ func TestBrowserLayout(t *testing.T) {
 			home.says("h1", "running here")
 			home.fits(screen.width, "home-"+name)
 
+			docs := newTab(t, browser, s, "/api/docs/#rateContent", as, size)
+			docs.until(`document.querySelector("#rateContent .try")`)
+			docs.fits(screen.width, "docs-"+name)
+
 			demo := newTab(t, browser, s, "/demo/", as, size)
 			demo.says(".row .title", "Dr. Strangelove")
 			demo.click("#sign-up")
