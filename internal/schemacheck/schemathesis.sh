@@ -12,6 +12,7 @@ curl -fsS "${json[@]}" -d "$who" "$api/users/" -o "$dir/user"
 "$dir/server" staff tester
 token=$(curl -fsS "${json[@]}" -d "$who" "$api/users/login/" | python3 -c 'import json, sys; print(json.load(sys.stdin)["access"])')
 
+cd "$dir" # it leaves files where it runs
 "$dir/venv/bin/st" run "$api/schema/" -H "Authorization: Bearer $token" --exclude-operation-id logout \
   --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-20}" --checks all --exclude-checks positive_data_acceptance \
   --continue-on-failure --request-timeout 15 --no-color --seed "${SEED:-1}"
