@@ -23,6 +23,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("header of a request", "%s, %d KiB", readHeaderTimeout, maxHeaderBytes>>10)
 	row("whole request", "%s", readTimeout)
 	row("answer", "%s", writeTimeout)
+	row("connections", "%d, the next ones wait for one that ends", maxConnections)
 	row("idle connection", "%s", idleTimeout)
 	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout, finishTimeout)
 	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)

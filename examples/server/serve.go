@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // Bounds of what a client may take.
@@ -19,6 +21,7 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
+	maxConnections    = 4096
 	// shutdownTimeout is how long requests in hand have to end, finishTimeout how long the worker has afterwards.
 	shutdownTimeout = 25 * time.Second
 	finishTimeout   = 10 * time.Second
@@ -51,7 +54,7 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		worked <- b.app.Run(work)
 	}()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(netutil.LimitListener(listener, maxConnections)) }()
 	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.adapters)
 
 	var failed error
