@@ -89,16 +89,16 @@ func (c *call) receive(limit int64) ([]byte, error) {
 // hurry gives the client a time to send a body and one to take the answer, where the host's server gives none. The server
 // forgets both with the request.
 func (c *call) hurry() {
-	server, _ := c.r.Context().Value(http.ServerContextKey).(*http.Server)
-	if server == nil {
-		server = &http.Server{}
+	var read, write time.Duration // what the server gives
+	if server, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server); ok {
+		read, write = server.ReadTimeout, server.WriteTimeout
 	}
 	control, now := http.NewResponseController(c.w.ResponseWriter), time.Now()
 	// Without a body the server reads ahead, to see the client go: that must not end in time.
-	if server.ReadTimeout == 0 && c.r.Body != nil && c.r.Body != http.NoBody {
+	if read == 0 && c.r.Body != nil && c.r.Body != http.NoBody {
 		_ = control.SetReadDeadline(now.Add(c.cfg.Limits.ReadTimeout)) // not every host has a connection to wait for
 	}
-	if server.WriteTimeout == 0 {
+	if write == 0 {
 		_ = control.SetWriteDeadline(now.Add(c.cfg.Limits.WriteTimeout))
 	}
 }
