@@ -301,6 +301,13 @@ func (s *server) fold(t *testing.T, contentID string) {
 	if done := s.do(t, request{path: a.header.Get("Location"), as: sam, prefer: "wait=10"}); done.at(t, "state") != "SUCCESS" {
 		t.Fatalf("recalculate: %s", done)
 	}
+	eventually(t, "the score is folded", func() bool { // by the worker, which may have claimed it a moment before
+		stored, err := s.store.StatsByContent(t.Context(), []string{contentID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(stored) == 0 || stored[0].Score.Folded
+	})
 	s.settle(t, contentID)
 }
 

@@ -194,7 +194,15 @@ func (n numbers) get(ctx context.Context, contents []string) (map[string]Stats, 
 	found := n.asked.DoChan(strings.Join(missing, " "), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
-		return n.ask(ctx, missing)
+		filled := map[string]Stats{} // by others, between the look above and this one
+		found := []Stats{}
+		if rest := n.recall(ctx, missing, filled); len(rest) > 0 {
+			var err error
+			if found, err = n.ask(ctx, rest); err != nil {
+				return nil, err
+			}
+		}
+		return slices.AppendSeq(found, maps.Values(filled)), nil
 	})
 	select {
 	case <-ctx.Done():
