@@ -43,7 +43,7 @@ func (b *backend) close() error {
 }
 
 // embeddedBatch keeps a batch of ratings in the one writer of the file for a few milliseconds, since requests wait behind it.
-const embeddedBatch = 50
+const embeddedBatch = 100
 
 // open picks the adapters and wires the App. This is the one place that does. It does not wait for any server.
 func open(s settings, log *slog.Logger) (*backend, error) {

@@ -29,11 +29,17 @@ func main() {
 	}
 }
 
-// tune trades memory for time: a server's heap is a few caches of bounded size, and with Go's default the collector would go through
-// them many times a second. GOGC wins.
+// maxHeap is about how much memory the server's heap may grow to before collecting more often is worth the time.
+const maxHeap = 512 << 20
+
+// tune trades memory for time: what lives on a server's heap is a few caches of bounded size, and with Go's default the collector
+// would go through them many times a second. GOGC and GOMEMLIMIT win.
 func tune() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(800)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(maxHeap)
 	}
 }
 

@@ -76,6 +76,7 @@ type Queue struct {
 	wake         chan struct{} // holds one when something was published since it was last empty
 	turn         chan struct{} // holds one while a Consume has its turn
 	until        time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
+	began        time.Time     // when the last batch was taken; likewise
 }
 
 // New makes the topic in file, and the tables, unless they are there.
@@ -180,28 +181,29 @@ type publication struct {
 }
 
 // append stores publications one behind the other and tells each where. It takes all of them, or none. Their bytes go to the
-// database as one value, with a list of their lengths, so that many cost little more than one.
+// database as one value, with a list of where in it what stands, so that many cost little more than one.
 func (q *Queue) append(tx *sqlitefile.Tx, publications []any) error {
 	var (
-		blob    []byte
-		lengths [][4]int // of what comes before, the key, the body and the header; -1 for no header
+		blob   []byte
+		places [][]int // for each record the place and the length of the key, of the body and, if there is one, of the header; from 1
 	)
 	for _, p := range publications {
 		for _, r := range p.(*publication).records {
-			header := len(r.Header)
-			if r.Header == nil {
-				header = -1
+			key, body := len(blob)+1, len(blob)+1+len(r.Key)
+			place := []int{key, len(r.Key), body, len(r.Body)}
+			if r.Header != nil {
+				place = append(place, body+len(r.Body), len(r.Header))
 			}
-			lengths = append(lengths, [4]int{len(blob), len(r.Key), len(r.Body), header})
+			places = append(places, place)
 			blob = append(append(append(blob, r.Key...), r.Body...), r.Header...)
 		}
 	}
-	list, err := json.Marshal(lengths)
+	list, err := json.Marshal(places)
 	if err != nil {
 		return err
 	}
 	var topic topic
-	n := int64(len(lengths))
+	n := int64(len(places))
 	ok, err := tx.Get(&topic, `UPDATE queue_topics SET next = next + ?1 WHERE topic = ?2 AND next + ?1 - first <= ?3 RETURNING stream, first, next`,
 		n, q.cfg.Topic, q.cfg.Capacity)
 	if err != nil {
@@ -212,9 +214,9 @@ func (q *Queue) append(tx *sqlitefile.Tx, publications []any) error {
 	}
 	if _, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body, header)
 		SELECT ?1, ?2 + key,
-			CAST(substr(?3, 1 + (value ->> 0), value ->> 1) AS TEXT),
-			substr(?3, 1 + (value ->> 0) + (value ->> 1), value ->> 2),
-			iif(value ->> 3 < 0, NULL, CAST(substr(?3, 1 + (value ->> 0) + (value ->> 1) + (value ->> 2), value ->> 3) AS TEXT))
+			CAST(substr(?3, value ->> 0, value ->> 1) AS TEXT),
+			substr(?3, value ->> 2, value ->> 3),
+			CAST(substr(?3, value ->> 4, value ->> 5) AS TEXT)
 		FROM json_each(?4)`, q.cfg.Topic, topic.Next-n, blob, string(list)); err != nil {
 		return err
 	}
