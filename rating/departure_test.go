@@ -15,7 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// settle stores everything that was accepted so far.
+// settle stores everything that was accepted so far, and folds the scores, so that nothing changes by itself any more.
 func (w *world) settle() {
 	w.t.Helper()
 	recalculator := must(rating.NewRecalculator(w.store, w.cfg))
@@ -23,8 +23,11 @@ func (w *world) settle() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = worker.Run(ctx) })
-	defer wg.Wait()
-	defer cancel()
+	defer func() {
+		cancel()
+		wg.Wait()
+		check(recalculator.Refresh(w.t.Context()))(w.t)
+	}()
 	deadline := time.After(20 * time.Second)
 	for w.lag() > 0 {
 		select {
