@@ -76,7 +76,6 @@ type Queue struct {
 	wake         chan struct{} // holds one when something was published since it was last empty
 	turn         chan struct{} // holds one while a Consume has its turn
 	until        time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
-	began        time.Time     // when the last batch was taken; likewise
 }
 
 // New makes the topic in file, and the tables, unless they are there.
