@@ -30,7 +30,7 @@ func main() {
 }
 
 // maxHeap is about how much memory the server's heap may grow to before collecting more often is worth the time.
-const maxHeap = 512 << 20
+const maxHeap = 256 << 20
 
 // tune trades memory for time: what lives on a server's heap is a few caches of bounded size, and with Go's default the collector
 // would go through them many times a second. GOGC and GOMEMLIMIT win.
