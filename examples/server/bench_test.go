@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,60 +25,8 @@ func BenchmarkAccept(b *testing.B) {
 	b.Run("rate=2000", func(b *testing.B) { benchmarkAccept(b, 64, 2000) })
 }
 
-// client is one connection and so little more that the machine is the server's.
-type client struct {
-	net.Conn
-	answers *bufio.Reader
-}
-
-func connect(b *testing.B, address string) *client {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = conn.Close() })
-	return &client{conn, bufio.NewReader(conn)}
-}
-
-// post returns the status and the body of the answer, or 0 when there was none.
-func (c *client) post(b *testing.B, path, token, body string) (status int, answer []byte) {
-	if token != "" {
-		token = "Authorization: Bearer " + token + "\r\n"
-	}
-	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s", path, token, len(body), body); err != nil {
-		b.Error(err)
-		return 0, nil
-	}
-	length := 0
-	for first := true; ; first = false {
-		line, err := c.answers.ReadSlice('\n')
-		if err != nil {
-			b.Error(err)
-			return 0, nil
-		}
-		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
-		switch {
-		case len(name) == 0:
-			answer = make([]byte, length)
-			_, err = io.ReadFull(c.answers, answer)
-			if err != nil {
-				b.Error(err)
-			}
-			return status, answer
-		case first:
-			status, err = strconv.Atoi(string(value[:3]))
-		case bytes.EqualFold(name, []byte("Content-Length:")):
-			length, err = strconv.Atoi(string(value))
-		}
-		if err != nil {
-			b.Error(err)
-			return 0, nil
-		}
-	}
-}
-
-// benchmarkAccept sends rate ratings a second, or with 0 as many as get answers.
-func benchmarkAccept(b *testing.B, clients, rate int) {
+// serveBench serves the embedded default, without limits, with one user and 200 contents to rate.
+func serveBench(b *testing.B) (address, access string, contents []string) {
 	tune()
 	s := settings{data: filepath.Join(b.TempDir(), "bench.db"), role: "all", recalculate: "@every 30s", limits: "off"}
 	back, err := open(s, slog.New(slog.DiscardHandler))
@@ -100,7 +43,7 @@ func benchmarkAccept(b *testing.B, clients, rate int) {
 		running.Wait()
 		_ = back.close()
 	})
-	address := server.Listener.Addr().String()
+	address = server.Listener.Addr().String()
 	conn := connect(b, address)
 	post := func(path, token, body string) (int, []byte) { return conn.post(b, path, token, body) }
 	post("/api/users/", "", `{"username":"bench","password":"a rather long one"}`)
@@ -109,7 +52,7 @@ func benchmarkAccept(b *testing.B, clients, rate int) {
 	if err := json.Unmarshal(login, &tokens); err != nil {
 		b.Fatal(err)
 	}
-	contents := make([]string, 200)
+	contents = make([]string, 200)
 	for i := range contents {
 		_, made := post("/api/contents/", tokens.Access, `{"title":"t"}`)
 		var c struct{ ID string }
@@ -118,6 +61,12 @@ func benchmarkAccept(b *testing.B, clients, rate int) {
 		}
 		contents[i] = c.ID
 	}
+	return address, tokens.Access, contents
+}
+
+// benchmarkAccept sends rate ratings a second, or with 0 as many as get answers.
+func benchmarkAccept(b *testing.B, clients, rate int) {
+	address, access, contents := serveBench(b)
 	var next atomic.Int64
 	took := make([][]time.Duration, clients)
 	b.ResetTimer()
@@ -136,7 +85,7 @@ func benchmarkAccept(b *testing.B, clients, rate int) {
 					began = start.Add(time.Duration(n) * time.Second / time.Duration(rate))
 					time.Sleep(time.Until(began))
 				}
-				if status, body := conn.post(b, "/api/ratings/", tokens.Access, fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5)); status != http.StatusAccepted {
+				if status, body := conn.post(b, "/api/ratings/", access, fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5)); status != http.StatusAccepted {
 					b.Errorf("%d %s", status, body)
 					return
 				}
