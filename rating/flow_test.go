@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -568,49 +567,6 @@ func TestNumbersAreAskedForOnce(t *testing.T) {
 	if n := s.asked.Load(); n > 2 { // the one that did not wait may have been the first, before the crowd came
 		t.Errorf("%d queries", n)
 	}
-}
-
-// L1: those past the bound of callers that wait are answered at once, and the next one waits again when one of them goes.
-func TestTooManyWaiters(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, nil) // without a worker, no task is ever done
-	w.cfg.Waiters = 2
-	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
-	task, ben := w.submit("ben", w.content().ID, 4).Task, rating.Actor{User: "ben"}
-	long, end := context.WithTimeout(t.Context(), 20*time.Second)
-	defer end()
-	first, leave := context.WithCancel(long)
-	var all sync.WaitGroup
-	wait := func(ctx context.Context) {
-		all.Go(func() {
-			if got, err := w.ratings.Wait(ctx, ben, task.ID); err != nil || got.State != rating.Pending {
-				t.Errorf("the end of a wait: %v, %v", got.State, err)
-			}
-		})
-	}
-	waiting := func(n int) {
-		t.Helper()
-		for w.ratings.Waiting() != n {
-			if long.Err() != nil {
-				t.Fatalf("%d wait, want %d", w.ratings.Waiting(), n)
-			}
-			runtime.Gosched()
-		}
-	}
-	wait(first)
-	wait(long)
-	waiting(2)
-	for range 3 {
-		if got, err := w.ratings.Wait(long, ben, task.ID); err != nil || got.State != rating.Pending || long.Err() != nil {
-			t.Errorf("one too many: %v, %v, after it %v", got.State, err, long.Err())
-		}
-	}
-	leave()
-	waiting(1)
-	wait(long)
-	waiting(2)
-	end()
-	all.Wait()
 }
 
 // failing is a store that panics when it is asked for numbers.

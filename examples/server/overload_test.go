@@ -51,8 +51,8 @@ func (bearers) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const (
-		inHand, takes = 4, 20 * time.Millisecond // at most 200 a second
-		rate, span    = 800, 5 * time.Second
+		inHand, takes = 4, 80 * time.Millisecond // at most 50 a second
+		rate, span    = 200, 5 * time.Second
 	)
 	db, err := sqlitestore.Open(filepath.Join(t.TempDir(), "test.db"))
 	if err != nil {
