@@ -17,13 +17,15 @@
 //
 // # Optional powers
 //
-// A queue that knows how many messages wait implements Lagger.
+// A queue that knows how many messages wait implements Lagger, one that knows for how long implements Ager. Nothing is refused for
+// its age in a queue that does not.
 package queue
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -106,6 +108,14 @@ type Queue interface {
 type Lagger interface {
 	// Lag counts them. It may run behind for a moment, and agrees once publishers and consumers rest.
 	Lag(ctx context.Context) (int64, error)
+}
+
+// Ager is implemented by queues that can tell how long messages wait, and when they are lost for it.
+type Ager interface {
+	// Age returns how long ago the oldest message that no consumer has finished was published, 0 if there is none, and after how
+	// long a message may be deleted though no consumer has finished it, 0 if it never is. The first may run behind like Lag, and
+	// is off by what the clocks of machines differ.
+	Age(ctx context.Context) (oldest, retention time.Duration, err error)
 }
 
 // Validate reports a message outside the bounds with an error that wraps ErrInvalid and ErrNotAccepted. Adapters call it

@@ -107,6 +107,7 @@ type Service struct {
 	pending  pending
 	runner   *hook.Runner
 	waiters  chan struct{}
+	overdue  *overdue
 }
 
 // New returns a Service. contents says what may be rated.
@@ -125,6 +126,7 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 		pending: pending{cache: cfg.Cache, warn: cfg.warn},
 		runner:  hook.NewRunner(cfg.Logger),
 		waiters: make(chan struct{}, cfg.Waiters),
+		overdue: newOverdue(q, cfg),
 	}, nil
 }
 
@@ -246,6 +248,9 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 }
 
 func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]queue.Position, error) {
+	if err := s.overdue.err(ctx); err != nil {
+		return nil, &UnavailableError{Cause: err}
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	positions, err := s.queue.Publish(ctx, messages...)

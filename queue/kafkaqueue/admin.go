@@ -122,20 +122,28 @@ func (a *administrator) lag(cfg Config, t topic) (int64, error) {
 	}
 	var lag int64
 	for p := range t.partitions {
-		end, err := a.client.GetOffset(cfg.Topic, p, sarama.OffsetNewest)
+		start, end, err := a.unfinished(cfg, t, p, committed[p])
 		if err != nil {
 			return 0, err
-		}
-		start, err := a.client.GetOffset(cfg.Topic, p, sarama.OffsetOldest)
-		if err != nil {
-			return 0, err
-		}
-		if c := committed[p]; c.of(t) && c.offset >= start && c.offset <= end {
-			start = c.offset
 		}
 		lag += max(end-start, 0)
 	}
 	return lag, nil
+}
+
+// unfinished returns the offset of the oldest message of a partition that the group has not finished, and that of the next one to
+// be published.
+func (a *administrator) unfinished(cfg Config, t topic, partition int32, committed progress) (start, end int64, err error) {
+	if end, err = a.client.GetOffset(cfg.Topic, partition, sarama.OffsetNewest); err != nil {
+		return 0, 0, err
+	}
+	if start, err = a.client.GetOffset(cfg.Topic, partition, sarama.OffsetOldest); err != nil {
+		return 0, 0, err
+	}
+	if committed.of(t) && committed.offset >= start && committed.offset <= end {
+		start = committed.offset
+	}
+	return start, end, nil
 }
 
 // progress is what a group has committed of a partition.

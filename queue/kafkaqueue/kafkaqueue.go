@@ -44,6 +44,7 @@ import (
 var (
 	_ queue.Queue  = (*Queue)(nil)
 	_ queue.Lagger = (*Queue)(nil)
+	_ queue.Ager   = (*Queue)(nil)
 )
 
 var errClosed = errors.New("the queue is closed")

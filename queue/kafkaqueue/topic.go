@@ -161,22 +161,31 @@ func (q *Queue) inspect(ctx context.Context, t topic) ([]error, error) {
 		for _, p := range m.Partitions {
 			replicas = min(replicas, len(p.Replicas))
 		}
-		resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: q.cfg.Topic}
-		results, err := a.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
+		settings, err := a.settings(q.cfg.Topic)
 		if err != nil {
 			return nil, err
 		}
-		settings := make(map[string]string)
-		for _, r := range results {
-			if r.ErrorCode != sarama.ErrNoError {
-				return nil, r.ErrorCode
-			}
-			for _, e := range r.Configs {
-				settings[e.Name] = e.Value
-			}
-		}
 		return shortcomings(replicas, settings), nil
 	})
+}
+
+// settings returns what the topic is set to.
+func (a *administrator) settings(name string) (map[string]string, error) {
+	resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: name}
+	results, err := a.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return nil, err
+	}
+	settings := make(map[string]string)
+	for _, r := range results {
+		if r.ErrorCode != sarama.ErrNoError {
+			return nil, r.ErrorCode
+		}
+		for _, e := range r.Configs {
+			settings[e.Name] = e.Value
+		}
+	}
+	return settings, nil
 }
 
 // shortcomings tells what may lose messages of a topic with settings.

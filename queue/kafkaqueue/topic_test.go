@@ -357,3 +357,26 @@ func TestOpenReportsEveryProblem(t *testing.T) {
 		}
 	}
 }
+
+func TestAgeTellsTheRetention(t *testing.T) {
+	t.Parallel()
+	b := brokers(t)
+	a := administrator(t, b)
+	defer a.Close()
+	for set, want := range map[string]time.Duration{"3600000": time.Hour, "-1": 0, "9223372036854775807": 9223372036854 * time.Millisecond} {
+		cfg := config(t, b)
+		cfg.Topic, cfg.Group = cfg.Topic+set, cfg.Group+set
+		t.Cleanup(func() { remove(t, b, cfg.Topic) })
+		if err := a.CreateTopic(cfg.Topic, &sarama.TopicDetail{NumPartitions: 2, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &set}}, false); err != nil {
+			t.Fatal(err)
+		}
+		q := open(t, b, cfg)
+		eventually(t, 10*time.Second, "the retention is told", func() error { // the topic may not be known everywhere yet
+			oldest, got, err := q.Age(t.Context())
+			if err == nil && (got != want || oldest != 0) {
+				err = fmt.Errorf("set to %s it is %v, the oldest message %v", set, got, oldest)
+			}
+			return err
+		})
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type Queue struct {
 	mu    sync.Mutex
 	next  int64            // the offset of the next message
 	open  int              // messages waiting or in hand
+	since []publication    // that began with the oldest one of these, and those after it
 	lines map[string]*line // by key; those with a message waiting or in hand
 	ready lineHeap         // lines with a message waiting and none in hand
 	more  chan struct{}    // closed when ready grows; nil while nobody waits for that
@@ -52,6 +54,7 @@ type Queue struct {
 var (
 	_ queue.Queue  = (*Queue)(nil)
 	_ queue.Lagger = (*Queue)(nil)
+	_ queue.Ager   = (*Queue)(nil)
 )
 
 // New returns an empty queue with a stream of its own.
@@ -94,6 +97,7 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 		q.enqueue(d)
 	}
 	q.open += len(msgs)
+	q.since = append(q.since, publication{first: positions[0].Offset, open: len(msgs), at: time.Now()})
 	q.signal()
 	return positions, nil
 }
@@ -117,6 +121,16 @@ func (q *Queue) Lag(context.Context) (int64, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return int64(q.open), nil
+}
+
+// Age implements queue.Ager; nothing is deleted.
+func (q *Queue) Age(context.Context) (oldest, retention time.Duration, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.since) == 0 {
+		return 0, 0, nil
+	}
+	return time.Since(q.since[0].at), 0, nil
 }
 
 // handle offers batch to h until h takes it or ctx is done, and settles it even when h panics.
@@ -188,6 +202,7 @@ func (q *Queue) settle(batch []queue.Delivery, finished bool) {
 	defer q.mu.Unlock()
 	if finished {
 		q.open -= len(batch)
+		q.close(batch)
 	} else {
 		back := make(map[string][]queue.Delivery)
 		for _, d := range batch {
@@ -212,6 +227,19 @@ func (q *Queue) settle(batch []queue.Delivery, finished bool) {
 	q.signal()
 }
 
+// close takes batch off what is open of its publications, and forgets those before the oldest message that is.
+func (q *Queue) close(batch []queue.Delivery) {
+	for _, d := range batch {
+		after := sort.Search(len(q.since), func(i int) bool { return q.since[i].first > d.Offset })
+		q.since[after-1].open--
+	}
+	finished := 0
+	for finished < len(q.since) && q.since[finished].open == 0 {
+		finished++
+	}
+	q.since = q.since[finished:]
+}
+
 // enqueue puts d behind the messages of its key.
 func (q *Queue) enqueue(d queue.Delivery) {
 	l := q.lines[d.Key]
@@ -231,6 +259,13 @@ func (q *Queue) signal() {
 		close(q.more)
 		q.more = nil
 	}
+}
+
+// publication is what one Publish took.
+type publication struct {
+	first int64 // its first offset
+	open  int   // messages of it that wait or are in hand
+	at    time.Time
 }
 
 // line is what waits of one key.

@@ -109,6 +109,28 @@ func (m *miscounting) Lag(context.Context) (int64, error) {
 	return m.count(m.published.Load(), m.delivered.Load()), nil
 }
 
+// misdating is a queue whose Age is that of the last message, or of what was finished.
+type misdating struct {
+	*memqueue.Queue
+	finished  bool                      // tells the age of what was finished, too
+	published atomic.Pointer[time.Time] // the first, or the last
+}
+
+func (m *misdating) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
+	if now := time.Now(); !m.finished || m.published.Load() == nil {
+		m.published.Store(&now)
+	}
+	return m.Queue.Publish(ctx, msgs...)
+}
+
+func (m *misdating) Age(ctx context.Context) (oldest, retention time.Duration, err error) {
+	at := m.published.Load()
+	if n, err := m.Lag(ctx); err != nil || at == nil || n == 0 && !m.finished {
+		return 0, 0, err
+	}
+	return time.Since(*at), 0, nil
+}
+
 // pause waits between the retries of a broken queue and reports whether the test still runs.
 func pause(t *testing.T) bool {
 	select {

@@ -271,6 +271,82 @@ func lag(ctx context.Context, q queue.Queue) error {
 	return lags(ctx, l, 0)
 }
 
+func age(ctx context.Context, q queue.Queue) error {
+	a, ok := q.(queue.Ager)
+	if !ok {
+		return nil
+	}
+	if err := ages(ctx, a, time.Time{}, time.Time{}); err != nil {
+		return err
+	}
+	before := time.Now()
+	first, err := publish(ctx, q, message("a", "0"))
+	if err != nil {
+		return err
+	}
+	after := time.Now()
+	if err := ages(ctx, a, before, after); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(10 * slack): // so that the two ages differ by more than what is forgiven
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	second, err := publish(ctx, q, message("b", "0"))
+	if err != nil {
+		return err
+	}
+	if err := ages(ctx, a, before, after); err != nil {
+		return fmt.Errorf("with a younger message: %w", err)
+	}
+	t := newTape()
+	failing := consume(ctx, q, 5, func(ctx context.Context, batch []queue.Delivery) error {
+		return errors.Join(t.record(ctx, batch), errHandler)
+	})
+	err = failing.await(t, "a batch", func(got []queue.Delivery) bool { return len(got) > 0 })
+	if err := errors.Join(err, failing.stop(), ages(ctx, a, before, after)); err != nil {
+		return fmt.Errorf("with a handler that fails: %w", err)
+	}
+	t = newTape()
+	c := consume(ctx, q, 5, t.record)
+	err = c.await(t, "2 messages", holds(append(first, second...)))
+	if err := errors.Join(err, c.stop()); err != nil {
+		return err
+	}
+	return ages(ctx, a, time.Time{}, time.Time{})
+}
+
+// slack is how much an age may be off, for the sake of logs that cut times.
+const slack = 5 * time.Millisecond
+
+// ages waits until Age is that of a message published between before and after, which are zero for none.
+func ages(ctx context.Context, a queue.Ager, before, after time.Time) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var least, most time.Duration
+		if !after.IsZero() {
+			least = time.Since(after) - slack
+		}
+		got, retention, err := a.Age(ctx)
+		if !before.IsZero() {
+			most = time.Since(before) + slack
+		}
+		if err == nil && retention < 0 {
+			return fmt.Errorf("got the retention %v", retention)
+		}
+		if err == nil && least <= got && got <= most {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("got the age %v with the error %v, want %v to %v", got, err, least, most)
+		}
+	}
+}
+
 // lags waits until Lag is want.
 func lags(ctx context.Context, l queue.Lagger, want int64) error {
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -401,4 +401,10 @@ var mutants = []mutant{
 	{"does not count what failed", "lag", "want 20", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 		return &miscounting{Queue: q, count: func(published, delivered int64) int64 { return max(0, published-delivered) }}
 	}},
+	{"tells how old the newest is", "age", "younger message", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+		return &misdating{Queue: q}
+	}},
+	{"tells the age of finished messages", "age", "want 0s to 0s", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+		return &misdating{Queue: q, finished: true}
+	}},
 }

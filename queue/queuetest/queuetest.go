@@ -65,6 +65,7 @@ var Checks = []Check{
 	{"consumers share the work", "At least once, to one of all consumers of the queue", consumersShare},
 	{"a key in one hand", "No other consumer is given messages of a key while h has some in hand", keyInOneHand},
 	{"lag", "how many published messages no consumer has finished.", lag},
+	{"age", "Age returns how long ago the oldest message that no consumer has finished was published, 0 if there is none", age},
 }
 
 // Run runs every check, and NewStream, as a parallel subtest. Open is called in the subtest and must return an empty

@@ -39,6 +39,7 @@ var migrations embed.FS
 var (
 	_ queue.Queue  = (*Queue)(nil)
 	_ queue.Lagger = (*Queue)(nil)
+	_ queue.Ager   = (*Queue)(nil)
 )
 
 // Config of a Queue. The zero value is usable.
@@ -211,12 +212,13 @@ func (q *Queue) append(tx *sqlitefile.Tx, publications []any) error {
 	if !ok {
 		return fmt.Errorf("no room for %d messages within a capacity of %d", n, q.cfg.Capacity)
 	}
-	if _, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body, header)
+	if _, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body, header, published)
 		SELECT ?1, ?2 + key,
 			CAST(substr(?3, value ->> 0, value ->> 1) AS TEXT),
 			substr(?3, value ->> 2, value ->> 3),
-			CAST(substr(?3, value ->> 4, value ->> 5) AS TEXT)
-		FROM json_each(?4)`, q.cfg.Topic, topic.Next-n, blob, string(list)); err != nil {
+			CAST(substr(?3, value ->> 4, value ->> 5) AS TEXT),
+			?5
+		FROM json_each(?4)`, q.cfg.Topic, topic.Next-n, blob, string(list), time.Now().UnixMicro()); err != nil {
 		return err
 	}
 	next := topic.Next - n
@@ -235,6 +237,20 @@ func (q *Queue) Lag(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("sqlitequeue: lag: %w", err)
 	}
 	return t.Next - t.First, nil
+}
+
+// Age implements queue.Ager; nothing is deleted.
+func (q *Queue) Age(ctx context.Context) (oldest, retention time.Duration, err error) {
+	var published int64
+	ok, err := q.file.Get(ctx, &published, `SELECT m.published FROM queue_topics t
+		JOIN queue_messages m ON m.topic = t.topic AND m."offset" = t.first WHERE t.topic = ?`, q.cfg.Topic)
+	if err != nil {
+		return 0, 0, fmt.Errorf("sqlitequeue: age: %w", err)
+	}
+	if !ok {
+		return 0, 0, nil
+	}
+	return max(time.Since(time.UnixMicro(published)), 0), 0, nil
 }
 
 // topic is how far a log has come.

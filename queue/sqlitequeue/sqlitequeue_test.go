@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
@@ -328,4 +330,35 @@ func BenchmarkConsume(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// What waited in a file of a version that recorded no times counts from when the file was opened.
+func TestMessagesWithoutATimeAreNew(t *testing.T) {
+	t.Parallel()
+	file := openFile(t, newPath(t))
+	old, err := os.ReadFile("migrations/0001_queue.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Migrate(t.Context(), "queue", fstest.MapFS{"0001_queue.sql": {Data: old}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		if _, err := tx.Exec(`INSERT INTO queue_topics (topic, stream, next) VALUES ('ratings', 's', 1)`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body) VALUES ('ratings', 0, 'k', x'61')`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	q := open(t, file, sqlitequeue.Config{})
+	oldest, _, err := q.Age(t.Context())
+	if err != nil || oldest > time.Since(before)+time.Second { // the database counts in seconds
+		t.Errorf("the oldest message is %v old: %v", oldest, err)
+	}
+	if got := consume(t, q, 1); string(got[0].Body) != "a" {
+		t.Errorf("got %q", got[0].Body)
+	}
 }
