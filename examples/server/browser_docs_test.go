@@ -72,7 +72,7 @@ func TestBrowserDocsByKeyboard(t *testing.T) {
 	p.until(`document.activeElement.id === "find"`)
 	p.fill("#find", "create a con")
 	p.press(kb.Enter)
-	p.until(`document.activeElement.closest("details")?.id === "createContent"`)
+	p.until(`document.activeElement.matches("#createContent > summary") && document.querySelector("#createContent textarea")?.checkVisibility()`)
 	p.press(kb.Tab)
 	p.until(`document.activeElement.localName === "textarea"`)
 	p.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl))) // sends
