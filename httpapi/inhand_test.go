@@ -123,8 +123,10 @@ func TestSlowClients(t *testing.T) {
 func TestClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits.WriteTimeout = 200 * time.Millisecond }})
-	s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t","description":"` + strings.Repeat("\U0001f600", 65_536) + `"}`})
-	id := s.get(t, nobody, "contents/").text(t, "results.0.id")
+	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t", Description: strings.Repeat("\U0001f600", 65_536)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var closed atomic.Bool
 	web := httptest.NewUnstartedServer(s.app.Handler())
 	web.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -137,7 +139,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	s.url = web.URL
 	conn := s.dial(t)
 	const asked = 200 // more than fits between the two
-	if _, err := io.WriteString(conn, strings.Repeat("GET /api/contents/"+id+"/ HTTP/1.1\r\nHost: a\r\n\r\n", asked)); err != nil {
+	if _, err := io.WriteString(conn, strings.Repeat("GET /api/contents/"+great.ID+"/ HTTP/1.1\r\nHost: a\r\n\r\n", asked)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the connection is closed", closed.Load)

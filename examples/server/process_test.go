@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -300,7 +301,7 @@ func TestStoppedServerCutsNothingOff(t *testing.T) {
 	n := 0
 	var ended error
 	stopped := make(chan struct{})
-	sure, unsure, odd := c.load(t.Context(), tokens, contents, func() {
+	sure, _, odd := c.load(t.Context(), tokens, contents, func() {
 		if n++; n == 300 {
 			go func() { defer close(stopped); ended = c.end(syscall.SIGTERM) }()
 		}
@@ -310,14 +311,17 @@ func TestStoppedServerCutsNothingOff(t *testing.T) {
 		t.Errorf("the server ended with %v\n%s", ended, c.log)
 	}
 	for _, o := range odd {
-		// A connection that is refused, or that was idle and is closed before the request was read, cut nothing off.
-		if !strings.Contains(o, "connection refused") && !strings.Contains(o, "EOF") && !strings.Contains(o, "connection reset") {
+		if !slices.ContainsFunc(notRead, func(text string) bool { return strings.Contains(o, text) }) {
 			t.Errorf("a client saw %s", o)
 		}
 	}
 	c = start(t, data)
-	c.settle(contents, sure, unsure)
+	c.settle(contents, sure, nil) // what was stored was answered: a request that met a closed connection left nothing behind
 }
+
+// What a client sees of a server that stops, when its request was never read: a connection that is refused, or one that was
+// idle and is closed at that moment. net/http has no values for the last two.
+var notRead = []string{"connection refused", "connection reset", "broken pipe", "EOF", "server closed idle connection"}
 
 // command runs a command of the server in a process of its own.
 func command(t *testing.T, data string, args ...string) (string, error) {
