@@ -45,6 +45,14 @@ type body struct {
 	members []member
 }
 
+// most is how many bytes may be sent. A route that takes no body reads what is small, to say that it takes none.
+func (b *body) most() int64 {
+	if b == nil {
+		return smallBody
+	}
+	return b.limit
+}
+
 const (
 	smallBody = 4 << 10
 	largeBody = 1 << 20
@@ -156,9 +164,6 @@ func (c *call) readBody(b *body) error {
 	if err := checkMediaType(c.r.Header); err != nil {
 		return err
 	}
-	if c.r.ContentLength > b.limit {
-		return tooLarge(b.limit)
-	}
 	raw, err := c.receive(b.limit)
 	if err != nil {
 		return bodyProblem(err, b.limit)
@@ -245,13 +250,8 @@ func checkMediaType(h http.Header) error {
 
 // bodyProblem says why a body of at most limit bytes was not received.
 func bodyProblem(err error, limit int64) error {
-	var (
-		full *problem
-		over *http.MaxBytesError
-	)
+	var over *http.MaxBytesError
 	switch {
-	case errors.As(err, &full):
-		return full
 	case errors.As(err, &over):
 		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -71,19 +71,36 @@ func (c *call) leave() {
 	}
 }
 
-// receive reads the body. A small one is not in hand while it comes, so that slow clients keep nobody else away; great ones are,
-// since they fill the memory.
+// sent is a body as it came.
+type sent struct {
+	raw []byte
+	err error
+}
+
+// admit takes the call in hand, with its body. A small one is not in hand while it comes, so that slow clients keep nobody else away,
+// and nothing else is done before it is there, so that a refusal costs little. Great ones are in hand, since they fill the memory:
+// they are left for receive.
+func (c *call) admit(b *body) error {
+	if limit := b.most(); limit <= smallBody && c.r.Body != nil && c.r.ContentLength != 0 && c.r.ContentLength <= limit {
+		c.sent = c.read(limit)
+	}
+	return c.enter()
+}
+
+// receive returns the body, if it has at most limit bytes.
 func (c *call) receive(limit int64) ([]byte, error) {
-	body := http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit)
-	if limit > smallBody {
-		return io.ReadAll(body)
+	if c.r.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	c.leave()
-	raw, err := io.ReadAll(body)
-	if full := c.enter(); full != nil {
-		return nil, full
+	if c.sent == nil {
+		c.sent = c.read(limit)
 	}
-	return raw, err
+	return c.sent.raw, c.sent.err
+}
+
+func (c *call) read(limit int64) *sent {
+	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit))
+	return &sent{raw, err}
 }
 
 // hurry gives the client a time to send a body and one to take the answer, where the host's server gives none. The server

@@ -34,6 +34,7 @@ type call struct {
 	input  *input // what was sent, when the route takes a body
 	query  *query // the parameters that the route takes
 	prefer preferences
+	sent   *sent  // the body; nil: not read
 	// entered says that the call is in hand.
 	entered bool
 	// limited says that the answer tells of a quota, of which this much remains.
@@ -77,11 +78,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Vary", "Authorization, Accept-Encoding")
 	c.hurry()
 	defer c.leave()
-	err := c.enter()
-	if err == nil {
-		err = c.serve()
-	}
-	if err != nil {
+	if err := c.serve(); err != nil {
 		c.fail(err)
 	}
 }
@@ -188,6 +185,9 @@ func (a *API) resource(path string, m methods) bunrouter.HandlerFunc {
 
 // run does what a route says, in the order that is promised: limits, credentials, body, parameters, then the rest.
 func (c *call) run(rt route) error {
+	if err := c.admit(rt.body); err != nil {
+		return err
+	}
 	if !rt.page && !acceptable(c.r.Header) {
 		return problemNotAcceptable
 	}
