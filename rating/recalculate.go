@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -46,8 +47,24 @@ func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 }
 
 // Recount recounts the numbers of every content from its ratings, repairs what differs and reports it to drift, if that is not
-// nil. It returns how many contents it looked at. Ratings may be stored meanwhile.
+// nil. It returns how many contents it looked at. Ratings may be stored meanwhile. A store that is an Auditor says which contents
+// to recount.
 func (r *Recalculator) Recount(ctx context.Context, drift func(Drift)) (int, error) {
+	if auditor, ok := r.store.(Auditor); ok {
+		n, suspects, err := auditor.Audit(ctx)
+		if err == nil {
+			for ids := range slices.Chunk(suspects, chunk) {
+				if err := r.recount(ctx, ids, drift); err != nil {
+					return n, err
+				}
+			}
+			return n, nil
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("rating: audit: %w", err)
+		}
+		r.cfg.Logger.WarnContext(ctx, "rating: the audit failed, recounting content by content", "error", err)
+	}
 	return r.walk(ctx, func(ids []string) error { return r.recount(ctx, ids, drift) })
 }
 

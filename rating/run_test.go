@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -132,6 +133,53 @@ func (d *drifting) MarkChanged(ctx context.Context, ids []string) error {
 	d.marked += len(ids)
 	d.mu.Unlock()
 	return d.Store.MarkChanged(ctx, ids)
+}
+
+// auditing is a store that says which contents have wrong numbers, and notes which are recounted.
+type auditing struct {
+	store.Store
+	suspects  []string
+	fails     error
+	recounted []string
+}
+
+func (a *auditing) Audit(context.Context) (int, []string, error) { return 7, a.suspects, a.fails }
+
+func (a *auditing) Recount(_ context.Context, ids []string) ([]rating.Drift, error) {
+	a.recounted = append(a.recounted, ids...)
+	return []rating.Drift{{Content: ids[0]}}, nil
+}
+
+// A recount asks a store that can tell at once where to look, and looks everywhere if it cannot after all.
+func TestRecountAsksTheAuditor(t *testing.T) {
+	t.Parallel()
+	a := &auditing{}
+	w := newWorld(t, func(s store.Store) store.Store { a.Store = s; return a })
+	c := w.content()
+	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "r"},
+		Version: rating.Version{Epoch: 1}, Score: 4, At: w.now()}}}))(t)
+	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	for i := range 1200 {
+		a.suspects = append(a.suspects, fmt.Sprintf("c%04d", i))
+	}
+	drifts := 0
+	if n := check(recalculator.Recount(t.Context(), func(rating.Drift) { drifts++ }))(t); n != 7 || drifts != 3 || !slices.Equal(a.recounted, a.suspects) {
+		t.Errorf("%d contents were looked at, %d recounted, in %d pieces; want 7, 1200, 3", n, len(a.recounted), drifts)
+	}
+	a.suspects, a.recounted = nil, nil
+	if n := check(recalculator.Recount(t.Context(), nil))(t); n != 7 || len(a.recounted) != 0 {
+		t.Errorf("without suspects %d contents were looked at and %v recounted", n, a.recounted)
+	}
+	a.fails = errors.New("no time")
+	if n := check(recalculator.Recount(t.Context(), nil))(t); n != 1 || !slices.Equal(a.recounted, []string{c.ID}) {
+		t.Errorf("after the audit failed %d contents were looked at and %v recounted", n, a.recounted)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.recounted = nil
+	if _, err := recalculator.Recount(ended, nil); !errors.Is(err, a.fails) || len(a.recounted) != 0 {
+		t.Errorf("after the end: %v, recounted %v", err, a.recounted)
+	}
 }
 
 // Verify finds numbers that are not those of the rows, and scores that are not those of the numbers.

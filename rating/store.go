@@ -74,6 +74,15 @@ type Store interface {
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
+// An Auditor is a Store that can look for wrong numbers in all contents at once, many times faster than content by content. It is
+// optional: without it, and when it fails, Recalculator.Recount walks through the contents.
+type Auditor interface {
+	// Audit returns how many contents have ratings or numbers, and the identifiers of those whose numbers are not what their rows
+	// say, bytewise ascending. It looks at one moment, takes no locks and changes nothing. With a probability of one in
+	// thousands of millions it may miss a content whose numbers are wrong; one that is right it never names.
+	Audit(ctx context.Context) (contents int, suspects []string, err error)
+}
+
 // Batch is what a worker made of the messages it was handed.
 type Batch struct {
 	// Changes holds each Key at most once, in any order.

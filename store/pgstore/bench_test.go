@@ -43,11 +43,17 @@ func (b bench) fill(t testing.TB, rows int) {
 	each := rows / benchContents
 	text := strings.NewReplacer("{schema}", b.schema, "{contents}", strconv.Itoa(benchContents), "{each}", strconv.Itoa(each),
 		"{step}", strconv.Itoa(100_000/each), "{buckets}", strconv.Itoa(benchBuckets))
+	b.run(t, text.Replace(`INSERT INTO {schema}.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
+		SELECT '0198c0de-0000-7000-8000-' || lpad(i::text, 12, '0'), '0198c0de-1111-7000-8000-' || lpad(((i * 7919 + j * {step}) % 100000)::text, 12, '0'),
+			1, i, now(), now(), 1 + (i * 31 + j * 17) % 5, (i + j) % {buckets}, 'created', false
+		FROM generate_series(0, {contents} - 1) i, generate_series(0, {each} - 1) j`))
+	b.fillNumbers(t)
+}
+
+// fillNumbers writes what follows from the ratings that are there.
+func (b bench) fillNumbers(t testing.TB) {
+	t.Helper()
 	for _, statement := range []string{
-		`INSERT INTO {schema}.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
-			SELECT '0198c0de-0000-7000-8000-' || lpad(i::text, 12, '0'), '0198c0de-1111-7000-8000-' || lpad(((i * 7919 + j * {step}) % 100000)::text, 12, '0'),
-				1, i, now(), now(), 1 + (i * 31 + j * 17) % 5, (i + j) % {buckets}, 'created', false
-			FROM generate_series(0, {contents} - 1) i, generate_series(0, {each} - 1) j`,
 		`INSERT INTO {schema}.rating_stats (content_id, n, sum, revision, scores, counts)
 			SELECT content_id, sum(n), sum(n * score), 1, array_agg(score), array_agg(n)
 			FROM (SELECT content_id, score, count(*) AS n FROM {schema}.ratings GROUP BY content_id, score) r GROUP BY content_id`,
@@ -55,7 +61,7 @@ func (b bench) fill(t testing.TB, rows int) {
 		`INSERT INTO {schema}.rating_buckets SELECT content_id, bucket, count(*), sum(score) FROM {schema}.ratings GROUP BY content_id, bucket`,
 		`VACUUM ANALYZE {schema}.ratings`, `VACUUM ANALYZE {schema}.rating_stats`, `VACUUM ANALYZE {schema}.rating_scores`, `VACUUM ANALYZE {schema}.rating_buckets`,
 	} {
-		b.run(t, text.Replace(statement))
+		b.run(t, strings.ReplaceAll(statement, "{schema}", b.schema))
 	}
 }
 

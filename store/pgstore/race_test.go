@@ -180,6 +180,11 @@ func TestRecountUnderLoad(t *testing.T) {
 					return
 				}
 			}
+			n, suspects, err := stores[1].Audit(t.Context())
+			if err != nil || n != crowdContents || !slices.Equal(suspects, []string{crowdIDs()[i%crowdContents]}) {
+				t.Errorf("damage %d: of %d contents, %v are suspects, %v; want %s", i, n, suspects, err, crowdIDs()[i%crowdContents])
+				return
+			}
 			drifts, err := stores[1].Recount(t.Context(), crowdIDs())
 			if err != nil {
 				t.Error(err)
