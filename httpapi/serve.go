@@ -34,7 +34,7 @@ type call struct {
 	input  *input // what was sent, when the route takes a body
 	query  *query // the parameters that the route takes
 	prefer preferences
-	sent   *sent  // the body; nil: not read
+	sent   *sent // the body; nil: not read
 	// entered says that the call is in hand.
 	entered bool
 	// limited says that the answer tells of a quota, of which this much remains.
