@@ -245,6 +245,10 @@ func (a *App) wire(cfg Config) (err error) {
 // Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the path as it is.
 func (a *App) Handler() http.Handler { return a.api }
 
+// Health returns a handler for those who watch over the process, such as at /livez with nil, which is always 200, and at /readyz with
+// App.Ready: 503 once Drain was called.
+func (a *App) Health(ok func() bool) http.Handler { return a.api.Health(ok) }
+
 // Run stores what the queue holds and does the jobs, until ctx is done; it then finishes what it holds and returns nil. A
 // process that only serves requests does not call it.
 func (a *App) Run(ctx context.Context) error {

@@ -111,11 +111,14 @@ func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPa
 	if err := s.reauth(ctx, u, currentPassword, src); err != nil {
 		return User{}, err
 	}
-	u, err = s.update(ctx, u, func(v *User) error { v.Email = email; return nil })
+	changed := false
+	u, err = s.update(ctx, u, func(v *User) error { changed = v.Email != email; v.Email = email; return nil })
 	if err != nil {
 		return User{}, err
 	}
-	s.event(ctx, slog.LevelInfo, "auth.email_changed", u.ID, src)
+	if changed {
+		s.event(ctx, slog.LevelInfo, "auth.email_changed", u.ID, src)
+	}
 	return u, nil
 }
 

@@ -155,6 +155,37 @@ func TestConcurrentUpdates(t *testing.T) {
 	}
 }
 
+// contested is a store in which others are faster so many times.
+type contested struct {
+	content.Store
+	losses int
+}
+
+func (c *contested) UpdateContent(ctx context.Context, changed content.Content) error {
+	if c.losses--; c.losses >= 0 {
+		return content.ErrConflict
+	}
+	return c.Store.UpdateContent(ctx, changed)
+}
+
+// A change without a condition outlasts as many others as a server takes from one place.
+func TestUnconditionalUpdates(t *testing.T) {
+	t.Parallel()
+	store := &contested{Store: memstore.New(memstore.Config{}), losses: 63}
+	s, err := content.New(store, content.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, title := create(t, s, "ana", "t"), "another"
+	if got, err := s.Update(t.Context(), content.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, nil); err != nil || got.Title != title {
+		t.Errorf("%+v, %v", got, err)
+	}
+	store.losses = 1000
+	if _, err := s.Update(t.Context(), content.Actor{User: "ana"}, c.ID, content.Patch{Title: &c.Title}, nil); !errors.Is(err, content.ErrConflict) {
+		t.Errorf("a change that always loses: %v", err)
+	}
+}
+
 func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
 	t.Parallel()
 	s := newService(t, content.Config{Cache: lrucache.New(lrucache.Config{})})

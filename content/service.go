@@ -148,8 +148,8 @@ func (p Patch) Validate() error {
 	return d.Validate()
 }
 
-// attempts bounds how often a change that lost a race is made again on top of the winner's.
-const attempts = 8
+// attempts bounds how often a change that lost a race is made again on top of the winner's. Of as many at once, one wins each race.
+const attempts = 100
 
 // Update changes a content and returns it as it is then. Its author and staff may. A patch that changes nothing leaves the version.
 // If check is not nil it is handed the content as it is, at the very version that the change replaces, and its error ends the call.

@@ -289,16 +289,18 @@ func TestBrokenBodies(t *testing.T) {
 	for _, x := range []struct {
 		target, problem string
 		hangUp          bool
+		token           string
 	}{
-		{"POST /api/contents/", "incomplete_body", true}, {"POST /api/contents/", "timeout", false}, {"POST /api/users/login/", "timeout", false},
-		{"POST /api/users/logout/", "timeout", false}, {"GET /api/contents/", "timeout", false},
+		{"POST /api/contents/", "incomplete_body", true, ada}, {"POST /api/contents/", "timeout", false, ada}, {"POST /api/users/login/", "timeout", false, ada},
+		{"POST /api/users/logout/", "timeout", false, ada}, {"GET /api/contents/", "timeout", false, ada},
+		{"POST /api/ratings/", "timeout", false, nobody}, {"POST /api/ratings/", "incomplete_body", true, nobody}, // nobody asks whose it was to be
 	} {
 		s := hasty
 		if x.hangUp {
 			s = patient
 		}
 		conn := s.dial(t)
-		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", x.target, s.tokens[ada])
+		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", x.target, s.tokens[x.token])
 		if x.hangUp {
 			_ = conn.(*net.TCPConn).CloseWrite()
 		}

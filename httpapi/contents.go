@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -17,7 +18,7 @@ type contentDetail struct {
 	Description  *string  `json:"description,omitempty" doc:"A text. Not in lists."` // nil in lists
 	Author       string   `json:"author" doc:"The identifier of the user who made it."`
 	AverageScore *float64 `json:"average_score" doc:"The exact mean of its ratings, null without any."`
-	Score        *float64 `json:"score" doc:"The published score, in which bursts of ratings weigh less. Null without any."`
+	Score        *float64 `json:"score" doc:"The published score, in which bursts of ratings weigh less; until it is computed for the first time, the average. Null without any that count."`
 	RatingsCount int64    `json:"ratings_count" doc:"How many ratings it has."`
 	Version      int64    `json:"version" doc:"1 when it is made, and one more with each change."`
 	CreatedAt    stamp    `json:"created_at" doc:"When it was made."`
@@ -53,7 +54,7 @@ func itemOf(c content.Content, s rating.Stats) contentDetail {
 	average, rated := s.Average()
 	return contentDetail{
 		ID: c.ID, Title: c.Title, Author: c.Author, Version: c.Version, CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt),
-		AverageScore: optional(average, rated), Score: optional(s.Score.Value, s.Score.Weight > 0), RatingsCount: s.Count,
+		AverageScore: optional(average, rated), Score: published(s), RatingsCount: s.Count,
 	}
 }
 
@@ -117,7 +118,8 @@ func contentQuery() []parameter {
 		numberParameter("score__gte", "Only contents with this score or a greater one."),
 		numberParameter("score__lte", "Only contents with this score or a lesser one."),
 		integerParameter("ratings_count__gte", "Only contents with at least as many ratings.", 0, math.MaxInt32),
-		choiceParameter("ordering", "What the list is ordered by, `-` for descending. `"+orderings()[0]+"` if it is not given.", orderings()...),
+		choiceParameter("ordering", "What the list is ordered by, `-` for descending. `"+orderings()[0]+"` if it is not given. "+
+			fmt.Sprintf("Titles are compared by their first %d bytes, scores as they are ranked.", content.TitleKey), orderings()...),
 	)
 }
 

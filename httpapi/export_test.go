@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/requestid"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -120,7 +121,7 @@ func Fields(value string) (picked, there []string, accepted bool) {
 func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
 	w := httptest.NewRecorder()
-	c := &call{API: &API{cfg: Config{Prefix: "/api/"}}, w: &answer{ResponseWriter: w}, r: r, id: requestID(r)}
+	c := &call{API: &API{cfg: Config{Prefix: "/api/"}}, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r)}
 	var bad []fieldProblem
 	if utf8.ValidString(name) { // others never get out of a body
 		in := &input{body: &body{}, values: map[string]any{name: nil}}

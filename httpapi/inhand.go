@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -83,6 +84,10 @@ type sent struct {
 func (c *call) admit(b *body) error {
 	if limit := b.most(); limit <= smallBody && c.r.Body != nil && c.r.ContentLength != 0 && c.r.ContentLength <= limit {
 		c.sent = c.read(limit)
+		var over *http.MaxBytesError
+		if err := c.sent.err; err != nil && !errors.As(err, &over) { // it is no use to ask whose it is
+			return bodyProblem(err, limit)
+		}
 	}
 	return c.enter()
 }

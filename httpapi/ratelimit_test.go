@@ -244,3 +244,24 @@ func TestLimitsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// What throttles of passwords refuse tells of no quota: those of requests are not used up.
+func TestThrottlesTellOfNoQuota(t *testing.T) {
+	t.Parallel()
+	s, _ := limited(t, httpapi.Limits{}, func(c *khodnevis.Config) { c.Auth.LimitsOff = false })
+	login := request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"the wrong one"}`}
+	for range 20 {
+		a := s.do(t, login)
+		quota := a.header.Values("RateLimit")
+		if a.status == 429 {
+			if len(quota) > 0 || len(a.header.Values("RateLimit-Policy")) > 0 || a.header.Get("Retry-After") == "" {
+				t.Errorf("refused with %v", a.header)
+			}
+			return
+		}
+		if a.status != 401 || len(quota) != 1 {
+			t.Fatalf("a wrong password: %s, RateLimit %v", a, quota)
+		}
+	}
+	t.Error("nothing was refused")
+}

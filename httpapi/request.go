@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/khodnevis/khodnevis/internal/id"
 )
 
 type callKey struct{}
@@ -18,27 +16,6 @@ func contextWithCall(ctx context.Context, c *call) context.Context {
 }
 
 func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
-
-// requestID returns the client's X-Request-Id if it is sane, and a new one otherwise.
-func requestID(r *http.Request) string {
-	if s := r.Header.Get("X-Request-Id"); saneRequestID(s) {
-		return s
-	}
-	return id.New()
-}
-
-func saneRequestID(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
-			return false
-		}
-	}
-	return true
-}
 
 // acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header or with an empty one, everything).
 func acceptable(h http.Header) bool {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
 )
 
 // stamp is a time as it stands on the wire: RFC 3339 in UTC with microseconds.
@@ -27,6 +29,15 @@ func optional(v float64, exists bool) *float64 {
 		return nil
 	}
 	return &v
+}
+
+// published returns the published score, or null when there is none. A content whose first ratings were stored just now has the average
+// until they are folded, which takes about a second.
+func published(s rating.Stats) *float64 {
+	if average, rated := s.Average(); !s.Score.Folded {
+		return optional(average, rated)
+	}
+	return optional(s.Score.Value, s.Score.Weight > 0)
 }
 
 // json answers with v.

@@ -64,18 +64,24 @@ func (a *answer) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestID(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
+// begin makes a call of a request, with the headers that every answer has.
+func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
+	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
 	c.prefix = counter.PrefixOf(c.ip)
 	c.r = r.WithContext(requestid.With(r.Context(), c.id))
 	h := w.Header()
-	h.Set("X-Request-Id", c.id)
+	h.Set(requestid.Header, c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store") // until a handler knows better
 	h.Set("Vary", "Authorization, Accept-Encoding")
+	return c
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := a.begin(w, r)
 	c.hurry()
 	defer c.leave()
 	if err := c.serve(); err != nil {

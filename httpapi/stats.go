@@ -15,7 +15,7 @@ type statsDetail struct {
 	RatingsCount int64        `json:"ratings_count" doc:"How many ratings there are."`
 	Sum          int64        `json:"sum" doc:"The sum of their scores."`
 	AverageScore *float64     `json:"average_score" doc:"Their exact mean, null without any."`
-	Score        *float64     `json:"score" doc:"The published score, in which bursts of ratings weigh less. Null without any."`
+	Score        *float64     `json:"score" doc:"The published score, in which bursts of ratings weigh less; until it is computed for the first time, the average. Null without any that count."`
 	Histogram    histogram    `json:"histogram" doc:"How many ratings there are with each score."`
 	Held         int64        `json:"held" doc:"How many ratings have less influence now than others, because they came in a burst."`
 	AsOf         stamp        `json:"as_of" null:"yes" doc:"When these numbers were stored, null without any."`
@@ -90,7 +90,7 @@ func (c *call) getStats() error {
 func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 	average, rated := s.Average()
 	scale := c.cfg.Ratings.Scale()
-	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated), Score: optional(s.Score.Value, s.Score.Weight > 0),
+	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated), Score: published(s),
 		Histogram: histogram{}, Held: s.Held(), AsOf: stamp(s.AsOf)}
 	for score := scale.Min; score <= scale.Max; score++ {
 		d.Histogram[strconv.Itoa(score)] = s.Histogram[score]

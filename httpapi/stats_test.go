@@ -33,6 +33,30 @@ func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 	return contentID, c.CreatedAt
 }
 
+// Until a score is computed for the first time, the average stands in its place: null would say that there are no ratings.
+func TestScoreBeforeItsFirstFold(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s := serve(t, setup{open: open, idle: true})
+		contentID := s.write(t, "A film")
+		path := "contents/" + contentID + "/"
+		if a := s.get(t, nobody, path); a.at(t, "score") != nil || a.at(t, "average_score") != nil {
+			t.Errorf("without ratings: %s", a)
+		}
+		if _, err := s.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{
+			{Key: rating.Key{Content: contentID, Rater: "a"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: time.Now().UTC()},
+			{Key: rating.Key{Content: contentID, Rater: "b"}, Version: rating.Version{Epoch: 1, Offset: 2}, Score: 1, At: time.Now().UTC()},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		s.clock.Advance(2 * time.Minute) // the cache lets the older numbers go
+		for _, path := range []string{path, path + "stats/"} {
+			if a := s.get(t, nobody, path); a.at(t, "score") != 2.5 || a.at(t, "average_score") != 2.5 {
+				t.Errorf("%s with ratings that are not folded: %s", path, a)
+			}
+		}
+	})
+}
+
 func TestExplanation(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})

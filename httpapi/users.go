@@ -115,7 +115,9 @@ func userProblem(err error) *problem {
 	)
 	switch {
 	case errors.As(err, &throttled):
-		return problemThrottled("There were too many attempts. Try again later.", throttled.RetryAfter)
+		p := problemThrottled("There were too many attempts. Try again later.", throttled.RetryAfter)
+		p.header = http.Header{"Ratelimit": nil, "Ratelimit-Policy": nil} // what they tell is of a quota that is not used up
+		return p
 	case errors.As(err, &busy):
 		p := problemUnavailable("")
 		p.retry = max(busy.RetryAfter, time.Second)
@@ -221,8 +223,11 @@ func (c *call) patchMe() error {
 	if err := c.input.unchanged(userDetailOf(u)); err != nil {
 		return err
 	}
-	if email, sent := c.input.text("email"); sent && email != u.Email {
-		current, _ := c.input.text("current_password")
+	email, sent := c.input.text("email")
+	if !sent {
+		email = u.Email
+	}
+	if current, sent := c.input.text("current_password"); sent || email != u.Email { // one that is sent is checked in any case
 		if u, err = c.cfg.Users.ChangeEmail(c.r.Context(), c.who, email, current, c.source()); err != nil {
 			return err
 		}

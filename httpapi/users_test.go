@@ -143,6 +143,7 @@ func TestMe(t *testing.T) {
 			patch("staff", `{"staff":true}`, 400, "validation_failed #/staff=unknown_field"),
 			patch("an address without the password", `{"email":"new@example.org"}`, 403, "reauth_required"),
 			patch("an address with a wrong one", `{"email":"new@example.org","current_password":"wrong"}`, 403, "reauth_required"),
+			patch("a wrong one without an address", `{"current_password":"wrong"}`, 403, "reauth_required"),
 			patch("no address", `{"email":"nowhere","current_password":"`+password+`"}`, 400, "validation_failed #/email=invalid"),
 			patch("null", `{"email":null}`, 400, "validation_failed #/email=null"),
 			patch("an address", `{"email":"new@example.org","current_password":"`+password+`"}`, 200, ""),

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/requestid"
 )
 
 // embedded holds the pages, and in static/ what they load.
@@ -45,6 +47,7 @@ func addPages(mux *http.ServeMux, b *backend, api bool, ready func() bool) {
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
+		h.Set(requestid.Header, requestid.Of(r))
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")

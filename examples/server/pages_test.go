@@ -57,24 +57,30 @@ func TestPages(t *testing.T) {
 		{all, "GET", "/favicon.ico", 200, "image/svg+xml", pagePolicy},
 		{all, "GET", "/livez", 200, "text/plain; charset=utf-8", bare},
 		{all, "GET", "/api/contents/", 200, "application/json", bare},
-		{all, "GET", "/demo/nothing", 404, "text/plain; charset=utf-8", bare},
-		{all, "GET", "/demo/index.html", 404, "text/plain; charset=utf-8", bare},
-		{all, "GET", "/static/", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/demo/nothing", 404, "application/problem+json", bare},
+		{all, "GET", "/demo/index.html", 404, "application/problem+json", bare},
+		{all, "GET", "/static/", 404, "application/problem+json", bare},
 		{all, "GET", "/static/nothing.css", 404, "text/plain; charset=utf-8", bare},
 		{all, "GET", "/static/..%2fhome.html", 404, "text/plain; charset=utf-8", bare},
 		{all, "GET", "/static/..%2f..%2fpages.go", 404, "text/plain; charset=utf-8", bare},
-		{all, "GET", "/nothing", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/nothing", 404, "application/problem+json", bare},
+		{all, "GET", "/api", 404, "application/problem+json", bare},
+		{all, "GET", "/api/contents/../", 404, "application/problem+json", bare},
+		{all, "POST", "/api//contents/", 404, "application/problem+json", bare},
+		{all, "POST", "/livez", 405, "application/problem+json", bare},
+		{all, "OPTIONS", "/readyz", 204, "", bare},
+		{all, "HEAD", "/readyz", 200, "text/plain; charset=utf-8", bare},
 		{all, "POST", "/demo/", 405, "text/plain; charset=utf-8", bare},
 		{worker, "GET", "/", 200, "text/html; charset=utf-8", pagePolicy},
 		{worker, "GET", "/demo/", 404, "text/plain; charset=utf-8", bare},
 		{worker, "GET", "/api/contents/", 404, "text/plain; charset=utf-8", bare},
 	} {
-		got := ask(c.h, c.method, c.path)
+		got := ask(c.h, c.method, c.path, "X-Request-Id", "pages-1")
 		if got.StatusCode != c.status {
 			t.Errorf("%s %s: %d, want %d", c.method, c.path, got.StatusCode, c.status)
 		}
 		for name, want := range map[string]string{"Content-Type": c.media, "Content-Security-Policy": c.csp,
-			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Request-Id": "pages-1"} {
 			if is := got.Header.Get(name); is != want {
 				t.Errorf("%s %s: %s is %q, want %q", c.method, c.path, name, is, want)
 			}

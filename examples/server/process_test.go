@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,10 +24,15 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-// TestMain lets the test binary be the server: only another process can be killed.
+// TestMain lets the test binary be the server, since only another process can be killed, or the storm of BenchmarkLoginStorm.
 func TestMain(m *testing.M) {
 	if os.Getenv("KHODNEVIS_SERVER_CHILD") != "" {
 		main()
+		return
+	}
+	if url := os.Getenv("KHODNEVIS_STORM"); url != "" {
+		clients, _ := strconv.Atoi(os.Getenv("KHODNEVIS_STORM_CLIENTS"))
+		storm(url, clients, os.Stdin, os.Stdout)
 		return
 	}
 	os.Exit(m.Run())
@@ -34,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // child is a server in a process of its own.
 type child struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
 	log  *bytes.Buffer
@@ -42,7 +48,7 @@ type child struct {
 }
 
 // start starts a server on data and waits until it serves.
-func start(t *testing.T, data string, args ...string) *child {
+func start(t testing.TB, data string, args ...string) *child {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {

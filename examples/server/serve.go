@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -81,25 +82,28 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 	return failed
 }
 
-// routes mounts the REST surface, the health checks and the pages.
+// routes mounts the REST surface, the health checks and the pages. What is none of these is the API's to answer, if there is one; so
+// is all below its prefix, before http.ServeMux redirects paths that are not clean.
 func routes(b *backend, api bool, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
-	if api {
-		mux.Handle("/api/", b.app.Handler())
-	}
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) { health(w, true) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { health(w, ready()) })
+	mux.Handle("/livez", b.app.Health(nil))
+	mux.Handle("/readyz", b.app.Health(ready))
 	addPages(mux, b, api, ready)
-	return guarded(mux)
+	if !api {
+		return guarded(mux)
+	}
+	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/") || !known(mux, r) {
+			b.app.Handler().ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 }
 
-func health(w http.ResponseWriter, ok bool) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	if !ok {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, "starting or draining\n")
-		return
-	}
-	_, _ = io.WriteString(w, "ok\n")
+// known reports whether mux has the path of r, with whichever method.
+func known(mux *http.ServeMux, r *http.Request) bool {
+	get := &http.Request{Method: http.MethodGet, URL: r.URL, Host: r.Host}
+	_, pattern := mux.Handler(get)
+	return pattern != ""
 }

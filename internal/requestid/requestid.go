@@ -1,7 +1,36 @@
-// Package requestid carries the identifier of a request to whatever logs on its behalf.
+// Package requestid finds the identifier of a request and carries it to whatever logs on its behalf.
 package requestid
 
-import "context"
+import (
+	"context"
+	"net/http"
+
+	"github.com/khodnevis/khodnevis/internal/id"
+)
+
+// Header is the header that it stands in.
+const Header = "X-Request-Id"
+
+// Of returns the identifier that the client gave the request if it is sane, up to 64 letters, digits and ._- , and a new one otherwise.
+func Of(r *http.Request) string {
+	if s := r.Header.Get(Header); sane(s) {
+		return s
+	}
+	return id.New()
+}
+
+func sane(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
 
 type key struct{}
 
