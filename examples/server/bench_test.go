@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ func BenchmarkAccept(b *testing.B) {
 
 // serveBench serves the embedded default, without limits, with one user and 200 contents to rate.
 func serveBench(b *testing.B) (address, access string, contents []string) {
+	processors := runtime.GOMAXPROCS(0)
+	b.Cleanup(func() { runtime.GOMAXPROCS(processors) })
 	tune()
 	s := settings{data: filepath.Join(b.TempDir(), "bench.db"), role: "all", recalculate: "@every 30s", limits: "off"}
 	back, err := open(s, slog.New(slog.DiscardHandler))
