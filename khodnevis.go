@@ -249,6 +249,9 @@ func (a *App) Handler() http.Handler { return a.api }
 // App.Ready: 503 once Drain was called.
 func (a *App) Health(ok func() bool) http.Handler { return a.api.Health(ok) }
 
+// Metrics returns a handler that tells a Prometheus server how this process fares; see httpapi.API.Metrics. It is nowhere mounted by itself.
+func (a *App) Metrics() http.Handler { return a.api.Metrics() }
+
 // Run stores what the queue holds and does the jobs, until ctx is done; it then finishes what it holds and returns nil. A
 // process that only serves requests does not call it.
 func (a *App) Run(ctx context.Context) error {

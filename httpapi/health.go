@@ -11,14 +11,8 @@ import (
 func (a *API) Health(ok func() bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := a.begin(w, r)
-		const allowed = "GET, HEAD, OPTIONS"
 		switch {
-		case r.Method == http.MethodOptions:
-			w.Header().Set("Allow", allowed)
-			w.WriteHeader(http.StatusNoContent)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			w.Header().Set("Allow", allowed)
-			c.fail(problemMethod(r.Method, allowed))
+		case c.onlyRead():
 		case ok == nil || ok():
 			c.write(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
 		default:
@@ -26,4 +20,20 @@ func (a *API) Health(ok func() bool) http.Handler {
 			c.write(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("starting or draining\n"))
 		}
 	})
+}
+
+// onlyRead answers requests that do not read, and reports whether it did.
+func (c *call) onlyRead() bool {
+	const allowed = "GET, HEAD, OPTIONS"
+	switch c.r.Method {
+	case http.MethodGet, http.MethodHead:
+		return false
+	case http.MethodOptions:
+		c.w.Header().Set("Allow", allowed)
+		c.w.WriteHeader(http.StatusNoContent)
+	default:
+		c.w.Header().Set("Allow", allowed)
+		c.fail(problemMethod(c.r.Method, allowed))
+	}
+	return true
 }

@@ -118,6 +118,7 @@ type API struct {
 	page     map[string]*file // that people read the schema on
 	requests *counter.Counter
 	inHand   *inHand
+	answered answers
 }
 
 var _ http.Handler = (*API)(nil)

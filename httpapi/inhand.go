@@ -45,6 +45,12 @@ func (h *inHand) giveBack(prefix string) {
 	}
 }
 
+func (h *inHand) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all
+}
+
 // enter takes the call in hand, or refuses it at once.
 func (c *call) enter() error {
 	forAll, forPrefix := c.inHand.take(c.prefix)

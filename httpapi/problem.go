@@ -237,7 +237,7 @@ func (c *call) fail(err error) {
 		c.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "auth.denied", slog.String("reason", "forbidden"), slog.String("method", c.r.Method),
 			slog.String("path", c.r.URL.Path), slog.String("user", c.who.Subject), slog.String("request_id", c.id))
 	}
-	if c.w.begun {
+	if c.w.status != 0 {
 		return
 	}
 	h := c.w.Header()

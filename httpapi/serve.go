@@ -45,19 +45,21 @@ type call struct {
 // anonymous reports whether nobody is signed in.
 func (c *call) anonymous() bool { return c.who.Subject == "" }
 
-// answer remembers whether the response has begun.
+// answer remembers the status once the response has begun.
 type answer struct {
 	http.ResponseWriter
-	begun bool
+	status int // 0: not begun
 }
 
 func (a *answer) WriteHeader(status int) {
-	a.begun = true
+	a.status = status
 	a.ResponseWriter.WriteHeader(status)
 }
 
 func (a *answer) Write(b []byte) (int, error) {
-	a.begun = true
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
 	return a.ResponseWriter.Write(b)
 }
 
@@ -83,7 +85,10 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := a.begin(w, r)
 	c.hurry()
-	defer c.leave()
+	defer func() {
+		c.leave()
+		a.answered.count(c.w.status)
+	}()
 	if err := c.serve(); err != nil {
 		c.fail(err)
 	}

@@ -33,6 +33,3 @@ func ParseTaskID(s string) (id string, key Key, ok bool) {
 }
 
 func Ordinal(v Version) int64 { return v.ordinal() }
-
-// Waiting returns how many callers wait in Wait.
-func (s *Service) Waiting() int { return len(s.waiters) }

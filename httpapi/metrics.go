@@ -1,0 +1,76 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// answers counts what was answered, by the first digit of the status.
+type answers [6]atomic.Int64
+
+func (a *answers) count(status int) {
+	if class := status / 100; class > 0 && class < len(a) {
+		a[class].Add(1)
+	}
+}
+
+// scrapeTimeout is how long the queue may take to say what waits.
+const scrapeTimeout = time.Second
+
+// Metrics returns a handler that tells a Prometheus server, in its text format, how this process fares:
+//
+//	khodnevis_queue_messages         accepted and not stored yet, by whichever process
+//	khodnevis_queue_oldest_seconds   for how long the oldest of them has waited
+//	khodnevis_requests_in_hand       requests that are answered right now
+//	khodnevis_waits                  those of them that wait for a rating to be stored
+//	khodnevis_answers_total          answers since the process began, by class: 2xx, 3xx, 4xx, 5xx
+//
+// What a queue cannot tell, or not within a second, is left out. Whoever may reach the handler may read it: mount it where only
+// those can who shall. It is not part of the API.
+func (a *API) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := a.begin(w, r)
+		if !c.onlyRead() {
+			c.write(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", a.exposition(r.Context()))
+		}
+	})
+}
+
+// exposition is the Prometheus text format, version 0.0.4.
+func (a *API) exposition(ctx context.Context) []byte {
+	var b bytes.Buffer
+	metric := func(name, kind, help string, samples ...string) {
+		if len(samples) == 0 {
+			return
+		}
+		fmt.Fprintf(&b, "# HELP khodnevis_%s %s\n# TYPE khodnevis_%s %s\n", name, help, name, kind)
+		for _, s := range samples {
+			fmt.Fprintf(&b, "khodnevis_%s%s\n", name, s)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+	defer cancel()
+	backlog, err := a.cfg.Ratings.Backlog(ctx)
+	if err != nil {
+		a.cfg.Logger.WarnContext(ctx, "httpapi: the queue does not say what waits", "error", err)
+	}
+	if backlog.Messages >= 0 {
+		metric("queue_messages", "gauge", "Ratings that are accepted and not stored yet.", fmt.Sprintf(" %d", backlog.Messages))
+	}
+	if backlog.Oldest >= 0 {
+		metric("queue_oldest_seconds", "gauge", "For how long the oldest of them has waited.", " "+strconv.FormatFloat(backlog.Oldest.Seconds(), 'f', -1, 64))
+	}
+	metric("requests_in_hand", "gauge", "Requests that are answered right now.", fmt.Sprintf(" %d", a.inHand.count()))
+	metric("waits", "gauge", "Requests that wait for a rating to be stored.", fmt.Sprintf(" %d", a.cfg.Ratings.Waiting()))
+	var classes []string
+	for class := 2; class < len(a.answered); class++ {
+		classes = append(classes, fmt.Sprintf("{class=\"%dxx\"} %d", class, a.answered[class].Load()))
+	}
+	metric("answers_total", "counter", "Answers since the process began.", classes...)
+	return b.Bytes()
+}
