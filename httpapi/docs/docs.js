@@ -17,8 +17,8 @@ function credentialForms(login, server) {
   const said = make("p", { class: "note", role: "status" });
   const done = (value) => {
     authorize(value);
-    account.textContent = authorized() ? "Authorized" : "Authorize";
     toggle(!authorized());
+    account.textContent = authorized() ? "Authorized" : "Authorize";
   };
   const forms = [make("form", { submit: (e) => { e.preventDefault(); done(token.value); } },
     make("h2", {}, "Access token"),
@@ -53,6 +53,7 @@ function toggle(open) {
   credentials.hidden = !open;
   account.setAttribute("aria-expanded", String(open));
   if (open) credentials.querySelector("input").focus();
+  else account.focus(); // and not in a field that cannot be seen, which would take what is typed next
 }
 
 // entries are the links to operations and the words that they are found by.
@@ -74,6 +75,7 @@ function index(groups) {
   });
   find.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
+    event.preventDefault(); // what gets the focus now must not be pressed by the rest of this key stroke
     const hit = entries.find((e) => !e.link.hidden);
     if (hit) hit.link.click();
   });
@@ -109,7 +111,7 @@ async function begin() {
   account.addEventListener("click", () => toggle(credentials.hidden));
   addEventListener("hashchange", reveal);
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !credentials.hidden) { toggle(false); account.focus(); }
+    if (event.key === "Escape" && !credentials.hidden) toggle(false);
     if (event.key === "/" && !event.target.matches("input, textarea, select")) { event.preventDefault(); find.focus(); }
   });
   reveal();
