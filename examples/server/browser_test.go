@@ -72,7 +72,8 @@ func newBrowser(t *testing.T) context.Context {
 		t.Fatal("KHODNEVIS_TEST_BROWSER names no browser: run make browser")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-gpu", true))
+		chromedp.Flag("disable-gpu", true),
+		chromedp.Flag("force-prefers-reduced-motion", true)) // what moves while it is clicked at is missed
 	if os.Getuid() == 0 { // it has no sandbox for root
 		options = append(options, chromedp.NoSandbox)
 	}

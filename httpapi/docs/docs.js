@@ -73,9 +73,12 @@ function index(groups) {
     for (const e of entries) e.link.hidden = !wanted.split(/\s+/).every((w) => e.words.includes(w));
     for (const section of contents.children) section.hidden = !section.querySelector("a:not([hidden])");
   });
-  find.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault(); // what gets the focus now must not be pressed by the rest of this key stroke
+  let entered = false; // here, and not in a form that had the focus before
+  find.addEventListener("keydown", (event) => { entered = event.key === "Enter"; });
+  // Once the key is up: otherwise the rest of the stroke presses what gets the focus, and closes it again.
+  find.addEventListener("keyup", (event) => {
+    if (!entered || event.key !== "Enter") return;
+    entered = false;
     const hit = entries.find((e) => !e.link.hidden);
     if (hit) hit.link.click();
   });
