@@ -225,7 +225,7 @@ func (a *App) wire(cfg Config) (err error) {
 		a.workers = append(a.workers, w)
 	}
 	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
-		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Now: cfg.Now, Logger: cfg.Logger}
+		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Workers: a.workers, Now: cfg.Now, Logger: cfg.Logger}
 	api.RequireIfMatch = cfg.RequireIfMatch
 	if cfg.RatedContents == nil {
 		api.Contents = a.Contents

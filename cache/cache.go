@@ -12,7 +12,8 @@
 //
 // # Optional powers
 //
-// A cache that counts across processes implements Counter; without it rate limits are kept in process.
+// A cache that counts across processes implements Counter; without it rate limits are kept in process. One that stops asking what does
+// not answer implements Breaker, and metrics tell of it.
 package cache
 
 import (
@@ -66,6 +67,12 @@ type Counter interface {
 	// and ends ttl after it began, however often and with whichever ttl it is added to. Adding 0 reads it and begins none.
 	// Counts have keys of their own: an item of the same key is another thing, and DeleteMany leaves counts alone.
 	Add(ctx context.Context, key string, n int64, ttl time.Duration) (int64, error)
+}
+
+// Breaker is optional: a cache that keeps calls away from a server that does not answer.
+type Breaker interface {
+	// Down reports whether it does so now: calls fail at once, but for a few that try the server again.
+	Down() bool
 }
 
 // Validate reports items outside the bounds with an error that wraps ErrInvalid.

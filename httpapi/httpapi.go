@@ -62,6 +62,8 @@ type Config struct {
 	Limits Limits
 	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for respond-async.
 	Draining <-chan struct{}
+	// Workers are those of this process; Metrics tells what they have rejected. None: it tells nothing of it.
+	Workers []*rating.Worker
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives failures of the server. Nil: nothing is logged.

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/khodnevis/khodnevis/cache"
 )
 
 // answers counts what was answered, by the first digit of the status.
@@ -29,8 +33,11 @@ const scrapeTimeout = time.Second
 //	khodnevis_requests_in_hand       requests that are answered right now
 //	khodnevis_waits                  those of them that wait for a rating to be stored
 //	khodnevis_answers_total          answers since the process began, by class: 2xx, 3xx, 4xx, 5xx
+//	khodnevis_rejected_total         accepted messages that this process's workers could not store and recorded as rejected, by reason:
+//	                                 malformed, invalid_score, does_not_exist, unstorable
+//	khodnevis_cache_down             1 while the cache does not answer and is hardly asked, 0 otherwise
 //
-// What a queue cannot tell, or not within a second, is left out. Whoever may reach the handler may read it: mount it where only
+// What a queue cannot tell, or not within a second, is left out, and so is the last with a cache that is no cache.Breaker. Whoever may reach the handler may read it: mount it where only
 // those can who shall. It is not part of the API.
 func (a *API) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,5 +79,28 @@ func (a *API) exposition(ctx context.Context) []byte {
 		classes = append(classes, fmt.Sprintf("{class=\"%dxx\"} %d", class, a.answered[class].Load()))
 	}
 	metric("answers_total", "counter", "Answers since the process began.", classes...)
+	metric("rejected_total", "counter", "Accepted messages that could not be stored.", a.rejections()...)
+	if c, ok := a.cfg.Cache.(cache.Breaker); ok {
+		down := 0
+		if c.Down() {
+			down = 1
+		}
+		metric("cache_down", "gauge", "Whether the cache does not answer.", fmt.Sprintf(" %d", down))
+	}
 	return b.Bytes()
+}
+
+// rejections are the samples of what the workers have rejected.
+func (a *API) rejections() []string {
+	sums := map[string]int64{}
+	for _, w := range a.cfg.Workers {
+		for reason, n := range w.Rejections() {
+			sums[reason] += n
+		}
+	}
+	var samples []string
+	for _, reason := range slices.Sorted(maps.Keys(sums)) {
+		samples = append(samples, fmt.Sprintf("{reason=%q} %d", reason, sums[reason]))
+	}
+	return samples
 }

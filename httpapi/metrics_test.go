@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -24,7 +27,8 @@ func scrape(h http.Handler, method string) *http.Response {
 // F22: metrics move with what they tell of.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	s := serve(t, setup{idle: true})
+	var q queue.Queue
+	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { q = c.Queue }})
 	told := func(lines ...string) {
 		t.Helper()
 		resp := scrape(s.app.Metrics(), "GET")
@@ -58,7 +62,13 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("what waited: %s", a)
 	}
 	eventually(t, "the queue is empty", func() bool { return s.lag(t) == 0 })
-	told("khodnevis_queue_messages 0\n", "khodnevis_queue_oldest_seconds 0\n", "khodnevis_requests_in_hand 0\n", "khodnevis_waits 0\n", `khodnevis_answers_total{class="2xx"} 3`)
+	told("khodnevis_queue_messages 0\n", "khodnevis_queue_oldest_seconds 0\n", "khodnevis_requests_in_hand 0\n", "khodnevis_waits 0\n", `khodnevis_answers_total{class="2xx"} 3`,
+		"# TYPE khodnevis_rejected_total counter\n", `khodnevis_rejected_total{reason="malformed"} 0`, `khodnevis_rejected_total{reason="unstorable"} 0`)
+	if _, err := q.Publish(t.Context(), queue.Message{Key: "nobody's", Body: []byte("no event")}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the queue is empty", func() bool { return s.lag(t) == 0 })
+	told(`khodnevis_rejected_total{reason="malformed"} 1`, `khodnevis_rejected_total{reason="unstorable"} 0`)
 	for method, status := range map[string]int{"HEAD": 200, "OPTIONS": 204, "POST": 405} {
 		if resp := scrape(s.app.Metrics(), method); resp.StatusCode != status || method != "HEAD" && resp.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
 			t.Errorf("%s: %d %v", method, resp.StatusCode, resp.Header)
@@ -86,6 +96,35 @@ func TestMetricsOfASilentQueue(t *testing.T) {
 		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || strings.Contains(string(body), "queue") || !strings.Contains(string(body), "khodnevis_waits 0") {
 			t.Errorf("%s: %d\n%s", name, resp.StatusCode, body)
 		}
+	}
+}
+
+// fragile is a cache that says whether it is down.
+type fragile struct {
+	cache.Cache
+	down atomic.Bool
+}
+
+func (f *fragile) Down() bool { return f.down.Load() }
+
+func TestMetricsOfABreaker(t *testing.T) {
+	t.Parallel()
+	told := func(s *server) string {
+		body, _ := io.ReadAll(scrape(s.app.Metrics(), "GET").Body)
+		_, after, _ := strings.Cut(string(body), "\nkhodnevis_cache_down ")
+		line, _, _ := strings.Cut(after, "\n")
+		return line
+	}
+	c := &fragile{Cache: lrucache.New(lrucache.Config{})}
+	s := serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) { cfg.Cache = c }})
+	for _, down := range []bool{false, true, false} {
+		c.down.Store(down)
+		if want := map[bool]string{false: "0", true: "1"}[down]; told(s) != want {
+			t.Errorf("down %v: %q, want %q", down, told(s), want)
+		}
+	}
+	if got := told(serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) { cfg.Cache = lrucache.New(lrucache.Config{}) }})); got != "" {
+		t.Errorf("of a cache that never is: %q", got)
 	}
 }
 

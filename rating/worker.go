@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,8 @@ type Worker struct {
 	numbers      numbers
 	recalculator *Recalculator
 	runner       *hook.Runner
+	mu           sync.Mutex
+	rejected     map[string]int64 // how many messages, by reason
 }
 
 // NewWorker returns a Worker. contents and cfg are those of the Service. recalculator folds the scores of what the worker
@@ -39,10 +42,29 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 	cfg = cfg.orDefault()
 	return &Worker{
 		cfg: cfg, store: store, queue: q, contents: contents, recalculator: recalculator,
-		epochs:  newEpochs(store),
-		numbers: newNumbers(store, cfg),
-		runner:  hook.NewRunner(cfg.Logger),
+		epochs:   newEpochs(store),
+		numbers:  newNumbers(store, cfg),
+		runner:   hook.NewRunner(cfg.Logger),
+		rejected: map[string]int64{ReasonMalformed: 0, ReasonScale: 0, ReasonNoContent: 0, ReasonUnstorable: 0},
 	}, nil
+}
+
+// Rejections returns how many messages this worker has rejected since it was made, by reason; a reason that never was is there with 0. A
+// message whose rejection was recorded twice, because the queue delivered it again, is counted twice.
+func (w *Worker) Rejections() map[string]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.rejected)
+}
+
+func (w *Worker) countRejections(work []*handled) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range work {
+		if h.rejected != nil {
+			w.rejected[h.rejected.Reason]++
+		}
+	}
 }
 
 // foldPause is the least time between two folds that a worker causes, so that a stream of ratings costs one a second.
@@ -165,6 +187,7 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 		w.retrying(ctx, work, attempt, began)
 		return err
 	}
+	w.countRejections(work)
 	w.publish(ctx, work, changes, attempt, began)
 	w.afterApply(ctx, changes)
 	return nil

@@ -37,6 +37,13 @@ func (b *breaker) allows(now time.Time) bool {
 	return true
 }
 
+// open tells whether calls are kept away, but for the probes.
+func (b *breaker) open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failures >= maxFailures
+}
+
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -226,6 +226,9 @@ func TestASilentRedisIsLeftAlone(t *testing.T) {
 		if _, err := c.GetMany(t.Context(), []string{"k"}); err == nil || errors.Is(err, rediscache.ErrDown) {
 			t.Fatalf("call %d: %v", i, err)
 		}
+		if want := i == 4; c.Down() != want {
+			t.Errorf("after call %d: Down is %v", i, c.Down())
+		}
 	}
 	down := 0
 	for range 1000 {
@@ -265,6 +268,9 @@ func TestCallersWhoLeaveDoNotOpenTheBreaker(t *testing.T) {
 		}
 		leave.Stop()
 		cancel()
+	}
+	if c.Down() {
+		t.Error("Down, though nobody waited for an answer in vain")
 	}
 	if err := only.Close(); err != nil {
 		t.Fatal(err)

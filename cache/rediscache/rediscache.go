@@ -90,6 +90,7 @@ type Cache struct {
 var (
 	_ cache.Cache   = (*Cache)(nil)
 	_ cache.Counter = (*Cache)(nil)
+	_ cache.Breaker = (*Cache)(nil)
 )
 
 // New returns a cache on pool, which stays the caller's. It does not connect. Dial functions of a pool that Open did not
@@ -104,6 +105,9 @@ func New(pool *redis.Pool, cfg Config) (*Cache, error) {
 	}
 	return &Cache{pool: pool, items: cfg.Prefix + "i:", counts: cfg.Prefix + "n:", timeout: cfg.Timeout}, nil
 }
+
+// Down implements cache.Breaker.
+func (c *Cache) Down() bool { return c.breaker.open() }
 
 // GetMany implements cache.Cache.
 func (c *Cache) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {

@@ -47,10 +47,17 @@ func addPages(mux *http.ServeMux, b *backend, api bool, ready func() bool) {
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set(requestid.Header, requestid.Of(r))
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// named gives every answer an identifier, as the API does with its own.
+func named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(requestid.Header, requestid.Of(r))
 		next.ServeHTTP(w, r)
 	})
 }

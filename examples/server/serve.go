@@ -89,15 +89,16 @@ func routes(b *backend, api bool, ready func() bool) http.Handler {
 	mux.Handle("/livez", b.app.Health(nil))
 	mux.Handle("/readyz", b.app.Health(ready))
 	addPages(mux, b, api, ready)
+	pages := named(mux)
 	if !api {
-		return guarded(mux)
+		return guarded(pages)
 	}
 	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/") || !known(mux, r) {
 			b.app.Handler().ServeHTTP(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		pages.ServeHTTP(w, r)
 	}))
 }
 
