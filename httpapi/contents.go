@@ -26,7 +26,7 @@ type contentDetail struct {
 }
 
 var (
-	contentShape = shape{name: "Content", of: contentDetail{}, with: "description"}
+	contentShape = shape{name: "Content", of: contentDetail{}, with: "description", next: "getContent", by: "id"}
 	contentRead  = shape{name: "ContentFields", of: contentDetail{}, with: "description", partial: true}
 	contentItem  = shape{name: "ContentItem", of: contentDetail{}, without: "description", partial: true}
 	contentList  = shape{name: "ContentItem", of: contentDetail{}, without: "description", partial: true, list: true}

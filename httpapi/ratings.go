@@ -35,10 +35,10 @@ const (
 )
 
 var (
-	ratingShape  = shape{name: "Rating", of: ratingDetail{}}
+	ratingShape  = shape{name: "Rating", of: ratingDetail{}, next: "getRating", by: "id"}
 	ratingRead   = shape{name: "RatingFields", of: ratingDetail{}, partial: true}
 	ratingList   = shape{name: "RatingFields", of: ratingDetail{}, partial: true, list: true}
-	receiptShape = shape{name: "Receipt", of: receiptBody{}}
+	receiptShape = shape{name: "Receipt", of: receiptBody{}, next: "getTask", by: "task"}
 )
 
 // addRatings adds the routes of ratings.

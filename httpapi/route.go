@@ -63,6 +63,8 @@ type shape struct {
 	partial bool
 	// list: the results of an envelope.
 	list bool
+	// next is the operation that reads on what was made or accepted, and by the member with its identifier.
+	next, by string
 }
 
 // header is one of a request or an answer.

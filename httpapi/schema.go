@@ -219,6 +219,10 @@ func (d describer) reply(r reply) object {
 	if r.body != nil {
 		o = append(o, entry{"content", object{{"application/json", object{{"schema", d.refer(*r.body)}}}}})
 	}
+	if made := r.status == http.StatusCreated || r.status == http.StatusAccepted; made && r.body.next != "" {
+		link := object{{"operationId", r.body.next}, {"parameters", object{{"path.id", "$response.body#/" + r.body.by}}}}
+		o = append(o, entry{"links", object{{r.body.next, link}}})
+	}
 	return o
 }
 

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,6 +83,46 @@ func TestSchemaFollowsTheConfiguration(t *testing.T) {
 			if _, ok := described[path]; ok {
 				t.Errorf("%s: %s is described", name, path)
 			}
+		}
+	}
+}
+
+// TestSchemaLinks checks that the links of answers lead to where what was made is read.
+func TestSchemaLinks(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	schema := s.get(t, nobody, "schema/")
+	byName := map[string]string{} // paths of what is read
+	for path, item := range schema.at(t, "paths").(map[string]any) {
+		if get, ok := item.(map[string]any)["get"].(map[string]any); ok {
+			byName[get["operationId"].(string)] = strings.TrimPrefix(path, "/")
+		}
+	}
+	id := s.write(t, "Mirror")
+	for _, x := range []struct {
+		what   request
+		path   string
+		status string
+		next   string
+	}{
+		{request{method: "POST", path: "contents/", as: ada, body: `{"title":"Solaris"}`}, "/contents/", "201", "getContent"},
+		{rates(ada, id, ""), "/ratings/", "202", "getTask"},
+		{request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"}, "/contents/{id}/rating/", "201", "getRating"},
+	} {
+		a := s.do(t, x.what)
+		operation := schema.at(t, "paths").(map[string]any)[x.path].(map[string]any)[strings.ToLower(x.what.method)].(map[string]any)
+		links := operation["responses"].(map[string]any)[x.status].(map[string]any)["links"].(map[string]any)
+		link := links[x.next].(map[string]any)
+		if link["operationId"] != x.next || len(links) != 1 {
+			t.Errorf("%s: the links are %v", x.path, links)
+		}
+		member, ok := strings.CutPrefix(link["parameters"].(map[string]any)["path.id"].(string), "$response.body#/")
+		if !ok || strconv.Itoa(a.status) != x.status {
+			t.Fatalf("%s: %s, by %v", x.path, a, link)
+		}
+		where := strings.Replace(byName[x.next], "{id}", a.text(t, member), 1)
+		if read := s.get(t, x.what.as, where); read.status != 200 {
+			t.Errorf("%s: %s is %s", x.path, where, read)
 		}
 	}
 }
