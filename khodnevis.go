@@ -225,7 +225,7 @@ func (a *App) wire(cfg Config) (err error) {
 		a.workers = append(a.workers, w)
 	}
 	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
-		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Workers: a.workers, Now: cfg.Now, Logger: cfg.Logger}
+		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Workers: a.workers, Down: breakers(cfg), Now: cfg.Now, Logger: cfg.Logger}
 	api.RequireIfMatch = cfg.RequireIfMatch
 	if cfg.RatedContents == nil {
 		api.Contents = a.Contents
@@ -240,6 +240,18 @@ func (a *App) wire(cfg Config) (err error) {
 	}
 	a.api, err = httpapi.New(api)
 	return err
+}
+
+// breakers are those that tell whether they are open.
+func breakers(cfg Config) map[string]func() bool {
+	down := map[string]func() bool{}
+	if s, ok := cfg.Store.(store.Breaker); ok {
+		down["store"] = s.Down
+	}
+	if c, ok := cfg.Cache.(cache.Breaker); ok {
+		down["cache"] = c.Down
+	}
+	return down
 }
 
 // Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the path as it is.

@@ -64,6 +64,8 @@ type Config struct {
 	Draining <-chan struct{}
 	// Workers are those of this process; Metrics tells what they have rejected. None: it tells nothing of it.
 	Workers []*rating.Worker
+	// Down tells, by the name of a dependency, whether calls are kept away from it because it does not answer. Metrics tells of them.
+	Down map[string]func() bool
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives failures of the server. Nil: nothing is logged.

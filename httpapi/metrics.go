@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/khodnevis/khodnevis/cache"
 )
 
 // answers counts what was answered, by the first digit of the status.
@@ -35,9 +33,9 @@ const scrapeTimeout = time.Second
 //	khodnevis_answers_total          answers since the process began, by class: 2xx, 3xx, 4xx, 5xx
 //	khodnevis_rejected_total         accepted messages that this process's workers could not store and recorded as rejected, by reason:
 //	                                 malformed, invalid_score, does_not_exist, unstorable
-//	khodnevis_cache_down             1 while the cache does not answer and is hardly asked, 0 otherwise
+//	khodnevis_down                   1 while a dependency does not answer and is hardly asked, 0 otherwise: store, cache, if they can tell
 //
-// What a queue cannot tell, or not within a second, is left out, and so is the last with a cache that is no cache.Breaker. Whoever may reach the handler may read it: mount it where only
+// What a queue cannot tell, or not within a second, is left out. Whoever may reach the handler may read it: mount it where only
 // those can who shall. It is not part of the API.
 func (a *API) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -80,13 +78,15 @@ func (a *API) exposition(ctx context.Context) []byte {
 	}
 	metric("answers_total", "counter", "Answers since the process began.", classes...)
 	metric("rejected_total", "counter", "Accepted messages that could not be stored.", a.rejections()...)
-	if c, ok := a.cfg.Cache.(cache.Breaker); ok {
+	var downs []string
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Down)) {
 		down := 0
-		if c.Down() {
+		if a.cfg.Down[name]() {
 			down = 1
 		}
-		metric("cache_down", "gauge", "Whether the cache does not answer.", fmt.Sprintf(" %d", down))
+		downs = append(downs, fmt.Sprintf("{dependency=%q} %d", name, down))
 	}
+	metric("down", "gauge", "Whether a dependency does not answer and is hardly asked.", downs...)
 	return b.Bytes()
 }
 

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/store"
 )
 
 // scrape returns what a handler answers.
@@ -99,32 +101,41 @@ func TestMetricsOfASilentQueue(t *testing.T) {
 	}
 }
 
-// fragile is a cache that says whether it is down.
-type fragile struct {
-	cache.Cache
-	down atomic.Bool
-}
+// fragile says whether it is down.
+type fragile struct{ down atomic.Bool }
 
 func (f *fragile) Down() bool { return f.down.Load() }
 
-func TestMetricsOfABreaker(t *testing.T) {
+func TestMetricsOfBreakers(t *testing.T) {
 	t.Parallel()
-	told := func(s *server) string {
+	var c, db fragile
+	s := serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) {
+		cfg.Cache = struct {
+			cache.Cache
+			*fragile
+		}{lrucache.New(lrucache.Config{}), &c}
+		cfg.Store = struct {
+			store.Store
+			*fragile
+		}{cfg.Store, &db}
+	}})
+	for _, x := range []struct {
+		cache, store bool
+		want         string
+	}{{false, false, "00"}, {true, false, "10"}, {false, true, "01"}, {true, true, "11"}} {
+		c.down.Store(x.cache)
+		db.down.Store(x.store)
 		body, _ := io.ReadAll(scrape(s.app.Metrics(), "GET").Body)
-		_, after, _ := strings.Cut(string(body), "\nkhodnevis_cache_down ")
-		line, _, _ := strings.Cut(after, "\n")
-		return line
-	}
-	c := &fragile{Cache: lrucache.New(lrucache.Config{})}
-	s := serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) { cfg.Cache = c }})
-	for _, down := range []bool{false, true, false} {
-		c.down.Store(down)
-		if want := map[bool]string{false: "0", true: "1"}[down]; told(s) != want {
-			t.Errorf("down %v: %q, want %q", down, told(s), want)
+		if want := fmt.Sprintf("\nkhodnevis_down{dependency=\"cache\"} %c\nkhodnevis_down{dependency=\"store\"} %c\n", x.want[0], x.want[1]); !strings.Contains(string(body), want) {
+			t.Errorf("%+v: no %q in\n%s", x, want, body)
 		}
 	}
-	if got := told(serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) { cfg.Cache = lrucache.New(lrucache.Config{}) }})); got != "" {
-		t.Errorf("of a cache that never is: %q", got)
+	still := serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) {
+		cfg.Store = struct{ store.Store }{cfg.Store}
+		cfg.Cache = lrucache.New(lrucache.Config{})
+	}})
+	if body, _ := io.ReadAll(scrape(still.app.Metrics(), "GET").Body); strings.Contains(string(body), "khodnevis_down") {
+		t.Errorf("what never is down is told of:\n%s", body)
 	}
 }
 

@@ -33,6 +33,9 @@ type Limits struct {
 	// where the host's http.Server has none of its own. Defaults 15 s and 30 s.
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
+	// StoreTimeout is how long the store may take for each of a request's calls, if it heeds store.Patience, as pgstore does. A request
+	// whose call takes longer gets 503. A store with lists that take longer needs more. Default 1.5 s.
+	StoreTimeout time.Duration
 }
 
 // counts are the fields that are numbers.
@@ -43,7 +46,8 @@ func (l *Limits) counts() []limitField[int] {
 
 // times are the fields that are durations.
 func (l *Limits) times() []limitField[time.Duration] {
-	return []limitField[time.Duration]{{"ReadTimeout", &l.ReadTimeout, 15 * time.Second}, {"WriteTimeout", &l.WriteTimeout, 30 * time.Second}}
+	return []limitField[time.Duration]{{"ReadTimeout", &l.ReadTimeout, 15 * time.Second}, {"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
+		{"StoreTimeout", &l.StoreTimeout, 1500 * time.Millisecond}}
 }
 
 type limitField[T int | time.Duration] struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/patience"
 	"github.com/khodnevis/khodnevis/internal/requestid"
 )
 
@@ -70,7 +71,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
 	c.prefix = counter.PrefixOf(c.ip)
-	c.r = r.WithContext(requestid.With(r.Context(), c.id))
+	c.r = r.WithContext(patience.With(requestid.With(r.Context(), c.id), a.cfg.Limits.StoreTimeout))
 	h := w.Header()
 	h.Set(requestid.Header, c.id)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -24,10 +24,12 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/patience"
 	"github.com/khodnevis/khodnevis/internal/unstorable"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -43,6 +45,17 @@ type Store interface {
 	content.Store
 	rating.Store
 	auth.Store
+}
+
+// Patience returns how long one call may take that is made with ctx on behalf of a request, and false if it may take as long as the
+// adapter lets it. An adapter whose database can fall silent ends the call then, with ErrUnavailable. It is shorter than what is given to
+// workers and jobs, who have no request that waits, and no deadline of the whole request.
+func Patience(ctx context.Context) (time.Duration, bool) { return patience.Of(ctx) }
+
+// Breaker is implemented by stores that keep calls away from a database that does not answer.
+type Breaker interface {
+	// Down reports whether it does so now: calls fail at once, but for a few that try the database again.
+	Down() bool
 }
 
 // Pinger is implemented by stores that can tell whether their database answers.

@@ -9,6 +9,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
+// ErrDown says that Redis did not answer lately and was not asked this time.
+var ErrDown = errors.New("rediscache: Redis does not answer and was not asked again")
+
 // ask sends one command and returns its answer.
 func (c *Cache) ask(ctx context.Context, command string, args []any) (any, error) {
 	return c.guard(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
@@ -36,23 +39,23 @@ func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !c.breaker.allows(time.Now()) {
+	if !c.breaker.Allows(time.Now()) {
 		return nil, ErrDown
 	}
 	conn, err := c.connect(ctx)
 	if err != nil {
 		// A full pool and a caller who went away say nothing about Redis.
 		if !errors.Is(err, redis.ErrPoolExhausted) && !errors.Is(err, context.Canceled) {
-			c.breaker.failed(time.Now())
+			c.breaker.Failed(time.Now())
 		}
 		return nil, err
 	}
 	defer conn.Close() // it can only fail with what do has failed with
 	reply, err := do(conn, left(ctx, c.timeout))
 	if _, answered := errors.AsType[redis.Error](err); err == nil || answered {
-		c.breaker.succeeded()
+		c.breaker.Succeeded()
 	} else {
-		c.breaker.failed(time.Now())
+		c.breaker.Failed(time.Now())
 	}
 	return reply, err
 }

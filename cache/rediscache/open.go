@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/khodnevis/khodnevis/internal/breaker"
 )
 
 const (
 	// idleTimeout is how long a connection is kept that nobody needs.
 	idleTimeout = time.Minute
 	// testAfter is how long a connection must have been idle to be tried before it is lent. It is shorter than
-	// probeInterval, so that a probe finds out which connections the end of a Redis has left dead.
-	testAfter = probeInterval / 2
+	// breaker.ProbeInterval, so that a probe finds out which connections the end of a Redis has left dead.
+	testAfter = breaker.ProbeInterval / 2
 )
 
 // Open returns a pool for New that waits for no longer than cfg.Timeout in any place. The server is "host:port" or

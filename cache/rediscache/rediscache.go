@@ -31,6 +31,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/breaker"
 )
 
 // Bounds of one command, so that none holds up the other clients of Redis for long.
@@ -84,7 +85,7 @@ type Cache struct {
 	items   string // begins the keys of items
 	counts  string // begins the keys of counts
 	timeout time.Duration
-	breaker breaker
+	breaker breaker.Breaker
 }
 
 var (
@@ -107,7 +108,7 @@ func New(pool *redis.Pool, cfg Config) (*Cache, error) {
 }
 
 // Down implements cache.Breaker.
-func (c *Cache) Down() bool { return c.breaker.open() }
+func (c *Cache) Down() bool { return c.breaker.Open() }
 
 // GetMany implements cache.Cache.
 func (c *Cache) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {

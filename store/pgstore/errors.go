@@ -32,10 +32,17 @@ func translate(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", store.ErrUnstorable, err)
 	case !isOutage(err):
 		return err
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && pq.As(err) == nil:
 		return over(ctx) // the driver's error is only how it noticed
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", over(ctx), err)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}
+
+// answered reports whether an error of translate, or none, comes from a database that answers.
+func answered(err error) bool {
+	return pq.As(err) != nil || !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.Canceled)
 }
 
 // isOutage reports whether trying again later may succeed.

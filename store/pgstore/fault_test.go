@@ -13,6 +13,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/patience"
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
@@ -143,6 +144,70 @@ func TestSilentServer(t *testing.T) {
 	p.speak()
 	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil {
 		t.Errorf("after the server speaks again: %v", err)
+	}
+}
+
+// A request has little patience, and after a few of them the server is left alone but for probes.
+func TestSilentServerIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t)
+	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 4})
+	s := over(t, db, newSchema(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{})))
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.fallSilent()
+	const little = 200 * time.Millisecond
+	ctx := patience.With(t.Context(), little)
+	wantOutage(t, s, ctx, time.Now().Add(little+time.Second)) // with more calls than connections
+	if !s.Down() {
+		t.Fatal("it is not taken to be down")
+	}
+	began := time.Now()
+	left, all := 0, 0
+	for name, call := range calls(s) {
+		err := call(ctx)
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: the error is %v, want ErrUnavailable", name, err)
+		}
+		all++
+		if errors.Is(err, pgstore.ErrDown) {
+			left++
+		}
+	}
+	if asked := all - left; asked > 1+int(time.Since(began)/time.Second) {
+		t.Errorf("%d of %d calls have asked it within %v", asked, all, time.Since(began))
+	}
+	p.speak()
+	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil || s.Down() {
+		t.Errorf("after the server speaks again: %v, down: %v", err, s.Down())
+	}
+}
+
+// A server that answers is not down, whatever it answers, and callers who leave say nothing about it.
+func TestAnswersCloseTheBreaker(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	tx, err := s.db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // of a test
+	if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.contents`); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		ctx, cancel := context.WithCancel(t.Context())
+		want := context.Canceled
+		if i%2 == 0 {
+			ctx, want = patience.With(ctx, 50*time.Millisecond), store.ErrUnavailable // the server says that it has cancelled the statement
+		} else {
+			time.AfterFunc(50*time.Millisecond, cancel)
+		}
+		if _, err := s.ContentsByID(ctx, []string{"c"}); !errors.Is(err, want) || s.Down() {
+			t.Errorf("call %d: the error is %v, want %v; down: %v", i, err, want, s.Down())
+		}
+		cancel()
 	}
 }
 

@@ -7,7 +7,9 @@
 //
 // The driver ignores a context once the server has gone silent. So two things bound a call: every method returns at most half
 // a second after its context is done, whatever the driver does, and the connections that Open makes, as well as those of a host
-// that uses Dialer, give up on a server that says nothing. A call whose context has no deadline is bounded by the latter.
+// that uses Dialer, give up on a server that says nothing. A call whose context has no deadline is bounded by the latter. One on
+// behalf of a request ends after store.Patience. After five calls in a row without an answer the server is taken to be down: every
+// call fails at once, but for one a second that tries again.
 //
 // # Errors
 //
@@ -18,7 +20,7 @@
 // # Limits
 //
 // Lists of ratings by time have no index: with one, no update of a rating would stay on its page. They look at all ratings
-// that match, and OpenConfig.StatementTimeout bounds them: a list that takes longer fails with store.ErrUnavailable. A host with many
+// that match, and OpenConfig.StatementTimeout and store.Patience bound them: a list that takes longer fails with store.ErrUnavailable. A host with many
 // millions of ratings lists those of a content or of a rater, or in the order of their keys.
 //
 // # Concurrency
@@ -37,6 +39,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"github.com/khodnevis/khodnevis/internal/breaker"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -70,11 +73,13 @@ type Store struct {
 	prefix   string // the quoted schema and a dot
 	attempts int    // how often a transaction is tried that the database gives up in favour of another
 	prepared statements
+	breaker  breaker.Breaker
 }
 
 var (
-	_ store.Store  = (*Store)(nil)
-	_ store.Pinger = (*Store)(nil)
+	_ store.Store   = (*Store)(nil)
+	_ store.Pinger  = (*Store)(nil)
+	_ store.Breaker = (*Store)(nil)
 )
 
 // New returns a Store over db, which stays the host's: whoever opened it closes it. It does not talk to the server.
@@ -88,6 +93,9 @@ func New(db *sqlx.DB, cfg Config) (*Store, error) {
 	}
 	return &Store{db: db, schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
 }
+
+// Down implements store.Breaker.
+func (s *Store) Down() bool { return s.breaker.Open() }
 
 // Ping implements store.Pinger.
 func (s *Store) Ping(ctx context.Context) error {

@@ -3,11 +3,15 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/khodnevis/khodnevis/internal/patience"
+	"github.com/khodnevis/khodnevis/store"
 )
 
 // grace is how long the driver is given, once a context is done, to tell the server and come back by itself.
@@ -134,9 +138,36 @@ func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 	return tx.Commit()
 }
 
-// within runs op and translates its error. It returns soon after ctx is done even if op does not: that one then ends when
-// its connection does, and what it found is for nobody. A panic of op is the caller's.
+// ErrDown says that the database did not answer lately and was not asked this time. It wraps store.ErrUnavailable.
+var ErrDown = fmt.Errorf("pgstore: the database does not answer and was not asked again: %w", store.ErrUnavailable)
+
+// within runs op, unless the database is down, and tells the breaker how it went. A call on behalf of a request takes no longer than
+// that has patience.
 func (s *Store) within(ctx context.Context, op func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return over(ctx)
+	}
+	if !s.breaker.Allows(time.Now()) {
+		return ErrDown
+	}
+	if d, ok := patience.Of(ctx); ok {
+		bounded, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		ctx = bounded
+	}
+	err := s.bound(ctx, op)
+	switch {
+	case answered(err):
+		s.breaker.Succeeded()
+	case !errors.Is(err, context.Canceled): // a caller who went away says nothing about the database
+		s.breaker.Failed(time.Now())
+	}
+	return err
+}
+
+// bound runs op and translates its error. It returns soon after ctx is done even if op does not: that one then ends when
+// its connection does, and what it found is for nobody. A panic of op is the caller's.
+func (s *Store) bound(ctx context.Context, op func(context.Context) error) error {
 	if ctx.Done() == nil {
 		return translate(ctx, op(ctx))
 	}
