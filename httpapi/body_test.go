@@ -87,7 +87,12 @@ func TestMalformedBodies(t *testing.T) {
 	nested := func(depth int) string {
 		return `{"title":"t","x":` + strings.Repeat("[", depth-1) + strings.Repeat("]", depth-1) + `}`
 	}
+	many := func(values int) string { // beside the object, the title and the list
+		return `{"title":"t","x":[1` + strings.Repeat(",1", values-4) + `]}`
+	}
 	for body, want := range map[string]string{
+		many(1_000):                       "validation_failed #/x=unknown_field",
+		many(1_001):                       "malformed_json",
 		`{`:                               "malformed_json",
 		`}`:                               "malformed_json",
 		` `:                               "malformed_json",

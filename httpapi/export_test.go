@@ -32,7 +32,7 @@ func (a *API) Policy(path, method string) string { return a.table()[path][method
 func (a *API) Schema() []byte { return a.schema.body }
 
 // InHand returns how many requests are in hand.
-func (a *API) InHand() int { return a.inHand.count() }
+func (a *API) InHand() int { return a.load.inHand.count() }
 
 // ParseObject is what reads bodies.
 func ParseObject(body []byte) (map[string]any, error) { return parseObject(body) }
@@ -40,6 +40,9 @@ func ParseObject(body []byte) (map[string]any, error) { return parseObject(body)
 // Bounds that answers depend on.
 const (
 	MaxDepth          = maxDepth
+	MaxValues         = maxValues
+	WaitsOfUser       = waitsOfUser
+	SlowWrite         = slowWrite
 	MaxWait           = maxWait
 	MaxURL            = maxURL
 	SmallBody         = smallBody
@@ -117,7 +120,7 @@ func Fields(value string) (picked, there []string, accepted bool) {
 func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
 	w := httptest.NewRecorder()
-	c := &call{API: &API{cfg: Config{Prefix: "/api/"}}, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r)}
+	c := &call{API: &API{cfg: Config{Prefix: "/api/"}, load: newLoad(Limits{}.orDefault())}, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r)}
 	var bad []fieldProblem
 	if utf8.ValidString(name) { // others never get out of a body
 		in := &input{body: &body{}, values: map[string]any{name: nil}}

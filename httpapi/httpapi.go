@@ -121,7 +121,7 @@ type API struct {
 	schema   *file
 	page     map[string]*file // that people read the schema on
 	requests *counter.Counter
-	inHand   *inHand
+	load     load
 	answered answers
 }
 
@@ -137,7 +137,7 @@ func New(cfg Config) (*API, error) {
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), inHand: newInHand(cfg)}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), load: newLoad(cfg.Limits)}
 	if cfg.Limits.Off {
 		cfg.Logger.Warn("httpapi: rate limits are off")
 	}

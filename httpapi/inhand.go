@@ -11,71 +11,107 @@ import (
 	"github.com/khodnevis/khodnevis/internal/seldom"
 )
 
-// inHand bounds how many requests are answered at once, all together and of one IP prefix.
-type inHand struct {
-	cfg  Config
-	full seldom.Log
+// places bounds how many calls do something at once, all together and of one IP prefix or user.
+type places struct {
+	most, mostOfOne int
 
-	mu       sync.Mutex
-	all      int
-	prefixes map[string]int
+	mu  sync.Mutex
+	all int
+	of  map[string]int
 }
 
-func newInHand(cfg Config) *inHand { return &inHand{cfg: cfg, prefixes: map[string]int{}} }
+func newPlaces(most, mostOfOne int) *places {
+	return &places{most: most, mostOfOne: mostOfOne, of: map[string]int{}}
+}
 
-// take takes a place, and reports whether there was one for all and one for the prefix.
-func (h *inHand) take(prefix string) (forAll, forPrefix bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	forAll = h.all < h.cfg.Limits.InHand
-	forPrefix = h.cfg.Limits.Off || h.prefixes[prefix] < h.cfg.Limits.PrefixInHand
-	if forAll && forPrefix {
-		h.all++
-		h.prefixes[prefix]++
+// take takes a place, and reports whether there was one.
+func (p *places) take(whom string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == p.most || p.of[whom] == p.mostOfOne {
+		return false
 	}
-	return forAll, forPrefix
+	p.all++
+	p.of[whom]++
+	return true
 }
 
-func (h *inHand) giveBack(prefix string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.all--
-	if h.prefixes[prefix]--; h.prefixes[prefix] == 0 {
-		delete(h.prefixes, prefix)
+// full reports whether there is no place for anybody.
+func (p *places) full() bool { return p.count() == p.most }
+
+func (p *places) giveBack(whom string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all--
+	if p.of[whom]--; p.of[whom] == 0 {
+		delete(p.of, whom)
 	}
 }
 
-func (h *inHand) count() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.all
+func (p *places) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all
+}
+
+// waitsOfUser is how many waits for ratings to be stored one user may have at once; the next ones are answered as things stand.
+const waitsOfUser = 32
+
+// slowWrite is how long a client may take for an answer when as many as may be in hand are taking theirs.
+const slowWrite = time.Second
+
+// load is what an API has to do.
+type load struct {
+	inHand  *places    // of prefixes, to be answered
+	writing *places    // of prefixes, to take their answers
+	waiting *places    // of users, for ratings to be stored
+	full    seldom.Log // tells of inHand
+}
+
+func newLoad(l Limits) load {
+	ofPrefix := l.PrefixInHand
+	if l.Off {
+		ofPrefix = l.InHand
+	}
+	return load{inHand: newPlaces(l.InHand, ofPrefix), writing: newPlaces(l.InHand, ofPrefix), waiting: newPlaces(l.InHand, waitsOfUser)}
 }
 
 // enter takes the call in hand, or refuses it at once.
 func (c *call) enter() error {
-	forAll, forPrefix := c.inHand.take(c.prefix)
 	switch {
-	case !forAll:
-		c.inHand.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once", slog.Int("in_hand", c.cfg.Limits.InHand))
+	case c.load.inHand.take(c.prefix):
+		c.entered = true
+		return nil
+	case c.load.inHand.full():
+		c.load.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once", slog.Int("in_hand", c.cfg.Limits.InHand))
 		p := problemUnavailable("")
 		p.detail = "Too many requests are being answered. Try again later."
 		if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
 			p.outcome = "not_accepted"
 		}
 		return p
-	case !forPrefix:
-		return problemThrottled("Too many requests from there are being answered. Try again later.", time.Second)
 	}
-	c.entered = true
-	return nil
+	return problemThrottled("Too many requests from there are being answered. Try again later.", time.Second)
 }
 
-// leave lets the call go.
+// leave lets the call go: it is done, or only waits for something that takes no processor and little memory.
 func (c *call) leave() {
 	if c.entered {
 		c.entered = false
-		c.inHand.giveBack(c.prefix)
+		c.load.inHand.giveBack(c.prefix)
 	}
+}
+
+// send writes the body of an answer. Clients that take it slowly keep nobody away: the call is in hand no more, and when many are that
+// slow the next ones get little time.
+func (c *call) send(body []byte) {
+	c.leave()
+	if c.load.writing.take(c.prefix) {
+		defer c.load.writing.giveBack(c.prefix)
+	} else {
+		_ = http.NewResponseController(c.w.ResponseWriter).SetWriteDeadline(time.Now().Add(slowWrite)) // not every host has a connection
+	}
+	_, _ = c.w.Write(body) // the client is gone; there is nobody to tell
 }
 
 // sent is a body as it came.

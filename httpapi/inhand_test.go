@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,6 +118,76 @@ func TestSlowClients(t *testing.T) {
 	}
 	eventually(t, "great bodies are in hand", func() bool { return s.inHand() == 50 })
 	s.repeat(t, 1, request{path: "contents/"}, 429)
+}
+
+// narrow is a listener whose connections hold little of what is sent.
+type narrow struct{ net.Listener }
+
+func (l narrow) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		err = conn.(*net.TCPConn).SetWriteBuffer(4096)
+	}
+	return conn, err
+}
+
+// I13: clients that do not take their answers keep nobody away, as many as they are.
+func TestSlowReaders(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{InHand: 6, PrefixInHand: 4} }})
+	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t", Description: strings.Repeat("\U0001f600", 65_536)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewUnstartedServer(s.app.Handler())
+	web.Listener = narrow{web.Listener}
+	web.Start()
+	t.Cleanup(web.Close)
+	s.url = web.URL
+	const clients = 20
+	for range clients {
+		conn := s.dial(t)
+		if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET /api/contents/%s/ HTTP/1.1\r\nHost: a\r\n\r\n", great.ID)
+		if _, err := conn.Read(make([]byte, 1)); err != nil { // the answer has begun
+			t.Fatal(err)
+		}
+	}
+	if n := s.inHand(); n != 0 {
+		t.Errorf("%d requests are in hand whose answers wait for their clients", n)
+	}
+	s.repeat(t, clients, request{path: "contents/"}, 200)
+}
+
+// L1: waits take no place of those who are answered, and of one user there is a bound.
+func TestWaitsAreNotInHand(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 4} }})
+	id := s.write(t, "Stalker")
+	var all sync.WaitGroup
+	ask := func() answer {
+		a, err := s.send(t, request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"})
+		if err != nil {
+			t.Error(err)
+		}
+		return a
+	}
+	for n := range httpapi.WaitsOfUser {
+		all.Go(func() {
+			if a := ask(); a.status != 200 && a.status != 201 {
+				t.Errorf("one that waits: %s", a)
+			}
+		})
+		eventually(t, "it waits", func() bool { return s.app.Ratings.Waiting() == n+1 && s.inHand() == 0 })
+	}
+	if a := ask(); a.status != 202 {
+		t.Errorf("one wait too many: %s", a)
+	}
+	s.repeat(t, 1, request{path: "contents/"}, 200)
+	s.work()
+	all.Wait()
 }
 
 // I13: a client that does not take its answers is cut off.

@@ -10,8 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep a body may nest.
-const maxDepth = 8
+// Bounds of a body: how deep it may nest, and how many values it may hold, since a small one can take much memory.
+const (
+	maxDepth  = 8
+	maxValues = 1_000
+)
 
 // errJSON is what is wrong with a body that is not one JSON object, or an ambiguous one.
 type errJSON struct{ detail string }
@@ -38,7 +41,7 @@ func parseObject(body []byte) (map[string]any, error) {
 	if err := checkEscapes(body); err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body))}
 	d.UseNumber()
 	v, err := parseValue(d, 1)
 	if err != nil {
@@ -54,10 +57,19 @@ func parseObject(body []byte) (map[string]any, error) {
 	return object, nil
 }
 
-func parseValue(d *json.Decoder, depth int) (any, error) {
+// decoder counts the values that it has read.
+type decoder struct {
+	*json.Decoder
+	values int
+}
+
+func parseValue(d *decoder, depth int) (any, error) {
 	token, err := d.Token()
 	if err != nil {
 		return nil, syntax(err, d)
+	}
+	if d.values++; d.values > maxValues {
+		return nil, malformed("The body holds more than %d values.", maxValues)
 	}
 	if _, opens := token.(json.Delim); opens && depth > maxDepth {
 		return nil, malformed("The body nests deeper than %d levels.", maxDepth)
@@ -80,7 +92,7 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 	return token, nil
 }
 
-func parseMembers(d *json.Decoder, depth int) (any, error) {
+func parseMembers(d *decoder, depth int) (any, error) {
 	object := map[string]any{}
 	for d.More() {
 		token, err := d.Token()
@@ -103,7 +115,7 @@ func parseMembers(d *json.Decoder, depth int) (any, error) {
 }
 
 // syntax says where the JSON ends to be JSON, in words of our own: a library's texts are not part of the interface.
-func syntax(err error, d *json.Decoder) error {
+func syntax(err error, d *decoder) error {
 	switch {
 	case err == nil:
 		return nil

@@ -57,7 +57,7 @@ func TestMetrics(t *testing.T) {
 		waits <- a
 	}()
 	eventually(t, "a request waits", func() bool { return s.app.Ratings.Waiting() == 1 })
-	told("khodnevis_queue_messages 3\n", "khodnevis_queue_oldest_seconds 0.", "khodnevis_requests_in_hand 1\n", "khodnevis_waits 1\n",
+	told("khodnevis_queue_messages 3\n", "khodnevis_queue_oldest_seconds 0.", "khodnevis_requests_in_hand 0\n", "khodnevis_waits 1\n",
 		`khodnevis_answers_total{class="2xx"} 2`, `khodnevis_answers_total{class="4xx"} 3`, "# TYPE khodnevis_answers_total counter\n", "# TYPE khodnevis_waits gauge\n")
 	s.work()
 	if a := <-waits; a.status != 201 {

@@ -142,19 +142,19 @@ func newRequestCounter(cfg Config) *counter.Counter {
 	return counter.New(counter.Config{Name: "httpapi", Max: maxCounts, Shared: shared, Now: cfg.Now, Logger: cfg.Logger})
 }
 
-// countPrefix counts the call against what its IP prefix has, whoever calls.
-func (c *call) countPrefix() error {
-	q := c.cfg.Limits.of(c.kind)
-	return c.count(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor}, c.prefix)
-}
-
-// countCaller counts the call against what the caller has. Those who are not signed in are one caller a prefix.
+// countCaller counts the call against what the caller has, and then, if that is not used up, against what all at the IP prefix have
+// together: so those who are refused anyway take nothing from their neighbours. Those who are not signed in, or not rightly, are one
+// caller a prefix.
 func (c *call) countCaller() error {
 	q := c.cfg.Limits.of(c.kind)
+	caller, who := quota{q.name + "-user", q.limit}, c.who.Subject
 	if c.anonymous() {
-		return c.count(quota{q.name + "-anonymous", q.limit}, c.prefix)
+		caller, who = quota{q.name + "-anonymous", q.limit}, c.prefix
 	}
-	return c.count(quota{q.name + "-user", q.limit}, c.who.Subject)
+	if err := c.count(caller, who); err != nil {
+		return err
+	}
+	return c.count(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor}, c.prefix)
 }
 
 // countContent counts a rating of a content against what the IP prefix has of it.

@@ -132,9 +132,20 @@ func TestRateLimitOfAPrefix(t *testing.T) {
 	}
 	s.repeat(t, 2, at("2001:db8:0:2::1", ""), 200)
 	s.repeat(t, 1, at("2001:db8:0:2::2", ""), 429)
-	s.repeat(t, 4, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 401)
-	s.repeat(t, 1, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 429)
+	s.repeat(t, 2, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 401)
+	s.repeat(t, 9, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 429)
 	s.repeat(t, 1, at("2001:db8:0:4::1", ""), 200)
+}
+
+// L2: who is not signed in, or not rightly, takes nothing from neighbours who are, however often they ask.
+func TestStrangersLeaveNeighboursTheirShare(t *testing.T) {
+	t.Parallel()
+	s, _ := limited(t, httpapi.Limits{RatingWrites: 3, Reads: 3, PrefixFactor: 2}, nil)
+	id := s.write(t, "Stalker")
+	s.repeat(t, 3, rates(nobody, id, "203.0.113.1"), 401)
+	s.repeat(t, 20, rates(nobody, id, "203.0.113.1"), 429)
+	s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 202)
+	s.repeat(t, 3, request{path: "contents/" + id + "/", as: ada, header: map[string]string{"X-Forwarded-For": "203.0.113.1"}}, 200)
 }
 
 // L2: one IP prefix gives one content so many ratings, and another one others.

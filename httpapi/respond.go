@@ -57,7 +57,7 @@ func (c *call) write(status int, mediaType string, body []byte) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead {
-		_, _ = c.w.Write(body) // the client is gone; there is nobody to tell
+		c.send(body)
 	}
 }
 

@@ -203,14 +203,12 @@ func (c *call) run(rt route) error {
 	if !rt.page && !acceptable(c.r.Header) {
 		return problemNotAcceptable
 	}
-	if err := c.countPrefix(); err != nil {
-		return err
-	}
-	if err := c.authenticate(rt.policy); err != nil {
-		return err
-	}
+	denied := c.authenticate(rt.policy)
 	if err := c.countCaller(); err != nil {
 		return err
+	}
+	if denied != nil {
+		return denied
 	}
 	if rt.policy == staffOnly && !c.who.Staff {
 		return problemForbidden

@@ -119,11 +119,13 @@ func (c *call) waited() {
 	}
 }
 
-// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop.
+// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop. Who waits is not in hand.
 func (c *call) waitFor(taskID string, d time.Duration) (rating.Task, error) {
-	if d <= 0 {
+	if d <= 0 || !c.load.waiting.take(c.who.Subject) {
 		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
 	}
+	defer c.load.waiting.giveBack(c.who.Subject)
+	c.leave()
 	ctx, cancel := context.WithTimeout(c.r.Context(), d)
 	defer cancel()
 	if c.cfg.Draining != nil {
