@@ -179,6 +179,14 @@ func (f *File) Close() error {
 
 func (f *File) closePools() error {
 	var errs []error
+	// SQLite does not let go of a connection that has statements, and then leaves all of the log beside the file.
+	f.readsMu.Lock()
+	defer f.readsMu.Unlock()
+	for _, prepared := range []map[string]*sqlx.Stmt{f.reads, f.writes} {
+		for _, stmt := range prepared {
+			errs = append(errs, stmt.Close())
+		}
+	}
 	if f.readers != nil { // first, so that the last connection is one that may write the log back into the file
 		errs = append(errs, f.readers.Close())
 	}

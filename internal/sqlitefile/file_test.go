@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,6 +99,40 @@ func TestFileIsTheOwnersAlone(t *testing.T) {
 		if mode := info.Mode().Perm(); mode != 0o600 {
 			t.Errorf("%s has mode %v", filepath.Base(name), mode)
 		}
+	}
+}
+
+// One file is what is left: who copies it has everything.
+func TestCloseWritesTheLogBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "one.db")
+	f := openAt(t, path)
+	for v := range 3 {
+		if err := f.Write(t.Context(), insert(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := values(t, f); len(got) != 3 {
+		t.Fatal(got)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, beside := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(path + beside); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", beside, err)
+		}
+	}
+	copied, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "copy.db")
+	if err := os.WriteFile(elsewhere, copied, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(t, openAt(t, elsewhere)); len(got) != 3 {
+		t.Errorf("the copy has %v", got)
 	}
 }
 
