@@ -43,6 +43,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -91,7 +92,7 @@ type Config struct {
 	RequireIfMatch bool
 	// Hooks are functions of the host that take part in changes: they refuse some, and are told of the others.
 	Hooks Hooks
-	// Scale is the range of scores. The zero value means 1 to 5.
+	// Scale is the range of scores. The zero value means 1 to 5. Of changing it, see rating.Scale.
 	Scale rating.Scale
 	// Score holds the constants of the published score. The zero value means the defaults.
 	Score rating.ScorePolicy
@@ -122,7 +123,8 @@ type Hooks struct {
 
 // App is content, ratings and accounts, wired.
 type App struct {
-	// Contents, Ratings and Users are the services that the REST surface uses too. Users is nil with a Config.Authenticator.
+	// Contents, Ratings and Users are the services that the REST surface uses too. Contents is nil with Config.RatedContents, Users with
+	// Config.Authenticator.
 	Contents *content.Service
 	Ratings  *rating.Service
 	Users    *auth.Service
@@ -194,11 +196,38 @@ func New(cfg Config) (*App, error) {
 	}
 	a := &App{jobs: jobs, draining: make(chan struct{})}
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
-	errs = append(errs, a.wire(cfg))
+	errs = append(errs, a.validate(cfg))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	if err := a.wire(cfg); err != nil {
+		return nil, err
+	}
 	return a, nil
+}
+
+// rating returns the configuration of what deals with ratings.
+func (c Config) rating() rating.Config {
+	return rating.Config{Scale: c.Scale, Hooks: c.Hooks.Ratings, Policy: c.Score, Cache: c.Cache, Batch: c.Batch, Now: c.Now, Logger: c.Logger}
+}
+
+// api returns the configuration of the REST surface but for the services.
+func (c Config) api() httpapi.Config {
+	return httpapi.Config{Authenticator: c.Authenticator, Prefix: c.Prefix, PrivateRatings: c.PrivateRatings, RequireIfMatch: c.RequireIfMatch,
+		Cache: c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Down: breakers(c), Now: c.Now, Logger: c.Logger}
+}
+
+// validate reports what those say of whom the parts of c are.
+func (a *App) validate(c Config) error {
+	errs := []error{c.rating().Validate(), c.api().Validate()}
+	if c.RatedContents != nil && !reflect.ValueOf(c.Hooks.Contents).IsZero() {
+		errs = append(errs, errors.New("khodnevis: Config.Hooks.Contents are never called with Config.RatedContents: the contents are the host's"))
+	}
+	var err error
+	if c.Authenticator == nil {
+		a.Users, err = auth.New(c.Store, c.Auth)
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // wire makes the services and what stands on them.
@@ -210,7 +239,7 @@ func (a *App) wire(cfg Config) (err error) {
 	if contents == nil {
 		contents = a.Contents
 	}
-	ratings := rating.Config{Scale: cfg.Scale, Hooks: cfg.Hooks.Ratings, Policy: cfg.Score, Cache: cfg.Cache, Batch: cfg.Batch, Now: cfg.Now, Logger: cfg.Logger}
+	ratings := cfg.rating()
 	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {
 		return err
 	}
@@ -224,19 +253,12 @@ func (a *App) wire(cfg Config) (err error) {
 		}
 		a.workers = append(a.workers, w)
 	}
-	api := httpapi.Config{Ratings: a.Ratings, Authenticator: cfg.Authenticator, Prefix: cfg.Prefix, PrivateRatings: cfg.PrivateRatings,
-		Cache: cfg.Cache, TrustedProxies: cfg.TrustedProxies, Limits: cfg.Limits, Draining: a.draining, Workers: a.workers, Down: breakers(cfg), Now: cfg.Now, Logger: cfg.Logger}
-	api.RequireIfMatch = cfg.RequireIfMatch
+	api := cfg.api()
+	api.Ratings, api.Users, api.Draining, api.Workers = a.Ratings, a.Users, a.draining, a.workers
 	if cfg.RatedContents == nil {
 		api.Contents = a.Contents
 	} else {
 		a.Contents = nil
-	}
-	if cfg.Authenticator == nil {
-		if a.Users, err = auth.New(cfg.Store, cfg.Auth); err != nil {
-			return err
-		}
-		api.Users = a.Users
 	}
 	a.api, err = httpapi.New(api)
 	return err

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -63,11 +65,12 @@ func Example_forget() {
 
 func TestConfigReportsEveryProblem(t *testing.T) {
 	t.Parallel()
-	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65, Scale: rating.Scale{Min: 5, Max: 1}, Prefix: "api"})
+	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65, Scale: rating.Scale{Min: 5, Max: 1}, Batch: -1, Prefix: "api",
+		Auth: auth.Config{PasswordMin: 3}, Limits: httpapi.Limits{Reads: -1}, RatedContents: everything{}, Hooks: khodnevis.Hooks{Contents: content.Hooks{BeforeCreate: func(context.Context, content.Content) error { return nil }}}})
 	if err == nil {
 		t.Fatal("it is accepted")
 	}
-	for _, want := range []string{"never due", "nonsense", "Workers", "scale"} {
+	for _, want := range []string{"never due", "nonsense", "Workers", "scale", "Batch", "Prefix", "PasswordMin", "Limits.Reads", "Hooks.Contents"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not mention %q", err, want)
 		}

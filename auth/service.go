@@ -109,10 +109,10 @@ func (s *Service) Users(ctx context.Context, after string, limit int) ([]User, e
 	return users, nil
 }
 
-// now is the time as it is stored: UTC, cut to microseconds.
 // PasswordMin is the least length of a password, in code points after normalization.
 func (s *Service) PasswordMin() int { return s.cfg.PasswordMin }
 
+// now is the time as it is stored: UTC, cut to microseconds.
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
 // event logs what happened to an account, and in which request. The name is stable; attributes never hold passwords, tokens or

@@ -90,13 +90,20 @@ func (c Config) orDefault() Config {
 }
 
 func (c Config) validate() error {
-	var errs []error
+	errs := []error{c.Validate()}
 	if c.Ratings == nil {
 		errs = append(errs, errors.New("httpapi: Config.Ratings is missing"))
 	}
 	if c.Authenticator == nil {
 		errs = append(errs, errors.New("httpapi: one of Config.Users and Config.Authenticator must be set"))
 	}
+	return errors.Join(errs...)
+}
+
+// Validate reports every problem of c but services that are missing, which New wants.
+func (c Config) Validate() error {
+	c = c.orDefault()
+	var errs []error
 	if !strings.HasPrefix(c.Prefix, "/") || !strings.HasSuffix(c.Prefix, "/") {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q must begin and end with a slash", c.Prefix))
 	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" {

@@ -126,7 +126,7 @@ const (
 // Rating is a rater's judgement of a content.
 type Rating struct {
 	Key
-	// Score lies within the Scale. It is 0 when Withdrawn.
+	// Score lies within the Scale that was in force when it was accepted. It is 0 when Withdrawn.
 	Score int
 	// Version is that of the last change that was applied, one that left the score the same included.
 	Version Version
@@ -142,7 +142,8 @@ type Rating struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-// Scale is the range of scores, both ends included. The zero Scale means 1 to 5.
+// Scale is the range of scores, both ends included. The zero Scale means 1 to 5. It may grow over ratings that are stored. One that shrinks
+// leaves them as they are: those outside count on in sums and averages, and are missing from the histogram.
 type Scale struct{ Min, Max int }
 
 const (

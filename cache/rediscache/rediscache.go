@@ -1,6 +1,6 @@
 // Package rediscache is a cache in Redis that all processes share, over redigo.
 //
-// It takes the host's pool and never closes it; Open makes one that suits. Redis 6 or later is asked, or a server that
+// It takes the host's pool and never closes it; Open makes one that suits. Redis 6.2 or later is asked, or a server that
 // speaks like it, but no Redis Cluster: one command may name keys of several slots.
 //
 // # Keys

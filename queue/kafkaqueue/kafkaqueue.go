@@ -1,4 +1,4 @@
-// Package kafkaqueue is a queue in a topic of Apache Kafka (2.8 or later), for many processes and for loads that one file
+// Package kafkaqueue is a queue in a topic of Apache Kafka (3.2 or later), for many processes and for loads that one file
 // does not take. It is built on IBM/sarama.
 //
 // # Durability

@@ -53,7 +53,7 @@ func (q *Queue) describe(ctx context.Context) (t topic, missing bool, err error)
 	case err != nil:
 		return topic{}, false, err
 	case m.Uuid == sarama.Uuid{}:
-		return topic{}, false, errors.New("the brokers tell no topic ids: Kafka 2.8 or later is needed")
+		return topic{}, false, errors.New("the brokers tell no topic ids: Kafka 3.2 or later is needed")
 	}
 	return topic{id: m.Uuid.String(), partitions: int32(len(m.Partitions))}, false, nil
 }

@@ -1,4 +1,4 @@
-// Package pgstore is a store in PostgreSQL (13 or later), for any number of processes.
+// Package pgstore is a store in PostgreSQL (15 or later), for any number of processes.
 //
 // A host opens its own *sqlx.DB, or lets Open do it, hands it to New and calls Migrate once. Everything lives in a schema of
 // its own, so that the tables stand beside those of the host in one database.
