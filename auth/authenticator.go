@@ -48,5 +48,20 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, r *http.Request) (Principal, error)
 }
 
+// Scheme is how users prove who they are, as clients are told.
+type Scheme struct {
+	// Challenge is the WWW-Authenticate header of a 401, such as `Session realm="blog"` (RFC 9110, section 11.6.1).
+	Challenge string
+	// Cookie or Header is the name of what carries the credentials, for the OpenAPI document; one of them is set.
+	Cookie, Header string
+}
+
+// Schemer is optional: an Authenticator that takes something else than the header Authorization with a bearer token. Of any other one
+// clients are told that it takes that.
+type Schemer interface {
+	// Scheme returns always the same.
+	Scheme() Scheme
+}
+
 // ValidSubject reports whether s can be the Subject of a Principal.
 func ValidSubject(s string) bool { return id.Valid(s) }

@@ -16,7 +16,6 @@ package content
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -75,7 +74,7 @@ type Draft struct {
 // Validate reports every rule that the draft breaks, as a *ValidationError, or nil.
 func (d Draft) Validate() error {
 	var bad ValidationError
-	if strings.TrimSpace(d.Title) == "" {
+	if text.Blank(d.Title) {
 		bad.Add("title", invalid.Blank, "This field may not be blank.", nil)
 	} else {
 		checkText(&bad, "title", d.Title, MaxTitle, text.Line)

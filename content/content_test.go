@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/store/memstore"
@@ -46,6 +47,7 @@ func TestDraftRules(t *testing.T) {
 		{"longest", content.Draft{Title: strings.Repeat("م", 255), Description: strings.Repeat("👍", 65_536)}, "", ""},
 		{"empty title", content.Draft{}, "title", "blank"},
 		{"blank title", content.Draft{Title: " \u00a0\t"}, "title", "blank"},
+		{"a title that shows nothing", content.Draft{Title: "\u200b\ufeff"}, "title", "blank"},
 		{"long title", content.Draft{Title: strings.Repeat("م", 256)}, "title", "max_length"},
 		{"long description", content.Draft{Title: "t", Description: strings.Repeat("x", 65_537)}, "description", "max_length"},
 		{"lines in a title", content.Draft{Title: "a\nb"}, "title", "bad_character"},
@@ -202,6 +204,112 @@ func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
 	if opened, err := s.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
 		t.Errorf("deleted, and still there: %v, %v", opened, err)
 	}
+}
+
+// pausing is a store that waits, the first time, between what it found and saying so.
+type pausing struct {
+	content.Store
+	once       sync.Once
+	found, say chan struct{}
+}
+
+func (p *pausing) ContentsByID(ctx context.Context, ids []string) ([]content.Content, error) {
+	all, err := p.Store.ContentsByID(ctx, ids)
+	p.once.Do(func() {
+		p.found <- struct{}{}
+		<-p.say
+	})
+	return all, err
+}
+
+// Who found a content before it was deleted and tells the cache afterwards brings it back for nobody.
+func TestOpenedOfALateReader(t *testing.T) {
+	t.Parallel()
+	shared, store := lrucache.New(lrucache.Config{}), memstore.New(memstore.Config{})
+	s, err := content.New(store, content.Config{Cache: shared})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := create(t, s, "ana", "t")
+	slow := &pausing{Store: store, found: make(chan struct{}), say: make(chan struct{})}
+	late, err := content.New(slow, content.Config{Cache: shared})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		if opened, err := late.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 1 {
+			t.Errorf("the late reader: %v, %v", opened, err)
+		}
+	})
+	<-slow.found
+	if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	slow.say <- struct{}{}
+	reading.Wait()
+	for name, reader := range map[string]*content.Service{"who deleted it": s, "another": late} {
+		if opened, err := reader.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
+			t.Errorf("%s: %v, %v", name, opened, err)
+		}
+	}
+}
+
+// moody is a cache that takes nothing while it is down, and loses nothing.
+type moody struct {
+	cache.Cache
+	down atomic.Bool
+}
+
+var errDown = errors.New("down")
+
+func (m *moody) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
+	if m.down.Load() {
+		return nil, errDown
+	}
+	return m.Cache.GetMany(ctx, keys)
+}
+
+func (m *moody) SetMany(ctx context.Context, items []cache.Item) error {
+	if m.down.Load() {
+		return errDown
+	}
+	return m.Cache.SetMany(ctx, items)
+}
+
+// A cache that was down while contents were deleted learns of it when it is back.
+func TestOpenedAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	shared, store := &moody{Cache: lrucache.New(lrucache.Config{})}, memstore.New(memstore.Config{})
+	var services []*content.Service
+	for range 2 {
+		s, err := content.New(store, content.Config{Cache: shared})
+		if err != nil {
+			t.Fatal(err)
+		}
+		services = append(services, s)
+	}
+	var ids []string
+	for range 3 {
+		ids = append(ids, create(t, services[0], "ana", "t").ID)
+	}
+	opened := func(s *content.Service, want int) {
+		t.Helper()
+		if opened, err := s.Opened(t.Context(), ids); err != nil || len(opened) != want {
+			t.Errorf("%d are there, %v, want %d", len(opened), err, want)
+		}
+	}
+	opened(services[0], 3)
+	shared.down.Store(true)
+	for _, id := range ids[:2] {
+		if err := services[0].Delete(t.Context(), content.Actor{User: "ana"}, id, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened(services[0], 1)
+	shared.down.Store(false)
+	opened(services[0], 1) // which tells the cache
+	opened(services[1], 1)
 }
 
 func TestTerms(t *testing.T) {

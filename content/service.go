@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
@@ -45,6 +46,9 @@ type Service struct {
 	log    *slog.Logger
 	// What a cache that is down would cause with every request.
 	get, take, drop seldom.Log
+
+	untoldMu sync.Mutex
+	untold   []string // deleted, and the cache may not know
 }
 
 // New returns a Service over store.
@@ -212,7 +216,7 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func
 		err = s.store.DeleteContent(ctx, id, version)
 		switch {
 		case err == nil:
-			s.forget(ctx, id)
+			s.tellGone(ctx, []string{id})
 			s.afterDelete(ctx, actor, old)
 			return nil
 		case !errors.Is(err, ErrConflict):
@@ -278,23 +282,56 @@ func (s *Service) recall(ctx context.Context, ids []string, opened map[string]ti
 		return ids
 	}
 	var missing []string
+	untold := s.tellAgain(ctx)
 	for i, id := range ids {
-		if item, ok := items[keys[i]]; ok && len(item.Value) == 8 {
+		item, ok := items[keys[i]]
+		switch {
+		case slices.Contains(untold, id), ok && item.Version == goneVersion:
+		case ok && len(item.Value) == 8:
 			opened[id] = time.UnixMicro(int64(binary.BigEndian.Uint64(item.Value))).UTC()
-		} else {
+		default:
 			missing = append(missing, id)
 		}
 	}
 	return missing
 }
 
-func (s *Service) forget(ctx context.Context, id string) {
+const (
+	// goneVersion is greater than that of what is there: whoever found the content a moment before it was deleted comes too late.
+	goneVersion = 1
+	// goneTTL outlives what anybody may still believe.
+	goneTTL = 2 * openedTTL
+	// maxUntold is how many deletions are kept that the cache has not been told yet.
+	maxUntold = 10_000
+)
+
+// tellGone tells the cache that contents are deleted. What it does not take now it is told when it answers again.
+func (s *Service) tellGone(ctx context.Context, ids []string) {
 	if s.cache == nil {
 		return
 	}
-	if err := s.cache.DeleteMany(ctx, []string{openedKey(id)}); err != nil {
-		s.drop.Warn(ctx, s.log, s.now(), "content: cache does not forget", slog.String("content", id), slog.Any("error", err))
+	items := make([]cache.Item, len(ids))
+	for i, id := range ids {
+		items[i] = cache.Item{Key: openedKey(id), Version: goneVersion, TTL: goneTTL}
 	}
+	if err := s.cache.SetMany(ctx, items); err != nil {
+		s.drop.Warn(ctx, s.log, s.now(), "content: cache does not learn of a deletion", slog.String("content", ids[0]), slog.Any("error", err))
+		s.untoldMu.Lock()
+		defer s.untoldMu.Unlock()
+		s.untold = append(s.untold, ids[:min(len(ids), maxUntold-len(s.untold))]...)
+	}
+}
+
+// tellAgain tells the cache, which answers, what it was not told, and returns that.
+func (s *Service) tellAgain(ctx context.Context) []string {
+	s.untoldMu.Lock()
+	untold := s.untold
+	s.untold = nil
+	s.untoldMu.Unlock()
+	if len(untold) > 0 {
+		s.tellGone(ctx, untold)
+	}
+	return untold
 }
 
 func openedKey(id string) string { return "content:" + id + ":opened" }

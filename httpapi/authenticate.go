@@ -65,9 +65,9 @@ func (c *call) authenticate(p policy) error {
 		if p == public {
 			return nil
 		}
-		return problemNoCredentials
+		return c.scheme.missing
 	case errors.Is(err, auth.ErrInvalidCredentials):
-		return problemBadToken
+		return c.scheme.wrong
 	case c.r.Context().Err() != nil: // the client is gone
 		return c.r.Context().Err()
 	}

@@ -1,12 +1,14 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -166,4 +168,41 @@ func TestHostAuthenticatorDropsTheConnection(t *testing.T) {
 		}
 	}()
 	app.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/contents/", nil))
+}
+
+// cookieUsers is a host's authenticator that tells how its users sign in.
+type cookieUsers struct {
+	strangeUsers
+	scheme auth.Scheme
+}
+
+func (c cookieUsers) Scheme() auth.Scheme { return c.scheme }
+
+func TestSchemeOfAHost(t *testing.T) {
+	t.Parallel()
+	for place, scheme := range map[string]auth.Scheme{
+		"cookie": {Challenge: `Session realm="blog"`, Cookie: "blog_session"},
+		"header": {Challenge: `Session realm="blog"`, Header: "X-Blog-User"},
+	} {
+		s := serve(t, setup{config: func(c *khodnevis.Config) { c.Authenticator = cookieUsers{scheme: scheme} }})
+		a := s.do(t, request{method: "POST", path: "contents/", body: `{"title":"t"}`})
+		if a.status != 401 || a.header.Get("WWW-Authenticate") != scheme.Challenge || !strings.Contains(a.text(t, "detail"), place+" "+scheme.Cookie+scheme.Header) || strings.Contains(string(a.body), "Bearer") {
+			t.Errorf("%s: %s\n%v", place, a, a.header)
+		}
+		schema := s.get(t, nobody, "schema/")
+		if got := schema.at(t, "components.securitySchemes"); !reflect.DeepEqual(got, map[string]any{"host": map[string]any{"type": "apiKey", "in": place, "name": scheme.Cookie + scheme.Header}}) {
+			t.Errorf("%s: the schema has %v", place, got)
+		}
+		if bytes.Contains(schema.body, []byte("earer")) {
+			t.Errorf("%s: the schema tells of bearer tokens", place)
+		}
+	}
+	for name, bad := range map[string]auth.Scheme{
+		"nothing": {}, "no challenge": {Cookie: "c"}, "no place": {Challenge: "Session"}, "two places": {Challenge: "Session", Cookie: "c", Header: "H"},
+		"a line break": {Challenge: "Session\r\nX: y", Cookie: "c"},
+	} {
+		if _, err := khodnevis.New(khodnevis.Config{Authenticator: cookieUsers{scheme: bad}}); err == nil || !strings.Contains(err.Error(), "Scheme") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

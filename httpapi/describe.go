@@ -117,6 +117,7 @@ func members(s shape) func(func(field) bool) {
 // describer makes schemas of Go types and keeps those that have a name.
 type describer struct {
 	scale      rating.Scale
+	scheme     scheme
 	components map[string]object
 }
 

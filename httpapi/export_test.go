@@ -129,7 +129,7 @@ func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	}
 	if name != "" { // such a query is malformed
 		q := &query{raw: url.Values{name: {"x"}}, read: map[string]any{"fields": nil}}
-		q.refuseUnknown()
+		q.refuse(q.unknown())
 		bad = append(bad, q.bad...)
 	}
 	c.fail(problemInvalid(bad))

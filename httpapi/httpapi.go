@@ -109,7 +109,7 @@ func (c Config) Validate() error {
 	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~", c.Prefix))
 	}
-	errs = append(errs, c.Limits.validate())
+	errs = append(errs, c.Limits.validate(), c.validateScheme())
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			errs = append(errs, fmt.Errorf("httpapi: Config.TrustedProxies has %v, which is no prefix of IPv4 or IPv6 addresses", p))
@@ -130,6 +130,7 @@ type API struct {
 	requests *counter.Counter
 	load     load
 	answered answers
+	scheme   scheme
 }
 
 var _ http.Handler = (*API)(nil)
@@ -141,10 +142,11 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	scheme := cfg.scheme()
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), load: newLoad(cfg.Limits)}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), load: newLoad(cfg.Limits), scheme: scheme}
 	if cfg.Limits.Off {
 		cfg.Logger.Warn("httpapi: rate limits are off")
 	}

@@ -124,8 +124,6 @@ var (
 	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "Others changed this at the same time. Read it again and retry."}
 	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "This holds something that can never be stored."}
 	problemInternal      = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id names the entry in its log."}
-	problemNoCredentials = unauthorized("not_authenticated", "Credentials are missing: send Authorization: Bearer with an access token.", `Bearer realm="khodnevis"`)
-	problemBadToken      = unauthorized("invalid_token", "The token is wrong, expired or revoked.", `Bearer realm="khodnevis", error="invalid_token"`)
 	problemBadLogin      = unauthorized("invalid_login", "There is no active account with this username and password.", `Bearer realm="khodnevis"`)
 )
 

@@ -25,9 +25,6 @@ func (c *call) readQuery(taken []parameter) error {
 		return &problem{status: 400, code: "malformed_query", title: "Malformed query",
 			detail: "The query string has a bad escape, a semicolon (write it as %3B), or a parameter without a name."}
 	}
-	if c.prefer.lenient {
-		c.w.Header().Set("Preference-Applied", "handling=lenient")
-	}
 	q := &query{raw: values, read: map[string]any{}}
 	c.query = q
 	for _, p := range taken {
@@ -37,14 +34,16 @@ func (c *call) readQuery(taken []parameter) error {
 		}
 		if p.me && v == "me" {
 			if c.anonymous() {
-				return problemNoCredentials
+				return c.scheme.missing
 			}
 			v = c.who.Subject
 		}
 		q.read[p.name] = v
 	}
-	if !c.prefer.lenient {
-		q.refuseUnknown()
+	if unknown := q.unknown(); len(unknown) > 0 && c.prefer.lenient {
+		c.w.Header().Set("Preference-Applied", "handling=lenient")
+	} else {
+		q.refuse(unknown)
 	}
 	if len(q.bad) > 0 {
 		return problemInvalid(q.bad)
@@ -69,8 +68,8 @@ func (q *query) value(p parameter) (any, *fieldProblem) {
 	return nil, &fieldProblem{Parameter: p.name, Code: invalid.Repeated, Detail: "This parameter may be given once."}
 }
 
-// refuseUnknown refuses what the route does not take.
-func (q *query) refuseUnknown() {
+// unknown are the parameters that the route does not take.
+func (q *query) unknown() []string {
 	var unknown []string
 	for name := range q.raw {
 		if _, taken := q.read[name]; !taken {
@@ -78,6 +77,10 @@ func (q *query) refuseUnknown() {
 		}
 	}
 	slices.Sort(unknown)
+	return unknown
+}
+
+func (q *query) refuse(unknown []string) {
 	allowed := make([]string, 0, len(q.read))
 	for name := range q.read {
 		allowed = append(allowed, name)

@@ -103,13 +103,12 @@ var (
 	policyHeader     = header{name: "RateLimit-Policy", about: "The quota that this request came nearest to, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
 	limitHeader      = header{name: "RateLimit", about: "What is left of it, and in how many seconds there is more, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
 	retryAfterHeader = header{name: "Retry-After", about: "After how many seconds to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
-	challengeHeader  = header{name: "WWW-Authenticate", always: true, about: "`Bearer`, with `error=\"invalid_token\"` if a token was sent. RFC 6750.", schema: textSchema}
 	allowHeader      = header{name: "Allow", always: true, about: "The methods that there are.", schema: textSchema}
 	acceptHeader     = header{name: "Accept", always: true, about: "The media type to send.", schema: object{{"const", "application/json"}}}
 )
 
 // everyAnswer has the headers that answers may have whatever was asked for.
-var everyAnswer = []header{requestIDHeader, policyHeader, limitHeader}
+var everyAnswer = []header{requestIDHeader, policyHeader, limitHeader, appliedHeader}
 
 var linkSchema = object{{"type", "string"}, {"format", "uri-reference"}}
 

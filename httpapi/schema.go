@@ -69,7 +69,7 @@ Ratings are written asynchronously: 202 means that the rating cannot be lost any
 
 // openAPI makes the schema of the routes.
 func (a *API) openAPI(table map[string]methods) *file {
-	d := describer{scale: a.cfg.Ratings.Scale(), components: map[string]object{}}
+	d := describer{scale: a.cfg.Ratings.Scale(), scheme: a.scheme, components: map[string]object{}}
 	responses := object{}
 	for _, status := range slices.Sorted(maps.Keys(problemCodes)) {
 		responses = append(responses, entry{problemName(status), d.problem(status)})
@@ -115,7 +115,7 @@ func (a *API) openAPI(table map[string]methods) *file {
 		{"components", object{
 			{"schemas", schemas},
 			{"responses", responses},
-			{"securitySchemes", object{{"bearer", object{{"type", "http"}, {"scheme", "bearer"}, {"description", "An access token."}}}}},
+			{"securitySchemes", object{{a.scheme.name, a.scheme.schema}}},
 		}},
 	})
 	if err != nil {
@@ -145,14 +145,14 @@ func (d describer) operation(rt route, path, tag string) object {
 		o = append(o, entry{"description", rt.about})
 	}
 	o = append(o, entry{"tags", []string{tag}})
-	bearer := object{{"bearer", []string{}}}
+	some := object{{d.scheme.name, []string{}}}
 	switch rt.policy {
 	case public:
-		o = append(o, entry{"security", []object{{}, bearer}})
+		o = append(o, entry{"security", []object{{}, some}})
 	case credential:
 		o = append(o, entry{"security", []object{}})
 	default:
-		o = append(o, entry{"security", []object{bearer}})
+		o = append(o, entry{"security", []object{some}})
 	}
 	var parameters []object
 	for _, p := range rt.query {
@@ -226,9 +226,13 @@ func (d describer) reply(r reply) object {
 	return o
 }
 
+// describeHeaders describes headers; of those with one name, the last.
 func describeHeaders(all []header) object {
 	o := object{}
-	for _, h := range all {
+	for i, h := range all {
+		if slices.ContainsFunc(all[i+1:], func(later header) bool { return later.name == h.name }) {
+			continue
+		}
 		described := object{{"description", h.about}}
 		if h.always {
 			described = append(described, entry{"required", true})
@@ -252,7 +256,7 @@ func (d describer) problem(status int) object {
 	headers := slices.Clone(everyAnswer)
 	switch status {
 	case http.StatusUnauthorized:
-		headers = append(headers, challengeHeader)
+		headers = append(headers, header{name: "WWW-Authenticate", always: true, about: d.scheme.challenge, schema: textSchema})
 	case http.StatusMethodNotAllowed:
 		headers = append(headers, allowHeader)
 	case http.StatusUnsupportedMediaType:

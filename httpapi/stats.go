@@ -71,7 +71,7 @@ func (a *API) addStats(t map[string]methods) {
 func (c *call) getStats() error {
 	explain := c.query.text("explain") == "1"
 	if explain && c.anonymous() {
-		return problemNoCredentials
+		return c.scheme.missing
 	}
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err

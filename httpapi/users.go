@@ -125,7 +125,7 @@ func userProblem(err error) *problem {
 	case errors.Is(err, auth.ErrInvalidLogin):
 		return problemBadLogin
 	case errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrInvalidCredentials):
-		return problemBadToken
+		return bearer.wrong
 	case errors.Is(err, auth.ErrReauth):
 		return &problem{status: 403, code: "reauth_required", title: "Forbidden", detail: "The current password is wrong or missing."}
 	}

@@ -59,6 +59,11 @@ func (s *site) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 	return auth.Principal{}, auth.ErrInvalidCredentials
 }
 
+// Scheme implements auth.Schemer: clients, the schema and its page are told of the cookie.
+func (s *site) Scheme() auth.Scheme {
+	return auth.Scheme{Challenge: `Session realm="blog"`, Cookie: cookieName}
+}
+
 // visitor returns the user whose session a cookie names.
 func (s *site) visitor(cookie string) (user, bool) {
 	s.mu.Lock()

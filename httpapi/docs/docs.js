@@ -3,7 +3,7 @@
 import { operations, use } from "./schema.js";
 import { make } from "./page.js";
 import { show, verb } from "./operation.js";
-import { authorize, authorized, send, target } from "./send.js";
+import { authorize, authorized, prove, send, target } from "./send.js";
 
 const main = document.getElementById("operations");
 const find = document.getElementById("find");
@@ -12,7 +12,9 @@ const account = document.getElementById("account");
 const credentials = document.getElementById("credentials");
 
 // credentialForms asks for a token, or gets one for a name and a password where there are accounts.
-function credentialForms(login, server) {
+function credentialForms(login, server, scheme) {
+  prove(scheme);
+  account.hidden = scheme.in === "cookie"; // the browser has it, or the host's own pages make it
   const token = make("input", { type: "password", autocomplete: "off", spellcheck: "false" });
   const said = make("p", { class: "note", role: "status" });
   const done = (value) => {
@@ -24,7 +26,7 @@ function credentialForms(login, server) {
     make("h2", {}, "Access token"),
     make("label", { class: "field" }, make("span", {}, "Token"), token),
     make("button", { class: "button primary" }, "Use it"),
-    make("p", { class: "note" }, "It is sent as Authorization: Bearer, and forgotten when this page is left."))];
+    make("p", { class: "note" }, `It is sent as ${scheme.in === "header" ? scheme.name : "Authorization: Bearer"}, and forgotten when this page is left.`))];
   if (login) {
     const name = make("input", { autocomplete: "username", autocapitalize: "off", required: true });
     const password = make("input", { type: "password", autocomplete: "current-password", required: true });
@@ -110,7 +112,7 @@ async function begin() {
   main.replaceChildren(intro, ...groups.map(([tag, group]) =>
     make("section", { class: "group", "aria-labelledby": `group-${tag}` }, make("h2", { id: `group-${tag}` }, tag), group.map((o) => show(o, server)))));
   index(groups);
-  credentialForms(all.find((o) => o.operationId === "login"), server);
+  credentialForms(all.find((o) => o.operationId === "login"), server, Object.values(schema.components.securitySchemes)[0]);
   account.addEventListener("click", () => toggle(credentials.hidden));
   addEventListener("hashchange", reveal);
   addEventListener("keydown", (event) => {

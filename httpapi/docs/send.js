@@ -1,7 +1,10 @@
 // Requests. The token is kept in this variable alone: a reload forgets it.
 
 let token = "";
+let scheme = {};
 
+// prove says how requests prove who makes them: a security scheme of OpenAPI.
+export const prove = (means) => { scheme = means; };
 export const authorize = (value) => { token = value.trim(); };
 export const authorized = () => token !== "";
 
@@ -17,7 +20,10 @@ export function target(operation, server, fields, body) {
     else headers[name] = value;
   }
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (token && operation.security.length > 0) headers.Authorization = `Bearer ${token}`;
+  if (token && operation.security.length > 0) {
+    if (scheme.in === "header") headers[scheme.name] = token;
+    else headers.Authorization = `Bearer ${token}`;
+  }
   const search = query.toString();
   return { method: operation.method.toUpperCase(), url: server + path + (search ? `?${search}` : ""), headers, body };
 }
@@ -26,7 +32,7 @@ export function target(operation, server, fields, body) {
 export async function send({ method, url, headers, body }) {
   const began = performance.now();
   try {
-    const response = await fetch(url, { method, headers, body, credentials: "omit", cache: "no-store" });
+    const response = await fetch(url, { method, headers, body, credentials: scheme.in === "cookie" ? "same-origin" : "omit", cache: "no-store" });
     const text = await response.text();
     return { status: response.status, text: response.statusText, body: text, headers: [...response.headers], took: Math.round(performance.now() - began) };
   } catch {

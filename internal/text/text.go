@@ -3,6 +3,8 @@ package text
 
 import (
 	"fmt"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -36,4 +38,11 @@ func Check(s string, kind Kind) (position int, why string) {
 		n++
 	}
 	return 0, ""
+}
+
+// Blank reports whether s shows nothing: it consists of white space and of characters that have no width of their own.
+func Blank(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsSpace(r) && !unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	})
 }
