@@ -64,8 +64,13 @@ func (s settings) validate() error {
 	if s.data == "" {
 		errs = append(errs, errors.New("-data: give a file"))
 	}
-	if s.role != "all" && s.role != "api" && s.role != "worker" {
+	switch {
+	case s.role != "all" && s.role != "api" && s.role != "worker":
 		errs = append(errs, fmt.Errorf("-role %q: give all, api or worker", s.role))
+	case s.role != "all" && s.postgres != "" && s.kafka == "":
+		// With both in the file, all processes are on one host.
+		errs = append(errs, fmt.Errorf("-role %s with -postgres: the queue would be the file %s, which other hosts do not see, "+
+			"so that what one accepts might never be stored: set -kafka as well, or give -role all", s.role, s.data))
 	}
 	if s.limits != "on" && s.limits != "off" {
 		errs = append(errs, fmt.Errorf("-limits %q: give on or off", s.limits))

@@ -23,6 +23,29 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// Roles are for processes that share a queue. In a file of one host they do only together with the store.
+func TestRolesShareAQueue(t *testing.T) {
+	t.Parallel()
+	const postgres = "postgres://u@127.0.0.1/db"
+	for _, c := range []struct {
+		args []string
+		ok   bool
+	}{
+		{[]string{"-role", "api"}, true},
+		{[]string{"-role", "worker"}, true},
+		{[]string{"-role", "all", "-postgres", postgres}, true},
+		{[]string{"-role", "api", "-postgres", postgres, "-kafka", "127.0.0.1:9092"}, true},
+		{[]string{"-role", "worker", "-postgres", postgres, "-kafka", "127.0.0.1:9092"}, true},
+		{[]string{"-role", "api", "-postgres", postgres}, false},
+		{[]string{"-role", "worker", "-postgres", postgres}, false},
+	} {
+		_, _, err := readSettings(c.args, func(string) string { return "" }, io.Discard)
+		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") {
+			t.Errorf("%q: %v", c.args, err)
+		}
+	}
+}
+
 func TestParsePrefixes(t *testing.T) {
 	t.Parallel()
 	got, err := parsePrefixes("10.0.0.1, 192.168.0.0/16,2001:db8::/32,")
