@@ -16,6 +16,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache/rediscache"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
+	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
@@ -45,8 +46,9 @@ func (b *backend) close() error {
 // embeddedBatch keeps a batch of ratings in the one writer of the file for a few milliseconds, since requests wait behind it.
 const embeddedBatch = 100
 
-// open picks the adapters and wires the App. This is the one place that does. It does not wait for any server.
-func open(s settings, log *slog.Logger) (*backend, error) {
+// open picks the adapters and wires the App. This is the one place that does. It does not wait for any server. A command works on the
+// store alone, and on one that is there.
+func open(s settings, command bool, log *slog.Logger) (*backend, error) {
 	b := &backend{role: s.role, prepare: func(context.Context) error { return nil }}
 	proxies, err := parsePrefixes(s.proxies)
 	if err != nil {
@@ -54,7 +56,7 @@ func open(s settings, log *slog.Logger) (*backend, error) {
 	}
 	off := s.limits == "off"
 	cfg := khodnevis.Config{Recalculate: s.recalculate, TrustedProxies: proxies, Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
-	if err = b.pick(s, &cfg, log); err == nil {
+	if err = b.pick(s, command, &cfg, log); err == nil {
 		b.app, err = khodnevis.New(cfg)
 	}
 	if err != nil {
@@ -63,19 +65,26 @@ func open(s settings, log *slog.Logger) (*backend, error) {
 	return b, nil
 }
 
-func (b *backend) pick(s settings, cfg *khodnevis.Config, log *slog.Logger) error {
+func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slog.Logger) error {
 	var names []string
-	if s.postgres == "" || s.kafka == "" { // one of the two, or both, are in the file
+	if command {
+		cfg.Queue = memqueue.New(memqueue.Config{}) // nothing is put into it
+	}
+	if s.postgres == "" || s.kafka == "" && !command { // one of the two, or both, are in the file
+		if _, err := os.Stat(s.data); command && err != nil {
+			return fmt.Errorf("-data: a command works on the file of a server and makes none: %w", err)
+		}
 		db, err := sqlitestore.Open(s.data)
 		if err != nil {
 			return err
 		}
 		b.closers = append(b.closers, db.Close)
-		queue, err := sqlitequeue.New(db.File(), sqlitequeue.Config{})
-		if err != nil {
-			return err
+		cfg.Store, cfg.Batch = db, embeddedBatch
+		if !command {
+			if cfg.Queue, err = sqlitequeue.New(db.File(), sqlitequeue.Config{}); err != nil {
+				return err
+			}
 		}
-		cfg.Store, cfg.Queue, cfg.Batch = db, queue, embeddedBatch
 		names = append(names, "SQLite in "+s.data)
 	}
 	if s.postgres != "" {
@@ -91,7 +100,7 @@ func (b *backend) pick(s settings, cfg *khodnevis.Config, log *slog.Logger) erro
 		cfg.Store, cfg.Batch, b.prepare = store, 0, store.Migrate
 		names = append(names, "PostgreSQL")
 	}
-	if s.kafka != "" {
+	if s.kafka != "" && !command {
 		queue, err := kafkaqueue.Open(strings.Split(s.kafka, ","), kafkaqueue.Config{Instance: instance(s.addr), Logger: log})
 		if err != nil {
 			return err

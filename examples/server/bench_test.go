@@ -32,7 +32,7 @@ func serveBench(b *testing.B) (address, access string, contents []string) {
 	b.Cleanup(func() { runtime.GOMAXPROCS(processors) })
 	tune()
 	s := settings{data: filepath.Join(b.TempDir(), "bench.db"), role: "all", recalculate: "@every 30s", limits: "off"}
-	back, err := open(s, slog.New(slog.DiscardHandler))
+	back, err := open(s, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := settings{data: filepath.Join(t.TempDir(), "site.db"), role: "all", recalculate: "@every 30s", limits: "off"}
-	back, err := open(s, slog.New(slog.DiscardHandler))
+	back, err := open(s, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,9 +63,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	b, err := open(s, log)
+	command := len(rest) > 0 && rest[0] != "serve"
+	b, err := open(s, command, log)
 	if err != nil {
 		return err
+	}
+	if command {
+		fmt.Fprintf(stderr, "khodnevis works on %s\n", b.adapters)
 	}
 	return errors.Join(do(ctx, s, b, rest, log, stdout), b.close())
 }

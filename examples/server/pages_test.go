@@ -16,7 +16,7 @@ import (
 func pagesOf(t *testing.T, role string) http.Handler {
 	t.Helper()
 	s := settings{data: filepath.Join(t.TempDir(), "pages.db"), role: role, recalculate: "@every 30s", limits: "off"}
-	b, err := open(s, slog.New(slog.DiscardHandler))
+	b, err := open(s, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -393,5 +394,55 @@ func TestCommands(t *testing.T) {
 		if out, err := command(t, data, bad...); err == nil {
 			t.Errorf("%v succeeds: %s", bad, out)
 		}
+	}
+}
+
+// A command whose file is not there has been given another one than the server: it must not make one and find nothing wrong with it.
+func TestCommandsMakeNoFile(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "none.db")
+	for _, args := range [][]string{{"verify"}, {"recalculate"}, {"staff", "ana"}, {"nonsense"}} {
+		var printed output
+		err := run(t.Context(), append([]string{"-data", data}, args...), func(string) string { return "" }, &printed, &printed)
+		if err == nil {
+			t.Errorf("%q succeeds: %s", args, &printed)
+		}
+		if args[0] != "nonsense" && (!errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "-data") || !strings.Contains(err.Error(), data)) {
+			t.Errorf("%q: %v", args, err)
+		}
+		if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%q made a file: %v", args, err)
+		}
+	}
+}
+
+// A command needs no queue: with the store in PostgreSQL it leaves the file alone, and says so.
+func TestCommandsNameTheirAdapters(t *testing.T) {
+	t.Parallel()
+	const away = "postgres://u@127.0.0.1:1/db?sslmode=disable"
+	data := filepath.Join(t.TempDir(), "data.db")
+	db, err := sqlitestore.Open(data)
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"khodnevis works on SQLite in " + data + "\n": {"-data", data, "verify"},
+		"khodnevis works on PostgreSQL, Redis\n":      {"-data", data + "none", "-postgres", away, "-redis", "127.0.0.1:1", "verify"},
+		"khodnevis works on PostgreSQL\n":             {"-data", data + "none", "-postgres", away, "-kafka", "127.0.0.1:1", "verify"},
+	} {
+		var stdout, stderr output
+		err := run(t.Context(), args, func(string) string { return "" }, &stdout, &stderr)
+		if !strings.HasPrefix(stderr.String(), want) {
+			t.Errorf("%q says %q (%v), want %q", args, &stderr, err, want)
+		}
+		if strings.Contains(stdout.String(), "works on") {
+			t.Errorf("%q mixes it with what was asked for: %s", args, &stdout)
+		}
+	}
+	if _, err := os.Stat(data + "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a command on PostgreSQL made a file: %v", err)
 	}
 }
