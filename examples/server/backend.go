@@ -90,7 +90,7 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 	if s.postgres != "" {
 		db, err := pgstore.Open(s.postgres, pgstore.OpenConfig{})
 		if err != nil {
-			return err
+			return fmt.Errorf("-postgres: %w", err)
 		}
 		b.closers = append(b.closers, db.Close)
 		store, err := pgstore.New(db, pgstore.Config{})
@@ -101,7 +101,11 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 		names = append(names, "PostgreSQL")
 	}
 	if s.kafka != "" && !command {
-		queue, err := kafkaqueue.Open(strings.Split(s.kafka, ","), kafkaqueue.Config{Instance: instance(s.addr), Logger: log})
+		brokers, err := parseBrokers(s.kafka)
+		if err != nil {
+			return err
+		}
+		queue, err := kafkaqueue.Open(brokers, kafkaqueue.Config{Instance: instance(s.addr), Logger: log})
 		if err != nil {
 			return err
 		}
@@ -112,7 +116,7 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 	if s.redis != "" {
 		pool, err := rediscache.Open(s.redis, rediscache.Config{})
 		if err != nil {
-			return err
+			return fmt.Errorf("-redis: %w", err)
 		}
 		b.closers = append(b.closers, pool.Close)
 		if cfg.Cache, err = rediscache.New(pool, rediscache.Config{}); err != nil {

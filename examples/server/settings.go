@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -64,6 +66,12 @@ func (s settings) validate() error {
 	if s.data == "" {
 		errs = append(errs, errors.New("-data: give a file"))
 	}
+	if _, err := parseBrokers(s.kafka); err != nil {
+		errs = append(errs, fmt.Errorf("-kafka: %w", err))
+	}
+	if !redisServer(s.redis) { // which is not quoted: it may hold a password
+		errs = append(errs, errors.New("-redis: give host:port, or a URL such as redis://host:port/0"))
+	}
 	switch {
 	case s.role != "all" && s.role != "api" && s.role != "worker":
 		errs = append(errs, fmt.Errorf("-role %q: give all, api or worker", s.role))
@@ -79,6 +87,50 @@ func (s settings) validate() error {
 		errs = append(errs, fmt.Errorf("-trusted-proxies: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+// parseBrokers reads addresses of brokers.
+func parseBrokers(list string) ([]string, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var all []string
+	for entry := range strings.SplitSeq(list, ",") {
+		entry = strings.TrimSpace(entry)
+		if !hostPort(entry) {
+			return nil, fmt.Errorf("%q: give host:port, several separated by commas", entry)
+		}
+		all = append(all, entry)
+	}
+	return all, nil
+}
+
+// redisServer reports whether server is none, or has a host, and a port if any. The rest of a URL is rediscache's to check.
+func redisServer(server string) bool {
+	if server == "" {
+		return true
+	}
+	if !strings.Contains(server, "://") {
+		server = "redis://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return false
+	}
+	if u.Port() == "" {
+		return hostPort(u.Host + ":6379")
+	}
+	return hostPort(u.Host)
+}
+
+// hostPort reports whether address has a host, and a port that is a number.
+func hostPort(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || strings.ContainsAny(host, " /") {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // parsePrefixes reads addresses and prefixes of addresses.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,40 @@ func TestRolesShareAQueue(t *testing.T) {
 		_, _, err := readSettings(c.args, func(string) string { return "" }, io.Discard)
 		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") {
 			t.Errorf("%q: %v", c.args, err)
+		}
+	}
+}
+
+// What cannot be the address of a server is refused at once, by the name of its setting.
+func TestServersHaveAddresses(t *testing.T) {
+	t.Parallel()
+	for name, addresses := range map[string]map[string]bool{
+		"-kafka": {
+			"": true, "kafka:9092": true, "10.0.0.1:9092,[::1]:9092": true, "a:9092, b:9092": true,
+			"foo": false, "kafka:9092,foo": false, "kafka:9092,": false, ":9092": false, "kafka:": false, "kafka:port": false, "kafka:0": false, "kafka:70000": false,
+			"::1": false, "::1:9092": false, "http://kafka:9092": false, "a:9092 b:9092": false,
+		},
+		"-redis": {
+			"": true, "redis": true, "redis:6379": true, "[::1]:6379": true, "redis://:word@redis": true, "rediss://u:word@redis:6380/2": true, "redis://[::1]/0": true,
+			"::": false, "::1": false, ":6379": false, "redis:": false, "redis:port": false, "redis:70000": false, "redis://": false, "redis://u:word@/0": false, "redis://redis::6379": false,
+		},
+	} {
+		for address, ok := range addresses {
+			_, _, err := readSettings([]string{name, address}, func(string) string { return "" }, io.Discard)
+			if ok != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), name+": ") {
+				t.Errorf("%s %q: %v", name, address, err)
+			}
+		}
+	}
+	s, _, err := readSettings([]string{"-kafka", "a:9092, b:9092"}, func(string) string { return "" }, io.Discard)
+	if got, _ := parseBrokers(s.kafka); err != nil || strings.Join(got, " ") != "a:9092 b:9092" {
+		t.Errorf("brokers %q, %v", got, err)
+	}
+	// What the adapters refuse is named, too.
+	for name, address := range map[string]string{"-postgres": "postgres://u@127.0.0.1:port/db", "-redis": "http://127.0.0.1"} {
+		err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data.db"), name, address}, func(string) string { return "" }, io.Discard, io.Discard)
+		if err == nil || !strings.HasPrefix(err.Error(), name+": ") {
+			t.Errorf("%s %q: %v", name, address, err)
 		}
 	}
 }
