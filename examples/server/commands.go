@@ -5,15 +5,56 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// makeStaff makes a registered user staff.
-func makeStaff(ctx context.Context, b *backend, name string, stdout io.Writer) error {
-	if err := b.ready(ctx); err != nil {
-		return err
+// command is something that the server does when it is told to.
+type command struct {
+	usage string // its name, and what it takes: [ID] may be left out
+	about string
+	// on does it on the store. Nil: it is not done there.
+	on func(ctx context.Context, b *backend, args []string, stdout io.Writer) error
+}
+
+// commands are all there are. The first one is what is done without any.
+var commands = []command{
+	{usage: "serve", about: "serve requests and store ratings, as -role says; the same without a command"},
+	{usage: "staff NAME", about: "make a registered user staff", on: makeStaff},
+	{usage: "recalculate [ID]", about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
+	{usage: "verify", about: "the same for all, and exit with 1 if any number was wrong", on: verify},
+	{usage: "health", about: "exit with 1 unless the server that listens on -addr lives"},
+}
+
+func (c command) name() string {
+	name, _, _ := strings.Cut(c.usage, " ")
+	return name
+}
+
+// find returns the command that args begin with, and what follows.
+func find(args []string) (command, []string, error) {
+	if len(args) == 0 {
+		return commands[0], nil, nil
 	}
+	var all []string
+	for _, c := range commands {
+		all = append(all, c.usage)
+		if c.name() != args[0] {
+			continue
+		}
+		most, optional := len(strings.Fields(c.usage))-1, strings.Count(c.usage, "[")
+		if n := len(args) - 1; n > most || n < most-optional {
+			return command{}, nil, fmt.Errorf("%s: it is used as: server [flags] %s", args[0], c.usage)
+		}
+		return c, args[1:], nil
+	}
+	return command{}, nil, fmt.Errorf("unknown command %q: there are %s; server -h tells more", args[0], strings.Join(all, ", "))
+}
+
+// makeStaff makes a registered user staff.
+func makeStaff(ctx context.Context, b *backend, args []string, stdout io.Writer) error {
+	name := args[0]
 	if err := b.app.Users.SetStaff(ctx, name, true); err != nil {
 		return fmt.Errorf("staff %s: %w", name, err)
 	}
@@ -23,7 +64,7 @@ func makeStaff(ctx context.Context, b *backend, name string, stdout io.Writer) e
 
 // verify recounts every number and folds every score anew, repairs what differs, and fails if something did. It says of each content
 // that had drifted what was the first number that was wrong.
-func verify(ctx context.Context, b *backend, stdout io.Writer) error {
+func verify(ctx context.Context, b *backend, _ []string, stdout io.Writer) error {
 	return report(ctx, b, stdout, "verified", b.app.Verify)
 }
 
@@ -47,9 +88,6 @@ var errDrift = errors.New("numbers had drifted")
 
 // report does a recalculation and tells how it went. Drift is an error.
 func report(ctx context.Context, b *backend, stdout io.Writer, what string, do func(context.Context, func(rating.Drift)) (int, error)) error {
-	if err := b.ready(ctx); err != nil {
-		return err
-	}
 	drifted, first := 0, ""
 	n, err := do(ctx, func(d rating.Drift) {
 		if drifted++; drifted == 1 {

@@ -5,6 +5,7 @@
 //	go run ./examples/server recalculate [ID]     recount the numbers of one content or all from the ratings, and fold the scores anew
 //	go run ./examples/server verify               the same for all, reporting what had drifted; exits with 1 if anything had
 //	go run ./examples/server health               fail unless the server that listens on KHODNEVIS_ADDR lives
+//	go run ./examples/server -h                   list the commands and the flags
 //
 // Everything is configured by environment variables, or by flags of the same names, which win: -addr for KHODNEVIS_ADDR.
 package main
@@ -12,6 +13,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -51,11 +53,18 @@ func tune() {
 
 // run is main with what it touches handed in.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	s, rest, err := readSettings(args, getenv, stderr)
+	s, rest, err := readSettings(args, getenv, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if len(rest) == 1 && rest[0] == "health" {
+	c, rest, err := find(rest)
+	if err != nil {
+		return err
+	}
+	if c.name() == "health" {
 		return checkHealth(ctx, s.addr) // of another process: it opens nothing
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
@@ -63,28 +72,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	command := len(rest) > 0 && rest[0] != "serve"
-	b, err := open(s, command, log)
+	b, err := open(s, c.on != nil, log)
 	if err != nil {
 		return err
 	}
-	if command {
-		fmt.Fprintf(stderr, "khodnevis works on %s\n", b.adapters)
+	if c.on == nil {
+		return errors.Join(serve(ctx, s, b, log, stdout), b.close())
 	}
-	return errors.Join(do(ctx, s, b, rest, log, stdout), b.close())
-}
-
-// do does what the arguments ask for.
-func do(ctx context.Context, s settings, b *backend, args []string, log *slog.Logger, stdout io.Writer) error {
-	switch {
-	case len(args) == 0, len(args) == 1 && args[0] == "serve":
-		return serve(ctx, s, b, log, stdout)
-	case len(args) == 2 && args[0] == "staff":
-		return makeStaff(ctx, b, args[1], stdout)
-	case len(args) > 0 && len(args) <= 2 && args[0] == "recalculate":
-		return recalculate(ctx, b, args[1:], stdout)
-	case len(args) == 1 && args[0] == "verify":
-		return verify(ctx, b, stdout)
+	fmt.Fprintf(stderr, "khodnevis works on %s\n", b.adapters)
+	if err = b.ready(ctx); err == nil {
+		err = c.on(ctx, b, rest, stdout)
 	}
-	return fmt.Errorf("unknown command %q: there are serve, staff NAME, recalculate [ID], verify and health", args)
+	return errors.Join(err, b.close())
 }

@@ -296,7 +296,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	if err := c.end(syscall.SIGTERM); err != nil {
 		t.Fatalf("%v\n%s", err, c.log)
 	}
-	if out, err := command(t, data, "verify"); err != nil || !strings.Contains(out, "0 had drifted") {
+	if out, err := runCommand(t, data, "verify"); err != nil || !strings.Contains(out, "0 had drifted") {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
 }
@@ -330,8 +330,8 @@ func TestStoppedServerCutsNothingOff(t *testing.T) {
 // idle and is closed at that moment. net/http has no values for the last two.
 var notRead = []string{"connection refused", "connection reset", "broken pipe", "EOF", "server closed idle connection"}
 
-// command runs a command of the server in a process of its own.
-func command(t *testing.T, data string, args ...string) (string, error) {
+// runCommand runs a command of the server in a process of its own.
+func runCommand(t *testing.T, data string, args ...string) (string, error) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -368,30 +368,30 @@ func TestCommands(t *testing.T) {
 	}
 	c.must(202, "POST", "/api/ratings/", token, object{"content": contents[0], "score": 4}, nil)
 	c.must(403, "GET", "/api/users/", token, nil, nil)
-	if out, err := command(t, data, "staff", "user0"); err != nil || !strings.Contains(out, "user0 is staff now") {
+	if out, err := runCommand(t, data, "staff", "user0"); err != nil || !strings.Contains(out, "user0 is staff now") {
 		t.Errorf("staff beside a running server: %v\n%s", err, out)
 	}
 	var login struct{ Access string }
 	c.must(200, "POST", "/api/users/login/", "", object{"username": "user0", "password": "a rather long one"}, &login)
 	c.must(200, "GET", "/api/users/", login.Access, nil, nil)
-	if out, err := command(t, data, "verify"); err != nil {
+	if out, err := runCommand(t, data, "verify"); err != nil {
 		t.Errorf("verify beside a running server: %v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"recalculate"}, {"recalculate", contents[0]}} {
-		if out, err := command(t, data, args...); err != nil || !strings.Contains(out, "1 contents recalculated, 0 had drifted") {
+		if out, err := runCommand(t, data, args...); err != nil || !strings.Contains(out, "1 contents recalculated, 0 had drifted") {
 			t.Errorf("%q: %v\n%s", args, err, out)
 		}
 	}
 	c.must(200, "PUT", "/api/contents/"+contents[0]+"/rating/", token, object{"score": 5}, nil) // stored
 	falsify(t, data, contents[0])
-	if out, err := command(t, data, "verify"); err == nil || !strings.Contains(out, contents[0]+": count: 2, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
+	if out, err := runCommand(t, data, "verify"); err == nil || !strings.Contains(out, contents[0]+": count: 2, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
 		t.Errorf("numbers that had drifted: %v\n%s", err, out)
 	}
-	if out, err := command(t, data, "verify"); err != nil {
+	if out, err := runCommand(t, data, "verify"); err != nil {
 		t.Errorf("once they are repaired: %v\n%s", err, out)
 	}
 	for _, bad := range [][]string{{"recalculate", "none"}, {"recalculate", "a", "b"}, {"staff"}, {"staff", "nobody"}, {"nonsense"}, {"verify", "twice"}} {
-		if out, err := command(t, data, bad...); err == nil {
+		if out, err := runCommand(t, data, bad...); err == nil {
 			t.Errorf("%v succeeds: %s", bad, out)
 		}
 	}

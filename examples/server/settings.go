@@ -25,11 +25,12 @@ type settings struct {
 	proxies     string
 }
 
-// readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags.
-func readSettings(args []string, getenv func(string) string, stderr io.Writer) (settings, []string, error) {
+// readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags. Asked for help, it prints
+// the usage to stdout and returns flag.ErrHelp.
+func readSettings(args []string, getenv func(string) string, stdout io.Writer) (settings, []string, error) {
 	var s settings
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // what is wrong is returned
 	env := func(name string) string {
 		return "KHODNEVIS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	}
@@ -52,10 +53,42 @@ func readSettings(args []string, getenv func(string) string, stderr io.Writer) (
 			errs = append(errs, f.Value.Set(value))
 		}
 	})
-	if err := errors.Join(append(errs, flags.Parse(args))...); err != nil {
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		usage(stdout, flags)
+		return settings{}, nil, err
+	}
+	if err == nil {
+		err = flagsFirst(flags)
+	} else {
+		err = fmt.Errorf("%w; server -h lists the flags", err)
+	}
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return settings{}, nil, err
 	}
 	return s, flags.Args(), s.validate()
+}
+
+// flagsFirst refuses flags after the command, where they would be taken for what it works on.
+func flagsFirst(flags *flag.FlagSet) error {
+	for _, arg := range flags.Args() {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if strings.HasPrefix(arg, "-") && (flags.Lookup(name) != nil || name == "h" || name == "help") {
+			return fmt.Errorf("-%s: flags go before the command: server [flags] %s", name, flags.Arg(0))
+		}
+	}
+	return nil
+}
+
+// usage prints the commands and the flags.
+func usage(w io.Writer, flags *flag.FlagSet) {
+	fmt.Fprint(w, "Usage: server [flags] [command]\n\nCommands:\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-17s %s\n", c.usage, c.about)
+	}
+	fmt.Fprint(w, "\nFlags, each with the environment variable that it wins over:\n")
+	flags.SetOutput(w)
+	flags.PrintDefaults()
 }
 
 func (s settings) validate() error {
