@@ -161,14 +161,54 @@ func (s *Service) SetDisabled(ctx context.Context, username string, disabled boo
 	})
 }
 
-func (s *Service) setFlag(ctx context.Context, username, event string, attr slog.Attr, set func(*User) bool) error {
+// SetPassword gives the user with this name a new password without asking for the current one, and ends all its sessions. It is for
+// operators. Errors: *ValidationError on password, ErrBusy, ErrNotFound.
+func (s *Service) SetPassword(ctx context.Context, username, password string) error {
+	u, err := s.userByName(ctx, username)
+	if err != nil {
+		return err
+	}
+	var bad ValidationError
+	normal := s.checkPassword(&bad, "password", password, u.Username, u.Canonical, localPart(u.Email), u.Email)
+	if err := bad.Err(); err != nil {
+		return err
+	}
+	hash, err := s.hasher.hash(ctx, normal)
+	if err != nil {
+		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
+	}
+	// Ended before as well, as in ChangePassword.
+	all := SessionFilter{User: u.ID}
+	if err := s.end(ctx, all); err != nil {
+		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
+	}
+	if _, err := s.update(ctx, u, func(v *User) error { v.PasswordHash = hash; return nil }); err != nil {
+		return err
+	}
+	if err := s.end(ctx, all); err != nil {
+		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
+	}
+	s.event(ctx, slog.LevelInfo, "auth.password_set", u.ID, Source{})
+	return nil
+}
+
+// userByName returns the user with a name, in any spelling of it.
+func (s *Service) userByName(ctx context.Context, username string) (User, error) {
 	_, canonical, ok := canonicalName(username)
 	if !ok {
-		return fmt.Errorf("auth: user %q: %w", username, ErrNotFound)
+		return User{}, fmt.Errorf("auth: user %q: %w", username, ErrNotFound)
 	}
 	u, err := s.store.UserByName(ctx, canonical)
 	if err != nil {
-		return fmt.Errorf("auth: user %q: %w", username, err)
+		return User{}, fmt.Errorf("auth: user %q: %w", username, err)
+	}
+	return u, nil
+}
+
+func (s *Service) setFlag(ctx context.Context, username, event string, attr slog.Attr, set func(*User) bool) error {
+	u, err := s.userByName(ctx, username)
+	if err != nil {
+		return err
 	}
 	changed := false
 	u, err = s.update(ctx, u, func(v *User) error { changed = set(v); return nil })

@@ -283,6 +283,64 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// A19: an operator sets a password that is as good as any, and ends all sessions, at once.
+func TestSetPassword(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("Alice")
+	tokens := e.login("alice")
+	e.mustBe(tokens.Access)
+	const next = "seven green bottles hung"
+	for bad, code := range map[string]string{"": "blank", "short": "min_length", "password1": "password_blocked", "khodnevis": "password_blocked"} {
+		wantField(t, e.SetPassword(t.Context(), "alice", bad), "password", code)
+	}
+	for _, name := range []string{"nobody_here", "no name\x00", ""} {
+		wantErr(t, e.SetPassword(t.Context(), name, next), auth.ErrNotFound)
+	}
+	e.mustBe(tokens.Access)
+	for _, method := range []string{"UpdateUser", "DeleteSessions"} {
+		e.store.on(down(method))
+		wantErr(t, e.SetPassword(t.Context(), "alice", next), auth.ErrUnavailable)
+		e.store.on(nil)
+		tokens = e.login("alice") // with the old one
+	}
+
+	if err := e.SetPassword(t.Context(), "ALICE", next); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.who(tokens.Access)
+	wantErr(t, err, auth.ErrInvalidCredentials)
+	_, err = e.refresh(tokens.Refresh)
+	wantErr(t, err, auth.ErrInvalidToken)
+	_, err = e.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(0))
+	wantErr(t, err, auth.ErrInvalidLogin)
+	if _, err := e.Login(t.Context(), auth.Credentials{Username: "alice", Password: next}, from(0)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A19: a login with the old password, between the end of the sessions and the new password, does not outlive it.
+func TestLoginDuringSetPassword(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	var late auth.Tokens
+	e.store.on(func(method string) error {
+		if method == "UpdateUser" {
+			e.store.on(nil)
+			late = e.login("alice")
+		}
+		return nil
+	})
+	if err := e.SetPassword(t.Context(), "alice", "seven green bottles hung"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.who(late.Access)
+	wantErr(t, err, auth.ErrInvalidCredentials)
+	_, err = e.refresh(late.Refresh)
+	wantErr(t, err, auth.ErrInvalidToken)
+}
+
 // A19: a disabled user is refused even where ending the sessions failed, and setting the flag again ends them.
 func TestDisableStoreDown(t *testing.T) {
 	t.Parallel()

@@ -75,6 +75,10 @@ func TestEvents(t *testing.T) {
 	_ = e.SetDisabled(t.Context(), "alice", true)
 	_, _ = e.Login(t.Context(), auth.Credentials{Username: "alice", Password: next}, from(0))
 	check("roles", "auth.role_changed", "auth.disabled_changed", "auth.login_failed")
+	_ = e.SetPassword(t.Context(), "alice", "short")
+	_ = e.SetPassword(t.Context(), "alice", typed)
+	_ = e.SetPassword(t.Context(), "alice", next)
+	check("an operator", "auth.password_set", "auth.password_set")
 	_ = e.DeleteAccount(t.Context(), me, next, "anonymize", from(0))
 	check("deletion", "auth.account_deleted")
 }
