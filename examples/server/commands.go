@@ -15,13 +15,17 @@ type command struct {
 	usage string // its name, and what it takes: [ID] may be left out
 	about string
 	// on does it on the store. Nil: it is not done there.
-	on func(ctx context.Context, b *backend, args []string, stdout io.Writer) error
+	on func(ctx context.Context, b *backend, args []string, stdin io.Reader, stdout io.Writer) error
 }
 
 // commands are all there are. The first one is what is done without any.
 var commands = []command{
 	{usage: "serve", about: "serve requests and store ratings, as -role says; the same without a command"},
-	{usage: "staff NAME", about: "make a registered user staff", on: makeStaff},
+	{usage: "staff NAME", about: "make a registered user staff, and end its sessions", on: onAccount("is staff now", setStaff(true))},
+	{usage: "unstaff NAME", about: "make staff a plain user again, and end its sessions", on: onAccount("is no longer staff", setStaff(false))},
+	{usage: "disable NAME", about: "bar a user from logging in, and end its sessions", on: onAccount("is disabled now", setDisabled(true))},
+	{usage: "enable NAME", about: "let a disabled user log in again", on: onAccount("is enabled now", setDisabled(false))},
+	{usage: "password NAME", about: "set a user's password to the first line of the standard input, and end its sessions", on: onAccount("has a new password", setPassword)},
 	{usage: "recalculate [ID]", about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
 	{usage: "verify", about: "the same for all, and exit with 1 if any number was wrong", on: verify},
 	{usage: "health", about: "exit with 1 unless the server that listens on -addr lives"},
@@ -52,24 +56,14 @@ func find(args []string) (command, []string, error) {
 	return command{}, nil, fmt.Errorf("unknown command %q: there are %s; server -h tells more", args[0], strings.Join(all, ", "))
 }
 
-// makeStaff makes a registered user staff.
-func makeStaff(ctx context.Context, b *backend, args []string, stdout io.Writer) error {
-	name := args[0]
-	if err := b.app.Users.SetStaff(ctx, name, true); err != nil {
-		return fmt.Errorf("staff %s: %w", name, err)
-	}
-	fmt.Fprintf(stdout, "%s is staff now\n", name)
-	return nil
-}
-
 // verify recounts every number and folds every score anew, repairs what differs, and fails if something did. It says of each content
 // that had drifted what was the first number that was wrong.
-func verify(ctx context.Context, b *backend, _ []string, stdout io.Writer) error {
+func verify(ctx context.Context, b *backend, _ []string, _ io.Reader, stdout io.Writer) error {
 	return report(ctx, b, stdout, "verified", b.app.Verify)
 }
 
 // recalculate recounts the contents named, or without a name every content, and folds their scores anew.
-func recalculate(ctx context.Context, b *backend, contents []string, stdout io.Writer) error {
+func recalculate(ctx context.Context, b *backend, contents []string, _ io.Reader, stdout io.Writer) error {
 	err := report(ctx, b, stdout, "recalculated", func(ctx context.Context, drift func(rating.Drift)) (int, error) {
 		for _, id := range contents {
 			if err := b.app.Ratings.Exists(ctx, id); err != nil {

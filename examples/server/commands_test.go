@@ -12,7 +12,7 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-h"}, {"--help"}, {"-addr", "nonsense", "-help", "nonsense"}} {
 		var stdout, stderr output
-		if err := run(t.Context(), args, func(string) string { return "" }, &stdout, &stderr); err != nil || stderr.String() != "" {
+		if err := run(t.Context(), args, func(string) string { return "" }, nil, &stdout, &stderr); err != nil || stderr.String() != "" {
 			t.Errorf("%q: %v\n%s", args, err, &stderr)
 		}
 		var want []string
@@ -53,7 +53,7 @@ func TestWrongCommands(t *testing.T) {
 		data := filepath.Join(t.TempDir(), "none.db")
 		err := run(t.Context(), strings.Fields(line), func(name string) string {
 			return map[string]string{"KHODNEVIS_DATA": data}[name]
-		}, io.Discard, io.Discard)
+		}, nil, io.Discard, io.Discard)
 		if err == nil || slices.ContainsFunc(want, func(text string) bool { return !strings.Contains(err.Error(), text) }) {
 			t.Errorf("%q: %v", line, err)
 		}

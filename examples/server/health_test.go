@@ -27,7 +27,7 @@ func TestHealthAsksTheServerOfItsSettings(t *testing.T) {
 	health := func(addr string) error {
 		return run(t.Context(), []string{"health"}, func(name string) string {
 			return map[string]string{"KHODNEVIS_ADDR": addr, "KHODNEVIS_DATA": data}[name]
-		}, io.Discard, io.Discard)
+		}, nil, io.Discard, io.Discard)
 	}
 	for _, host := range []string{"127.0.0.1", "0.0.0.0", "[::]", "", "localhost"} {
 		if err := health(host + ":" + port); err != nil {

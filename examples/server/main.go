@@ -1,7 +1,9 @@
 // Command server is the bundled server: contents, ratings and accounts over HTTP, in one SQLite file, with no services beside it.
 //
 //	go run ./examples/server                      serve
-//	go run ./examples/server staff NAME           make a registered user staff
+//	go run ./examples/server staff NAME           make a registered user staff; unstaff takes it back
+//	go run ./examples/server disable NAME         bar a user from logging in; enable lets them again
+//	go run ./examples/server password NAME        set a user's password to the first line of the standard input
 //	go run ./examples/server recalculate [ID]     recount the numbers of one content or all from the ratings, and fold the scores anew
 //	go run ./examples/server verify               the same for all, reporting what had drifted; exits with 1 if anything had
 //	go run ./examples/server health               fail unless the server that listens on KHODNEVIS_ADDR lives
@@ -26,7 +28,7 @@ import (
 
 func main() {
 	tune()
-	if err := run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
@@ -52,7 +54,7 @@ func tune() {
 }
 
 // run is main with what it touches handed in.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
 	s, rest, err := readSettings(args, getenv, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -81,7 +83,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	fmt.Fprintf(stderr, "khodnevis works on %s\n", b.adapters)
 	if err = b.ready(ctx); err == nil {
-		err = c.on(ctx, b, rest, stdout)
+		err = c.on(ctx, b, rest, stdin, stdout)
 	}
 	return errors.Join(err, b.close())
 }

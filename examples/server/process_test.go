@@ -403,7 +403,7 @@ func TestCommandsMakeNoFile(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "none.db")
 	for _, args := range [][]string{{"verify"}, {"recalculate"}, {"staff", "ana"}, {"nonsense"}} {
 		var printed output
-		err := run(t.Context(), append([]string{"-data", data}, args...), func(string) string { return "" }, &printed, &printed)
+		err := run(t.Context(), append([]string{"-data", data}, args...), func(string) string { return "" }, nil, &printed, &printed)
 		if err == nil {
 			t.Errorf("%q succeeds: %s", args, &printed)
 		}
@@ -434,7 +434,7 @@ func TestCommandsNameTheirAdapters(t *testing.T) {
 		"khodnevis works on PostgreSQL\n":             {"-data", data + "none", "-postgres", away, "-kafka", "127.0.0.1:1", "verify"},
 	} {
 		var stdout, stderr output
-		err := run(t.Context(), args, func(string) string { return "" }, &stdout, &stderr)
+		err := run(t.Context(), args, func(string) string { return "" }, nil, &stdout, &stderr)
 		if !strings.HasPrefix(stderr.String(), want) {
 			t.Errorf("%q says %q (%v), want %q", args, &stderr, err, want)
 		}

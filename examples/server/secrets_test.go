@@ -70,7 +70,9 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			}
 			var printed output
 			ended := make(chan error, 1)
-			go func() { ended <- run(ctx, c.args, func(name string) string { return env[name] }, &printed, &printed) }()
+			go func() {
+				ended <- run(ctx, c.args, func(name string) string { return env[name] }, nil, &printed, &printed)
+			}()
 			var err error
 			for waiting := c.until != ""; waiting; {
 				select {

@@ -74,7 +74,7 @@ func TestServersHaveAddresses(t *testing.T) {
 	}
 	// What the adapters refuse is named, too.
 	for name, address := range map[string]string{"-postgres": "postgres://u@127.0.0.1:port/db", "-redis": "http://127.0.0.1"} {
-		err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data.db"), name, address}, func(string) string { return "" }, io.Discard, io.Discard)
+		err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data.db"), name, address}, func(string) string { return "" }, nil, io.Discard, io.Discard)
 		if err == nil || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("%s %q: %v", name, address, err)
 		}
