@@ -30,16 +30,19 @@ const (
 
 // serve serves and works until ctx is done, and then lets both finish what they have begun.
 func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.addr)
+	listener, err := listen(ctx, s.addr)
 	if err != nil {
 		return err
 	}
-	var started atomic.Bool
-	server := &http.Server{
-		Handler:           routes(b, s.role != "worker", func() bool { return started.Load() && b.app.Ready() }),
-		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	var metrics net.Listener // nil: they are not served
+	if s.metrics != "" {
+		if metrics, err = listen(ctx, s.metrics); err != nil {
+			return errors.Join(fmt.Errorf("-metrics: %w", err), listener.Close())
+		}
 	}
+	var started atomic.Bool
+	server := newServer(routes(b, s.role != "worker", func() bool { return started.Load() && b.app.Ready() }), log)
+	scraped := newServer(metricsRoutes(b), log)
 	// The worker goes on while requests end, since some of them wait for it.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -54,9 +57,13 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		}
 		worked <- b.app.Run(work)
 	}()
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(netutil.LimitListener(listener, maxConnections)) }()
+	served := make(chan error, 2)
+	go func() { served <- server.Serve(listener) }()
 	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.adapters)
+	if metrics != nil {
+		go func() { served <- scraped.Serve(metrics) }()
+		fmt.Fprintf(stdout, "khodnevis serves its metrics on http://%s/metrics\n", metrics.Addr())
+	}
 
 	var failed error
 	select {
@@ -69,7 +76,7 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 	b.app.Drain()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := server.Shutdown(end); err != nil {
+	if err := errors.Join(server.Shutdown(end), scraped.Shutdown(end)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("requests did not end: %w", err))
 	}
 	stopWork()
@@ -80,6 +87,22 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		failed = errors.Join(failed, errors.New("the worker did not finish its batch; another one will"))
 	}
 	return failed
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return netutil.LimitListener(listener, maxConnections), nil
+}
+
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
 }
 
 // routes mounts the REST surface, the health checks and the pages. What is none of these is the API's to answer, if there is one; so
@@ -100,6 +123,13 @@ func routes(b *backend, api bool, ready func() bool) http.Handler {
 		}
 		pages.ServeHTTP(w, r)
 	}))
+}
+
+// metricsRoutes are those of the listener that is not public.
+func metricsRoutes(b *backend) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", b.app.Metrics())
+	return guarded(mux)
 }
 
 // known reports whether mux has the path of r, with whichever method.

@@ -23,6 +23,7 @@ type settings struct {
 	recalculate string
 	limits      string
 	proxies     string
+	metrics     string
 }
 
 // readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags. Asked for help, it prints
@@ -46,6 +47,7 @@ func readSettings(args []string, getenv func(string) string, stdout io.Writer) (
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
 	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
+	setting(&s.metrics, "metrics", "", "address to serve /metrics on, for Prometheus; it must not be public; unset: nowhere")
 	// The environment is not made the default of the flags: what it says may be secret, and the usage prints defaults.
 	var errs []error
 	flags.VisitAll(func(f *flag.Flag) {
@@ -95,6 +97,9 @@ func (s settings) validate() error {
 	var errs []error
 	if _, _, err := net.SplitHostPort(s.addr); err != nil {
 		errs = append(errs, fmt.Errorf("-addr %q: give host:port", s.addr))
+	}
+	if _, _, err := net.SplitHostPort(s.metrics); err != nil && s.metrics != "" {
+		errs = append(errs, fmt.Errorf("-metrics %q: give host:port", s.metrics))
 	}
 	if s.data == "" {
 		errs = append(errs, errors.New("-data: give a file"))
