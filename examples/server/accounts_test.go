@@ -33,7 +33,7 @@ func TestAccountCommands(t *testing.T) {
 	}
 	told := func(stdin string, args ...string) (string, string, error) {
 		var stdout, stderr output
-		err := run(t.Context(), append([]string{"-data", data}, args...), func(string) string { return "" }, strings.NewReader(stdin), &stdout, &stderr)
+		err := run(t.Context(), append([]string{"-data", data}, args...), nil, strings.NewReader(stdin), &stdout, &stderr)
 		return stdout.String(), stderr.String(), err
 	}
 	password := first

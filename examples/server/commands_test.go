@@ -12,7 +12,7 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-h"}, {"--help"}, {"-addr", "nonsense", "-help", "nonsense"}} {
 		var stdout, stderr output
-		if err := run(t.Context(), args, func(string) string { return "" }, nil, &stdout, &stderr); err != nil || stderr.String() != "" {
+		if err := run(t.Context(), args, nil, nil, &stdout, &stderr); err != nil || stderr.String() != "" {
 			t.Errorf("%q: %v\n%s", args, err, &stderr)
 		}
 		var want []string
@@ -51,15 +51,13 @@ func TestWrongCommands(t *testing.T) {
 		"-role boss -limits x nope": {"-role", "-limits"},
 	} {
 		data := filepath.Join(t.TempDir(), "none.db")
-		err := run(t.Context(), strings.Fields(line), func(name string) string {
-			return map[string]string{"KHODNEVIS_DATA": data}[name]
-		}, nil, io.Discard, io.Discard)
+		err := run(t.Context(), strings.Fields(line), []string{"KHODNEVIS_DATA=" + data}, nil, io.Discard, io.Discard)
 		if err == nil || slices.ContainsFunc(want, func(text string) bool { return !strings.Contains(err.Error(), text) }) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
 	// A name may begin as flags do.
-	if _, rest, err := readSettings([]string{"staff", "-ana"}, func(string) string { return "" }, io.Discard); err != nil || len(rest) != 2 {
+	if _, rest, err := readSettings([]string{"staff", "-ana"}, nil, io.Discard); err != nil || len(rest) != 2 {
 		t.Errorf("%q %v", rest, err)
 	}
 }

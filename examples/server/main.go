@@ -28,7 +28,7 @@ import (
 
 func main() {
 	tune()
-	if err := run(context.Background(), os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
@@ -54,8 +54,8 @@ func tune() {
 }
 
 // run is main with what it touches handed in.
-func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
-	s, rest, err := readSettings(args, getenv, stdout)
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	s, rest, err := readSettings(args, environ, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}

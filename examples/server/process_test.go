@@ -27,7 +27,7 @@ import (
 
 // TestMain lets the test binary be the server, since only another process can be killed, or the storm of BenchmarkLoginStorm.
 func TestMain(m *testing.M) {
-	if os.Getenv("KHODNEVIS_SERVER_CHILD") != "" {
+	if os.Getenv("KHODNEVIS_TEST_CHILD") != "" {
 		main()
 		return
 	}
@@ -48,6 +48,12 @@ type child struct {
 	ends chan error
 }
 
+// childEnv is the environment of a server in a process of its own: none of the settings that are made around the tests.
+func childEnv() []string {
+	environ := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, prefix) })
+	return append(environ, "KHODNEVIS_TEST_CHILD=1")
+}
+
 // start starts a server on data and waits until it serves.
 func start(t testing.TB, data string, args ...string) *child {
 	t.Helper()
@@ -57,7 +63,7 @@ func start(t testing.TB, data string, args ...string) *child {
 	}
 	c := &child{t: t, log: &bytes.Buffer{}, ends: make(chan error, 1)}
 	c.cmd = exec.Command(exe, append([]string{"-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args...)...)
-	c.cmd.Env = append(os.Environ(), "KHODNEVIS_SERVER_CHILD=1")
+	c.cmd.Env = childEnv()
 	c.cmd.Stderr = c.log
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -338,7 +344,7 @@ func runCommand(t *testing.T, data string, args ...string) (string, error) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe, append([]string{"-data", data}, args...)...)
-	cmd.Env = append(os.Environ(), "KHODNEVIS_SERVER_CHILD=1")
+	cmd.Env = childEnv()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -403,7 +409,7 @@ func TestCommandsMakeNoFile(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "none.db")
 	for _, args := range [][]string{{"verify"}, {"recalculate"}, {"staff", "ana"}, {"nonsense"}} {
 		var printed output
-		err := run(t.Context(), append([]string{"-data", data}, args...), func(string) string { return "" }, nil, &printed, &printed)
+		err := run(t.Context(), append([]string{"-data", data}, args...), nil, nil, &printed, &printed)
 		if err == nil {
 			t.Errorf("%q succeeds: %s", args, &printed)
 		}
@@ -434,7 +440,7 @@ func TestCommandsNameTheirAdapters(t *testing.T) {
 		"khodnevis works on PostgreSQL\n":             {"-data", data + "none", "-postgres", away, "-kafka", "127.0.0.1:1", "verify"},
 	} {
 		var stdout, stderr output
-		err := run(t.Context(), args, func(string) string { return "" }, nil, &stdout, &stderr)
+		err := run(t.Context(), args, nil, nil, &stdout, &stderr)
 		if !strings.HasPrefix(stderr.String(), want) {
 			t.Errorf("%q says %q (%v), want %q", args, &stderr, err, want)
 		}

@@ -36,6 +36,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	for name, c := range map[string]struct {
 		args            []string
 		postgres, redis string
+		misspelt        string // what should be postgres
 		until           string // what it prints before it is told to stop; empty: it ends by itself
 		fine            bool   // it ends with success
 	}{
@@ -43,6 +44,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		"an unknown flag":                 {args: []string{"-nonsense"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1"},
 		"an unknown command":              {args: []string{"nonsense"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1"},
 		"in a flag":                       {args: []string{"-postgres", away, "-role", "nothing"}},
+		"a setting that is none":          {misspelt: away},
 		"no database":                     {args: []string{"verify"}, postgres: away},
 		"no database, pairs":              {args: []string{"verify"}, postgres: "host=127.0.0.1 port=1 user=u sslmode=disable password=" + secret},
 		"a bad port":                      {postgres: "postgres://u:" + secret + "@127.0.0.1:port/db"},
@@ -65,13 +67,16 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			env := map[string]string{
-				"KHODNEVIS_ADDR": "127.0.0.1:0", "KHODNEVIS_DATA": filepath.Join(t.TempDir(), "data.db"), "KHODNEVIS_POSTGRES": c.postgres, "KHODNEVIS_REDIS": c.redis,
+			environ := []string{
+				"KHODNEVIS_ADDR=127.0.0.1:0", "KHODNEVIS_DATA=" + filepath.Join(t.TempDir(), "data.db"), "KHODNEVIS_POSTGRES=" + c.postgres, "KHODNEVIS_REDIS=" + c.redis,
+			}
+			if c.misspelt != "" {
+				environ = append(environ, "KHODNEVIS_POSTGRESS="+c.misspelt)
 			}
 			var printed output
 			ended := make(chan error, 1)
 			go func() {
-				ended <- run(ctx, c.args, func(name string) string { return env[name] }, nil, &printed, &printed)
+				ended <- run(ctx, c.args, environ, nil, &printed, &printed)
 			}()
 			var err error
 			for waiting := c.until != ""; waiting; {

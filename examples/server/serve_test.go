@@ -23,7 +23,7 @@ func TestMetricsAreApart(t *testing.T) {
 			printed, print := io.Pipe()
 			ended := make(chan error, 1)
 			go func() {
-				ended <- run(ctx, args, func(string) string { return "" }, nil, print, io.Discard)
+				ended <- run(ctx, args, nil, nil, print, io.Discard)
 				print.Close()
 			}()
 			lines := bufio.NewReader(printed)
@@ -75,11 +75,11 @@ func TestMetricsWithoutAnAddress(t *testing.T) {
 	}
 	defer taken.Close()
 	err = run(t.Context(), []string{"-addr", "127.0.0.1:0", "-metrics", taken.Addr().String(), "-data", filepath.Join(t.TempDir(), "data.db")},
-		func(string) string { return "" }, nil, io.Discard, io.Discard)
+		nil, nil, io.Discard, io.Discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "-metrics: ") {
 		t.Errorf("it ends with %v", err)
 	}
-	if _, _, err := readSettings([]string{"-metrics", "9090"}, func(string) string { return "" }, io.Discard); err == nil || !strings.Contains(err.Error(), "-metrics") {
+	if _, _, err := readSettings([]string{"-metrics", "9090"}, nil, io.Discard); err == nil || !strings.Contains(err.Error(), "-metrics") {
 		t.Errorf("a port alone: %v", err)
 	}
 }

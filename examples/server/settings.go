@@ -5,9 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,14 +29,21 @@ type settings struct {
 	metrics     string
 }
 
+// prefix is what the settings begin with in the environment.
+const prefix = "KHODNEVIS_"
+
+// foreign are variables with the prefix that are not meant for the server: those of tests, and what Kubernetes tells every pod of services
+// whose names begin with khodnevis.
+var foreign = regexp.MustCompile(`^KHODNEVIS_(TEST_|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=|PORT_\d+_(TCP|UDP|SCTP)|PORT=(tcp|udp|sctp)://))`)
+
 // readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags. Asked for help, it prints
 // the usage to stdout and returns flag.ErrHelp.
-func readSettings(args []string, getenv func(string) string, stdout io.Writer) (settings, []string, error) {
+func readSettings(args, environ []string, stdout io.Writer) (settings, []string, error) {
 	var s settings
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // what is wrong is returned
 	env := func(name string) string {
-		return "KHODNEVIS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		return prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	}
 	setting := func(target *string, name, fallback, usage string) {
 		flags.StringVar(target, name, fallback, usage+" ("+env(name)+")")
@@ -49,12 +59,25 @@ func readSettings(args []string, getenv func(string) string, stdout io.Writer) (
 	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
 	setting(&s.metrics, "metrics", "", "address to serve /metrics on, for Prometheus; it must not be public; unset: nowhere")
 	// The environment is not made the default of the flags: what it says may be secret, and the usage prints defaults.
+	given := map[string]string{}
+	for _, entry := range environ {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, prefix) && !foreign.MatchString(entry) {
+			given[name] = value
+		}
+	}
+	var known []string
 	var errs []error
 	flags.VisitAll(func(f *flag.Flag) {
-		if value := getenv(env(f.Name)); value != "" {
+		name := env(f.Name)
+		known = append(known, name)
+		if value := given[name]; value != "" {
 			errs = append(errs, f.Value.Set(value))
 		}
+		delete(given, name)
 	})
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		errs = append(errs, unknown(name, known))
+	}
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		usage(stdout, flags)
@@ -69,6 +92,20 @@ func readSettings(args []string, getenv func(string) string, stdout io.Writer) (
 		return settings{}, nil, err
 	}
 	return s, flags.Args(), s.validate()
+}
+
+// unknown refuses a variable that would be ignored, and names the one that it may have been meant for.
+func unknown(name string, known []string) error {
+	var near []string
+	for _, k := range known {
+		if strings.HasPrefix(name, k) || strings.HasPrefix(k, name) {
+			near = append(near, k)
+		}
+	}
+	if len(near) == 1 {
+		return fmt.Errorf("%s is no setting: did you mean %s?", name, near[0])
+	}
+	return fmt.Errorf("%s is no setting: there are %s", name, strings.Join(known, ", "))
 }
 
 // flagsFirst refuses flags after the command, where they would be taken for what it works on.

@@ -10,16 +10,45 @@ import (
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	env := map[string]string{"KHODNEVIS_ADDR": "127.0.0.1:9000", "KHODNEVIS_DATA": "env.db", "KHODNEVIS_TRUSTED_PROXIES": "10.0.0.1"}
-	s, rest, err := readSettings([]string{"-data", "flag.db", "staff", "ana"}, func(name string) string { return env[name] }, io.Discard)
+	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db", "KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS="}
+	s, rest, err := readSettings([]string{"-data", "flag.db", "staff", "ana"}, environ, io.Discard)
 	want := settings{addr: "127.0.0.1:9000", data: "flag.db", role: "all", recalculate: "@every 30s", limits: "on", proxies: "10.0.0.1"}
 	if err != nil || s != want || strings.Join(rest, " ") != "staff ana" {
 		t.Errorf("%+v %v %v, want %+v", s, rest, err, want)
 	}
-	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb"}, func(string) string { return "" }, io.Discard)
+	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb"}, nil, io.Discard)
 	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not mention %s", err, name)
+		}
+	}
+}
+
+// A variable that would be ignored is refused, with the name that was meant. Others' variables are let be.
+func TestUnknownVariables(t *testing.T) {
+	t.Parallel()
+	for entry, want := range map[string]string{
+		"KHODNEVIS_POSTGRESS=postgres://u:word@host/db": "KHODNEVIS_POSTGRESS is no setting: did you mean KHODNEVIS_POSTGRES?",
+		"KHODNEVIS_LIMIT=off":                           "KHODNEVIS_LIMIT is no setting: did you mean KHODNEVIS_LIMITS?",
+		"KHODNEVIS_ADR=":                                "KHODNEVIS_ADR is no setting: there are KHODNEVIS_ADDR, KHODNEVIS_",
+		"KHODNEVIS_=x":                                  "KHODNEVIS_ is no setting: there are ",
+		"KHODNEVIS_PORT=8000":                           "KHODNEVIS_PORT is no setting: there are ",
+		"KHODNEVIS_TESTS=x":                             "KHODNEVIS_TESTS is no setting: there are ",
+		"KHODNEVIS_TEST_POSTGRES=postgres://u@host/db":  "",
+		"KHODNEVISES=x":                                 "",
+		// A Kubernetes service named khodnevis, and one named khodnevis-kafka.
+		"KHODNEVIS_SERVICE_HOST=10.0.0.1":                 "",
+		"KHODNEVIS_SERVICE_PORT=8000":                     "",
+		"KHODNEVIS_SERVICE_PORT_HTTP=8000":                "",
+		"KHODNEVIS_PORT=tcp://10.0.0.1:8000":              "",
+		"KHODNEVIS_PORT_8000_TCP_ADDR=10.0.0.1":           "",
+		"KHODNEVIS_KAFKA_SERVICE_HOST=10.0.0.2":           "",
+		"KHODNEVIS_KAFKA_PORT=tcp://10.0.0.2:9092":        "",
+		"KHODNEVIS_KAFKA_PORT_9092_TCP=tcp://10.0.0.2:92": "",
+	} {
+		_, _, err := readSettings(nil, []string{entry}, io.Discard)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", entry, err, want)
 		}
 	}
 }
@@ -40,7 +69,7 @@ func TestRolesShareAQueue(t *testing.T) {
 		{[]string{"-role", "api", "-postgres", postgres}, false},
 		{[]string{"-role", "worker", "-postgres", postgres}, false},
 	} {
-		_, _, err := readSettings(c.args, func(string) string { return "" }, io.Discard)
+		_, _, err := readSettings(c.args, nil, io.Discard)
 		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") {
 			t.Errorf("%q: %v", c.args, err)
 		}
@@ -62,19 +91,19 @@ func TestServersHaveAddresses(t *testing.T) {
 		},
 	} {
 		for address, ok := range addresses {
-			_, _, err := readSettings([]string{name, address}, func(string) string { return "" }, io.Discard)
+			_, _, err := readSettings([]string{name, address}, nil, io.Discard)
 			if ok != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), name+": ") {
 				t.Errorf("%s %q: %v", name, address, err)
 			}
 		}
 	}
-	s, _, err := readSettings([]string{"-kafka", "a:9092, b:9092"}, func(string) string { return "" }, io.Discard)
+	s, _, err := readSettings([]string{"-kafka", "a:9092, b:9092"}, nil, io.Discard)
 	if got, _ := parseBrokers(s.kafka); err != nil || strings.Join(got, " ") != "a:9092 b:9092" {
 		t.Errorf("brokers %q, %v", got, err)
 	}
 	// What the adapters refuse is named, too.
 	for name, address := range map[string]string{"-postgres": "postgres://u@127.0.0.1:port/db", "-redis": "http://127.0.0.1"} {
-		err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data.db"), name, address}, func(string) string { return "" }, nil, io.Discard, io.Discard)
+		err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data.db"), name, address}, nil, nil, io.Discard, io.Discard)
 		if err == nil || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("%s %q: %v", name, address, err)
 		}
