@@ -55,7 +55,8 @@ func open(s settings, command bool, log *slog.Logger) (*backend, error) {
 		return nil, err
 	}
 	off := s.limits == "off"
-	cfg := khodnevis.Config{Recalculate: s.recalculate, TrustedProxies: proxies, Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
+	cfg := khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, TrustedProxies: proxies,
+		Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
 	if err = b.pick(s, command, &cfg, log); err == nil {
 		b.app, err = khodnevis.New(cfg)
 	}
@@ -123,6 +124,9 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 			return err
 		}
 		names = append(names, "Redis")
+	}
+	if s.batch != 0 {
+		cfg.Batch = s.batch
 	}
 	b.adapters = strings.Join(names, ", ")
 	return nil

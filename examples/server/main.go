@@ -69,7 +69,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if c.name() == "health" {
 		return checkHealth(ctx, s.addr) // of another process: it opens nothing
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	log := newLogger(s.log, stderr)
 	// The first signal asks for a clean end; the second one ends the process at once.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -86,4 +86,11 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		err = c.on(ctx, b, rest, stdin, stdout)
 	}
 	return errors.Join(err, b.close())
+}
+
+func newLogger(format string, w io.Writer) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
 }

@@ -24,6 +24,10 @@ type settings struct {
 	redis       string
 	role        string
 	recalculate string
+	recount     string
+	workers     int
+	batch       int
+	log         string
 	limits      string
 	proxies     string
 	metrics     string
@@ -42,11 +46,11 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	var s settings
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // what is wrong is returned
-	env := func(name string) string {
-		return prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-	}
 	setting := func(target *string, name, fallback, usage string) {
-		flags.StringVar(target, name, fallback, usage+" ("+env(name)+")")
+		flags.StringVar(target, name, fallback, usage+" ("+variable(name)+")")
+	}
+	count := func(target *int, name string, fallback int, usage string) {
+		flags.IntVar(target, name, fallback, usage+" ("+variable(name)+")")
 	}
 	setting(&s.addr, "addr", "127.0.0.1:8000", "address to listen on")
 	setting(&s.data, "data", "khodnevis.db", "file to keep the data in")
@@ -55,29 +59,14 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	setting(&s.redis, "redis", "", "address or URL of a Redis server; unset: memory")
 	setting(&s.role, "role", "all", "what this process does: all, api or worker")
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
+	setting(&s.recount, "recount", "0 3 * * *", "cron spec of the recount of all numbers, in UTC")
+	count(&s.workers, "workers", 1, "how many batches of ratings are stored at once")
+	count(&s.batch, "batch", 0, fmt.Sprintf("ratings in a batch at the most; unset: %d in the file, 1000 in PostgreSQL", embeddedBatch))
+	setting(&s.log, "log", "text", "format of the log: text or json")
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
 	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
 	setting(&s.metrics, "metrics", "", "address to serve /metrics on, for Prometheus; it must not be public; unset: nowhere")
-	// The environment is not made the default of the flags: what it says may be secret, and the usage prints defaults.
-	given := map[string]string{}
-	for _, entry := range environ {
-		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, prefix) && !foreign.MatchString(entry) {
-			given[name] = value
-		}
-	}
-	var known []string
-	var errs []error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := env(f.Name)
-		known = append(known, name)
-		if value := given[name]; value != "" {
-			errs = append(errs, f.Value.Set(value))
-		}
-		delete(given, name)
-	})
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		errs = append(errs, unknown(name, known))
-	}
+	errs := []error{setFromEnviron(flags, environ)}
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		usage(stdout, flags)
@@ -92,6 +81,36 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 		return settings{}, nil, err
 	}
 	return s, flags.Args(), s.validate()
+}
+
+// variable returns the name that a flag has in the environment.
+func variable(flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// setFromEnviron sets the flags that have a variable, and refuses variables without a flag. What the environment says is not made the
+// default of the flags: it may be secret, and the usage prints defaults.
+func setFromEnviron(flags *flag.FlagSet, environ []string) error {
+	given := map[string]string{}
+	for _, entry := range environ {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, prefix) && !foreign.MatchString(entry) {
+			given[name] = value
+		}
+	}
+	var known []string
+	var errs []error
+	flags.VisitAll(func(f *flag.Flag) {
+		name := variable(f.Name)
+		known = append(known, name)
+		if value := given[name]; value != "" && f.Value.Set(value) != nil {
+			errs = append(errs, fmt.Errorf("%s %q: give a whole number", name, value))
+		}
+		delete(given, name)
+	})
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		errs = append(errs, unknown(name, known))
+	}
+	return errors.Join(errs...)
 }
 
 // unknown refuses a variable that would be ignored, and names the one that it may have been meant for.
@@ -154,6 +173,12 @@ func (s settings) validate() error {
 		// With both in the file, all processes are on one host.
 		errs = append(errs, fmt.Errorf("-role %s with -postgres: the queue would be the file %s, which other hosts do not see, "+
 			"so that what one accepts might never be stored: set -kafka as well, or give -role all", s.role, s.data))
+	}
+	if s.workers < 1 { // 0 would be the default
+		errs = append(errs, fmt.Errorf("-workers %d: give 1 or more", s.workers))
+	}
+	if s.log != "text" && s.log != "json" {
+		errs = append(errs, fmt.Errorf("-log %q: give text or json", s.log))
 	}
 	if s.limits != "on" && s.limits != "off" {
 		errs = append(errs, fmt.Errorf("-limits %q: give on or off", s.limits))

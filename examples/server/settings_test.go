@@ -6,20 +6,55 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/khodnevis/khodnevis/rating"
 )
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db", "KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS="}
-	s, rest, err := readSettings([]string{"-data", "flag.db", "staff", "ana"}, environ, io.Discard)
-	want := settings{addr: "127.0.0.1:9000", data: "flag.db", role: "all", recalculate: "@every 30s", limits: "on", proxies: "10.0.0.1"}
+	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db", "KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS=", "KHODNEVIS_WORKERS=3"}
+	s, rest, err := readSettings([]string{"-data", "flag.db", "-batch", "20", "staff", "ana"}, environ, io.Discard)
+	want := settings{addr: "127.0.0.1:9000", data: "flag.db", role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
+		log: "text", limits: "on", proxies: "10.0.0.1"}
 	if err != nil || s != want || strings.Join(rest, " ") != "staff ana" {
 		t.Errorf("%+v %v %v, want %+v", s, rest, err, want)
 	}
-	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb"}, nil, io.Discard)
-	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies"} {
+	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb", "-workers", "0", "-log", "xml"}, nil, io.Discard)
+	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not mention %s", err, name)
+		}
+	}
+}
+
+// What is not a setting's to check, the App refuses: so the settings reach it.
+func TestSettingsReachTheApp(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[string][]string{
+		"the schedule of " + rating.JobRefresh: {"-recalculate", "never"},
+		"the schedule of " + rating.JobRecount: {"-recount", "never"},
+		"Workers is 10000":                     {"-workers", "10000"},
+		"Batch is -1":                          {"-batch", "-1"},
+	} {
+		err := run(t.Context(), append([]string{"-data", filepath.Join(t.TempDir(), "data.db")}, args...), nil, nil, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", args, err, want)
+		}
+	}
+	_, _, err := readSettings(nil, []string{"KHODNEVIS_WORKERS=many", "KHODNEVIS_BATCH=1.5"}, io.Discard)
+	if want := "KHODNEVIS_BATCH \"1.5\": give a whole number\nKHODNEVIS_WORKERS \"many\": give a whole number"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestLogFormat(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"text": "time=", "json": `{"time":`} {
+		var stderr output
+		// There is no such port, so it ends once it has warned of the limits.
+		args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000", "-limits", "off", "-log", format}
+		if err := run(t.Context(), args, nil, nil, io.Discard, &stderr); err == nil || !strings.HasPrefix(stderr.String(), want) {
+			t.Errorf("-log %s: %v\n%s", format, err, &stderr)
 		}
 	}
 }
