@@ -70,6 +70,9 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		return checkHealth(ctx, s.addr) // of another process: it opens nothing
 	}
 	log := newLogger(s.log, stderr)
+	for _, doubt := range s.doubts {
+		log.Warn(doubt)
+	}
 	// The first signal asks for a clean end; the second one ends the process at once.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

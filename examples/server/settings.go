@@ -31,7 +31,12 @@ type settings struct {
 	limits      string
 	proxies     string
 	metrics     string
+	// doubts are what may be meant otherwise. They are logged as warnings.
+	doubts []string
 }
+
+// defaultData is where the data is kept unless somebody says otherwise.
+const defaultData = "khodnevis.db"
 
 // prefix is what the settings begin with in the environment.
 const prefix = "KHODNEVIS_"
@@ -53,7 +58,7 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 		flags.IntVar(target, name, fallback, usage+" ("+variable(name)+")")
 	}
 	setting(&s.addr, "addr", "127.0.0.1:8000", "address to listen on")
-	setting(&s.data, "data", "khodnevis.db", "file to keep the data in")
+	setting(&s.data, "data", defaultData, "file to keep the data in")
 	setting(&s.postgres, "postgres", "", "connection string of a PostgreSQL database; unset: the file")
 	setting(&s.kafka, "kafka", "", "addresses of Kafka brokers, separated by commas; unset: the file")
 	setting(&s.redis, "redis", "", "address or URL of a Redis server; unset: memory")
@@ -66,8 +71,9 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
 	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
 	setting(&s.metrics, "metrics", "", "address to serve /metrics on, for Prometheus; it must not be public; unset: nowhere")
-	errs := []error{setFromEnviron(flags, environ)}
-	err := flags.Parse(args)
+	doubts, err := setFromEnviron(flags, environ)
+	errs := []error{err}
+	err = flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		usage(stdout, flags)
 		return settings{}, nil, err
@@ -80,7 +86,9 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return settings{}, nil, err
 	}
-	return s, flags.Args(), s.validate()
+	s.doubts = doubts
+	err = s.validate()
+	return s, flags.Args(), err
 }
 
 // variable returns the name that a flag has in the environment.
@@ -88,9 +96,9 @@ func variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// setFromEnviron sets the flags that have a variable, and refuses variables without a flag. What the environment says is not made the
+// setFromEnviron sets the flags that have a variable, and returns doubts about variables without a flag. What the environment says is not made the
 // default of the flags: it may be secret, and the usage prints defaults.
-func setFromEnviron(flags *flag.FlagSet, environ []string) error {
+func setFromEnviron(flags *flag.FlagSet, environ []string) (doubts []string, err error) {
 	given := map[string]string{}
 	for _, entry := range environ {
 		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, prefix) && !foreign.MatchString(entry) {
@@ -108,13 +116,13 @@ func setFromEnviron(flags *flag.FlagSet, environ []string) error {
 		delete(given, name)
 	})
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		errs = append(errs, unknown(name, known))
+		doubts = append(doubts, unknown(name, known))
 	}
-	return errors.Join(errs...)
+	return doubts, errors.Join(errs...)
 }
 
-// unknown refuses a variable that would be ignored, and names the one that it may have been meant for.
-func unknown(name string, known []string) error {
+// unknown tells of a variable that is ignored, and names the one that it may have been meant for.
+func unknown(name string, known []string) string {
 	var near []string
 	for _, k := range known {
 		if strings.HasPrefix(name, k) || strings.HasPrefix(k, name) {
@@ -122,9 +130,9 @@ func unknown(name string, known []string) error {
 		}
 	}
 	if len(near) == 1 {
-		return fmt.Errorf("%s is no setting: did you mean %s?", name, near[0])
+		return fmt.Sprintf("%s is no setting: did you mean %s?", name, near[0])
 	}
-	return fmt.Errorf("%s is no setting: there are %s", name, strings.Join(known, ", "))
+	return fmt.Sprintf("%s is no setting: there are %s", name, strings.Join(known, ", "))
 }
 
 // flagsFirst refuses flags after the command, where they would be taken for what it works on.
@@ -149,7 +157,7 @@ func usage(w io.Writer, flags *flag.FlagSet) {
 	flags.PrintDefaults()
 }
 
-func (s settings) validate() error {
+func (s *settings) validate() error {
 	var errs []error
 	if _, _, err := net.SplitHostPort(s.addr); err != nil {
 		errs = append(errs, fmt.Errorf("-addr %q: give host:port", s.addr))
@@ -171,8 +179,13 @@ func (s settings) validate() error {
 		errs = append(errs, fmt.Errorf("-role %q: give all, api or worker", s.role))
 	case s.role != "all" && s.postgres != "" && s.kafka == "":
 		// With both in the file, all processes are on one host.
-		errs = append(errs, fmt.Errorf("-role %s with -postgres: the queue would be the file %s, which other hosts do not see, "+
-			"so that what one accepts might never be stored: set -kafka as well, or give -role all", s.role, s.data))
+		why := fmt.Sprintf("-role %s with -postgres: the queue is the file %s, which other hosts do not see, "+
+			"so that what one accepts might never be stored: set -kafka as well, or give -role all", s.role, s.data)
+		if s.data == defaultData {
+			errs = append(errs, errors.New(why+"; or name the file with -data, if all processes are on this host"))
+		} else {
+			s.doubts = append(s.doubts, why)
+		}
 	}
 	if s.workers < 1 { // 0 would be the default
 		errs = append(errs, fmt.Errorf("-workers %d: give 1 or more", s.workers))

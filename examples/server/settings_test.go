@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ func TestSettings(t *testing.T) {
 	s, rest, err := readSettings([]string{"-data", "flag.db", "-batch", "20", "staff", "ana"}, environ, io.Discard)
 	want := settings{addr: "127.0.0.1:9000", data: "flag.db", role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
 		log: "text", limits: "on", proxies: "10.0.0.1"}
-	if err != nil || s != want || strings.Join(rest, " ") != "staff ana" {
+	if err != nil || !reflect.DeepEqual(s, want) || strings.Join(rest, " ") != "staff ana" {
 		t.Errorf("%+v %v %v, want %+v", s, rest, err, want)
 	}
 	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb", "-workers", "0", "-log", "xml"}, nil, io.Discard)
@@ -59,7 +60,7 @@ func TestLogFormat(t *testing.T) {
 	}
 }
 
-// A variable that would be ignored is refused, with the name that was meant. Others' variables are let be.
+// A variable that is ignored is told, with the name that was meant. Others' variables are let be.
 func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	for entry, want := range map[string]string{
@@ -81,10 +82,15 @@ func TestUnknownVariables(t *testing.T) {
 		"KHODNEVIS_KAFKA_PORT=tcp://10.0.0.2:9092":        "",
 		"KHODNEVIS_KAFKA_PORT_9092_TCP=tcp://10.0.0.2:92": "",
 	} {
-		_, _, err := readSettings(nil, []string{entry}, io.Discard)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
-			t.Errorf("%s: %v, want %q", entry, err, want)
+		s, _, err := readSettings(nil, []string{entry}, io.Discard)
+		if got := strings.Join(s.doubts, "\n"); err != nil || (got == "") != (want == "") || !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, %v, want %q", entry, got, err, want)
 		}
+	}
+	var stderr output
+	args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000"} // there is no such port
+	if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil || !strings.Contains(stderr.String(), "level=WARN msg=\"KHODNEVIS_LIMIT is no setting") {
+		t.Errorf("%v\n%s", err, &stderr)
 	}
 }
 
@@ -95,18 +101,20 @@ func TestRolesShareAQueue(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		ok   bool
+		told bool
 	}{
-		{[]string{"-role", "api"}, true},
-		{[]string{"-role", "worker"}, true},
-		{[]string{"-role", "all", "-postgres", postgres}, true},
-		{[]string{"-role", "api", "-postgres", postgres, "-kafka", "127.0.0.1:9092"}, true},
-		{[]string{"-role", "worker", "-postgres", postgres, "-kafka", "127.0.0.1:9092"}, true},
-		{[]string{"-role", "api", "-postgres", postgres}, false},
-		{[]string{"-role", "worker", "-postgres", postgres}, false},
+		{[]string{"-role", "api"}, true, false},
+		{[]string{"-role", "worker"}, true, false},
+		{[]string{"-role", "all", "-postgres", postgres}, true, false},
+		{[]string{"-role", "api", "-postgres", postgres, "-kafka", "127.0.0.1:9092"}, true, false},
+		{[]string{"-role", "worker", "-postgres", postgres, "-kafka", "127.0.0.1:9092"}, true, false},
+		{[]string{"-role", "api", "-postgres", postgres}, false, false},
+		{[]string{"-role", "worker", "-postgres", postgres}, false, false},
+		{[]string{"-role", "api", "-postgres", postgres, "-data", "/srv/k.db"}, true, true},
 	} {
-		_, _, err := readSettings(c.args, nil, io.Discard)
-		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") {
-			t.Errorf("%q: %v", c.args, err)
+		s, _, err := readSettings(c.args, nil, io.Discard)
+		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") || c.told != (len(s.doubts) == 1) && c.ok {
+			t.Errorf("%q: %v, %q", c.args, err, s.doubts)
 		}
 	}
 }
