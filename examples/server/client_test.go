@@ -26,8 +26,10 @@ func connect(t testing.TB, address string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &client{conn, bufio.NewReader(conn)}
+	return connected(conn)
 }
+
+func connected(conn net.Conn) *client { return &client{conn, bufio.NewReader(conn)} }
 
 // reply is an answer. Without one its status is 0.
 type reply struct {
@@ -51,6 +53,11 @@ func (c *client) send(t testing.TB, method, path, token, body string) (got reply
 		t.Error(err)
 		return reply{}
 	}
+	return c.receive(t)
+}
+
+// receive returns the next answer.
+func (c *client) receive(t testing.TB) (got reply) {
 	length := 0
 	for first := true; ; first = false {
 		line, err := c.answers.ReadSlice('\n')

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // Bounds of what a client may take.
@@ -22,7 +20,6 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
-	maxConnections    = 4096
 	// shutdownTimeout is how long requests in hand have to end, finishTimeout how long the worker has afterwards.
 	shutdownTimeout = 25 * time.Second
 	finishTimeout   = 10 * time.Second
@@ -30,13 +27,18 @@ const (
 
 // serve serves and works until ctx is done, and then lets both finish what they have begun.
 func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
-	listener, err := listen(ctx, s.addr)
+	limits, err := s.connectionLimits()
+	if err != nil {
+		return err
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", s.addr)
 	if err != nil {
 		return err
 	}
 	var metrics net.Listener // nil: they are not served
 	if s.metrics != "" {
-		if metrics, err = listen(ctx, s.metrics); err != nil {
+		if metrics, err = config.Listen(ctx, "tcp", s.metrics); err != nil {
 			return errors.Join(fmt.Errorf("-metrics: %w", err), listener.Close())
 		}
 	}
@@ -58,10 +60,10 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		worked <- b.app.Run(work)
 	}()
 	served := make(chan error, 2)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(newBounded(listener, limits, log)) }()
 	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.adapters)
 	if metrics != nil {
-		go func() { served <- scraped.Serve(metrics) }()
+		go func() { served <- scraped.Serve(newBounded(metrics, limits, log)) }()
 		fmt.Fprintf(stdout, "khodnevis serves its metrics on http://%s/metrics\n", metrics.Addr())
 	}
 
@@ -87,14 +89,6 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		failed = errors.Join(failed, errors.New("the worker did not finish its batch; another one will"))
 	}
 	return failed
-}
-
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return netutil.LimitListener(listener, maxConnections), nil
 }
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {

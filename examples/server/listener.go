@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/counter"
+	"github.com/khodnevis/khodnevis/internal/seldom"
+)
+
+// Bounds of how many connections are held at once.
+const (
+	maxConnections       = 4096
+	maxPrefixConnections = maxConnections / 4
+	maxOwnConnections    = 16
+)
+
+// connectionLimits say how many connections are held at once.
+type connectionLimits struct {
+	all    int // together
+	prefix int // of one IP prefix
+	own    int // beyond all, of this machine: those who watch over the process get through whoever else is there
+	// loopback are addresses of this machine. So is, of a connection, the one that it arrives at.
+	loopback []netip.Prefix
+	// trusted are addresses of proxies, which hand over the connections of many. Like this machine, they are no prefix of their own.
+	trusted []netip.Prefix
+}
+
+// connectionLimits are what the settings make of the bounds.
+func (s settings) connectionLimits() (connectionLimits, error) {
+	l := connectionLimits{all: maxConnections, prefix: maxPrefixConnections, own: maxOwnConnections,
+		loopback: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+	if s.limits == "off" {
+		l.prefix = l.all
+	}
+	var err error
+	l.trusted, err = parsePrefixes(s.proxies)
+	return l, err
+}
+
+// bounded is a listener that has so many places for connections. It closes a connection that gets none at once: left waiting, it and
+// everybody behind it would take the server for dead. It may be used concurrently.
+type bounded struct {
+	net.Listener
+	limits     connectionLimits
+	log        *slog.Logger
+	full, many seldom.Log
+
+	mu       sync.Mutex
+	held     int
+	prefixes map[string]int // that hold any
+}
+
+func newBounded(l net.Listener, limits connectionLimits, log *slog.Logger) *bounded {
+	return &bounded{Listener: l, limits: limits, log: log, prefixes: map[string]int{}}
+}
+
+// Accept waits for the next connection that there is a place for.
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		conn, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := addrOf(conn.RemoteAddr())
+		own := from.IsValid() && from == addrOf(conn.LocalAddr()) || among(b.limits.loopback, from)
+		prefix := "" // none that is counted
+		if !own && !among(b.limits.trusted, from) {
+			prefix = counter.PrefixOf(from)
+		}
+		forAll, forPrefix := b.take(own, prefix)
+		switch {
+		case forAll && forPrefix:
+			return &placed{Conn: conn, giveBack: sync.OnceFunc(func() { b.giveBack(prefix) })}, nil
+		case !forAll:
+			b.full.Warn(context.Background(), b.log, time.Now(), "too many connections: the next ones are closed", slog.Int("connections", b.limits.all))
+		default:
+			b.many.Warn(context.Background(), b.log, time.Now(), "too many connections from there: the next ones are closed", slog.String("prefix", prefix))
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0) // nothing of it stays in the kernel
+		}
+		_ = conn.Close()
+	}
+}
+
+// take takes a place for a connection, and reports whether there was one for all and one for its prefix.
+func (b *bounded) take(own bool, prefix string) (forAll, forPrefix bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	places := b.limits.all
+	if own {
+		places += b.limits.own
+	}
+	forAll = b.held < places
+	forPrefix = prefix == "" || b.prefixes[prefix] < b.limits.prefix
+	if forAll && forPrefix {
+		b.held++
+		if prefix != "" {
+			b.prefixes[prefix]++
+		}
+	}
+	return forAll, forPrefix
+}
+
+func (b *bounded) giveBack(prefix string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held--
+	if prefix == "" {
+		return
+	}
+	if b.prefixes[prefix]--; b.prefixes[prefix] == 0 {
+		delete(b.prefixes, prefix)
+	}
+}
+
+// placed is a connection that has a place until it is closed.
+type placed struct {
+	net.Conn
+	giveBack func() // does it once
+}
+
+func (c *placed) Close() error {
+	defer c.giveBack()
+	return c.Conn.Close()
+}
+
+// addrOf returns the one form of an address, and the zero Addr for one that is not of TCP.
+func addrOf(a net.Addr) netip.Addr {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
+}
+
+func among(prefixes []netip.Prefix, ip netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
