@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -65,6 +66,15 @@ func TestPages(t *testing.T) {
 		{all, "GET", "/static/..%2f..%2fpages.go", 404, "text/plain; charset=utf-8", bare},
 		{all, "GET", "/nothing", 404, "application/problem+json", bare},
 		{all, "GET", "/api", 404, "application/problem+json", bare},
+		{all, "GET", "/contents/", 404, "application/problem+json", bare}, // which the API takes from hosts that strip the prefix
+		{all, "GET", "/contents", 404, "application/problem+json", bare},
+		{all, "POST", "/users/login/", 404, "application/problem+json", bare},
+		{all, "OPTIONS", "/ratings/", 404, "application/problem+json", bare},
+		{all, "GET", "/docs/", 404, "application/problem+json", bare},
+		{all, "GET", "/%61pi/contents/", 404, "application/problem+json", bare},
+		{all, "GET", "/api%2fcontents/", 404, "application/problem+json", bare},
+		{all, "GET", "/" + strings.Repeat("a", 8<<10), 414, "application/problem+json", bare},
+		{all, "GET", "//api/contents/", 404, "application/problem+json", bare},
 		{all, "GET", "/api/contents/../", 404, "application/problem+json", bare},
 		{all, "POST", "/api//contents/", 404, "application/problem+json", bare},
 		{all, "POST", "/livez", 405, "application/problem+json", bare},
@@ -84,6 +94,28 @@ func TestPages(t *testing.T) {
 			if is := got.Header.Get(name); is != want {
 				t.Errorf("%s %s: %s is %q, want %q", c.method, c.path, name, is, want)
 			}
+		}
+	}
+}
+
+// What is nowhere is told of with the path that was asked for, and with the headers of the API.
+func TestNowhere(t *testing.T) {
+	t.Parallel()
+	h := pagesOf(t, "all")
+	for _, path := range []string{"/nothing", "/users/me/?fields=id", "/%61pi/contents/"} {
+		got := ask(h, "GET", path, "X-Request-Id", "nowhere-1")
+		var p struct {
+			Code, Instance string
+			RequestID      string `json:"request_id"`
+		}
+		if err := json.NewDecoder(got.Body).Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		if want, _, _ := strings.Cut(path, "?"); p.Code != "not_found" || p.Instance != want || p.RequestID != "nowhere-1" {
+			t.Errorf("%s: %+v", path, p)
+		}
+		if got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("Vary") == "" {
+			t.Errorf("%s: %v", path, got.Header)
 		}
 	}
 }

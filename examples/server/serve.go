@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -99,8 +100,8 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// routes mounts the REST surface, the health checks and the pages. What is none of these is the API's to answer, if there is one; so
-// is all below its prefix, before http.ServeMux redirects paths that are not clean.
+// routes mounts the REST surface, the health checks and the pages. All below the prefix of the API is its own to answer, before
+// http.ServeMux redirects paths that are not clean.
 func routes(b *backend, api bool, ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/livez", b.app.Health(nil))
@@ -111,11 +112,14 @@ func routes(b *backend, api bool, ready func() bool) http.Handler {
 		return guarded(pages)
 	}
 	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/") || !known(mux, r) {
+		switch {
+		case strings.HasPrefix(r.URL.EscapedPath(), "/api/"):
 			b.app.Handler().ServeHTTP(w, r)
-			return
+		case known(mux, r):
+			pages.ServeHTTP(w, r)
+		default:
+			nowhere(b).ServeHTTP(w, r)
 		}
-		pages.ServeHTTP(w, r)
 	}))
 }
 
@@ -124,6 +128,17 @@ func metricsRoutes(b *backend) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", b.app.Metrics())
 	return guarded(mux)
+}
+
+// nowhere answers as the API does for what is not there. The API must not see the path alone: for hosts that strip its prefix it
+// takes paths without, and what a proxy guards at /api/users/ would be at /users/, too.
+func nowhere(b *backend) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const below = "/api//" // an empty segment, and there is nothing
+		lost := *r
+		lost.URL = &url.URL{Path: below + r.URL.Path, RawPath: below + r.URL.EscapedPath(), RawQuery: r.URL.RawQuery}
+		b.app.Handler().ServeHTTP(w, &lost)
+	})
 }
 
 // known reports whether mux has the path of r, with whichever method.
