@@ -32,15 +32,42 @@ var mediaTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// addPages adds the page that says what this is, and, where there is an API to show, the demo.
-func addPages(mux *http.ServeMux, b *backend, api bool, ready func() bool) {
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { home(w, b, api, ready()) })
-	mux.HandleFunc("GET /static/{name}", func(w http.ResponseWriter, r *http.Request) { file(w, r, "static/"+r.PathValue("name")) })
-	// Browsers ask for it by themselves on pages that name no icon, such as a JSON document.
-	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) { file(w, r, "static/favicon.svg") })
-	if api {
-		mux.HandleFunc("GET /demo/{$}", func(w http.ResponseWriter, r *http.Request) { file(w, r, "demo.html") })
+// pages returns, by their paths, the page that says what this is, what pages load, and, where there is an API to show, the demo.
+func pages(b *backend, api bool, ready func() bool) map[string]http.Handler {
+	all := map[string]http.Handler{
+		"/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { home(w, b, api, ready()) }),
+		// Browsers ask for it by themselves on pages that name no icon, such as a JSON document.
+		"/favicon.ico": file("static/favicon.svg"),
 	}
+	static, err := embedded.ReadDir("pages/static")
+	if err != nil {
+		panic(err) // they are part of the program
+	}
+	for _, entry := range static {
+		all["/static/"+entry.Name()] = file("static/" + entry.Name())
+	}
+	if api {
+		all["/demo/"] = file("demo.html")
+		all["/demo"] = http.RedirectHandler("/demo/", http.StatusTemporaryRedirect)
+	}
+	for path, page := range all {
+		all[path] = readable(b, page)
+	}
+	return all
+}
+
+// readable lets a page be read. Whoever does not read is answered as at the health checks, which can only be read, too: with the methods
+// that there are. Every answer has an identifier, as those of the API have.
+func readable(b *backend, page http.Handler) http.Handler {
+	other := b.app.Health(nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			other.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set(requestid.Header, requestid.Of(r))
+		page.ServeHTTP(w, r)
+	})
 }
 
 // guarded sets on every answer what is right for one that is not a page. Handlers that know better set their own.
@@ -54,28 +81,22 @@ func guarded(next http.Handler) http.Handler {
 	})
 }
 
-// named gives every answer an identifier, as the API does with its own.
-func named(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(requestid.Header, requestid.Of(r))
-		next.ServeHTTP(w, r)
-	})
-}
-
 // file answers with an embedded file. Browsers keep it, and ask each time whether it is still the same.
-func file(w http.ResponseWriter, r *http.Request, name string) {
+func file(name string) http.Handler {
 	body, err := embedded.ReadFile("pages/" + name)
 	if err != nil {
-		http.NotFound(w, r)
-		return
+		panic(err) // it is part of the program
 	}
 	sum := sha256.Sum256(body)
-	h := w.Header()
-	h.Set("Content-Type", mediaTypes[path.Ext(name)])
-	h.Set("Content-Security-Policy", pagePolicy)
-	h.Set("Cache-Control", "public, max-age=0, must-revalidate")
-	h.Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
-	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", mediaTypes[path.Ext(name)])
+		h.Set("Content-Security-Policy", pagePolicy)
+		h.Set("Cache-Control", "public, max-age=0, must-revalidate")
+		h.Set("ETag", tag)
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+	})
 }
 
 // home says what runs here.

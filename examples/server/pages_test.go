@@ -61,9 +61,9 @@ func TestPages(t *testing.T) {
 		{all, "GET", "/demo/nothing", 404, "application/problem+json", bare},
 		{all, "GET", "/demo/index.html", 404, "application/problem+json", bare},
 		{all, "GET", "/static/", 404, "application/problem+json", bare},
-		{all, "GET", "/static/nothing.css", 404, "text/plain; charset=utf-8", bare},
-		{all, "GET", "/static/..%2fhome.html", 404, "text/plain; charset=utf-8", bare},
-		{all, "GET", "/static/..%2f..%2fpages.go", 404, "text/plain; charset=utf-8", bare},
+		{all, "GET", "/static/nothing.css", 404, "application/problem+json", bare},
+		{all, "GET", "/static/..%2fhome.html", 404, "application/problem+json", bare},
+		{all, "GET", "/static/..%2f..%2fpages.go", 404, "application/problem+json", bare},
 		{all, "GET", "/nothing", 404, "application/problem+json", bare},
 		{all, "GET", "/api", 404, "application/problem+json", bare},
 		{all, "GET", "/contents/", 404, "application/problem+json", bare}, // which the API takes from hosts that strip the prefix
@@ -80,10 +80,27 @@ func TestPages(t *testing.T) {
 		{all, "POST", "/livez", 405, "application/problem+json", bare},
 		{all, "OPTIONS", "/readyz", 204, "", bare},
 		{all, "HEAD", "/readyz", 200, "text/plain; charset=utf-8", bare},
-		{all, "POST", "/demo/", 405, "text/plain; charset=utf-8", bare},
+		{all, "POST", "/", 405, "application/problem+json", bare},
+		{all, "POST", "/demo/", 405, "application/problem+json", bare},
+		{all, "DELETE", "/static/base.css", 405, "application/problem+json", bare},
+		{all, "TRACE", "/favicon.ico", 405, "application/problem+json", bare},
+		{all, "OPTIONS", "/", 204, "", bare},
+		{all, "OPTIONS", "/demo/", 204, "", bare},
+		{all, "OPTIONS", "/static/demo.js", 204, "", bare},
+		{all, "POST", "/demo", 405, "application/problem+json", bare},
+		{all, "POST", "/static/nothing.css", 404, "application/problem+json", bare},
+		{all, "GET", "//", 404, "application/problem+json", bare},
+		{all, "GET", "//livez", 404, "application/problem+json", bare},
+		{all, "GET", "/./livez", 404, "application/problem+json", bare},
+		{all, "GET", "/static/../livez", 404, "application/problem+json", bare},
+		{all, "GET", "/static//base.css", 404, "application/problem+json", bare},
+		{all, "GET", "/static%2fbase.css", 404, "application/problem+json", bare},
+		{all, "GET", "/demo//", 404, "application/problem+json", bare},
 		{worker, "GET", "/", 200, "text/html; charset=utf-8", pagePolicy},
-		{worker, "GET", "/demo/", 404, "text/plain; charset=utf-8", bare},
-		{worker, "GET", "/api/contents/", 404, "text/plain; charset=utf-8", bare},
+		{worker, "POST", "/", 405, "application/problem+json", bare},
+		{worker, "GET", "/demo", 404, "application/problem+json", bare},
+		{worker, "GET", "/demo/", 404, "application/problem+json", bare},
+		{worker, "GET", "/api/contents/", 404, "application/problem+json", bare},
 	} {
 		got := ask(c.h, c.method, c.path, "X-Request-Id", "pages-1")
 		if got.StatusCode != c.status {
@@ -94,6 +111,21 @@ func TestPages(t *testing.T) {
 			if is := got.Header.Get(name); is != want {
 				t.Errorf("%s %s: %s is %q, want %q", c.method, c.path, name, is, want)
 			}
+		}
+		if allow := got.Header.Get("Allow"); (c.status == 405 || c.status == 204) != (allow == "GET, HEAD, OPTIONS") {
+			t.Errorf("%s %s: Allow is %q", c.method, c.path, allow)
+		}
+	}
+}
+
+// The demo without its slash is the one place that leads to another.
+func TestDemoWithoutItsSlash(t *testing.T) {
+	t.Parallel()
+	h := pagesOf(t, "all")
+	for _, method := range []string{"GET", "HEAD"} {
+		got := ask(h, method, "/demo", "X-Request-Id", "demo-1")
+		if got.StatusCode != http.StatusTemporaryRedirect || got.Header.Get("Location") != "/demo/" || got.Header.Get("X-Request-Id") != "demo-1" {
+			t.Errorf("%s: %d %v", method, got.StatusCode, got.Header)
 		}
 	}
 }

@@ -100,26 +100,22 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// routes mounts the REST surface, the health checks and the pages. All below the prefix of the API is its own to answer, before
-// http.ServeMux redirects paths that are not clean.
+// routes mounts the REST surface, the health checks and the pages. A path is served as it is written: none is cleaned into another one,
+// since what stands before this server may have let it pass for what it was.
 func routes(b *backend, api bool, ready func() bool) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/livez", b.app.Health(nil))
-	mux.Handle("/readyz", b.app.Health(ready))
-	addPages(mux, b, api, ready)
-	pages := named(mux)
-	if !api {
-		return guarded(pages)
-	}
+	places := pages(b, api, ready)
+	places["/livez"], places["/readyz"] = b.app.Health(nil), b.app.Health(ready)
+	lost := nowhere(b)
 	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.EscapedPath()
+		place, ok := places[path]
 		switch {
-		case strings.HasPrefix(r.URL.EscapedPath(), "/api/"):
-			b.app.Handler().ServeHTTP(w, r)
-		case known(mux, r):
-			pages.ServeHTTP(w, r)
-		default:
-			nowhere(b).ServeHTTP(w, r)
+		case api && strings.HasPrefix(path, "/api/"):
+			place = b.app.Handler()
+		case !ok:
+			place = lost
 		}
+		place.ServeHTTP(w, r)
 	}))
 }
 
@@ -139,11 +135,4 @@ func nowhere(b *backend) http.Handler {
 		lost.URL = &url.URL{Path: below + r.URL.Path, RawPath: below + r.URL.EscapedPath(), RawQuery: r.URL.RawQuery}
 		b.app.Handler().ServeHTTP(w, &lost)
 	})
-}
-
-// known reports whether mux has the path of r, with whichever method.
-func known(mux *http.ServeMux, r *http.Request) bool {
-	get := &http.Request{Method: http.MethodGet, URL: r.URL, Host: r.Host}
-	_, pattern := mux.Handler(get)
-	return pattern != ""
 }
