@@ -27,8 +27,10 @@ type backend struct {
 	app *khodnevis.App
 	// prepare makes what the App needs in servers that may not be there yet. It may be called again after an error.
 	prepare func(context.Context) error
-	// adapters says in a few words what is used.
+	// adapters says in a few words what is used: to everybody, so it tells of no path, host or user.
 	adapters string
+	// file is the one of SQLite; "" if there is none.
+	file string
 	// role is what this process does: all, api or worker.
 	role    string
 	closers []func() error
@@ -45,6 +47,11 @@ func (b *backend) close() error {
 
 // embeddedBatch keeps a batch of ratings in the one writer of the file for a few milliseconds, since requests wait behind it.
 const embeddedBatch = 100
+
+// where is what adapters says, with the file, for whoever runs the server.
+func (b *backend) where() string {
+	return strings.Replace(b.adapters, "SQLite", "SQLite in "+b.file, 1)
+}
 
 // open picks the adapters and wires the App. This is the one place that does. It does not wait for any server. A command works on the
 // store alone, and on one that is there.
@@ -86,7 +93,8 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 				return err
 			}
 		}
-		names = append(names, "SQLite in "+s.data)
+		b.file = s.data
+		names = append(names, "SQLite")
 	}
 	if s.postgres != "" {
 		db, err := pgstore.Open(s.postgres, pgstore.OpenConfig{})

@@ -84,7 +84,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if c.on == nil {
 		return errors.Join(serve(ctx, s, b, log, stdout), b.close())
 	}
-	fmt.Fprintf(stderr, "khodnevis works on %s\n", b.adapters)
+	fmt.Fprintf(stderr, "khodnevis works on %s\n", b.where())
 	if err = b.ready(ctx); err == nil {
 		err = c.on(ctx, b, rest, stdin, stdout)
 	}

@@ -8,7 +8,6 @@ import (
 	"html/template"
 	"net/http"
 	"path"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -99,16 +98,16 @@ func file(name string) http.Handler {
 	})
 }
 
-// home says what runs here.
+// home says what runs here, and nothing of the machine.
 func home(w http.ResponseWriter, b *backend, api, ready bool) {
 	h := w.Header()
 	h.Set("Content-Type", mediaTypes[".html"])
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Cache-Control", "no-store")
 	_ = homePage.Execute(w, struct { // the client is gone; there is nobody to tell
-		API, Ready                        bool
-		Role, Adapters, Version, Platform string
-	}{api, ready, roles[b.role], b.adapters, version(), runtime.Version() + " on " + runtime.GOOS + "/" + runtime.GOARCH})
+		API, Ready              bool
+		Role, Adapters, Version string
+	}{api, ready, roles[b.role], b.adapters, version()})
 }
 
 var homePage = template.Must(template.ParseFS(embedded, "pages/home.html"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -179,7 +181,7 @@ func TestPagesAreKept(t *testing.T) {
 func TestHomeSaysWhatRunsHere(t *testing.T) {
 	t.Parallel()
 	for role, says := range map[string][]string{
-		"all":    {"SQLite in ", "serves requests, stores ratings", `href="/demo/"`, `href="/api/docs/"`, `href="/api/schema/"`, `href="/api/contents/"`, `href="/readyz"`, version()},
+		"all":    {"<dd>SQLite</dd>", "serves requests, stores ratings", `href="/demo/"`, `href="/api/docs/"`, `href="/api/schema/"`, `href="/api/contents/"`, `href="/readyz"`, version()},
 		"api":    {"others store ratings", `href="/demo/"`},
 		"worker": {"others serve requests", `href="/readyz"`},
 	} {
@@ -194,6 +196,34 @@ func TestHomeSaysWhatRunsHere(t *testing.T) {
 		}
 		if role == "worker" && (strings.Contains(string(body), "/api/") || strings.Contains(string(body), "/demo/")) {
 			t.Error("a worker links to an API that it does not serve")
+		}
+	}
+}
+
+// I9: everybody may read what runs here, so it tells neither where on the machine anything is, nor what it was built with.
+func TestHomeTellsNothingOfTheMachine(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for want, s := range map[string]settings{
+		"SQLite":                    {},
+		"SQLite, PostgreSQL, Redis": {postgres: "postgres://someone:secret-word@db.example/data?sslmode=disable", redis: "redis://:secret-word@cache.example"},
+	} {
+		s.data, s.role, s.recalculate, s.limits = filepath.Join(folder, "where.db"), "api", "@every 30s", "off"
+		b, err := open(s, false, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(ask(routes(b, true, b.app.Ready), "GET", "/").Body)
+		if err = errors.Join(err, b.close()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(body), "<dd>"+want+"</dd>") {
+			t.Errorf("it does not say %s", want)
+		}
+		for _, inside := range []string{folder, "where.db", "secret-word", "someone", ".example", runtime.Version(), runtime.GOOS, runtime.GOARCH} {
+			if strings.Contains(string(body), inside) {
+				t.Errorf("with %s it tells %q", want, inside)
+			}
 		}
 	}
 }

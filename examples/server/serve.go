@@ -62,7 +62,7 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 	}()
 	served := make(chan error, 2)
 	go func() { served <- server.Serve(newBounded(listener, limits, log)) }()
-	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.adapters)
+	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.where())
 	if metrics != nil {
 		go func() { served <- scraped.Serve(newBounded(metrics, limits, log)) }()
 		fmt.Fprintf(stdout, "khodnevis serves its metrics on http://%s/metrics\n", metrics.Addr())
