@@ -44,7 +44,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		"an unknown flag":                 {args: []string{"-nonsense"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1"},
 		"an unknown command":              {args: []string{"nonsense"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1"},
 		"in a flag":                       {args: []string{"-postgres", away, "-role", "nothing"}},
-		"a setting that is none":          {misspelt: away},
+		"a setting that is none":          {misspelt: away, until: "is no setting"},
 		"no database":                     {args: []string{"verify"}, postgres: away},
 		"no database, pairs":              {args: []string{"verify"}, postgres: "host=127.0.0.1 port=1 user=u sslmode=disable password=" + secret},
 		"a bad port":                      {postgres: "postgres://u:" + secret + "@127.0.0.1:port/db"},
