@@ -32,4 +32,22 @@ func ParseTaskID(s string) (id string, key Key, ok bool) {
 	return t.id(), t.Key, true
 }
 
+// Ticket is what the identifier of a task says.
+type Ticket = ticket
+
+const (
+	OpWithdraw    = opWithdraw
+	OpRecalculate = opRecalculate
+)
+
+// Forge returns the identifier of a task of which change makes another one, as anybody could.
+func Forge(taskID string, change func(*Ticket)) string {
+	t, ok := parseTicket(taskID)
+	if !ok {
+		panic("not the identifier of a task: " + taskID)
+	}
+	change(&t)
+	return t.id()
+}
+
 func Ordinal(v Version) int64 { return v.ordinal() }

@@ -79,12 +79,17 @@ func (w *world) submit(user, contentID string, score int) rating.Receipt {
 	return check(w.ratings.Submit(w.t.Context(), rating.Actor{User: user}, rating.Submission{Content: contentID, Score: score}))(w.t)
 }
 
-// await returns the task once it is done.
+// await returns the task once it is done, to the rater who asked for it.
 func (w *world) await(task rating.Task) rating.Task {
+	w.t.Helper()
+	return w.awaitAs(rating.Actor{User: task.Creator}, task)
+}
+
+func (w *world) awaitAs(actor rating.Actor, task rating.Task) rating.Task {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
-	done := check(w.ratings.Wait(ctx, rating.Actor{User: task.Creator}, task.ID))(w.t)
+	done := check(w.ratings.Wait(ctx, actor, task.ID))(w.t)
 	if !done.State.Done() {
 		w.t.Fatalf("the task is %s, not done: %+v", done.State, done.Error)
 	}
@@ -372,7 +377,7 @@ func TestPoisonIsFound(t *testing.T) {
 	}
 }
 
-func TestTasksAreTheirCreators(t *testing.T) {
+func TestTasksAreTheirRaters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content()
@@ -449,11 +454,12 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "other"}, key, ""); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("another one: %v", err)
 	}
-	receipt := check(w.ratings.Withdraw(t.Context(), rating.Actor{User: "boss", Staff: true}, key, ""))(t)
+	boss := rating.Actor{User: "boss", Staff: true}
+	receipt := check(w.ratings.Withdraw(t.Context(), boss, key, ""))(t)
 	if receipt.Task.Creator != "boss" {
 		t.Errorf("the task is %q's", receipt.Task.Creator)
 	}
-	if done := w.await(receipt.Task); done.State != rating.Success || done.Result.Outcome != rating.Withdrawn {
+	if done := w.awaitAs(boss, receipt.Task); done.State != rating.Success || done.Result.Outcome != rating.Withdrawn {
 		t.Errorf("it came to %+v", done)
 	}
 	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
@@ -524,8 +530,9 @@ func TestRecalculateOnRequest(t *testing.T) {
 	if _, err := w.ratings.Recalculate(t.Context(), rating.Actor{User: "u"}, c.ID, ""); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("a user: %v", err)
 	}
-	task := check(w.ratings.Recalculate(t.Context(), rating.Actor{User: "boss", Staff: true}, c.ID, ""))(t)
-	if done := w.await(task); done.State != rating.Success || done.Name != rating.TaskRecalculate || done.Result.Content != c.ID || done.Result.Repaired {
+	boss := rating.Actor{User: "boss", Staff: true}
+	task := check(w.ratings.Recalculate(t.Context(), boss, c.ID, ""))(t)
+	if done := w.awaitAs(boss, task); done.State != rating.Success || done.Name != rating.TaskRecalculate || done.Result.Content != c.ID || done.Result.Repaired {
 		t.Errorf("it came to %+v, %+v", done, done.Result)
 	}
 }

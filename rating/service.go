@@ -312,14 +312,14 @@ func (s *Service) Stats(ctx context.Context, contents []string) (map[string]Stat
 	return s.numbers.get(ctx, contents)
 }
 
-// Task returns the state of a task, to its creator and to staff. ErrNotFound: there is no such task, or it is another one's.
-// ErrExpired: it is older than Retention.
+// Task returns the state of a task, to its creator, if it is about a rating of the creator's own, and to staff. ErrNotFound: there is no such
+// task, or it is another one's, or about what only staff may ask for. ErrExpired: it is older than Retention.
 func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, error) {
 	if job, at, ok := parseRun(taskID); ok {
 		return s.run(ctx, actor, job, at)
 	}
 	t, ok := parseTicket(taskID)
-	if !ok || t.By != actor.User && !actor.Staff {
+	if !ok || !t.readableBy(actor) {
 		return Task{}, ErrNotFound
 	}
 	task := t.task()

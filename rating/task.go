@@ -35,7 +35,7 @@ const (
 type Task struct {
 	ID, Name string
 	State    State
-	// Creator is the identifier of who asked for it.
+	// Creator is the identifier of who asked for it, as ID says, which its bearer may have made up: it gives nobody any right.
 	Creator string
 	// Attempts is how often a worker has tried, 0 if none has or it is not known any more.
 	Attempts int

@@ -23,7 +23,7 @@ type ticket struct {
 	At       time.Time
 	// Key is the rating's; for opRecalculate only Key.Content is set.
 	Key Key
-	// By is who asked.
+	// By is who asked, if the ticket is genuine.
 	By string
 }
 
@@ -48,7 +48,7 @@ func (t ticket) id() string {
 }
 
 // parseTicket is the strict inverse of id: every accepted string is the id of what is returned. The checksum only tells
-// mistyped identifiers; what a ticket says gives nobody any right.
+// mistyped identifiers: anybody can make a ticket that says whatever he likes, so what it says gives nobody any right. See readableBy.
 func parseTicket(s string) (ticket, bool) {
 	if len(s) > MaxTaskID {
 		return ticket{}, false
@@ -80,6 +80,14 @@ func parseTicket(s string) (ticket, bool) {
 		return ticket{}, false
 	}
 	return t, true
+}
+
+// readableBy reports whether a may ask for the task: who asked for it, if it is about a rating of his own, and staff. That he asked is not
+// enough, since By may be made up: a withdrawal of another one's rating would tell whoever makes one whether that rating exists, even after
+// its rater has left. Of his own ratings it tells him nothing new. What is about others' ratings only staff can have asked for, and so
+// recalculations, which have no rater; what Forget asks for is in the name of one who has left.
+func (t ticket) readableBy(a Actor) bool {
+	return a.Staff || t.Key.Rater == a.User && t.By == a.User
 }
 
 // appendID appends an identifier: a UUID in canonical form as a zero and its 16 bytes, any other behind its length.

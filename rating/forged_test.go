@@ -1,0 +1,121 @@
+package rating_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// look returns how both ways to ask for a task answer the actor, who does not wait.
+func (w *world) look(actor rating.Actor, taskID string) []error {
+	w.t.Helper()
+	hurried, cancel := context.WithCancel(w.t.Context())
+	cancel()
+	_, asked := w.ratings.Task(w.t.Context(), actor, taskID)
+	_, waited := w.ratings.Wait(hurried, actor, taskID)
+	return []error{asked, waited}
+}
+
+// unknown fails unless the actor is told that there is no such task.
+func (w *world) unknown(what string, actor rating.Actor, taskID string) {
+	w.t.Helper()
+	for _, err := range w.look(actor, taskID) {
+		if !errors.Is(err, rating.ErrNotFound) {
+			w.t.Errorf("%s, asked for by %+v: %v, want ErrNotFound", what, actor, err)
+		}
+	}
+}
+
+// known fails unless the actor is told of the task.
+func (w *world) known(what string, actor rating.Actor, taskID string) {
+	w.t.Helper()
+	if errs := w.look(actor, taskID); !slices.Equal(errs, []error{nil, nil}) {
+		w.t.Errorf("%s, asked for by %+v: %v", what, actor, errs)
+	}
+}
+
+// Identifiers of tasks can be made by anybody. Whatever they say, nobody learns from them who else has rated what.
+func TestForgedTasksTellNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.work()
+	c := w.content()
+	w.await(w.submit("victim", c.ID, 4).Task)
+	w.await(w.submit("gone", c.ID, 5).Task)
+	own := w.submit("eve", w.content().ID, 3).Task
+	w.await(own)
+	if err := w.ratings.Forget(t.Context(), "gone", rating.FateAnonymize); err != nil {
+		t.Fatal(err)
+	}
+	w.await(w.submit("eve", c.ID, 1).Task) // behind the withdrawal of what is handed over
+
+	eve, staff := rating.Actor{User: "eve"}, rating.Actor{User: "boss", Staff: true}
+	withdrawal := func(content, rater, by string) string {
+		return rating.Forge(own.ID, func(t *rating.Ticket) {
+			t.Op, t.Key, t.By = rating.OpWithdraw, rating.Key{Content: content, Rater: rater}, by
+		})
+	}
+	for _, rater := range []string{"victim", "gone", "nobody"} {
+		w.unknown("a withdrawal of the rating of "+rater, eve, withdrawal(c.ID, rater, "eve"))
+		w.known("a withdrawal of the rating of "+rater, staff, withdrawal(c.ID, rater, "eve"))
+	}
+	w.known("a withdrawal of her own rating", eve, withdrawal(c.ID, "eve", "eve"))
+	w.unknown("a withdrawal of her own rating by another", eve, withdrawal(c.ID, "eve", "boss"))
+	for _, content := range []string{c.ID, "no-such-content"} {
+		for _, by := range []string{"eve", "boss"} {
+			recalculation := rating.Forge(own.ID, func(t *rating.Ticket) {
+				t.Op, t.Key, t.By = rating.OpRecalculate, rating.Key{Content: content}, by
+			})
+			w.unknown("a recalculation of "+content, eve, recalculation)
+			w.unknown("a recalculation of "+content, rating.Actor{}, recalculation)
+			w.known("a recalculation of "+content, staff, recalculation)
+		}
+	}
+}
+
+func TestWhoMayAskForATask(t *testing.T) {
+	t.Parallel()
+	w := newForgetful(t)
+	w.work()
+	c := w.content()
+	ada, ben, boss := rating.Actor{User: "ada"}, rating.Actor{User: "ben"}, rating.Actor{User: "boss", Staff: true}
+	key := rating.Key{Content: c.ID, Rater: "ada"}
+	withdraw := func(by rating.Actor) rating.Task {
+		task := check(w.ratings.Withdraw(t.Context(), by, key, ""))(t).Task
+		w.awaitAs(by, task)
+		return task
+	}
+	var tasks []rating.Task
+	rate := func(score int) {
+		task := w.submit("ada", c.ID, score).Task
+		w.await(task)
+		tasks = append(tasks, task)
+	}
+	rate(3)
+	rate(4)
+	tasks = append(tasks, withdraw(ada))
+	rate(5)
+	staffs := map[string]string{
+		"withdrawal":    withdraw(boss).ID,
+		"recalculation": check(w.ratings.Recalculate(t.Context(), boss, c.ID, ""))(t).ID,
+	}
+	for _, when := range []string{"remembered", "derived"} {
+		for i, task := range tasks {
+			what := fmt.Sprintf("%s task %d", when, i)
+			w.known(what, ada, task.ID)
+			w.known(what, boss, task.ID)
+			w.unknown(what, ben, task.ID)
+			w.unknown(what, rating.Actor{}, task.ID)
+		}
+		for what, task := range staffs {
+			w.known(when+" "+what, boss, task)
+			w.unknown(when+" "+what, ada, task)
+			w.unknown(when+" "+what+", once no longer staff", rating.Actor{User: "boss"}, task)
+		}
+		w.wipe()
+	}
+}
