@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -117,5 +118,21 @@ func TestWhoMayAskForATask(t *testing.T) {
 			w.unknown(when+" "+what+", once no longer staff", rating.Actor{User: "boss"}, task)
 		}
 		w.wipe()
+	}
+}
+
+// A task cannot have been accepted in the future, but for a clock that is ahead of this one: it would be waited for, and never expire.
+func TestTaskOfTheFutureIsUnknown(t *testing.T) {
+	t.Parallel()
+	w := newWorldAt(t, nil, func() time.Time { return someTime })
+	ada := rating.Actor{User: "ada"}
+	own := w.submit("ada", w.content().ID, 4).Task
+	at := func(d time.Duration) string {
+		return rating.Forge(own.ID, func(t *rating.Ticket) { t.At = w.now().UTC().Add(d) })
+	}
+	w.known("a task of another clock", ada, at(time.Minute))
+	for _, d := range []time.Duration{time.Minute + time.Microsecond, time.Hour, 100 * 365 * 24 * time.Hour} {
+		w.unknown(fmt.Sprintf("a task of %v ahead", d), ada, at(d))
+		w.unknown(fmt.Sprintf("a task of %v ahead", d), rating.Actor{User: "boss", Staff: true}, at(d))
 	}
 }

@@ -319,11 +319,12 @@ func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, e
 		return s.run(ctx, actor, job, at)
 	}
 	t, ok := parseTicket(taskID)
-	if !ok || !t.readableBy(actor) {
+	now := s.cfg.time()
+	if !ok || !t.readableBy(actor) || t.At.After(now.Add(ahead)) {
 		return Task{}, ErrNotFound
 	}
 	task := t.task()
-	if s.cfg.time().After(task.ExpiresAt) {
+	if now.After(task.ExpiresAt) {
 		return Task{}, ErrExpired
 	}
 	remembered, known := s.recall(ctx, task.ID)

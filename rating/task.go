@@ -10,6 +10,10 @@ import (
 // Retention is how long a task can be asked for after it was accepted.
 const Retention = 24 * time.Hour
 
+// ahead is how far the clock of the process that accepted a task may be ahead of the one that is asked for it. A task of later than
+// that was never accepted.
+const ahead = time.Minute
+
 // State is where a task stands. The names are Celery's.
 type State string
 
