@@ -51,3 +51,9 @@ func Forge(taskID string, change func(*Ticket)) string {
 }
 
 func Ordinal(v Version) int64 { return v.ordinal() }
+
+func (s *Service) KnownStreams() int {
+	s.epochs.mu.Lock()
+	defer s.epochs.mu.Unlock()
+	return len(s.epochs.known)
+}

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
 )
 
 // look returns how both ways to ask for a task answer the actor, who does not wait.
@@ -134,5 +137,90 @@ func TestTaskOfTheFutureIsUnknown(t *testing.T) {
 	for _, d := range []time.Duration{time.Minute + time.Microsecond, time.Hour, 100 * 365 * 24 * time.Hour} {
 		w.unknown(fmt.Sprintf("a task of %v ahead", d), ada, at(d))
 		w.unknown(fmt.Sprintf("a task of %v ahead", d), rating.Actor{User: "boss", Staff: true}, at(d))
+	}
+}
+
+// streams is a store that says which streams were given an epoch, and may fail at it.
+type streams struct {
+	store.Store
+	mu    sync.Mutex
+	given []string
+	fail  error
+}
+
+func (s *streams) StreamEpoch(ctx context.Context, stream string) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return 0, s.fail
+	}
+	if !slices.Contains(s.given, stream) {
+		s.given = append(s.given, stream)
+	}
+	return s.Store.StreamEpoch(ctx, stream)
+}
+
+func (s *streams) failing(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
+// Whoever makes up the identifier of a task makes up its stream, too. Nothing is written for that, and nothing kept.
+func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
+	t.Parallel()
+	s := &streams{}
+	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })
+	ada := rating.Actor{User: "ada"}
+	own := w.submit("ada", w.content().ID, 4).Task
+	on := func(stream string) string {
+		return rating.Forge(own.ID, func(t *rating.Ticket) { t.Position.Stream = stream })
+	}
+	for i := range 200 {
+		w.unknown("a task of an invented stream", ada, on(fmt.Sprint("stream-", i)))
+	}
+	for _, odd := range []string{"", "\x00", "a\x00", "\xff", "a b", "é", strings.Repeat("s", 65), strings.Repeat("s", 200)} {
+		w.unknown(fmt.Sprintf("a task of the stream %q", odd), rating.Actor{User: "boss", Staff: true}, on(odd))
+	}
+	if len(s.given) != 1 {
+		t.Errorf("%d streams were given an epoch, want that of the task alone", len(s.given))
+	}
+	if n := w.ratings.KnownStreams(); n != 1 {
+		t.Errorf("%d streams are kept, want that of the task alone", n)
+	}
+	// Another process may make it the next moment.
+	check(w.store.StreamEpoch(t.Context(), "stream-7"))(t)
+	w.known("a task of a stream that came meanwhile", ada, on("stream-7"))
+}
+
+// Every process knows at once of a task that was accepted on a new stream, with and without a cache.
+func TestTaskOfANewStreamIsKnown(t *testing.T) {
+	t.Parallel()
+	w := newForgetful(t)
+	ada := rating.Actor{User: "ada"}
+	task := w.submit("ada", w.content().ID, 4).Task
+	w.wipe()
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg)) // another process
+	w.known("a task of a new stream", ada, task.ID)
+	w.cfg.Cache = nil
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
+	w.known("a task of a new stream, without a cache", ada, task.ID)
+}
+
+// The store may fail right when a task was accepted as the first one of its stream. It is accepted all the same, and the cache says so.
+func TestTaskOfANewStreamDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	s := &streams{fail: rating.ErrUnavailable}
+	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })
+	ada := rating.Actor{User: "ada"}
+	task := w.submit("ada", w.content().ID, 4).Task
+	w.known("a task of a stream that has no epoch yet", ada, task.ID)
+	w.unknown("another one of that stream", ada, rating.Forge(task.ID, func(t *rating.Ticket) { t.Position.Offset++ }))
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg)) // another process
+	w.known("a task of a stream that has no epoch yet", ada, task.ID)
+	s.failing(nil)
+	w.work()
+	if done := w.await(task); done.State != rating.Success || done.Result.Outcome != rating.Created {
+		t.Errorf("it came to %s, %+v", done.State, done.Result)
 	}
 }

@@ -65,7 +65,7 @@ func remember(ctx context.Context, c cache.Cache, warn *warnings, items []cache.
 	}
 }
 
-// epochs asks the store for the epoch of each stream once.
+// epochs asks the store for the epoch of each stream once. It remembers none that a stream does not have: it may get one the next moment.
 type epochs struct {
 	store Store
 	mu    sync.Mutex
@@ -74,20 +74,30 @@ type epochs struct {
 
 func newEpochs(store Store) *epochs { return &epochs{store: store, known: map[string]int64{}} }
 
+// of returns the epoch of a stream that the queue names, which gets one if it has none.
 func (e *epochs) of(ctx context.Context, stream string) (int64, error) {
+	return e.ask(ctx, stream, e.store.StreamEpoch)
+}
+
+// find returns the epoch of a stream that a client names. ErrNotFound: it has none, as one that was made up.
+func (e *epochs) find(ctx context.Context, stream string) (int64, error) {
+	return e.ask(ctx, stream, e.store.KnownEpoch)
+}
+
+func (e *epochs) ask(ctx context.Context, stream string, store func(context.Context, string) (int64, error)) (int64, error) {
 	e.mu.Lock()
 	epoch, ok := e.known[stream]
 	e.mu.Unlock()
 	if ok {
 		return epoch, nil
 	}
-	epoch, err := e.store.StreamEpoch(ctx, stream)
+	epoch, err := store(ctx, stream)
 	if err != nil {
 		return 0, fmt.Errorf("rating: epoch of stream %q: %w", stream, err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.known) >= 1000 { // streams are few; a flood of invented ones must not fill the memory
+	if len(e.known) >= 1000 { // those of the queue are few; others are not kept
 		clear(e.known)
 	}
 	e.known[stream] = epoch

@@ -243,6 +243,8 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 		remember(ctx, s.cfg.Cache, s.cfg.warn, []cache.Item{m.item(key)})
 	} else {
 		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(), "error", err)
+		// If the stream is new, its tasks are unknown to the store until a worker comes.
+		remember(ctx, s.cfg.Cache, s.cfg.warn, []cache.Item{record{State: Pending}.item(task.ID)})
 	}
 	return Receipt{Task: task, Rating: Rating{Key: key, Score: e.Score, Withdrawn: e.Op == opWithdraw, CreatedAt: e.At, UpdatedAt: e.At}}, nil
 }
@@ -332,11 +334,11 @@ func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, e
 		return remembered.complete(task, t.Key), nil
 	}
 	derived, err := s.derive(ctx, t)
+	if known && (errors.Is(err, ErrNotFound) || err == nil && !derived.State.Done()) {
+		return remembered.complete(task, t.Key), nil
+	}
 	if err != nil {
 		return Task{}, err
-	}
-	if known && !derived.State.Done() {
-		return remembered.complete(task, t.Key), nil
 	}
 	if derived.State == Success { // the worker has committed, and may not have come to refreshing the numbers
 		if _, err := s.numbers.ask(ctx, []string{t.Key.Content}); err != nil {
@@ -351,7 +353,8 @@ func (s *Service) recall(ctx context.Context, taskID string) (record, bool) {
 	return recall[record](ctx, s.cfg.Cache, s.cfg.warn, taskKey(taskID))
 }
 
-// derive tells the state of a task from what is stored.
+// derive tells the state of a task from what is stored, and writes nothing, since the ticket may be made up. ErrNotFound: its stream is
+// unknown. Who accepts a rating, and the worker, make streams known; before either has come to it, the cache knows the task.
 func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
 	rejected, err := s.store.ListRejected(ctx, RejectedQuery{Position: t.Position, Key: t.messageKey(), Limit: 1})
 	if err != nil {
@@ -363,7 +366,7 @@ func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
 	if t.Op == opRecalculate { // its result is kept by the cache alone
 		return record{State: Pending}, nil
 	}
-	epoch, err := s.epochs.of(ctx, t.Position.Stream)
+	epoch, err := s.epochs.find(ctx, t.Position.Stream)
 	if err != nil {
 		return record{}, err
 	}

@@ -53,6 +53,9 @@ type Store interface {
 
 	// StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.
 	StreamEpoch(ctx context.Context, stream string) (int64, error)
+	// KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one. A stream that has none is ErrNotFound,
+	// whatever bytes its name is made of.
+	KnownEpoch(ctx context.Context, stream string) (int64, error)
 	// ClaimTick reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time
 	// one is told so; a time before one already claimed is nobody's. While a claim's lease runs, no later time is claimed,
 	// unless ReleaseTick has ended it.

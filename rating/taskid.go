@@ -76,10 +76,15 @@ func parseTicket(s string) (ticket, bool) {
 	if t.Op != opRate {
 		t.By = r.id()
 	}
-	if !r.ok || len(r.b) > 0 || t.Op == "" || t.Position.Offset < 0 || t.Position.Stream == "" || t.At.Before(earliest) || t.At.After(latest) || t.id() != s {
+	if !r.ok || len(r.b) > 0 || t.Op == "" || t.Position.Offset < 0 || !namesStream(t.Position.Stream) || t.At.Before(earliest) || t.At.After(latest) || t.id() != s {
 		return ticket{}, false
 	}
 	return t, true
+}
+
+// namesStream reports whether a queue may have named a stream so; see queue.Position.
+func namesStream(s string) bool {
+	return s != "" && len(s) <= queue.MaxStream && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // readableBy reports whether a may ask for the task: who asked for it, if it is about a rating of his own, and staff. That he asked is not

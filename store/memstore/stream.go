@@ -3,6 +3,7 @@ package memstore
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -36,6 +37,19 @@ func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 		s.epochs[stream] = int64(len(s.epochs)) + 1
 	}
 	return s.epochs[stream], nil
+}
+
+// KnownEpoch implements rating.Store.
+func (s *Store) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	if err := s.rlock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.RUnlock()
+	epoch, ok := s.epochs[stream]
+	if !ok {
+		return 0, fmt.Errorf("memstore: epoch of stream %q: %w", stream, rating.ErrNotFound)
+	}
+	return epoch, nil
 }
 
 // ClaimTick implements rating.Store.

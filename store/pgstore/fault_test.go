@@ -74,6 +74,7 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"Recount":          func(ctx context.Context) error { _, err := s.Recount(ctx, []string{"c"}); return err },
 		"Audit":            func(ctx context.Context) error { _, _, err := s.Audit(ctx); return err },
 		"StreamEpoch":      func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
+		"KnownEpoch":       func(ctx context.Context) error { _, err := s.KnownEpoch(ctx, "s"); return err },
 		"ClaimTick":        func(ctx context.Context) error { _, err := s.ClaimTick(ctx, "j", instant, time.Second); return err },
 		"ReleaseTick":      func(ctx context.Context) error { return s.ReleaseTick(ctx, "j", instant) },
 		"ListRejected": func(ctx context.Context) error {

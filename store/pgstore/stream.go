@@ -2,10 +2,13 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
 )
 
 const epochOf = `SELECT epoch FROM khodnevis.streams WHERE stream = $1`
@@ -27,6 +30,19 @@ func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 			epochs = nil
 			return tx.query(&epochs, epochOf, stream)
 		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("pgstore: epoch of stream %q: %w", stream, err)
+	}
+	return epochs[0], nil
+}
+
+// KnownEpoch implements rating.Store.
+func (s *Store) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	var epochs []int64
+	err := s.query(ctx, &epochs, epochOf, stream)
+	if errors.Is(err, store.ErrUnstorable) || err == nil && len(epochs) == 0 { // what is no text names no stream
+		err = rating.ErrNotFound
 	}
 	if err != nil {
 		return 0, fmt.Errorf("pgstore: epoch of stream %q: %w", stream, err)

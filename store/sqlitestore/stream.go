@@ -27,6 +27,18 @@ func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 	return epoch, nil
 }
 
+// KnownEpoch implements rating.Store.
+func (s *Store) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	epoch, ok, err := s.epoch(ctx, stream)
+	if err == nil && !ok {
+		err = rating.ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sqlitestore: epoch of stream %q: %w", stream, err)
+	}
+	return epoch, nil
+}
+
 func (s *Store) epoch(ctx context.Context, stream string) (epoch int64, ok bool, err error) {
 	ok, err = s.file.Get(ctx, &epoch, `SELECT epoch FROM streams WHERE stream = ?`, stream)
 	return epoch, ok, err

@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,57 @@ type newEpochs struct {
 }
 
 func (s *newEpochs) StreamEpoch(context.Context, string) (int64, error) { return s.last.Add(1), nil }
+
+type givesEpochs struct{ store.Store }
+
+func (s givesEpochs) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	return s.StreamEpoch(ctx, stream)
+}
+
+type givesEpochsTacitly struct{ store.Store }
+
+func (s givesEpochsTacitly) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	epoch, err := s.Store.KnownEpoch(ctx, stream)
+	if err != nil {
+		_, _ = s.StreamEpoch(ctx, stream)
+	}
+	return epoch, err
+}
+
+type zeroEpochs struct{ store.Store }
+
+func (s zeroEpochs) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	epoch, err := s.Store.KnownEpoch(ctx, stream)
+	if errors.Is(err, rating.ErrNotFound) {
+		return 0, nil
+	}
+	return epoch, err
+}
+
+type remembersAbsence struct {
+	store.Store
+	absent sync.Map
+}
+
+func (s *remembersAbsence) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	if err, ok := s.absent.Load(stream); ok {
+		return 0, err.(error)
+	}
+	epoch, err := s.Store.KnownEpoch(ctx, stream)
+	if err != nil {
+		s.absent.Store(stream, err)
+	}
+	return epoch, err
+}
+
+type textualStreams struct{ store.Store }
+
+func (s textualStreams) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	if odd(stream) {
+		return 0, rating.ErrUnstorable
+	}
+	return s.Store.KnownEpoch(ctx, stream)
+}
 
 type twiceClaimed struct {
 	store.Store

@@ -14,6 +14,8 @@ func ratingStream() []Check {
 	return []Check{
 		{"rating/epoch", "StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.", ratingEpoch},
 		{"rating/epoch-race", "StreamEpoch returns the epoch of a stream, for ever the same.", ratingEpochRace},
+		{"rating/epoch-known", "KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one.", ratingEpochKnown},
+		{"rating/epoch-unknown", "A stream that has none is ErrNotFound, whatever bytes its name is made of.", ratingEpochUnknown},
 		{"rating/tick", "ClaimTick reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time one is told so; a time before one already claimed is nobody's.", ratingTick},
 		{"rating/tick-race", "Of all callers that ask for one job and time one is told so", ratingTickRace},
 		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseTick has ended it.", ratingTickLease},
@@ -64,6 +66,66 @@ func ratingEpochRace(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("two streams have the epoch %d", epoch)
 		}
 		seen[epoch] = streams[i%len(streams)]
+	}
+	return nil
+}
+
+func ratingEpochKnown(ctx context.Context, s store.Store) error {
+	streams := names(3)
+	unknown := func(when, stream string) error {
+		_, err := s.KnownEpoch(ctx, stream)
+		return wantError("the epoch of a stream "+when, err, rating.ErrNotFound)
+	}
+	var all error
+	for _, stream := range streams {
+		all = errors.Join(all, unknown("that has none", stream), unknown("that was asked for before", stream))
+	}
+	if all != nil {
+		return all
+	}
+	for i, stream := range streams {
+		given, err := s.StreamEpoch(ctx, stream)
+		if err != nil {
+			return err
+		}
+		known, err := s.KnownEpoch(ctx, stream)
+		if err := errors.Join(err, want("the epoch of a stream that has got one", known, given)); err != nil {
+			return err
+		}
+		for _, stream := range streams[i+1:] {
+			if err := unknown("beside one that has got one", stream); err != nil {
+				return err
+			}
+		}
+	}
+	// While one is given, it is there or not.
+	stream := newName()
+	const callers = 16
+	got := make([]int64, callers)
+	err := together(callers, func(i int) (err error) {
+		if i == 0 {
+			got[0], err = s.StreamEpoch(ctx, stream)
+			return err
+		}
+		if got[i], err = s.KnownEpoch(ctx, stream); errors.Is(err, rating.ErrNotFound) {
+			got[i], err = s.StreamEpoch(ctx, stream)
+		}
+		return err
+	})
+	for _, epoch := range got {
+		err = errors.Join(err, want("the epoch of one stream, looked for while it is given", epoch, got[0]))
+	}
+	return err
+}
+
+func ratingEpochUnknown(ctx context.Context, s store.Store) error {
+	for _, stream := range append(oddTexts(), "", newName()) {
+		for range 2 {
+			_, err := s.KnownEpoch(ctx, stream)
+			if err := wantError(fmt.Sprintf("the epoch of the stream %.40q", stream), err, rating.ErrNotFound); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
