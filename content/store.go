@@ -12,6 +12,13 @@ import (
 type Store interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error
+	// CreateContentOnce keeps c, as CreateContent does, and r together with it, and returns r: both are kept or neither. If there is a
+	// Creation with r's author and key that is not from before since, it keeps nothing and returns that one. An older one gives way to r.
+	CreateContentOnce(ctx context.Context, c Content, r Creation, since time.Time) (Creation, error)
+	// CreationByKey returns the Creation with this author and key, also when its content is deleted. ErrNotFound: there is none.
+	CreationByKey(ctx context.Context, author string, key Hash) (Creation, error)
+	// SweepCreations removes at most limit Creations from before the given time and returns how many. Their contents stay.
+	SweepCreations(ctx context.Context, before time.Time, limit int) (int, error)
 	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.
 	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
 	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.
@@ -24,6 +31,21 @@ type Store interface {
 	// DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.
 	// ErrNotFound: there is none. ErrConflict: it has another version than the given one. Version 0: whatever it is.
 	DeleteContent(ctx context.Context, id string, version int64) error
+}
+
+// Hash is a SHA-256.
+type Hash [32]byte
+
+// Creation records that a request, which has a key that its author chose, has made a content.
+type Creation struct {
+	// Author is that of the content. Authors have keys of their own.
+	Author string
+	// Key and Request are hashes of the key, and of what the request asked for.
+	Key, Request Hash
+	// Content is the identifier of the content.
+	Content string
+	// At is when it was made, in UTC, cut to microseconds.
+	At time.Time
 }
 
 // Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.

@@ -32,6 +32,10 @@ func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 		return err
 	}
 	defer s.mu.Unlock()
+	return s.create(c)
+}
+
+func (s *Store) create(c content.Content) error {
 	if s.contents[c.ID] != nil || s.deleted.has(c.ID) {
 		return fmt.Errorf("memstore: create content %s: %w", c.ID, content.ErrConflict)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -34,6 +35,7 @@ type Store struct {
 	mu       sync.RWMutex
 	contents map[string]*entry
 	deleted  set[string] // identifiers of contents that were deleted
+	made     map[creationKey]content.Creation
 
 	rated    map[string]*rated          // by content
 	raters   map[string]set[string]     // the contents that a rater has rows of
@@ -69,6 +71,7 @@ func New(cfg Config) *Store {
 		now:          cfg.Now,
 		contents:     map[string]*entry{},
 		deleted:      set[string]{},
+		made:         map[creationKey]content.Creation{},
 		rated:        map[string]*rated{},
 		raters:       map[string]set[string]{},
 		changed:      set[string]{},

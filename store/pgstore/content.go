@@ -55,28 +55,30 @@ func termsOf(c content.Content) pq.StringArray {
 // CreateContent implements content.Store.
 func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 	terms := termsOf(c)
-	err := s.transact(ctx, func(tx transaction) error {
-		_, err := tx.exec(`INSERT INTO khodnevis.contents (id, title, title_key, description, terms, author, version, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			c.ID, c.Title, titleKey(c.Title), c.Description, terms, c.Author, c.Version, c.CreatedAt, c.UpdatedAt)
-		if taken(err) {
-			return content.ErrConflict
-		}
-		if err != nil {
-			return err
-		}
-		// Only now, in a statement that sees what a deletion left that the first one waited for.
-		n, err := tx.exec(`INSERT INTO khodnevis.rating_scores (content_id) SELECT $1 WHERE NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)
-			ON CONFLICT (content_id) DO UPDATE SET rank = rating_scores.rank`, c.ID)
-		if err == nil && n == 0 {
-			return content.ErrConflict
-		}
-		return err
-	})
+	err := s.transact(ctx, func(tx transaction) error { return tx.createContent(c, terms) })
 	if err != nil {
 		return fmt.Errorf("pgstore: create content %s: %w", c.ID, err)
 	}
 	return nil
+}
+
+func (tx transaction) createContent(c content.Content, terms pq.StringArray) error {
+	_, err := tx.exec(`INSERT INTO khodnevis.contents (id, title, title_key, description, terms, author, version, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		c.ID, c.Title, titleKey(c.Title), c.Description, terms, c.Author, c.Version, c.CreatedAt, c.UpdatedAt)
+	if taken(err) {
+		return content.ErrConflict
+	}
+	if err != nil {
+		return err
+	}
+	// Only now, in a statement that sees what a deletion left that the first one waited for.
+	n, err := tx.exec(`INSERT INTO khodnevis.rating_scores (content_id) SELECT $1 WHERE NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)
+		ON CONFLICT (content_id) DO UPDATE SET rank = rating_scores.rank`, c.ID)
+	if err == nil && n == 0 {
+		return content.ErrConflict
+	}
+	return err
 }
 
 const contentsByID = `SELECT ` + contentColumns + ` FROM khodnevis.contents c WHERE c.id = ANY($1)`

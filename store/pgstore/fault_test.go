@@ -38,7 +38,13 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"Ping":          s.Ping,
 		"Migrate":       s.Migrate,
 		"CreateContent": func(ctx context.Context) error { return s.CreateContent(ctx, newContent("c")) },
-		"ContentsByID":  func(ctx context.Context) error { _, err := s.ContentsByID(ctx, []string{"c"}); return err },
+		"CreateContentOnce": func(ctx context.Context) error {
+			_, err := s.CreateContentOnce(ctx, newContent("once"), content.Creation{Content: "once", At: instant}, instant)
+			return err
+		},
+		"CreationByKey":  func(ctx context.Context) error { _, err := s.CreationByKey(ctx, "author", content.Hash{}); return err },
+		"SweepCreations": func(ctx context.Context) error { _, err := s.SweepCreations(ctx, instant, 1); return err },
+		"ContentsByID":   func(ctx context.Context) error { _, err := s.ContentsByID(ctx, []string{"c"}); return err },
 		"ListContents": func(ctx context.Context) error {
 			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByScore}, Limit: 1})
 			return err
@@ -341,6 +347,14 @@ func TestLostAnswer(t *testing.T) {
 	}
 	if found, err := s.ContentsByID(ctx, []string{c.ID}); err != nil || len(found) != 1 {
 		t.Errorf("%d contents are found, %v, want the one that was committed", len(found), err)
+	}
+	once := content.Creation{Author: "once", Content: "once-1", At: instant}
+	p.loseAnswer("COMMIT")
+	if _, err := s.CreateContentOnce(ctx, newContent("once-1"), once, instant); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a creation with a key whose commit was not answered: the error is %v, want ErrUnavailable", err)
+	}
+	if kept, err := s.CreateContentOnce(ctx, newContent("once-2"), content.Creation{Author: "once", Content: "once-2", At: instant}, instant); err != nil || kept != once {
+		t.Errorf("the same key again is %+v, %v, want %+v", kept, err, once)
 	}
 	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)}, Rejected: []rating.Rejected{{Key: "k", At: instant}}}
 	p.loseAnswer("COMMIT")

@@ -56,28 +56,30 @@ func tokens(c content.Content) string {
 // CreateContent implements content.Store.
 func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 	terms := tokens(c)
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
-		var num int64
-		ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version, created_at, updated_at)
-			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM deleted_contents WHERE id = ?1)
-			ON CONFLICT DO NOTHING RETURNING num`,
-			c.ID, c.Title, titleKey(c.Title), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro())
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return content.ErrConflict
-		}
-		if _, err := tx.Exec(`INSERT INTO content_terms (rowid, terms) VALUES (?, ?)`, num, terms); err != nil {
-			return err
-		}
-		_, err = tx.Exec(`INSERT INTO rating_stats (content) VALUES (?) ON CONFLICT DO NOTHING`, c.ID)
-		return err
-	})
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return createContent(tx, c, terms) })
 	if err != nil {
 		return fmt.Errorf("sqlitestore: create content %s: %w", c.ID, err)
 	}
 	return nil
+}
+
+func createContent(tx *sqlitefile.Tx, c content.Content, terms string) error {
+	var num int64
+	ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version, created_at, updated_at)
+		SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM deleted_contents WHERE id = ?1)
+		ON CONFLICT DO NOTHING RETURNING num`,
+		c.ID, c.Title, titleKey(c.Title), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return content.ErrConflict
+	}
+	if _, err := tx.Exec(`INSERT INTO content_terms (rowid, terms) VALUES (?, ?)`, num, terms); err != nil {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO rating_stats (content) VALUES (?) ON CONFLICT DO NOTHING`, c.ID)
+	return err
 }
 
 // ContentsByID implements content.Store.

@@ -29,7 +29,7 @@ func Content() []Check {
 		{"content/memory", "Methods may be called concurrently and share no memory with the caller.", contentMemory},
 		{"content/concurrent", "Methods may be called concurrently and share no memory with the caller.", contentConcurrent},
 		{"content/unstorable", unstorable, contentUnstorable},
-	}, contentLists()...)
+	}, append(contentCreations(), contentLists()...)...)
 }
 
 func contentCreate(ctx context.Context, s store.Store) error {
