@@ -304,6 +304,9 @@ func (a *App) Run(ctx context.Context) error {
 		start(func(ctx context.Context) error { return a.recalculator.Run(ctx, job, schedule) })
 	}
 	start(a.Ratings.Run)
+	if a.Contents != nil {
+		start(a.Contents.Run)
+	}
 	if a.Users != nil {
 		start(a.Users.Run)
 	}

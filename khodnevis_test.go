@@ -14,6 +14,8 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
 // The whole life of a rating, without HTTP: accepted, stored, counted.
@@ -131,6 +133,55 @@ func TestRunEnds(t *testing.T) {
 			t.Fatal("Run does not end with its context")
 		}
 	}
+}
+
+// Run removes what the services need no more.
+func TestRunSweeps(t *testing.T) {
+	t.Parallel()
+	kept := sweptStore{memstore.New(memstore.Config{}), make(chan string, 2)}
+	app, err := khodnevis.New(khodnevis.Config{Store: kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- app.Run(ctx) }()
+	swept := map[string]bool{}
+	for range 2 {
+		select {
+		case what := <-kept.swept:
+			swept[what] = true
+		case <-time.After(20 * time.Second):
+			t.Fatalf("only %v are swept", swept)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil || !swept["creations"] || !swept["sessions"] {
+		t.Errorf("%v are swept, and Run ended with %v", swept, err)
+	}
+}
+
+// sweptStore tells of the first sweeps.
+type sweptStore struct {
+	store.Store
+	swept chan string
+}
+
+func (s sweptStore) tell(what string) {
+	select {
+	case s.swept <- what:
+	default:
+	}
+}
+
+func (s sweptStore) SweepCreations(context.Context, time.Time, int) (int, error) {
+	s.tell("creations")
+	return 0, nil
+}
+
+func (s sweptStore) SweepSessions(context.Context, time.Time, int) (int, error) {
+	s.tell("sessions")
+	return 0, nil
 }
 
 // A host that brings its own contents and users gets ratings alone.

@@ -5,8 +5,9 @@
 //
 // # Errors
 //
-// ErrNotFound, ErrConflict and ErrForbidden are compared with errors.Is. Input that breaks a rule is a *ValidationError,
-// which names each wrong field; what a hook of the host refuses is a *Refusal. Everything else is a failure of the store or a hook.
+// ErrNotFound, ErrConflict, ErrForbidden, ErrKeyReused and ErrDeleted are compared with errors.Is. Input that breaks a rule is a
+// *ValidationError, which names each wrong field; what a hook of the host refuses is a *Refusal. Everything else is a failure of the
+// store or a hook.
 //
 // # Concurrency
 //
@@ -39,6 +40,10 @@ var (
 	ErrConflict = errors.New("content: conflict")
 	// ErrForbidden says that the acting user may not do this to the content.
 	ErrForbidden = errors.New("content: forbidden")
+	// ErrKeyReused says that the author used the key of a Once for another request, no longer than OnceFor ago.
+	ErrKeyReused = errors.New("content: the key was used for another request")
+	// ErrDeleted says that the request of a Once made a content before, which is deleted since.
+	ErrDeleted = errors.New("content: made before, and deleted since")
 	// ErrUnavailable says that the store does not answer or has no room. It is the same value as the other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
 	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the

@@ -73,8 +73,7 @@ func (s *Service) Create(ctx context.Context, author string, d Draft) (Content, 
 	if err := d.Validate(); err != nil {
 		return Content{}, err
 	}
-	now := s.time()
-	c := Content{ID: id.New(), Title: d.Title, Description: d.Description, Author: author, Version: 1, CreatedAt: now, UpdatedAt: now}
+	c := s.compose(author, d)
 	if err := s.beforeCreate(ctx, c); err != nil {
 		return Content{}, fmt.Errorf("content: create: %w", err)
 	}
@@ -83,6 +82,12 @@ func (s *Service) Create(ctx context.Context, author string, d Draft) (Content, 
 	}
 	s.afterCreate(ctx, c)
 	return c, nil
+}
+
+// compose makes a content of what author wrote.
+func (s *Service) compose(author string, d Draft) Content {
+	now := s.time()
+	return Content{ID: id.New(), Title: d.Title, Description: d.Description, Author: author, Version: 1, CreatedAt: now, UpdatedAt: now}
 }
 
 // Get returns a content, or ErrNotFound.
