@@ -211,13 +211,22 @@ func (c *call) createContent() error {
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err
 	}
-	return c.once(func() (int, string, any, error) {
-		made, err := c.cfg.Contents.Create(c.r.Context(), c.who.Subject, draft)
-		if err != nil {
-			return 0, "", nil, err
+	return c.once(func(o *content.Once) (m made, err error) {
+		var kept content.Content
+		var stats rating.Stats
+		if o == nil {
+			kept, err = c.cfg.Contents.Create(c.r.Context(), c.who.Subject, draft)
+		} else {
+			kept, m.again, err = c.cfg.Contents.CreateOnce(c.r.Context(), c.who.Subject, draft, *o)
 		}
-		c.w.Header().Set("ETag", tag{made.Version, 0}.String())
-		return http.StatusCreated, c.url("contents", made.ID), detailOf(made, rating.Stats{}), nil
+		if err == nil && m.again {
+			stats, err = c.stats(kept.ID)
+		}
+		if err != nil {
+			return made{}, err
+		}
+		m.location, m.etag, m.value = c.url("contents", kept.ID), tag{kept.Version, stats.Revision}.String(), detailOf(kept, stats)
+		return m, nil
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
@@ -76,14 +77,28 @@ func (s faultyStore) ListContents(ctx context.Context, q content.Query) ([]conte
 }
 
 func (s faultyStore) CreateContent(ctx context.Context, c content.Content) error {
-	if err := s.f.update.err(); err != nil {
+	if err := s.f.create(); err != nil {
 		return err
 	}
-	if s.f.creating != nil {
-		s.f.creating <- struct{}{}
-		<-s.f.creating
-	}
 	return s.Store.CreateContent(ctx, c)
+}
+
+func (s faultyStore) CreateContentOnce(ctx context.Context, c content.Content, r content.Creation, since time.Time) (content.Creation, error) {
+	if err := s.f.create(); err != nil {
+		return content.Creation{}, err
+	}
+	return s.Store.CreateContentOnce(ctx, c, r, since)
+}
+
+func (f *faults) create() error {
+	if err := f.update.err(); err != nil {
+		return err
+	}
+	if f.creating != nil {
+		f.creating <- struct{}{}
+		<-f.creating
+	}
+	return nil
 }
 
 func (s faultyStore) UpdateContent(ctx context.Context, c content.Content) error {

@@ -7,23 +7,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/seldom"
 )
 
 const (
 	// replayTTL is how long the answer to an Idempotency-Key is kept.
-	replayTTL = 24 * time.Hour
+	replayTTL = content.OnceFor
+	// maxReplay is the greatest size of an answer that is kept, in bytes. Longer ones, which would push others out, are made again.
+	maxReplay = 16 << 10
 	// claimTTL is how long a request with a key keeps others with the same one away, should it never end.
 	claimTTL = time.Minute
 	// maxIdempotencyKey is the greatest length of a key, in bytes.
 	maxIdempotencyKey = 128
 )
 
-// replays keeps the answers of requests that carry an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header).
+// replays keeps the answers of requests that carry an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). It may forget them: that
+// a key makes nothing twice is for the store to see to, which see content.Service.CreateOnce.
 type replays struct {
 	cache   cache.Cache
 	mu      sync.Mutex
@@ -80,17 +85,24 @@ func (r *replays) find(ctx context.Context, key string) (replay, bool) {
 	return found, json.Unmarshal(item.Value, &found) == nil
 }
 
-// once answers with what do makes, status, location and value; a request with the Idempotency-Key of an earlier one by the
-// same user gets the earlier answer, and do is not called.
-func (c *call) once(do func() (status int, location string, value any, err error)) error {
+// made is what a request has made.
+type made struct {
+	location, etag string
+	value          any
+	again          bool // by an earlier request with the same key
+}
+
+// once answers 201 with what do makes. A request with the Idempotency-Key of an earlier one by the same user gets the earlier answer, and
+// do is not called, or what do finds that the earlier one has made. Without a key do is handed nil.
+func (c *call) once(do func(*content.Once) (made, error)) error {
 	keys := c.r.Header.Values("Idempotency-Key")
 	if len(keys) == 0 {
-		status, location, value, err := do()
+		m, err := do(nil)
 		if err != nil {
 			return err
 		}
-		c.w.Header().Set("Location", location)
-		return c.json(status, value)
+		c.created(m)
+		return c.json(http.StatusCreated, m.value)
 	}
 	if len(keys) > 1 || !visibleASCII(keys[0]) {
 		return badHeader("Idempotency-Key", "invalid", fmt.Sprintf("Give one key of 1 to %d visible ASCII characters.", maxIdempotencyKey))
@@ -118,30 +130,39 @@ func (c *call) once(do func() (status int, location string, value any, err error
 		return &problem{status: 409, code: "idempotency_key_in_flight", title: "Conflict", retry: time.Second,
 			detail: "A request with this Idempotency-Key is being answered right now."}
 	}
-	status, location, value, err := do()
+	m, err := do(&content.Once{Key: keys[0], Request: request})
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(value)
+	body, err := json.Marshal(m.value)
 	if err != nil {
-		return fmt.Errorf("httpapi: encode %T: %w", value, err)
+		return fmt.Errorf("httpapi: encode %T: %w", m.value, err)
 	}
-	answer := replay{Request: request, Status: status, Location: location, ETag: c.w.Header().Get("ETag"), Body: body}
-	if stored, err := json.Marshal(answer); err == nil && len(stored) <= cache.MaxValue {
+	answer := replay{Request: request, Status: http.StatusCreated, Location: m.location, ETag: m.etag, Body: body}
+	if stored, err := json.Marshal(answer); err == nil && len(stored) <= maxReplay && !m.again { // only the first answer is kept
 		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx), []cache.Item{{Key: key, Value: stored, TTL: replayTTL}}); err != nil {
 			c.replays.lost.Warn(ctx, c.cfg.Logger, c.cfg.Now(), "httpapi: the answer to an Idempotency-Key is not kept",
 				slog.String("request_id", c.id), slog.Any("error", err))
 		}
 	}
-	c.w.Header().Set("Location", location)
-	c.write(status, "application/json", body)
+	c.created(m)
+	c.write(http.StatusCreated, "application/json", body)
 	return nil
+}
+
+// created sets the headers of an answer with m.
+func (c *call) created(m made) {
+	h := c.w.Header()
+	if m.again {
+		h.Set("Idempotency-Replayed", "true")
+	}
+	h.Set("Location", m.location)
+	h.Set("ETag", m.etag)
 }
 
 func (c *call) replay(old replay, request string) error {
 	if old.Request != request {
-		return &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused",
-			detail: "This Idempotency-Key was used with another body."}
+		return problemKeyReused
 	}
 	h := c.w.Header()
 	h.Set("Idempotency-Replayed", "true")

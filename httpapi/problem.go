@@ -51,7 +51,7 @@ var problemCodes = map[int][]problemCode{
 	406: {"not_acceptable"},
 	408: {"timeout"},
 	409: {"conflict", "idempotency_key_in_flight"},
-	410: {"task_expired"},
+	410: {"task_expired", "content_deleted"},
 	412: {"precondition_failed"},
 	413: {"too_large"},
 	414: {"uri_too_long"},
@@ -121,6 +121,8 @@ var (
 	problemNotAcceptable = &problem{status: 406, code: "not_acceptable", title: "Not acceptable", detail: "Answers are application/json."}
 	problemURLTooLong    = &problem{status: 414, code: "uri_too_long", title: "URI too long", detail: fmt.Sprintf("The path and the query may have %d bytes together.", maxURL)}
 	problemGone          = &problem{status: 410, code: "task_expired", title: "Gone", detail: "Tasks can be asked for during 24 hours."}
+	problemDeleted       = &problem{status: 410, code: "content_deleted", title: "Gone", detail: "A request with this Idempotency-Key made a content, which was deleted."}
+	problemKeyReused     = &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused", detail: "This Idempotency-Key was used with another body."}
 	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "Others changed this at the same time. Read it again and retry."}
 	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "This holds something that can never be stored."}
 	problemInternal      = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id names the entry in its log."}
@@ -199,6 +201,10 @@ func problemOf(err error) (p *problem, log bool) {
 		return problemForbidden, false
 	case errors.Is(err, rating.ErrExpired):
 		return problemGone, false
+	case errors.Is(err, content.ErrDeleted):
+		return problemDeleted, false
+	case errors.Is(err, content.ErrKeyReused):
+		return problemKeyReused, false
 	case errors.Is(err, content.ErrConflict), errors.Is(err, auth.ErrConflict):
 		return problemConflict, true
 	case errors.As(err, &unavailable):

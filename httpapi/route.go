@@ -88,8 +88,9 @@ var (
 	ifNoneMatchHeader = header{name: "If-None-Match", schema: textSchema,
 		about: "The ETag of what the client has; 304 if that is still right. RFC 9110, 13.1.2."}
 	idempotencyHeader = header{name: "Idempotency-Key", schema: object{{"type", "string"}, {"pattern", `^[!-~]+$`}, {"maxLength", maxIdempotencyKey}},
-		about: "A key of the client's choice. Within 24 hours the same request with the same key gets the first answer again, " +
-			"with another body 422, and 409 while the first is being answered."}
+		about: "A key of the client's choice, which makes one content at most within 24 hours. The same request with the same key gets the " +
+			"first answer again; where that is no longer kept, the content as it is now, or 410 if it was deleted. With another body it is " +
+			"422, and 409 while the first is being answered."}
 )
 
 // Headers of answers.
@@ -99,7 +100,7 @@ var (
 	locationHeader   = header{name: "Location", always: true, about: "Where the new thing is.", schema: linkSchema}
 	linkHeader       = header{name: "Link", about: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
 	appliedHeader    = header{name: "Preference-Applied", about: "What was done of the Prefer header. RFC 7240.", schema: textSchema}
-	replayedHeader   = header{name: "Idempotency-Replayed", about: "`true` if this is the answer to an earlier request with the same Idempotency-Key.", schema: object{{"const", "true"}}}
+	replayedHeader   = header{name: "Idempotency-Replayed", about: "`true` if an earlier request with the same Idempotency-Key made this.", schema: object{{"const", "true"}}}
 	policyHeader     = header{name: "RateLimit-Policy", about: "The quota that this request came nearest to, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
 	limitHeader      = header{name: "RateLimit", about: "What is left of it, and in how many seconds there is more, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
 	retryAfterHeader = header{name: "Retry-After", about: "After how many seconds to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
@@ -151,7 +152,7 @@ func (rt route) problems(hasID bool) []int {
 		all = append(all, 412, 428)
 	}
 	if rt.takes(idempotencyHeader) {
-		all = append(all, 409, 422)
+		all = append(all, 409, 410, 422)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

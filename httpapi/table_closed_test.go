@@ -13,7 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 )
 
-// TestTablesOfConditions adds to the tables what depends on conditions and limits: 304, 409 for a key in flight, 428 and 429, and the
+// TestTablesOfConditions adds to the tables what depends on conditions and limits: 304, 409 and 410 for keys, 428 and 429, and the
 // pages for people.
 func TestTablesOfConditions(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
@@ -67,6 +67,10 @@ func TestTablesOfConditions(t *testing.T) {
 		if err := <-first; err != nil {
 			t.Error(err)
 		}
+		made := s.do(t, keyed).header.Get("Location")
+		s.do(t, request{method: "DELETE", path: made, as: ada})
+		again.header = map[string]string{"Idempotency-Key": "k"}
+		try(serve(t, setup{beside: s}), "the key of what is deleted, where the answer is not kept", "contents/", 410, again)
 
 		fill = strings.NewReplacer("{content}", strict.write(t, "A film"), "{rating}", "x:x", "{task}", "x", "{session}", "x", "{file}", "docs.js")
 		for _, c := range matrix(false) {
