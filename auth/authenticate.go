@@ -77,12 +77,12 @@ func (s *Service) principal(ctx context.Context, hash Hash) (Principal, error) {
 // one, at their next check.
 func (s *Service) forget(ctx context.Context, f SessionFilter) {
 	s.tokens.forget(f)
-	s.throttle.counter.AddShared(ctx, counter.KeyOf("ended", f.User), 1, noticeFor)
+	s.throttle.counts.AddShared(ctx, counter.KeyOf("ended", f.User), 1, noticeFor)
 }
 
 // endedElsewhere reports whether sessions of a user were ended lately, so that it takes the store to tell which are left.
 func (s *Service) endedElsewhere(ctx context.Context, user string) bool {
-	n, ok := s.throttle.counter.AddShared(ctx, counter.KeyOf("ended", user), 0, noticeFor)
+	n, ok := s.throttle.counts.AddShared(ctx, counter.KeyOf("ended", user), 0, noticeFor)
 	return ok && n > 0
 }
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
@@ -32,8 +33,17 @@ func (s *Service) OnHash(around func(next func())) {
 // Hashing reports how many callers wait to hash.
 func (s *Service) Hashing() (waiting int64) { return s.hasher.waiting.Load() }
 
-// Counts is how many counts the throttles hold.
-func (s *Service) Counts() int { return s.throttle.counter.Len() }
+// Counts is how many counts the throttles hold, of the kind that there are most of.
+func (s *Service) Counts() (most int) {
+	t := s.throttle
+	return max(t.counts.Len(), t.accounts.Len(), t.pairs.Len(), t.trust.Len())
+}
+
+// TryLogin counts an attempt to log in that is not looked at.
+func (s *Service) TryLogin(ctx context.Context, name string, src Source) error {
+	_, err := s.throttle.login(ctx, accountKey(name), src.IP)
+	return err
+}
 
 // Known is how many tokens are remembered as good and as bad.
 func (s *Service) Known() (good, bad int) {

@@ -160,6 +160,11 @@ func from(n int) auth.Source {
 	return auth.Source{IP: netip.AddrFrom4([4]byte{10, byte(n >> 8), byte(n), 7}), Label: "tests"}
 }
 
+// elsewhere is a source in a /64 of its own for every number.
+func elsewhere(n int) auth.Source {
+	return auth.Source{IP: netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 15: 1})}
+}
+
 func (e *env) register(name string) auth.User {
 	e.t.Helper()
 	// Far from the sources that tests use, and never the same twice, so that registering throttles and trusts nobody.

@@ -49,7 +49,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("wrong logins, one account from everywhere", "", "%d in %s, then one in %s; prefixes of a success in the last %s are not counted", account.First, span(account.Window), span(account.Pause), span(auth.TrustFor))
 	row("registrations from one prefix", "", "%d, then one in %s", register.First, span(register.Pause))
 	row("wrong current passwords", "", "%d, then one after %s, doubling to %s", reauth.First, span(reauth.Pause), span(auth.MaxDelay))
-	row("counts kept in process", "", "%d, the least used go first", auth.MaxCounts)
+	row("counts kept in process", "", "%d of each kind, the least used go first; those of accounts are never forgotten, beyond as many they are shared", auth.MaxCounts)
 	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "accounts", b.String(), *update)
 }
 

@@ -343,11 +343,36 @@ func TestThrottleBounded(t *testing.T) {
 	if n := e.Counts(); n > 1000 {
 		t.Errorf("one place made %d counts", n)
 	}
-	for n := range 36_000 { // three counts each
-		_ = e.wrong(fmt.Sprint("name", n), auth.Source{IP: netip.AddrFrom4([4]byte{20, byte(n >> 8), byte(n), 1})})
+	for n := range auth.MaxCounts + 1000 {
+		if err := e.TryLogin(t.Context(), fmt.Sprint("name", n), elsewhere(n)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n := e.Counts(); n != auth.MaxCounts {
 		t.Errorf("%d counts, want the %d that are kept", n, auth.MaxCounts)
+	}
+}
+
+// A13, A14: however many names are tried, what one account was tried is not forgotten. Names that do not exist are treated alike (A9).
+func TestLoginThrottleAccountIsKept(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	names := []string{"alice", "nobody_here"}
+	for _, name := range names {
+		for n := range 100 {
+			wantErr(t, e.wrong(name, from(1+n)), auth.ErrInvalidLogin)
+		}
+		e.clock.Advance(10 * time.Minute) // past the throttles of the places
+	}
+	for n := range auth.MaxCounts + 1000 {
+		if err := e.TryLogin(t.Context(), fmt.Sprint("name", n), elsewhere(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range names {
+		wantErr(t, e.wrong(name, from(200)), auth.ErrInvalidLogin) // one a minute
+		wantThrottled(t, e.wrong(name, from(201)), time.Minute, time.Minute)
 	}
 }
 

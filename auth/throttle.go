@@ -27,22 +27,24 @@ type rule struct {
 	first  int64
 	window time.Duration
 	delay  func(further int64) time.Duration
+	// account says that it is an account that the attempts are at, from wherever.
+	account bool
 }
 
 // The rules: SECURITY.md, A10, A13, A24. Attempts that turn out not to be failures are given back.
 var (
-	perPrefix   = rule{"prefix", 50, 10 * time.Minute, nil}
-	perAccount  = rule{"account", 100, 24 * time.Hour, every(time.Minute)}
-	perPair     = rule{"pair", 5, 24 * time.Hour, doubling}
-	perRegister = rule{"register", 5, 24 * time.Hour, every(6 * time.Minute)} // 10 an hour
-	reauthAll   = rule{"reauth-account", 100, 24 * time.Hour, every(time.Minute)}
-	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling}
+	perPrefix   = rule{"prefix", 50, 10 * time.Minute, nil, false}
+	perAccount  = rule{"account", 100, 24 * time.Hour, every(time.Minute), true}
+	perPair     = rule{"pair", 5, 24 * time.Hour, doubling, false}
+	perRegister = rule{"register", 5, 24 * time.Hour, every(6 * time.Minute), false} // 10 an hour
+	reauthAll   = rule{"reauth-account", 100, 24 * time.Hour, every(time.Minute), true}
+	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling, false}
 )
 
 // trustFor is how long a successful login makes its source trusted.
 const trustFor = 30 * 24 * time.Hour
 
-// maxCounts is how many counts are kept in process.
+// maxCounts is how many counts of each kind are kept in process.
 const maxCounts = 100_000
 
 const maxDelay = 15 * time.Minute
@@ -60,15 +62,26 @@ func doubling(further int64) time.Duration {
 
 // throttle counts attempts before they are made, so that any number of them at once is held to the same bounds.
 type throttle struct {
-	off     bool
-	counter *counter.Counter
+	off bool
+	// counts has what has no counts of its own, and all gates.
+	counts *counter.Counter
+	// accounts are the first attempts at each account. They are all that keeps many places from guessing at one, so they must not
+	// be forgotten because many names were tried; and whether a name exists must not show in what is forgotten (A9).
+	accounts *counter.Counter
+	// pairs are counts that a success clears, in whichever process.
+	pairs *counter.Counter
 	// trust has counts of its own: successes must not be forgotten because many names were tried.
 	trust *counter.Counter
 }
 
 func newThrottle(cfg Config) *throttle {
 	counting := counter.Config{Name: "auth", Max: maxCounts, Shared: cfg.Counter, Now: cfg.Now, Logger: cfg.Logger}
-	return &throttle{off: cfg.LimitsOff, counter: counter.New(counting), trust: counter.New(counting)}
+	t := &throttle{off: cfg.LimitsOff, pairs: counter.New(counting)}
+	counting.Lasting = true
+	t.counts, t.trust = t.pairs.Beside(counting), t.pairs.Beside(counting)
+	counting.Pooled = true
+	t.accounts = t.pairs.Beside(counting)
+	return t
 }
 
 // login reserves an attempt to log in. A source from which the account was logged in to lately is held to its own bound alone, so
@@ -124,8 +137,9 @@ type reservation struct {
 }
 
 type taken struct {
-	key counter.Key
-	ttl time.Duration
+	counter *counter.Counter
+	key     counter.Key
+	ttl     time.Duration
 }
 
 // reserve lets an attempt through if every rule does, and otherwise counts it under none.
@@ -143,18 +157,29 @@ func (t *throttle) reserve(ctx context.Context, attempts ...attempt) (*reservati
 	return r, nil
 }
 
+// of returns where attempts are counted, and where the first ones are.
+func (t *throttle) of(a attempt) (further, first *counter.Counter) {
+	switch {
+	case a.clears:
+		return t.pairs, t.pairs
+	case a.account:
+		return t.counts, t.accounts
+	}
+	return t.counts, t.counts
+}
+
 // take counts an attempt under one rule and returns zero, or returns how long the rule makes it wait.
 func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
-	c := r.throttle.counter
-	n, left := c.Add(ctx, a.key("first"), 1, a.window)
+	c, first := r.throttle.of(a)
+	n, left := first.Add(ctx, a.key("first"), 1, a.window)
 	if n <= a.first {
-		r.took(a.key("first"), a.window)
+		r.took(first, a.key("first"), a.window)
 		if n < a.first || a.delay == nil {
 			return 0
 		}
 		return r.pass(ctx, a, a.delay(0)) // the last of the first: from here on one at a time
 	}
-	c.Add(ctx, a.key("first"), -1, a.window)
+	first.Add(ctx, a.key("first"), -1, a.window)
 	if a.delay == nil {
 		return atLeast(left)
 	}
@@ -163,31 +188,32 @@ func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
 		return min(wait, a.delay(further)) // what the one before closed the gate for, perhaps in another process
 	}
 	c.Add(ctx, a.key("further"), 1, a.window)
-	r.took(a.key("further"), a.window)
+	r.took(c, a.key("further"), a.window)
 	return 0
 }
 
 // pass goes through a gate that closes behind it for d.
 func (r *reservation) pass(ctx context.Context, a attempt, d time.Duration) time.Duration {
-	n, left := r.throttle.counter.Add(ctx, a.key("gate"), 1, d)
+	c := r.throttle.counts
+	n, left := c.Add(ctx, a.key("gate"), 1, d)
 	if n > 1 {
-		r.throttle.counter.Add(ctx, a.key("gate"), -1, d)
+		c.Add(ctx, a.key("gate"), -1, d)
 		return atLeast(left)
 	}
-	r.took(a.key("gate"), d)
+	r.took(c, a.key("gate"), d)
 	return 0
 }
 
 func atLeast(wait time.Duration) time.Duration { return max(wait, time.Millisecond) }
 
-func (r *reservation) took(key counter.Key, ttl time.Duration) {
-	r.taken = append(r.taken, taken{key, ttl})
+func (r *reservation) took(c *counter.Counter, key counter.Key, ttl time.Duration) {
+	r.taken = append(r.taken, taken{c, key, ttl})
 }
 
 // giveBack undoes the reservation: the attempt was none.
 func (r *reservation) giveBack(ctx context.Context) {
 	for _, k := range r.taken {
-		r.throttle.counter.Add(ctx, k.key, -1, k.ttl)
+		k.counter.Add(ctx, k.key, -1, k.ttl)
 	}
 	r.taken = nil
 }
@@ -200,8 +226,8 @@ func (r *reservation) succeed(ctx context.Context) {
 			continue
 		}
 		for _, what := range []string{"first", "further"} {
-			if n, _ := r.throttle.counter.Add(ctx, a.key(what), 0, a.window); n > 0 {
-				r.throttle.counter.Add(ctx, a.key(what), -n, a.window)
+			if n, _ := r.throttle.pairs.Add(ctx, a.key(what), 0, a.window); n > 0 {
+				r.throttle.pairs.Add(ctx, a.key(what), -n, a.window)
 			}
 		}
 	}

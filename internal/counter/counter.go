@@ -4,7 +4,9 @@ package counter
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -50,6 +52,12 @@ type Config struct {
 	Name string
 	// Max is how many counts are kept in process; those used longest ago are forgotten.
 	Max int
+	// Pooled counts are never forgotten before they end, however many others there are: keys beyond Max share theirs with one
+	// another. So a count may be too high and never too low. Which keys share is drawn anew in every process: nobody can choose.
+	Pooled bool
+	// Lasting counts are the greater of what all processes and this one know, so that a shared counter may forget them. It is for
+	// counts that nobody clears: other processes would not see it.
+	Lasting bool
 	// Shared counts for all processes. Nil: none does.
 	Shared cache.Counter
 	Now    func() time.Time
@@ -64,43 +72,64 @@ type count struct {
 // Counter counts in process and, where there is a shared counter, in that as well. The shared sum is the one that holds while it
 // is to be had; the one in process goes on from what this process has seen. It may be used concurrently.
 type Counter struct {
-	cfg Config
+	cfg  Config
+	seed maphash.Seed
 
 	mu     sync.Mutex
 	counts *lru.Map[Key, count]
 
 	// sharedDown is until when, in Unix nanoseconds, the shared counter is left alone; 0 if it worked.
-	sharedDown atomic.Int64
+	sharedDown *atomic.Int64
 }
 
 // New returns a Counter.
 func New(cfg Config) *Counter {
-	return &Counter{cfg: cfg, counts: lru.New[Key, count](cfg.Max, nil)}
+	return &Counter{cfg: cfg, seed: maphash.MakeSeed(), counts: lru.New[Key, count](cfg.Max, nil), sharedDown: new(atomic.Int64)}
+}
+
+// Beside returns a Counter on the same shared counter. When that is down, both know as soon as one of them does.
+func (c *Counter) Beside(cfg Config) *Counter {
+	beside := New(cfg)
+	beside.sharedDown = c.sharedDown
+	return beside
 }
 
 // Add adds n to a count that ends ttl after it began, and returns the sum and, as well as is known, when the count ends from now.
 func (c *Counter) Add(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, time.Duration) {
 	sum, left := c.addLocal(key, n, ttl)
-	if shared, ok := c.AddShared(ctx, key, n, ttl); ok {
-		return shared, left
+	shared, ok := c.AddShared(ctx, key, n, ttl)
+	switch {
+	case !ok:
+		return sum, left
+	case c.cfg.Lasting:
+		return max(sum, shared), left
 	}
-	return sum, left
+	return shared, left
+}
+
+// pool returns the key under which a pooled count is kept.
+func (c *Counter) pool(key Key) (pool Key) {
+	binary.LittleEndian.PutUint64(pool[:], maphash.Bytes(c.seed, key[:])%uint64(c.cfg.Max))
+	return pool
 }
 
 func (c *Counter) addLocal(key Key, n int64, ttl time.Duration) (int64, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.cfg.Pooled {
+		key = c.pool(key)
+	}
 	now := c.cfg.Now()
 	v, ok := c.counts.Get(key)
 	if !ok || !now.Before(v.ends) {
 		v = count{ends: now.Add(ttl)}
-		if n <= 0 {
-			c.counts.Remove(key)
-			return 0, ttl
-		}
 	}
 	v.sum = max(0, v.sum+n)
-	c.counts.Put(key, v)
+	if v.sum > 0 {
+		c.counts.Put(key, v)
+	} else {
+		c.counts.Remove(key) // or attempts that came to nothing would push out those that did not
+	}
 	return v.sum, v.ends.Sub(now)
 }
 

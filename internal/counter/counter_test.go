@@ -32,6 +32,68 @@ func TestCountsAreBounded(t *testing.T) {
 	}
 }
 
+// A14: what was given back takes no room, or attempts that came to nothing would make others forgotten.
+func TestEmptyCountsAreNotKept(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	c := newCounter(10, func() time.Time { return start })
+	c.Add(t.Context(), counter.KeyOf("kept"), 7, time.Minute)
+	for n := range 100 {
+		for _, by := range []int64{2, -1, -1} {
+			c.Add(t.Context(), counter.KeyOf("name", strconv.Itoa(n)), by, time.Minute)
+		}
+	}
+	if sum, _ := c.Add(t.Context(), counter.KeyOf("kept"), 0, time.Minute); sum != 7 || c.Len() != 1 {
+		t.Errorf("%d counts are kept, the one of 7 is %d", c.Len(), sum)
+	}
+}
+
+// A13, A14: pooled counts are bounded, and none is ever lower than what was counted; where there is room they are what was counted.
+func TestPooledCountsAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	c := counter.New(counter.Config{
+		Name: "test", Max: 1000, Pooled: true, Now: func() time.Time { return start }, Logger: slog.New(slog.DiscardHandler),
+	})
+	c.Add(t.Context(), counter.KeyOf("kept"), 7, time.Minute)
+	for n := range 10_000 {
+		c.Add(t.Context(), counter.KeyOf("name", strconv.Itoa(n)), 1, time.Minute)
+	}
+	if c.Len() > 1000 || c.Len() < 900 {
+		t.Errorf("%d counts are kept", c.Len())
+	}
+	if sum, _ := c.Add(t.Context(), counter.KeyOf("kept"), 0, time.Minute); sum < 7 || sum > 100 {
+		t.Errorf("the count of 7 is %d", sum)
+	}
+	for n := range 10_000 {
+		if sum, _ := c.Add(t.Context(), counter.KeyOf("name", strconv.Itoa(n)), 0, time.Minute); sum < 1 {
+			t.Fatalf("the count of 1 is %d", sum)
+		}
+	}
+	start = start.Add(time.Minute)
+	if sum, _ := c.Add(t.Context(), counter.KeyOf("kept"), 1, time.Minute); sum != 1 {
+		t.Errorf("the next count begins with %d", sum)
+	}
+}
+
+// A14: a lasting count outlives a shared counter that forgets, and knows what other processes counted.
+func TestLastingCounts(t *testing.T) {
+	t.Parallel()
+	shared := lrucache.New(lrucache.Config{MaxCounts: 1})
+	process := func() *counter.Counter {
+		return counter.New(counter.Config{Name: "test", Max: 10, Lasting: true, Shared: shared, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	}
+	one, other := process(), process()
+	one.Add(t.Context(), counter.KeyOf("k"), 3, time.Hour)
+	if sum, _ := other.Add(t.Context(), counter.KeyOf("k"), 1, time.Hour); sum != 4 {
+		t.Errorf("another process has %d, want 4", sum)
+	}
+	one.Add(t.Context(), counter.KeyOf("another"), 1, time.Hour) // the shared counter has room for no more
+	if sum, _ := one.Add(t.Context(), counter.KeyOf("k"), 1, time.Hour); sum != 4 {
+		t.Errorf("after the shared counter forgot it is %d, want the 4 of this process", sum)
+	}
+}
+
 func TestCountEnds(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
