@@ -34,9 +34,9 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 		s.throttled(ctx, "register", "", src, err)
 		return User{}, err
 	}
-	hash, err := s.hasher.hash(ctx, password)
+	hash, err := s.hasher.hash(ctx, holdersAt(src.IP), password)
 	if err != nil {
-		reserved.giveBack(ctx)
+		reserved.undo(ctx, err)
 		return User{}, fmt.Errorf("auth: register: %w", err)
 	}
 	now := s.now()
@@ -49,7 +49,7 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 			bad.Add("username", invalid.Unique, "A user with that username already exists.", nil)
 			return User{}, bad.Err()
 		}
-		reserved.giveBack(ctx)
+		reserved.undo(ctx, err)
 		return User{}, fmt.Errorf("auth: register: %w", err)
 	}
 	s.throttle.trusted(ctx, "name:"+canonical, src.IP)
@@ -72,7 +72,7 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 	if err := s.reauth(ctx, u, current, src); err != nil {
 		return err
 	}
-	hash, err := s.hasher.hash(ctx, normal)
+	hash, err := s.hasher.hash(ctx, append(holdersAt(src.IP), u.ID), normal)
 	if err != nil {
 		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
 	}
@@ -173,7 +173,7 @@ func (s *Service) SetPassword(ctx context.Context, username, password string) er
 	if err := bad.Err(); err != nil {
 		return err
 	}
-	hash, err := s.hasher.hash(ctx, normal)
+	hash, err := s.hasher.hash(ctx, nil, normal)
 	if err != nil {
 		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
 	}
@@ -256,14 +256,14 @@ func (s *Service) reauth(ctx context.Context, u User, password string, src Sourc
 	if password == "" {
 		return ErrReauth
 	}
-	reserved, err := s.throttle.reauth(ctx, u.ID, src.IP)
+	reserved, err := s.throttle.reauth(ctx, u, src.IP)
 	if err != nil {
 		s.throttled(ctx, "reauth", u.ID, src, err)
 		return err
 	}
-	right, err := s.verify(ctx, u, true, password)
+	right, err := s.verify(ctx, append(holdersAt(src.IP), u.ID), u, true, password)
 	if err != nil {
-		reserved.giveBack(ctx)
+		reserved.undo(ctx, err)
 		return fmt.Errorf("auth: check the password of %s: %w", u.ID, err)
 	}
 	if !right {

@@ -43,14 +43,17 @@ type Config struct {
 	Hash HashParams
 	// MaxHashes is how many passwords are hashed at once, each in Hash.Memory; default half of GOMAXPROCS, at least 1.
 	MaxHashes int
-	// HashQueue is how many callers may wait to hash, and HashWait for how long; past either they get ErrBusy. Defaults 64 and 1 s.
+	// HashQueue is how many callers may wait to hash, and HashWait for how long; past either they get ErrBusy. So does who holds an
+	// eighth of the places already, at least 2: callers of one IPv4 /24 or IPv6 /48, or with the password of one user who is logged
+	// in. Defaults 64 and 1 s.
 	HashQueue int
 	HashWait  time.Duration
 
 	// Counter shares the throttles among processes, and lets them know within a second whose sessions ended. Without it, and
 	// while it fails, throttles are counted in this process, and other processes accept tokens of ended sessions for up to 30 s.
 	Counter cache.Counter
-	// LimitsOff lifts the throttles of logins and registrations, for load tests. It is logged as a warning.
+	// LimitsOff lifts the throttles of logins and registrations, and the shares of HashQueue, for load tests. It is logged as a
+	// warning.
 	LimitsOff bool
 }
 

@@ -71,6 +71,7 @@ const (
 	MaxSiblings      = maxSiblings
 	MaxDelay         = maxDelay
 	TrustFor         = trustFor
+	ShareOfQueue     = shareOfQueue
 )
 
 // Rule is a throttle: how many attempts pass within a window, and the pause before the first further one, if any.
@@ -89,6 +90,13 @@ func Rules() (prefix, account, pair, register, reauth Rule) {
 		return out
 	}
 	return of(perPrefix), of(perAccount), of(perPair), of(perRegister), of(reauthPair)
+}
+
+// LoadRules returns what bounds the hashes that are no failures: right passwords of an account and from a prefix, and attempts from a
+// prefix that there was no room for.
+func LoadRules() (account, prefix, busy Rule) {
+	of := func(r rule) Rule { return Rule{First: r.first, Window: r.window} }
+	return of(rightAccount), of(rightPrefix), of(busyPrefix)
 }
 
 // WithDefaults returns what the zero Config stands for.

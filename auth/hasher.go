@@ -5,8 +5,18 @@ import (
 	"crypto/subtle"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/counter"
+)
+
+// The share of the waiting places that one holder may have, those who hash already among them.
+const (
+	shareOfQueue = 8 // an eighth
+	leastShare   = 2
 )
 
 // ErrBusy says that too many passwords are being hashed. It comes as a *BusyError, which says when to try again.
@@ -32,25 +42,47 @@ type hasher struct {
 	waiting atomic.Int64
 	queue   int64
 	wait    time.Duration
+	// share is how many places one holder may have; 0: as many as there are.
+	share int
+	mu    sync.Mutex
+	held  map[string]int
 	// dummy is checked where there is no hash to check, so that an unknown name takes as long as a known one.
 	dummy phc
 }
 
 func newHasher(cfg Config) *hasher {
-	return &hasher{
+	h := &hasher{
 		params: cfg.Hash,
 		derive: phc.derive,
 		slots:  make(chan struct{}, cfg.MaxHashes),
 		queue:  int64(cfg.HashQueue),
 		wait:   cfg.HashWait,
+		held:   map[string]int{},
 		dummy:  blankPHC(cfg.Hash),
 	}
+	if !cfg.LimitsOff {
+		h.share = max(leastShare, cfg.HashQueue/shareOfQueue)
+	}
+	return h
+}
+
+// holders are those whose share a hash takes a place of.
+type holders []string
+
+// holdersAt returns the network of an address: its IPv4 /24 or IPv6 /48. That is wider than what failures are counted by, since a
+// customer may have all of a /48, and a neighbour who finds no place loses a second.
+func holdersAt(ip netip.Addr) holders {
+	ip = ip.Unmap().WithZone("")
+	if !ip.Is6() {
+		return holders{counter.PrefixOf(ip)}
+	}
+	return holders{netip.PrefixFrom(ip, 48).Masked().String()}
 }
 
 // hash returns the PHC string of a password, salted afresh.
-func (h *hasher) hash(ctx context.Context, password string) (string, error) {
+func (h *hasher) hash(ctx context.Context, who holders, password string) (string, error) {
 	p := blankPHC(h.params)
-	key, err := h.run(ctx, p, password)
+	key, err := h.run(ctx, who, p, password)
 	if err != nil {
 		return "", err
 	}
@@ -59,20 +91,49 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 }
 
 // verify reports whether password has the hash p.
-func (h *hasher) verify(ctx context.Context, p phc, password string) (bool, error) {
-	key, err := h.run(ctx, p, password)
+func (h *hasher) verify(ctx context.Context, who holders, p phc, password string) (bool, error) {
+	key, err := h.run(ctx, who, p, password)
 	if err != nil {
 		return false, err
 	}
 	return subtle.ConstantTimeCompare(key, p.key) == 1, nil
 }
 
-func (h *hasher) run(ctx context.Context, p phc, password string) ([]byte, error) {
+func (h *hasher) run(ctx context.Context, who holders, p phc, password string) ([]byte, error) {
+	if !h.hold(who) {
+		return nil, newBusyError()
+	}
+	defer h.release(who)
 	if err := h.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { <-h.slots }()
 	return h.derive(p, password), nil
+}
+
+// hold takes a place of the share of each of who, or none.
+func (h *hasher) hold(who holders) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range who {
+		if h.share > 0 && h.held[w] >= h.share {
+			return false
+		}
+	}
+	for _, w := range who {
+		h.held[w]++
+	}
+	return true
+}
+
+func (h *hasher) release(who holders) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range who {
+		if h.held[w]--; h.held[w] == 0 {
+			delete(h.held, w)
+		}
+	}
 }
 
 func (h *hasher) acquire(ctx context.Context) error {

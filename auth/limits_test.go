@@ -22,6 +22,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	prefix, account, pair, register, reauth := auth.Rules()
+	right, rightPrefix, busy := auth.LoadRules()
 	var b strings.Builder
 	b.WriteString("| accounts | limit | adjusted by |\n|---|---|---|\n")
 	row := func(what, by, format string, args ...any) {
@@ -35,6 +36,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("e-mail address", "", "%d bytes, optional, not verified", auth.MaxEmail)
 	row("hash", "Hash", "argon2id, %d KiB, %d passes, %d lane", c.Hash.Memory, c.Hash.Time, c.Hash.Threads)
 	row("hashes at once", "MaxHashes", "half of the processors, at least 1; %d callers wait up to %s, others get 503", c.HashQueue, span(c.HashWait))
+	row("places to hash or wait of one network (/24, /48), and of one user", "HashQueue", "%d, the next ones get 503", c.HashQueue/auth.ShareOfQueue)
 	row("memory of hashing", "Hash, MaxHashes", "%d MiB for each hash at once; the heap grows to three times as much at most", c.Hash.Memory>>10)
 	row("access token", "AccessTTL", "%s", span(c.AccessTTL))
 	row("session that is not refreshed", "RefreshIdle", "%s", span(c.RefreshIdle))
@@ -47,6 +49,8 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("wrong logins, one account from one prefix", "", "%d, then one after %s, doubling to %s", pair.First, span(pair.Pause), span(auth.MaxDelay))
 	row("wrong logins from one prefix (/24, /64)", "", "%d in %s", prefix.First, span(prefix.Window))
 	row("wrong logins, one account from everywhere", "", "%d in %s, then one in %s; prefixes of a success in the last %s are not counted", account.First, span(account.Window), span(account.Pause), span(auth.TrustFor))
+	row("right passwords of one account, from one prefix", "", "%d, %d in %s", right.First, rightPrefix.First, span(right.Window))
+	row("attempts from one prefix that there was no place for", "", "%d in %s", busy.First, span(busy.Window))
 	row("registrations from one prefix", "", "%d, then one in %s", register.First, span(register.Pause))
 	row("wrong current passwords", "", "%d, then one after %s, doubling to %s", reauth.First, span(reauth.Pause), span(auth.MaxDelay))
 	row("counts kept in process", "", "%d of each kind, the least used go first; those of accounts are never forgotten, beyond as many they are shared", auth.MaxCounts)

@@ -38,7 +38,7 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 		return Tokens{}, err
 	}
 	if err != nil {
-		reserved.giveBack(ctx)
+		reserved.undo(ctx, err)
 		return Tokens{}, fmt.Errorf("auth: login: %w", err)
 	}
 	t, err := s.begin(ctx, u, c.Password, src)
@@ -46,7 +46,7 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 		return Tokens{}, err
 	}
 	if err != nil {
-		reserved.giveBack(ctx)
+		reserved.undo(ctx, err)
 		return Tokens{}, fmt.Errorf("auth: login of %s: %w", u.ID, err)
 	}
 	reserved.succeed(ctx)
@@ -67,7 +67,7 @@ func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (U
 	if !exists && !errors.Is(err, ErrNotFound) {
 		return User{}, err
 	}
-	right, err := s.verify(ctx, u, exists, c.Password)
+	right, err := s.verify(ctx, holdersAt(src.IP), u, exists, c.Password)
 	if err != nil {
 		return User{}, err
 	}
@@ -82,11 +82,11 @@ func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (U
 		s.event(ctx, slog.LevelInfo, "auth.login_failed", u.ID, src, slog.String("reason", reason))
 		return User{}, ErrInvalidLogin
 	}
-	return s.rehash(ctx, u, c.Password), nil
+	return s.rehash(ctx, u, c.Password, src), nil
 }
 
 // verify hashes once, whether or not there is a user whose hash could be compared.
-func (s *Service) verify(ctx context.Context, u User, exists bool, password string) (bool, error) {
+func (s *Service) verify(ctx context.Context, who holders, u User, exists bool, password string) (bool, error) {
 	normal, ok := normalPassword(password)
 	if !ok {
 		normal = "" // no account has such a password: hash something short, which none has either
@@ -101,19 +101,19 @@ func (s *Service) verify(ctx context.Context, u User, exists bool, password stri
 			s.event(ctx, slog.LevelError, "auth.bad_hash", u.ID, Source{}, slog.Any("error", err))
 		}
 	}
-	same, err := s.hasher.verify(ctx, stored, normal)
+	same, err := s.hasher.verify(ctx, who, stored, normal)
 	return same && ok && exists, err
 }
 
 // rehash raises a hash that is weaker than configured. That it did not work is no reason to refuse a login.
-func (s *Service) rehash(ctx context.Context, u User, password string) User {
+func (s *Service) rehash(ctx context.Context, u User, password string, src Source) User {
 	stored, err := parsePHC(u.PasswordHash)
 	if err != nil || !stored.weaker(s.cfg.Hash) {
 		return u
 	}
 	normal, _ := normalPassword(password)
 	raised := u
-	if raised.PasswordHash, err = s.hasher.hash(ctx, normal); err == nil {
+	if raised.PasswordHash, err = s.hasher.hash(ctx, holdersAt(src.IP), normal); err == nil {
 		raised.Version++
 		raised.UpdatedAt = s.now()
 		err = s.store.UpdateUser(ctx, raised)

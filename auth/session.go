@@ -42,7 +42,7 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 		}
 		return Tokens{}, err
 	}
-	valid, err := s.still(ctx, u, password)
+	valid, err := s.still(ctx, u, password, src)
 	if err != nil || !valid {
 		if _, derr := s.store.DeleteSessions(ctx, SessionFilter{User: u.ID, Only: session.ID}); derr != nil {
 			return Tokens{}, derr
@@ -57,7 +57,7 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 }
 
 // still reports whether the password of u is what it was when u was read.
-func (s *Service) still(ctx context.Context, u User, password string) (bool, error) {
+func (s *Service) still(ctx context.Context, u User, password string, src Source) (bool, error) {
 	users, err := s.store.UsersByID(ctx, []string{u.ID})
 	if err != nil || len(users) == 0 {
 		return false, err
@@ -65,7 +65,7 @@ func (s *Service) still(ctx context.Context, u User, password string) (bool, err
 	if users[0].PasswordHash == u.PasswordHash {
 		return true, nil
 	}
-	return s.verify(ctx, users[0], true, password) // perhaps only raised by another login
+	return s.verify(ctx, holdersAt(src.IP), users[0], true, password) // perhaps only raised by another login
 }
 
 // trim ends the oldest sessions beyond those that a user may have.

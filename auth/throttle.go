@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -39,6 +40,11 @@ var (
 	perRegister = rule{"register", 5, 24 * time.Hour, every(6 * time.Minute), false} // 10 an hour
 	reauthAll   = rule{"reauth-account", 100, 24 * time.Hour, every(time.Minute), true}
 	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling, false}
+
+	// What costs hashes without being a failure: right passwords, and attempts that there was no room for.
+	rightAccount = rule{"right-account", 20, time.Minute, nil, false}
+	rightPrefix  = rule{"right-prefix", 200, time.Minute, nil, false}
+	busyPrefix   = rule{"busy-prefix", 100, time.Minute, nil, false}
 )
 
 // trustFor is how long a successful login makes its source trusted.
@@ -72,6 +78,8 @@ type throttle struct {
 	pairs *counter.Counter
 	// trust has counts of its own: successes must not be forgotten because many names were tried.
 	trust *counter.Counter
+	// load is what this process was made to do for nothing that it refuses. Other processes have their own processors.
+	load *counter.Counter
 }
 
 func newThrottle(cfg Config) *throttle {
@@ -81,6 +89,7 @@ func newThrottle(cfg Config) *throttle {
 	t.counts, t.trust = t.pairs.Beside(counting), t.pairs.Beside(counting)
 	counting.Pooled = true
 	t.accounts = t.pairs.Beside(counting)
+	t.load = counter.New(counter.Config{Name: "auth", Max: maxCounts, Now: cfg.Now, Logger: cfg.Logger})
 	return t
 }
 
@@ -93,19 +102,21 @@ func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*r
 	prefix := counter.PrefixOf(ip)
 	pair := attempt{perPair, account + "\x00" + prefix, true}
 	if n, _ := t.trust.Add(ctx, counter.KeyOf("trust", account, prefix), 0, trustFor); n > 0 {
-		return t.reserve(ctx, pair)
+		return t.reserve(ctx, origin{prefix, account}, pair)
 	}
-	return t.reserve(ctx, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, pair)
+	return t.reserve(ctx, origin{prefix, account}, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, pair)
 }
 
 // reauth reserves an attempt to give the current password of a user who is logged in.
-func (t *throttle) reauth(ctx context.Context, user string, ip netip.Addr) (*reservation, error) {
-	return t.reserve(ctx, attempt{reauthAll, user, false}, attempt{reauthPair, user + "\x00" + counter.PrefixOf(ip), true})
+func (t *throttle) reauth(ctx context.Context, u User, ip netip.Addr) (*reservation, error) {
+	prefix := counter.PrefixOf(ip)
+	return t.reserve(ctx, origin{prefix, "name:" + u.Canonical}, attempt{reauthAll, u.ID, false}, attempt{reauthPair, u.ID + "\x00" + prefix, true})
 }
 
 // register reserves a registration.
 func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, error) {
-	return t.reserve(ctx, attempt{perRegister, counter.PrefixOf(ip), false})
+	prefix := counter.PrefixOf(ip)
+	return t.reserve(ctx, origin{prefix: prefix}, attempt{perRegister, prefix, false})
 }
 
 // trusted remembers that the owner of an account was at a source.
@@ -129,9 +140,19 @@ type attempt struct {
 
 func (a attempt) key(what string) counter.Key { return counter.KeyOf(a.name+"-"+what, a.who) }
 
+// origin is who answers for the load that an attempt is. The account is empty where there is none yet.
+type origin struct{ prefix, account string }
+
+func (o origin) right() []attempt {
+	return []attempt{{rightAccount, o.account, false}, {rightPrefix, o.prefix, false}}
+}
+
+func (o origin) busy() attempt { return attempt{busyPrefix, o.prefix, false} }
+
 // reservation is an attempt that was let through.
 type reservation struct {
 	throttle *throttle
+	origin   origin
 	attempts []attempt
 	taken    []taken
 }
@@ -143,10 +164,15 @@ type taken struct {
 }
 
 // reserve lets an attempt through if every rule does, and otherwise counts it under none.
-func (t *throttle) reserve(ctx context.Context, attempts ...attempt) (*reservation, error) {
-	r := &reservation{throttle: t, attempts: attempts}
+func (t *throttle) reserve(ctx context.Context, o origin, attempts ...attempt) (*reservation, error) {
+	r := &reservation{throttle: t, origin: o, attempts: attempts}
 	if t.off {
 		return &reservation{}, nil
+	}
+	for _, a := range append(o.right(), o.busy()) {
+		if n, left := t.load.Add(ctx, a.key("first"), 0, a.window); n >= a.first {
+			return nil, &ThrottledError{RetryAfter: atLeast(left)}
+		}
 	}
 	for _, a := range attempts {
 		if wait := r.take(ctx, a); wait > 0 {
@@ -218,9 +244,27 @@ func (r *reservation) giveBack(ctx context.Context) {
 	r.taken = nil
 }
 
-// succeed undoes the reservation, and the failures before it that a success wipes.
+// undo gives the reservation back, as the attempt came to nothing for this reason. That there was no room is counted.
+func (r *reservation) undo(ctx context.Context, why error) {
+	r.giveBack(ctx)
+	if r.throttle != nil && errors.Is(why, ErrBusy) {
+		r.throttle.loaded(ctx, r.origin.busy())
+	}
+}
+
+func (t *throttle) loaded(ctx context.Context, by ...attempt) {
+	for _, a := range by {
+		t.load.Add(ctx, a.key("first"), 1, a.window)
+	}
+}
+
+// succeed gives the reservation back, wipes the failures before it that a success wipes, and counts the hash that it took.
 func (r *reservation) succeed(ctx context.Context) {
 	r.giveBack(ctx)
+	if r.throttle == nil {
+		return
+	}
+	r.throttle.loaded(ctx, r.origin.right()...)
 	for _, a := range r.attempts {
 		if !a.clears {
 			continue
