@@ -124,3 +124,10 @@ func ParseUsername(name string) (shown, canonical string, err error) {
 func NewToken(kind Kind) (string, Hash)           { return newToken(kind) }
 func ParseToken(s string, kind Kind) (Hash, bool) { return parseToken(s, kind) }
 func ParseBearer(value string) (Hash, bool)       { return parseBearer(value) }
+
+// Sibling returns a refresh token of the same family that was never handed out.
+func Sibling(refresh string) string {
+	_, f, _ := parseRefresh(refresh)
+	s, _ := newRefresh(f)
+	return s
+}

@@ -43,6 +43,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("session", "SessionTTL", "%s", span(c.SessionTTL))
 	row("sessions of a user", "MaxSessions", "%d, the oldest ends", c.MaxSessions)
 	row("a spent refresh token", "Grace", "works for %s more while its successor is unused, %d times; after that it ends its session", span(c.Grace), auth.MaxSiblings)
+	row("tokens that a session keeps", "", "those of its last %d refreshes; any former refresh token still ends it", auth.KeptGenerations)
 	row("end of a session", "Counter", "at once; on other nodes within %s, with a shared cache %s", span(auth.KnownFor), span(auth.NoticeEvery))
 	row("while the store is down", "StaleTokens", "a token that was checked passes for %s, never past its expiry; any other is 503", span(c.StaleTokens))
 	row("remembered checks", "", "%d good tokens for %s, %d unknown ones for %s", auth.MaxKnown, span(auth.KnownFor), auth.MaxUnknown, span(auth.UnknownFor))

@@ -35,7 +35,9 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 		ID: id.New(), User: u.ID, Label: cleanLabel(src.Label), Version: 1,
 		CreatedAt: now, RotatedAt: now, IdleAt: now.Add(s.cfg.RefreshIdle), ExpiresAt: now.Add(s.cfg.SessionTTL),
 	}
-	t, stored := s.issue(session, u, now)
+	f := newFamily()
+	t, stored := s.issue(session, f, u, now)
+	stored = append(stored, Token{Hash: f.hash(), Session: session.ID, Kind: Family, ExpiresAt: session.ExpiresAt})
 	if err := s.store.CreateSession(ctx, session, stored); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return Tokens{}, ErrInvalidLogin
@@ -86,11 +88,11 @@ func (s *Service) trim(ctx context.Context, user string) {
 }
 
 // issue makes the tokens of the session's present generation.
-func (s *Service) issue(session Session, u User, now time.Time) (Tokens, []Token) {
+func (s *Service) issue(session Session, f family, u User, now time.Time) (Tokens, []Token) {
 	refreshEnds := earliest(session.IdleAt, session.ExpiresAt)
 	accessEnds := earliest(now.Add(s.cfg.AccessTTL), refreshEnds)
 	access, accessHash := newToken(Access)
-	refresh, refreshHash := newToken(Refresh)
+	refresh, refreshHash := newRefresh(f)
 	return Tokens{
 			Access: access, Refresh: refresh, User: u, Session: session,
 			ExpiresIn: accessEnds.Sub(now), RefreshExpiresIn: refreshEnds.Sub(now),
@@ -104,12 +106,12 @@ func (s *Service) issue(session Session, u User, now time.Time) (Tokens, []Token
 // since one of the two who hold it stole it (RFC 9700, 4.14.2), unless it was spent just now and its successor is unused.
 // Errors: ErrInvalidToken.
 func (s *Service) Refresh(ctx context.Context, refresh string, src Source) (Tokens, error) {
-	hash, ok := parseToken(refresh, Refresh)
+	hash, f, ok := parseRefresh(refresh)
 	if !ok {
 		return Tokens{}, ErrInvalidToken
 	}
 	for range casAttempts {
-		t, err := s.refresh(ctx, hash, src)
+		t, err := s.refresh(ctx, hash, f, src)
 		if err == nil {
 			s.throttle.trusted(ctx, "name:"+t.User.Canonical, src.IP)
 			return t, nil
@@ -128,19 +130,23 @@ func (s *Service) Refresh(ctx context.Context, refresh string, src Source) (Toke
 }
 
 // refresh is one attempt. What decides is the store's compare-and-set on the session that was read.
-func (s *Service) refresh(ctx context.Context, hash Hash, src Source) (Tokens, error) {
+func (s *Service) refresh(ctx context.Context, hash Hash, f family, src Source) (Tokens, error) {
 	g, err := s.store.GrantByToken(ctx, hash)
+	if errors.Is(err, ErrNotFound) {
+		g, err = s.store.GrantByToken(ctx, f.hash()) // spent so long ago that it is not kept
+	}
 	if err != nil {
 		return Tokens{}, err
 	}
 	now := s.now()
-	if g.Token.Kind != Refresh || g.User.Disabled || !now.Before(earliest(g.Session.IdleAt, g.Session.ExpiresAt)) {
+	if g.Token.Kind == Access || g.User.Disabled || !now.Before(earliest(g.Session.IdleAt, g.Session.ExpiresAt)) {
 		return Tokens{}, ErrInvalidToken
 	}
 	next := g.Session
 	next.Version++
+	kept := g.Token.Kind == Refresh
 	switch since := now.Sub(g.Session.RotatedAt); {
-	case g.Token.Generation == g.Session.Generation:
+	case kept && g.Token.Generation == g.Session.Generation:
 		next.Generation++
 		next.Siblings = 0
 		next.RotatedAt = now
@@ -148,7 +154,7 @@ func (s *Service) refresh(ctx context.Context, hash Hash, src Source) (Tokens, e
 		if src.Label != "" {
 			next.Label = cleanLabel(src.Label)
 		}
-	case g.Token.Generation == g.Session.Generation-1 && since <= s.cfg.Grace && since >= -graceSkew:
+	case kept && g.Token.Generation == g.Session.Generation-1 && since <= s.cfg.Grace && since >= -graceSkew:
 		if g.Session.Siblings >= maxSiblings {
 			s.event(ctx, slog.LevelWarn, "auth.refresh_refused", g.User.ID, src, slog.String("session", g.Session.ID))
 			return Tokens{}, ErrInvalidToken
@@ -161,7 +167,7 @@ func (s *Service) refresh(ctx context.Context, hash Hash, src Source) (Tokens, e
 		s.event(ctx, slog.LevelWarn, "auth.refresh_reuse", g.User.ID, src, slog.String("session", g.Session.ID))
 		return Tokens{}, ErrInvalidToken
 	}
-	t, stored := s.issue(next, g.User, now)
+	t, stored := s.issue(next, f, g.User, now)
 	if err := s.store.RotateSession(ctx, next, stored); err != nil {
 		return Tokens{}, err
 	}

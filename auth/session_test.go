@@ -108,6 +108,58 @@ func TestRefreshReuse(t *testing.T) {
 	}
 }
 
+// A18, L3: of the tokens of a session those of its last generations are kept, and reuse of the others ends it all the same.
+func TestRefreshReuseOfOldTokens(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	first, other := e.login("alice"), e.login("alice")
+	all := []auth.Tokens{first}
+	for range 100 {
+		all = append(all, e.mustRefresh(all[len(all)-1].Refresh))
+	}
+	for n, tokens := range all {
+		hash, ok := auth.ParseToken(tokens.Refresh, auth.Refresh)
+		_, err := e.store.GrantByToken(t.Context(), hash)
+		if kept := n >= 100-auth.KeptGenerations; !ok || (err == nil) != kept {
+			t.Errorf("token %d of 100: %v, want it kept: %v", n, err, kept)
+		}
+	}
+	e.mustBe(all[100-auth.KeptGenerations].Access)
+
+	e.store.on(down("DeleteSessions"))
+	_, err := e.refresh(first.Refresh)
+	wantErr(t, err, auth.ErrUnavailable)
+	e.store.on(nil)
+	last := e.mustRefresh(all[100].Refresh)
+
+	for _, token := range []string{first.Refresh, last.Refresh, all[100].Refresh, first.Refresh} {
+		_, err = e.refresh(token)
+		wantErr(t, err, auth.ErrInvalidToken)
+	}
+	if n := strings.Count(e.log.String(), `"msg":"auth.refresh_reuse"`); n != 1 {
+		t.Errorf("reuse was logged %d times: %s", n, e.log)
+	}
+	e.mustRefresh(other.Refresh)
+}
+
+// A18: a token that is gone is no newer one, whatever the generation of its session.
+func TestRefreshReuseOfOldTokensIsNoGrace(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	for generation := range 2 {
+		tokens := e.login("alice")
+		for range generation {
+			tokens = e.mustRefresh(tokens.Refresh)
+		}
+		_, err := e.refresh(auth.Sibling(tokens.Refresh)) // one that the store does not have
+		wantErr(t, err, auth.ErrInvalidToken)
+		_, err = e.refresh(tokens.Refresh)
+		wantErr(t, err, auth.ErrInvalidToken)
+	}
+}
+
 // A18: within the grace a spent token works once more, for a client that lost the answer, but only the one before the present.
 func TestRefreshGrace(t *testing.T) {
 	t.Parallel()

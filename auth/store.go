@@ -29,7 +29,8 @@ type Store interface {
 	// ErrNotFound: there is none, or its session or user is gone.
 	GrantByToken(ctx context.Context, hash Hash) (Grant, error)
 	// RotateSession replaces everything but identifier, user and creation time of the session with s's identifier if it still has
-	// the version s.Version-1, leaves it with s.Version, and adds tokens. ErrNotFound: there is none. ErrConflict: it has another version.
+	// the version s.Version-1, leaves it with s.Version, and adds tokens. It removes the access and refresh tokens of the session
+	// whose generation is below s.Generation-KeptGenerations. ErrNotFound: there is none. ErrConflict: it has another version.
 	RotateSession(ctx context.Context, s Session, tokens []Token) error
 	// SessionsByUser returns the sessions of a user, newest first.
 	SessionsByUser(ctx context.Context, user string) ([]Session, error)
@@ -54,6 +55,9 @@ type Deletion struct {
 // Hash is the SHA-256 of a token. Tokens themselves are never stored.
 type Hash [32]byte
 
+// KeptGenerations is of how many generations before the present one the tokens of a session are kept.
+const KeptGenerations = 16
+
 // Kind is what a token is good for.
 type Kind string
 
@@ -61,6 +65,7 @@ type Kind string
 const (
 	Access  Kind = "access"  // authenticates requests
 	Refresh Kind = "refresh" // buys the next pair of tokens, once
+	Family  Kind = "family"  // is no token, but what all refresh tokens of its session have in common: it tells those that are gone
 )
 
 // Token is a secret that was handed out, by its hash.
@@ -68,7 +73,7 @@ type Token struct {
 	Hash    Hash
 	Session string // identifier of its session
 	Kind    Kind
-	// Generation is the session's when the token was made.
+	// Generation is the session's when the token was made. A Family has none.
 	Generation int64
 	// ExpiresAt is UTC, cut to microseconds.
 	ExpiresAt time.Time

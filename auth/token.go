@@ -19,10 +19,33 @@ const (
 	tokenLen      = len(accessPrefix) + tokenText + 2*crc32.Size
 )
 
+// family is what all refresh tokens of a session begin with, and no other token. It is as secret as they are: who has it had one of
+// them. So a former token is known for one without being kept.
+type family [tokenBytes / 2]byte
+
+func newFamily() (f family) {
+	rand.Read(f[:])
+	return f
+}
+
+// hash is under which a family is stored.
+func (f family) hash() Hash { return sha256.Sum256(append([]byte("family "), f[:]...)) }
+
 // newToken returns a fresh token of a kind and its hash.
 func newToken(kind Kind) (string, Hash) {
 	var b [tokenBytes]byte
 	rand.Read(b[:])
+	return writeToken(kind, b)
+}
+
+// newRefresh returns a fresh refresh token of a family and its hash. Half of its bytes are its own, which is enough.
+func newRefresh(f family) (string, Hash) {
+	var b [tokenBytes]byte
+	rand.Read(b[copy(b[:], f[:]):])
+	return writeToken(Refresh, b)
+}
+
+func writeToken(kind Kind, b [tokenBytes]byte) (string, Hash) {
 	s := prefixOf(kind) + base64.RawURLEncoding.EncodeToString(b[:])
 	s += checksum(s)
 	return s, sha256.Sum256([]byte(s))
@@ -30,18 +53,32 @@ func newToken(kind Kind) (string, Hash) {
 
 // parseToken returns the hash of s if it is formed like a token of this kind.
 func parseToken(s string, kind Kind) (Hash, bool) {
-	if len(s) != tokenLen || !strings.HasPrefix(s, prefixOf(kind)) {
-		return Hash{}, false
-	}
-	body, sum := s[:len(s)-2*crc32.Size], s[len(s)-2*crc32.Size:]
-	if sum != checksum(body) {
-		return Hash{}, false
-	}
-	var b [tokenBytes]byte
-	if n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(body[len(accessPrefix):])); err != nil || n != tokenBytes {
+	_, ok := readToken(s, kind)
+	if !ok {
 		return Hash{}, false
 	}
 	return sha256.Sum256([]byte(s)), true
+}
+
+// parseRefresh returns also the family of a refresh token.
+func parseRefresh(s string) (Hash, family, bool) {
+	b, ok := readToken(s, Refresh)
+	if !ok {
+		return Hash{}, family{}, false
+	}
+	return sha256.Sum256([]byte(s)), family(b[:tokenBytes/2]), true
+}
+
+func readToken(s string, kind Kind) (b [tokenBytes]byte, ok bool) {
+	if len(s) != tokenLen || !strings.HasPrefix(s, prefixOf(kind)) {
+		return b, false
+	}
+	body, sum := s[:len(s)-2*crc32.Size], s[len(s)-2*crc32.Size:]
+	if sum != checksum(body) {
+		return b, false
+	}
+	n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(body[len(accessPrefix):]))
+	return b, err == nil && n == tokenBytes
 }
 
 func prefixOf(kind Kind) string {

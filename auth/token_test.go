@@ -53,6 +53,27 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// A16: refresh tokens of a session have half of their bytes in common, and the other half of their own.
+func TestRefreshTokensOfASession(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	one, other := e.login("alice"), e.login("alice")
+	halves := func(token string) (family, own string) {
+		raw, err := base64.RawURLEncoding.DecodeString(token[4 : len(token)-8])
+		if err != nil || len(raw) != 32 {
+			t.Fatalf("%q: %v", token, err)
+		}
+		return string(raw[:16]), string(raw[16:])
+	}
+	family, own := halves(one.Refresh)
+	nextFamily, nextOwn := halves(e.mustRefresh(one.Refresh).Refresh)
+	otherFamily, otherOwn := halves(other.Refresh)
+	if nextFamily != family || otherFamily == family || own == nextOwn || own == otherOwn {
+		t.Errorf("%x %x, then %x %x, of another session %x %x", family, own, nextFamily, nextOwn, otherFamily, otherOwn)
+	}
+}
+
 // FuzzBearer (A16): no header panics, and what is accepted is a scheme, spaces and one well-formed token.
 func FuzzBearer(f *testing.F) {
 	token, _ := auth.NewToken(auth.Access)

@@ -159,6 +159,12 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 	}
 	n.User, n.CreatedAt = login.User, login.CreatedAt
 	login.Session = n
+	for hash := range login.tokens {
+		if t := s.tokens[hash]; t.Kind != auth.Family && t.Generation < n.Generation-auth.KeptGenerations {
+			delete(s.tokens, hash)
+			delete(login.tokens, hash)
+		}
+	}
 	s.addTokens(login, tokens)
 	return nil
 }

@@ -109,6 +109,10 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 			WHERE id = $1`, n.ID, n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt, n.IdleAt, n.ExpiresAt); err != nil {
 			return err
 		}
+		if _, err := tx.exec(`DELETE FROM khodnevis.tokens WHERE session_id = $1 AND kind IN ('access', 'refresh') AND generation < $2`,
+			n.ID, n.Generation-auth.KeptGenerations); err != nil {
+			return err
+		}
 		return tx.addTokens(tokens)
 	})
 	if err != nil {

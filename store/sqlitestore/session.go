@@ -101,6 +101,10 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 		if changed == 0 {
 			return conflictIf(tx, `SELECT 1 FROM sessions WHERE id = ?`, n.ID)
 		}
+		if _, err := tx.Exec(`DELETE FROM tokens WHERE session = ? AND kind IN ('access', 'refresh') AND generation < ?`,
+			n.ID, n.Generation-auth.KeptGenerations); err != nil {
+			return err
+		}
 		return addTokens(tx, tokens)
 	})
 	if err != nil {

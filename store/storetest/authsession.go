@@ -18,6 +18,7 @@ func authSessions() []Check {
 		{"auth/grant", "GrantByToken returns the token with this hash, its session and its user, expired and disabled ones included.", authGrant},
 		{"auth/grant-gone", "ErrNotFound: there is none, or its session or user is gone.", authGrantGone},
 		{"auth/rotate", "RotateSession replaces everything but identifier, user and creation time of the session with s's identifier if it still has the version s.Version-1, leaves it with s.Version, and adds tokens.", authRotate},
+		{"auth/rotate-thins", "It removes the access and refresh tokens of the session whose generation is below s.Generation-KeptGenerations.", authRotateThins},
 		{"auth/rotate-refused", "ErrNotFound: there is none. ErrConflict: it has another version.", authRotateRefused},
 		{"auth/rotate-race", "if it still has the version s.Version-1, leaves it with s.Version, and adds tokens.", authRotateRace},
 		{"auth/sessions", "SessionsByUser returns the sessions of a user, newest first.", authSessionsByUser},
@@ -207,6 +208,70 @@ func authRotate(ctx context.Context, s store.Store) error {
 	// A rotation may bring no tokens.
 	l.session.Version, l.session.Siblings = l.session.Version+1, 5
 	return errors.Join(s.RotateSession(ctx, l.session, nil), l.wantThere(ctx, s), other.wantThere(ctx, s))
+}
+
+// authRotateThins: what a session leaves in the store is bounded, however often it is refreshed, and what tells the tokens that
+// are gone stays.
+func authRotateThins(ctx context.Context, s store.Store) error {
+	l, err := createLogin(ctx, s, 1)
+	if err != nil {
+		return err
+	}
+	other := newLogin(l.user, 2)
+	family := newLogin(l.user, 3)
+	family.tokens = []auth.Token{{Hash: newHash(), Session: family.session.ID, Kind: auth.Family, ExpiresAt: at(1003)}}
+	for _, l := range []login{other, family} {
+		if err := s.CreateSession(ctx, l.session, l.tokens); err != nil {
+			return err
+		}
+	}
+	rotate := func(l login, times int) (login, error) {
+		for n := range times {
+			next, added := l.rotated(n)
+			if err := s.RotateSession(ctx, next.session, added); err != nil {
+				return l, err
+			}
+			l = next
+		}
+		return l, nil
+	}
+	gone := func(tokens []auth.Token) error {
+		for _, t := range tokens {
+			_, err := s.GrantByToken(ctx, t.Hash)
+			if err := wantError(fmt.Sprintf("an %s token of generation %d", t.Kind, t.Generation), err, auth.ErrNotFound); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if l, err = rotate(l, auth.KeptGenerations); err != nil {
+		return err
+	}
+	if err := l.wantThere(ctx, s); err != nil {
+		return fmt.Errorf("after %d rotations: %w", auth.KeptGenerations, err)
+	}
+	const more = 3
+	if l, err = rotate(l, more); err != nil {
+		return err
+	}
+	old := l.tokens[:2*more] // an access and a refresh token each
+	l.tokens = l.tokens[2*more:]
+	if err := errors.Join(l.wantThere(ctx, s), gone(old), other.wantThere(ctx, s)); err != nil {
+		return fmt.Errorf("after %d rotations: %w", auth.KeptGenerations+more, err)
+	}
+	// Many generations at once; the family stays.
+	skipped, added := family.rotated(1)
+	skipped.session.Generation += auth.KeptGenerations
+	if err := s.RotateSession(ctx, skipped.session, added); err != nil {
+		return err
+	}
+	if err := skipped.wantThere(ctx, s); err != nil {
+		return fmt.Errorf("a family: %w", err)
+	}
+	skipped.session.Generation += auth.KeptGenerations + 1
+	skipped.session.Version++
+	skipped.tokens = skipped.tokens[:1]
+	return errors.Join(s.RotateSession(ctx, skipped.session, nil), skipped.wantThere(ctx, s), gone(added))
 }
 
 func authRotateRefused(ctx context.Context, s store.Store) error {

@@ -125,6 +125,46 @@ func (s latestTokens) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Gr
 	return g, err
 }
 
+type hoarding struct {
+	store.Store
+	tokens sync.Map
+}
+
+func (s *hoarding) CreateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
+	for _, t := range tokens {
+		s.tokens.Store(t.Hash, t)
+	}
+	return s.Store.CreateSession(ctx, n, tokens)
+}
+
+func (s *hoarding) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
+	g, err := s.Store.GrantByToken(ctx, hash)
+	if kept, ok := s.tokens.Load(hash); ok && errors.Is(err, auth.ErrNotFound) {
+		return auth.Grant{Token: kept.(auth.Token)}, nil
+	}
+	return g, err
+}
+
+type thinning struct{ store.Store }
+
+func (s thinning) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
+	g, err := s.Store.GrantByToken(ctx, hash)
+	if err == nil && g.Token.Generation < g.Session.Generation-auth.KeptGenerations {
+		return auth.Grant{}, auth.ErrNotFound
+	}
+	return g, err
+}
+
+type hasty struct{ store.Store }
+
+func (s hasty) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
+	g, err := s.Store.GrantByToken(ctx, hash)
+	if err == nil && g.Token.Kind != auth.Family && g.Token.Generation == g.Session.Generation-auth.KeptGenerations {
+		return auth.Grant{}, auth.ErrNotFound
+	}
+	return g, err
+}
+
 type strict struct{ store.Store }
 
 func (s strict) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
