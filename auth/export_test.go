@@ -96,7 +96,7 @@ func Rules() (prefix, account, pair, register, reauth Rule) {
 // prefix that there was no room for.
 func LoadRules() (account, prefix, busy Rule) {
 	of := func(r rule) Rule { return Rule{First: r.first, Window: r.window} }
-	return of(rightAccount), of(rightPrefix), of(busyPrefix)
+	return of(rightAccount), of(rightPlace), of(busyPlace)
 }
 
 // WithDefaults returns what the zero Config stands for.

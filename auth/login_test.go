@@ -279,6 +279,62 @@ func TestLoginThrottleAccount(t *testing.T) {
 	wantThrottled(t, err, time.Minute, time.Minute)
 }
 
+// A13: where its owner was, an account has a bound that no neighbour of the same /24 fills; and neighbours do not learn from answers
+// which accounts were used there.
+func TestLoginThrottleNeighbours(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	at := func(last byte) auth.Source { return auth.Source{IP: netip.AddrFrom4([4]byte{10, 0, 1, last})} }
+	for n := range 10 {
+		e.register(fmt.Sprintf("%cneighbour", 'a'+n))
+	}
+	e.register("alice")
+	mustLogin := func(what string) {
+		t.Helper()
+		if err := e.loginFrom("alice", at(7)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	mustLogin("at first")
+	for range 5 {
+		wantErr(t, e.wrong("alice", at(8)), auth.ErrInvalidLogin)
+	}
+	wantThrottled(t, e.wrong("alice", at(8)), time.Second, time.Second)
+	mustLogin("after a neighbour's wrong passwords")
+	wantThrottled(t, e.wrong("alice", at(8)), time.Second, time.Second) // which the success does not clear
+	for range 5 {
+		wantErr(t, e.wrong("alice", at(7)), auth.ErrInvalidLogin)
+	}
+	wantThrottled(t, e.wrong("alice", at(7)), time.Second, time.Second)
+	e.clock.Advance(10 * time.Minute)
+
+	for n := range 50 {
+		wantErr(t, e.wrong(fmt.Sprint("name", n), at(8)), auth.ErrInvalidLogin)
+	}
+	for _, name := range []string{"alice", "nobody_here"} {
+		wantThrottled(t, e.wrong(name, at(8)), 10*time.Minute, 10*time.Minute)
+	}
+	mustLogin("after a neighbour tried names")
+	e.clock.Advance(10 * time.Minute)
+
+	for n := range 200 {
+		if err := e.loginFrom(fmt.Sprintf("%cneighbour", 'a'+n%10), at(8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantThrottled(t, e.wrong("nobody_here", at(9)), time.Minute, time.Minute)
+	mustLogin("while neighbours log in")
+
+	for n := range 200 {
+		_ = e.wrong("alice", from(100+n))
+	}
+	e.clock.Advance(time.Minute)
+	wantErr(t, e.wrong("alice", from(99)), auth.ErrInvalidLogin)
+	if err := e.loginFrom("alice", at(77)); err != nil {
+		t.Errorf("from another address of the same /24, while many places guess: %v", err)
+	}
+}
+
 // A13: a refresh proves as much as a login: after a restart, its place is trusted again.
 func TestRefreshTrusts(t *testing.T) {
 	t.Parallel()

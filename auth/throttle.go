@@ -2,9 +2,9 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/counter"
@@ -40,11 +40,6 @@ var (
 	perRegister = rule{"register", 5, 24 * time.Hour, every(6 * time.Minute), false} // 10 an hour
 	reauthAll   = rule{"reauth-account", 100, 24 * time.Hour, every(time.Minute), true}
 	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling, false}
-
-	// What costs hashes without being a failure: right passwords, and attempts that there was no room for.
-	rightAccount = rule{"right-account", 20, time.Minute, nil, false}
-	rightPrefix  = rule{"right-prefix", 200, time.Minute, nil, false}
-	busyPrefix   = rule{"busy-prefix", 100, time.Minute, nil, false}
 )
 
 // trustFor is how long a successful login makes its source trusted.
@@ -93,24 +88,46 @@ func newThrottle(cfg Config) *throttle {
 	return t
 }
 
-// login reserves an attempt to log in. A source from which the account was logged in to lately is held to its own bound alone, so
-// that nobody can lock its owner out from elsewhere.
+// login reserves an attempt to log in. The address from which the account was logged in to lately is held to its own bound alone, so
+// that nobody can lock its owner out from elsewhere. Others of the same prefix may be the owner, whose address changed, or anybody:
+// they are spared what is counted of the account from everywhere, and held to what is counted of the prefix. Or neighbours could
+// lock each other out, and learn from what is answered past the bound of the prefix which accounts are used there.
 func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*reservation, error) {
 	if t.off {
 		return &reservation{}, nil
 	}
-	prefix := counter.PrefixOf(ip)
-	pair := attempt{perPair, account + "\x00" + prefix, true}
-	if n, _ := t.trust.Add(ctx, counter.KeyOf("trust", account, prefix), 0, trustFor); n > 0 {
-		return t.reserve(ctx, origin{prefix, account}, pair)
+	o := t.origin(ctx, account, ip)
+	if o.address != "" {
+		return t.reserve(ctx, o, attempt{perPair, account + "\x00" + o.address, true})
 	}
-	return t.reserve(ctx, origin{prefix, account}, attempt{perPrefix, prefix, false}, attempt{perAccount, account, false}, pair)
+	attempts := []attempt{{perPrefix, o.prefix, false}, {perAccount, account, false}, {perPair, account + "\x00" + o.prefix, true}}
+	if t.trusts(ctx, account, o.prefix) {
+		attempts = slices.Delete(attempts, 1, 2)
+	}
+	return t.reserve(ctx, o, attempts...)
+}
+
+// addressOf returns an IPv4 address, or the /64 in which a subscriber changes his IPv6 address at will.
+func addressOf(ip netip.Addr) string {
+	if ip = ip.Unmap(); ip.Is4() {
+		return ip.String()
+	}
+	return counter.PrefixOf(ip)
+}
+
+// trusts reports whether the account was logged in to at a place, an address or a prefix, lately.
+func (t *throttle) trusts(ctx context.Context, account, place string) bool {
+	if t.off {
+		return false
+	}
+	n, _ := t.trust.Add(ctx, counter.KeyOf("trust", account, place), 0, trustFor)
+	return n > 0
 }
 
 // reauth reserves an attempt to give the current password of a user who is logged in.
 func (t *throttle) reauth(ctx context.Context, u User, ip netip.Addr) (*reservation, error) {
-	prefix := counter.PrefixOf(ip)
-	return t.reserve(ctx, origin{prefix, "name:" + u.Canonical}, attempt{reauthAll, u.ID, false}, attempt{reauthPair, u.ID + "\x00" + prefix, true})
+	o := t.origin(ctx, "name:"+u.Canonical, ip)
+	return t.reserve(ctx, o, attempt{reauthAll, u.ID, false}, attempt{reauthPair, u.ID + "\x00" + o.prefix, true})
 }
 
 // register reserves a registration.
@@ -119,14 +136,15 @@ func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, e
 	return t.reserve(ctx, origin{prefix: prefix}, attempt{perRegister, prefix, false})
 }
 
-// trusted remembers that the owner of an account was at a source.
+// trusted remembers that the owner of an account was at an address.
 func (t *throttle) trusted(ctx context.Context, account string, ip netip.Addr) {
 	if t.off || !ip.IsValid() {
 		return
 	}
-	key := counter.KeyOf("trust", account, counter.PrefixOf(ip))
-	if n, _ := t.trust.Add(ctx, key, 0, trustFor); n <= 0 {
-		t.trust.Add(ctx, key, 1, trustFor)
+	for _, place := range []string{addressOf(ip), counter.PrefixOf(ip)} {
+		if !t.trusts(ctx, account, place) {
+			t.trust.Add(ctx, counter.KeyOf("trust", account, place), 1, trustFor)
+		}
 	}
 }
 
@@ -139,15 +157,6 @@ type attempt struct {
 }
 
 func (a attempt) key(what string) counter.Key { return counter.KeyOf(a.name+"-"+what, a.who) }
-
-// origin is who answers for the load that an attempt is. The account is empty where there is none yet.
-type origin struct{ prefix, account string }
-
-func (o origin) right() []attempt {
-	return []attempt{{rightAccount, o.account, false}, {rightPrefix, o.prefix, false}}
-}
-
-func (o origin) busy() attempt { return attempt{busyPrefix, o.prefix, false} }
 
 // reservation is an attempt that was let through.
 type reservation struct {
@@ -169,10 +178,8 @@ func (t *throttle) reserve(ctx context.Context, o origin, attempts ...attempt) (
 	if t.off {
 		return &reservation{}, nil
 	}
-	for _, a := range append(o.right(), o.busy()) {
-		if n, left := t.load.Add(ctx, a.key("first"), 0, a.window); n >= a.first {
-			return nil, &ThrottledError{RetryAfter: atLeast(left)}
-		}
+	if wait := t.loaded(ctx, o); wait > 0 {
+		return nil, &ThrottledError{RetryAfter: wait}
 	}
 	for _, a := range attempts {
 		if wait := r.take(ctx, a); wait > 0 {
@@ -244,27 +251,13 @@ func (r *reservation) giveBack(ctx context.Context) {
 	r.taken = nil
 }
 
-// undo gives the reservation back, as the attempt came to nothing for this reason. That there was no room is counted.
-func (r *reservation) undo(ctx context.Context, why error) {
-	r.giveBack(ctx)
-	if r.throttle != nil && errors.Is(why, ErrBusy) {
-		r.throttle.loaded(ctx, r.origin.busy())
-	}
-}
-
-func (t *throttle) loaded(ctx context.Context, by ...attempt) {
-	for _, a := range by {
-		t.load.Add(ctx, a.key("first"), 1, a.window)
-	}
-}
-
 // succeed gives the reservation back, wipes the failures before it that a success wipes, and counts the hash that it took.
 func (r *reservation) succeed(ctx context.Context) {
 	r.giveBack(ctx)
 	if r.throttle == nil {
 		return
 	}
-	r.throttle.loaded(ctx, r.origin.right()...)
+	r.throttle.right(ctx, r.origin)
 	for _, a := range r.attempts {
 		if !a.clears {
 			continue
