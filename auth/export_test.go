@@ -71,6 +71,7 @@ const (
 	MaxSiblings      = maxSiblings
 	MaxDelay         = maxDelay
 	TrustFor         = trustFor
+	NewPlaces        = newPlaces
 	ShareOfQueue     = shareOfQueue
 )
 

@@ -50,6 +50,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("wrong logins, one account from one prefix", "", "%d, then one after %s, doubling to %s", pair.First, span(pair.Pause), span(auth.MaxDelay))
 	row("wrong logins from one prefix (/24, /64)", "", "%d in %s", prefix.First, span(prefix.Window))
 	row("wrong logins, one account from everywhere", "", "%d in %s, then one in %s; prefixes of a success in the last %s are not counted, and its very address (or /64) has a bound of its own", account.First, span(account.Window), span(account.Pause), span(auth.TrustFor))
+	row("places that one account makes trusted", "", "%d a day", auth.NewPlaces)
 	row("right passwords of one account, from one prefix", "", "%d, %d in %s", right.First, rightPrefix.First, span(right.Window))
 	row("attempts from one prefix that there was no place for", "", "%d in %s", busy.First, span(busy.Window))
 	row("registrations from one prefix", "", "%d, then one in %s", register.First, span(register.Pause))

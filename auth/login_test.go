@@ -409,6 +409,35 @@ func TestThrottleBounded(t *testing.T) {
 	}
 }
 
+// A13, A14: one account cannot make places trusted without end, and so the places of others forgotten.
+func TestTrustIsBounded(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.register("alice")
+	refresh := e.login("alice").Refresh
+	for n := range 200 {
+		for range 2 { // the same place again is no other
+			tokens, err := e.Refresh(t.Context(), refresh, from(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			refresh = tokens.Refresh
+		}
+	}
+	for n := range 100 {
+		wantErr(t, e.wrong("alice", from(1000+n)), auth.ErrInvalidLogin)
+	}
+	trusted := 0
+	for n := range 200 {
+		if errors.Is(e.wrong("alice", from(n)), auth.ErrInvalidLogin) { // and not throttled, as it is from everywhere else
+			trusted++
+		}
+	}
+	if want := auth.NewPlaces - 1; trusted != want { // one is where it was registered
+		t.Errorf("%d places of 200 are trusted, want %d", trusted, want)
+	}
+}
+
 // A13, A14: however many names are tried, what one account was tried is not forgotten. Names that do not exist are treated alike (A9).
 func TestLoginThrottleAccountIsKept(t *testing.T) {
 	t.Parallel()

@@ -42,8 +42,11 @@ var (
 	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling, false}
 )
 
-// trustFor is how long a successful login makes its source trusted.
-const trustFor = 30 * 24 * time.Hour
+// trustFor is how long a successful login makes its source trusted, and newPlaces how many of them a day.
+const (
+	trustFor  = 30 * 24 * time.Hour
+	newPlaces = 50
+)
 
 // maxCounts is how many counts of each kind are kept in process.
 const maxCounts = 100_000
@@ -136,12 +139,20 @@ func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, e
 	return t.reserve(ctx, origin{prefix: prefix}, attempt{perRegister, prefix, false})
 }
 
-// trusted remembers that the owner of an account was at an address.
+// trusted remembers that the owner of an account was at an address. Of one account it remembers newPlaces a day, or whoever has many
+// addresses could make the places of others forgotten.
 func (t *throttle) trusted(ctx context.Context, account string, ip netip.Addr) {
 	if t.off || !ip.IsValid() {
 		return
 	}
-	for _, place := range []string{addressOf(ip), counter.PrefixOf(ip)} {
+	address := addressOf(ip)
+	if t.trusts(ctx, account, address) {
+		return
+	}
+	if n, _ := t.load.Add(ctx, counter.KeyOf("places", account), 1, 24*time.Hour); n > newPlaces {
+		return
+	}
+	for _, place := range []string{address, counter.PrefixOf(ip)} {
 		if !t.trusts(ctx, account, place) {
 			t.trust.Add(ctx, counter.KeyOf("trust", account, place), 1, trustFor)
 		}
