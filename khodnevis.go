@@ -152,6 +152,9 @@ func (c Config) orDefault() Config {
 		c.Logger.Warn("khodnevis: no queue is configured: ratings that are not stored yet end with the process")
 		c.Queue = memqueue.New(memqueue.Config{})
 	}
+	if c.Auth.Counter == nil { // a cache of this process alone is no use: it forgets, and auth counts in process anyway
+		c.Auth.Counter, _ = c.Cache.(cache.Counter)
+	}
 	if c.Cache == nil {
 		c.Cache = lrucache.New(lrucache.Config{Now: c.Now})
 	}
@@ -169,9 +172,6 @@ func (c Config) orDefault() Config {
 	}
 	if c.Auth.Logger == nil {
 		c.Auth.Logger = c.Logger
-	}
-	if c.Auth.Counter == nil {
-		c.Auth.Counter, _ = c.Cache.(cache.Counter)
 	}
 	return c
 }

@@ -13,8 +13,8 @@ import (
 // What costs hashes or room without being a failure: right passwords, and attempts that there was no room for. It is counted when it
 // has happened; how much of it there may be at once, the hasher bounds.
 var (
-	rightAccount = rule{"right-account", 20, time.Minute, nil, false}
-	rightPlace   = rule{"right", 200, time.Minute, nil, false}
+	rightAccount = rule{"right-account", 60, time.Minute, nil, false}
+	rightPlace   = rule{"right", 600, time.Minute, nil, false}
 	busyPlace    = rule{"busy", 100, time.Minute, nil, false}
 )
 

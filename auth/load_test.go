@@ -148,7 +148,7 @@ func TestRightPasswordsAreBounded(t *testing.T) {
 	e := newEnv(t, nil)
 	alice := e.register("alice")
 	hashes, _ := e.CountHashes()
-	for n := range 20 {
+	for n := range 60 {
 		if n%2 == 0 {
 			e.login("alice")
 		} else if _, err := e.ChangeEmail(t.Context(), auth.Principal{Subject: alice.ID}, "a@example.org", password, from(n)); err != nil {
@@ -160,24 +160,24 @@ func TestRightPasswordsAreBounded(t *testing.T) {
 		_, err := e.ChangeEmail(t.Context(), auth.Principal{Subject: alice.ID}, "a@example.org", password, from(n))
 		wantThrottled(t, err, time.Minute, time.Minute)
 	}
-	if n := hashes.Load(); n != 20 {
-		t.Errorf("%d hashes of one account, want 20", n)
+	if n := hashes.Load(); n != 60 {
+		t.Errorf("%d hashes of one account, want 60", n)
 	}
 	e.clock.Advance(time.Minute)
 	person := func(n int) string { return fmt.Sprintf("%cperson", 'a'+n) }
-	for n := range 11 {
+	for n := range 12 {
 		e.register(person(n))
 		if err := e.loginFrom(person(n), from(300)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	e.clock.Advance(time.Minute)
-	for n := range 200 {
-		if err := e.loginFrom(person(n%10), from(300)); err != nil {
+	for n := range 600 {
+		if err := e.loginFrom(person(n%11), from(300)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{person(10), "alice"} { // where it is trusted, and where it is not
+	for _, name := range []string{person(11), "alice"} { // where it is trusted, and where it is not
 		wantThrottled(t, e.loginFrom(name, from(300)), time.Minute, time.Minute)
 	}
 	if err := e.loginFrom("alice", from(301)); err != nil {

@@ -317,7 +317,7 @@ func TestLoginThrottleNeighbours(t *testing.T) {
 	mustLogin("after a neighbour tried names")
 	e.clock.Advance(10 * time.Minute)
 
-	for n := range 200 {
+	for n := range 600 {
 		if err := e.loginFrom(fmt.Sprintf("%cneighbour", 'a'+n%10), at(8)); err != nil {
 			t.Fatal(err)
 		}
