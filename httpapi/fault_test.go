@@ -15,6 +15,8 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -235,8 +237,8 @@ func TestQueueFails(t *testing.T) {
 	}
 }
 
-// everyRead are requests that need the store, with what they answer when all is well.
-func everyRead(contentID, ratingID, task string) []request {
+// everyRead are requests that need the store.
+func everyRead(contentID, ratingID string) []request {
 	return []request{
 		{path: "contents/"}, {path: "contents/" + contentID + "/"}, {path: "ratings/"}, {path: "ratings/" + ratingID + "/"},
 		{path: "contents/" + contentID + "/rating/", as: ada}, {path: "users/me/", as: ada},
@@ -246,15 +248,28 @@ func everyRead(contentID, ratingID, task string) []request {
 		{method: "PUT", path: "ratings/" + ratingID + "/", as: ada, body: `{"score":5}`},
 		{method: "DELETE", path: "ratings/" + ratingID + "/", as: ada},
 		{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":5}`},
-		{path: "tasks/" + task + "/", as: ada},
 	}
+}
+
+// absent is a cache that has nothing while it is down.
+type absent struct {
+	cache.Cache
+	down atomic.Bool
+}
+
+func (a *absent) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
+	if a.down.Load() {
+		return map[string]cache.Item{}, nil
+	}
+	return a.Cache.GetMany(ctx, keys)
 }
 
 // TestStoreFails: an outage is a 503, anything else a 500; neither tells what happened, but the log does.
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
-	s := serve(t, setup{config: f.into, idle: true})
+	known := &absent{Cache: lrucache.New(lrucache.Config{})}
+	s := serve(t, setup{config: func(c *khodnevis.Config) { f.into(c); c.Cache = known }, idle: true})
 	contentID := s.write(t, "A film")
 	accepted := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":4}`, contentID)})
 	ratingID, task := accepted.text(t, "rating.id"), accepted.text(t, "task")
@@ -272,7 +287,7 @@ func TestStoreFails(t *testing.T) {
 		{"a panic with 127.0.0.1", 500, "internal_error"},
 	} {
 		f.read.Store(x.fault)
-		for i, r := range everyRead(contentID, ratingID, task) {
+		for i, r := range everyRead(contentID, ratingID) {
 			r.faulty = true
 			id := fmt.Sprintf("request-%d-%d", x.status, i)
 			r.header = map[string]string{"X-Request-Id": id}
@@ -288,6 +303,20 @@ func TestStoreFails(t *testing.T) {
 				t.Errorf("%s %s with %v is not in the log", r.method, r.path, x.fault)
 			}
 		}
+		// What the cache knows of a task is told while the store does not answer; without a cache there is nothing to tell.
+		want := x.status
+		if want == 503 {
+			want = 200
+		}
+		look := request{path: "tasks/" + task + "/", as: ada, faulty: true}
+		if a := s.do(t, look); a.status != want || want == 200 && a.text(t, "state") != "PENDING" {
+			t.Errorf("the task with %v: %s", x.fault, a)
+		}
+		known.down.Store(true)
+		if a := s.do(t, look); a.status != x.status || a.problem() != x.problem {
+			t.Errorf("the task with %v and no cache: %s", x.fault, a)
+		}
+		known.down.Store(false)
 		f.read.Store(nil)
 		if a := s.get(t, ada, "ratings/"+ratingID+"/"); a.status != 200 {
 			t.Errorf("after %v: %s", x.fault, a)

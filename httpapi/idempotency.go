@@ -21,8 +21,9 @@ const (
 	replayTTL = content.OnceFor
 	// maxReplay is the greatest size of an answer that is kept, in bytes. Longer ones, which would push others out, are made again.
 	maxReplay = 16 << 10
-	// claimTTL is how long a request with a key keeps others with the same one away, should it never end.
-	claimTTL = time.Minute
+	// claimTTL is how long a request with a key keeps others with the same one away, should it never end. Should it take longer, it is
+	// the store that lets one of them make a content.
+	claimTTL = 10 * time.Second
 	// maxIdempotencyKey is the greatest length of a key, in bytes.
 	maxIdempotencyKey = 128
 )

@@ -283,7 +283,9 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	h := c.w.Header()
 	where := c.url("tasks", task.ID)
 	h.Set("Location", where)
-	h.Set("Preference-Applied", "respond-async")
+	if h.Set("Preference-Applied", "respond-async"); task.State.Done() {
+		c.waited()
+	}
 	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link(where)}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
 		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater, score(r.Score), statePending}

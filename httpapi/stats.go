@@ -46,7 +46,7 @@ func (a *API) addStats(t map[string]methods) {
 		answers: []reply{ok("The statistics.", statsShape)}, run: (*call).getStats,
 	}}
 	t["/contents/:id/stats/recalculate/"] = methods{http.MethodPost: {
-		name: "recalculateStats", summary: "Count a content's ratings anew", about: "Staff may.", policy: signedIn, fails: []int{403},
+		name: "recalculateStats", summary: "Count a content's ratings anew", about: "Staff may.", policy: signedIn, header: []header{preferWait}, fails: []int{403},
 		answers: []reply{accepted("It will be done: its task says when.")}, run: queued((*call).recalculate),
 	}}
 	t["/contents/:id/windows/"] = methods{
@@ -171,6 +171,11 @@ func (c *call) recalculate() error {
 	task, err := c.cfg.Ratings.Recalculate(c.r.Context(), c.ratingActor(), c.param, c.id)
 	if err != nil {
 		return err
+	}
+	if d := c.patience(0); d > 0 {
+		if waited, err := c.waitFor(task.ID, d); err == nil {
+			task = waited
+		}
 	}
 	return c.acceptedAsync(task, rating.Rating{})
 }

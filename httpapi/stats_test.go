@@ -152,3 +152,18 @@ func TestOrderByScoreIsByRank(t *testing.T) {
 		}
 	})
 }
+
+// TestRecalculationIsWaitedFor: a recalculation is a task like any other.
+func TestRecalculationIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	id := s.write(t, "Stalker")
+	r := request{method: "POST", path: "contents/" + id + "/stats/recalculate/", as: sam}
+	if a := s.do(t, r); a.status != 202 || a.header.Get("Preference-Applied") != "respond-async" {
+		t.Errorf("%s\n%v", a, a.header)
+	}
+	r.prefer = "wait=10"
+	if a := s.do(t, r); a.status != 202 || a.header.Get("Preference-Applied") != "wait=10" || a.text(t, "state") != "SUCCESS" {
+		t.Errorf("with %s: %s\n%v", r.prefer, a, a.header)
+	}
+}

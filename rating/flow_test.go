@@ -155,6 +155,56 @@ func check[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
+// What became of a rating whose content is deleted is told when the cache has forgotten it, too.
+func TestTaskOfADeletedContent(t *testing.T) {
+	t.Parallel()
+	w := newForgetful(t)
+	w.work()
+	c := w.content()
+	task := w.submit("rater", c.ID, 4).Task
+	w.await(task)
+	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, c.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.wipe()
+	if got := w.task(task); got.State != rating.Failure || got.Error == nil || got.Error.Code != rating.ReasonNoContent {
+		t.Errorf("the task is %s, %+v", got.State, got.Error)
+	}
+}
+
+// overfull is a cache that takes nothing while it is full, and can forget.
+type overfull struct {
+	cache.Cache
+	full atomic.Bool
+}
+
+func (o *overfull) SetMany(ctx context.Context, items []cache.Item) error {
+	if o.full.Load() {
+		return errors.New("OOM")
+	}
+	return o.Cache.SetMany(ctx, items)
+}
+
+// Old numbers are not served because the cache had no room for new ones.
+func TestNumbersWithAFullCache(t *testing.T) {
+	t.Parallel()
+	full := &overfull{Cache: lrucache.New(lrucache.Config{})}
+	w := newWorld(t, nil)
+	w.cache, w.cfg.Cache = full, full
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
+	w.work()
+	c := w.content()
+	w.await(w.submit("first", c.ID, 4).Task)
+	if got := w.stats(c.ID); got.Count != 1 {
+		t.Fatalf("%d ratings, want 1", got.Count)
+	}
+	full.full.Store(true)
+	w.await(w.submit("second", c.ID, 4).Task)
+	if got := w.stats(c.ID); got.Count != 2 {
+		t.Errorf("%d ratings, want 2", got.Count)
+	}
+}
+
 func TestRatingIsPendingThenStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

@@ -50,19 +50,20 @@ func recall[T any](ctx context.Context, c cache.Cache, warn *warnings, key strin
 	return value, ok && json.Unmarshal(item.Value, &value) == nil
 }
 
-// remember puts items into the cache. What it does not take is missed later, no more.
-func remember(ctx context.Context, c cache.Cache, warn *warnings, items []cache.Item) {
+// remember puts items into the cache and reports whether it took them. What it does not take is missed later, no more.
+func remember(ctx context.Context, c cache.Cache, warn *warnings, items []cache.Item) bool {
 	if c == nil {
-		return
+		return true
 	}
 	for len(items) > 0 {
 		n := min(len(items), cache.MaxBatch)
 		if err := c.SetMany(ctx, items[:n]); err != nil {
 			warn.full(ctx, err)
-			return
+			return false
 		}
 		items = items[n:]
 	}
+	return true
 }
 
 // epochs asks the store for the epoch of each stream once. It remembers none that a stream does not have: it may get one the next moment.
@@ -286,5 +287,15 @@ func (n numbers) put(ctx context.Context, stats []Stats) {
 		}
 		items[i] = cache.Item{Key: statsKey(s.Content), Value: value, Version: s.Revision, TTL: statsTTL}
 	}
-	remember(ctx, n.cache, n.warn, items)
+	if remember(ctx, n.cache, n.warn, items) {
+		return
+	}
+	// A cache that is full may still forget: none are better than old ones.
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = item.Key
+	}
+	if err := n.cache.DeleteMany(ctx, keys); err != nil {
+		n.warn.full(ctx, err)
+	}
 }

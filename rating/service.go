@@ -237,15 +237,16 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 		by = e.By
 	}
 	task := ticket{Op: e.Op, Position: position, At: e.At, Key: key, By: by}.task()
-	// What follows only makes the rating readable at once. It is accepted, whatever becomes of that.
+	// What follows only makes the rating and the task readable at once. It is accepted, whatever becomes of that. A store that is down
+	// knows of no task, and of a new stream not even one that answers.
+	items := []cache.Item{record{State: Pending}.item(task.ID)}
 	if epoch, err := s.epochs.of(ctx, position.Stream); err == nil {
 		m := mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()}
-		remember(ctx, s.cfg.Cache, s.cfg.warn, []cache.Item{m.item(key)})
+		items = append(items, m.item(key))
 	} else {
 		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(), "error", err)
-		// If the stream is new, its tasks are unknown to the store until a worker comes.
-		remember(ctx, s.cfg.Cache, s.cfg.warn, []cache.Item{record{State: Pending}.item(task.ID)})
 	}
+	remember(ctx, s.cfg.Cache, s.cfg.warn, items)
 	return Receipt{Task: task, Rating: Rating{Key: key, Score: e.Score, Withdrawn: e.Op == opWithdraw, CreatedAt: e.At, UpdatedAt: e.At}}, nil
 }
 
@@ -334,7 +335,9 @@ func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, e
 		return remembered.complete(task, t.Key), nil
 	}
 	derived, err := s.derive(ctx, t)
-	if known && (errors.Is(err, ErrNotFound) || err == nil && !derived.State.Done()) {
+	// Without the store, and of a stream that it does not know yet, what is remembered is all that is known.
+	silent := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	if known && (silent || err == nil && !derived.State.Done()) {
 		return remembered.complete(task, t.Key), nil
 	}
 	if err != nil {
@@ -375,6 +378,13 @@ func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
 		return record{}, fmt.Errorf("rating: task of %s: %w", t.Key, err)
 	}
 	if len(found) == 0 {
+		// What was stored goes with its content, and what was not will be refused.
+		switch err := s.Exists(ctx, t.Key.Content); {
+		case errors.Is(err, ErrNotFound):
+			return record{State: Failure, Error: contentGone}, nil
+		case err != nil:
+			return record{}, err
+		}
 		return record{State: Pending}, nil
 	}
 	switch found[0].Version.Compare(Version{epoch, t.Position.Offset}) {

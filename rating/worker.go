@@ -162,6 +162,9 @@ const (
 	ReasonUnstorable = "unstorable"     // the store will never take it
 )
 
+// contentGone is the error of tasks whose content is deleted.
+var contentGone = &TaskError{ReasonNoContent, "the content does not exist"}
+
 // handle stores a batch. An error means that nothing is known to be stored and the batch must come again.
 func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int) error {
 	began := w.cfg.time()
@@ -253,7 +256,7 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 		}
 		at, ok := opened[h.key.Content]
 		if !ok {
-			h.reject(ReasonNoContent, "the content does not exist", w.cfg.time())
+			h.reject(contentGone.Code, contentGone.Detail, w.cfg.time())
 			continue
 		}
 		if at.IsZero() {
@@ -365,7 +368,7 @@ func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []Rejec
 	var gone []Rejected
 	for i, h := range changes {
 		if outcomes[i].Refused {
-			h.reject(ReasonNoContent, "the content does not exist", w.cfg.time())
+			h.reject(contentGone.Code, contentGone.Detail, w.cfg.time())
 			gone = append(gone, *h.rejected)
 		} else {
 			h.outcome, h.stored = outcomes[i].Result, outcomes[i].Rating
