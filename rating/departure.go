@@ -70,6 +70,21 @@ func (s *Service) Forget(ctx context.Context, rater string, fate Fate) error {
 	return nil
 }
 
+// ForgetContent takes a content that is gone for good out of the ratings: they are removed, with their numbers, and those that were accepted
+// and are not stored yet are refused. A host whose contents this module rates calls it when it deletes one, once its RatedContents no longer
+// knows it; of this module's own contents content.Service.Delete does as much. The identifier must not come back. Forgetting twice is fine.
+// An identifier that can be none is a *ValidationError.
+func (s *Service) ForgetContent(ctx context.Context, content string) error {
+	if !id.Valid(content) {
+		return invalid.One("content", invalid.Type, "Not an identifier.", nil)
+	}
+	if err := s.store.ForgetContent(ctx, content); err != nil {
+		return fmt.Errorf("rating: forget content %s: %w", content, err)
+	}
+	s.numbers.forget(ctx, content)
+	return nil
+}
+
 // Run goes on looking for ratings of those who left, until ctx is done, and returns nil. Of all processes that run it on one
 // store, one does each tick.
 func (s *Service) Run(ctx context.Context) error {

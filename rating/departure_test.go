@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,5 +298,65 @@ func TestServiceRun(t *testing.T) {
 			return
 		case <-u.asked:
 		}
+	}
+}
+
+// deleting are contents of a host, who deletes them all at once.
+type deleting struct{ gone atomic.Bool }
+
+func (h *deleting) Opened(_ context.Context, ids []string) (map[string]time.Time, error) {
+	opened := map[string]time.Time{}
+	for _, id := range ids {
+		if !h.gone.Load() {
+			opened[id] = time.Time{}
+		}
+	}
+	return opened, nil
+}
+
+// A content that its host has deleted leaves nothing behind, and what is on its way is refused.
+func TestForgetContent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	var h deleting
+	w.ratings = must(rating.New(w.store, w.queue, &h, w.cfg))
+	const film = "film-1"
+	task := w.submit("rater", film, 4).Task
+	worker := must(rating.NewWorker(w.store, w.queue, &h, nil, w.cfg))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	work := func() { running.Go(func() { _ = worker.Run(ctx) }) }
+	work()
+	w.await(task)
+	cancel()
+	running.Wait()
+	if got := w.stats(film); got.Count != 1 {
+		t.Fatalf("%d ratings", got.Count)
+	}
+	late := w.submit("another", film, 5).Task // and no worker runs
+	h.gone.Store(true)
+	for range 2 {
+		if err := w.ratings.ForgetContent(t.Context(), film); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.stats(film); got.Count != 0 {
+		t.Errorf("%d ratings are left", got.Count)
+	}
+	for _, rater := range []string{"rater", "another"} {
+		if _, _, err := w.ratings.Get(t.Context(), rating.Actor{User: rater}, rating.Key{Content: film, Rater: rater}); !errors.Is(err, rating.ErrNotFound) {
+			t.Errorf("the rating of %s: %v", rater, err)
+		}
+	}
+	h.gone.Store(false) // a host that still knows it, by mistake
+	ctx, cancel = context.WithCancel(t.Context())
+	defer func() { cancel(); running.Wait() }()
+	work()
+	if done := w.await(late); done.State != rating.Failure || done.Error.Code != rating.ReasonNoContent {
+		t.Errorf("what was on its way: %+v", done)
+	}
+	var bad *rating.ValidationError
+	if err := w.ratings.ForgetContent(t.Context(), "no identifier"); !errors.As(err, &bad) {
+		t.Errorf("no identifier: %v", err)
 	}
 }

@@ -291,9 +291,20 @@ func (n numbers) put(ctx context.Context, stats []Stats) {
 		return
 	}
 	// A cache that is full may still forget: none are better than old ones.
-	keys := make([]string, len(items))
-	for i, item := range items {
-		keys[i] = item.Key
+	contents := make([]string, len(stats))
+	for i, s := range stats {
+		contents[i] = s.Content
+	}
+	n.forget(ctx, contents...)
+}
+
+func (n numbers) forget(ctx context.Context, contents ...string) {
+	if n.cache == nil {
+		return
+	}
+	keys := make([]string, len(contents))
+	for i, c := range contents {
+		keys[i] = statsKey(c)
 	}
 	if err := n.cache.DeleteMany(ctx, keys); err != nil {
 		n.warn.full(ctx, err)

@@ -24,6 +24,10 @@ type Store interface {
 	// CountRatings returns how many ratings that are not withdrawn match f.
 	CountRatings(ctx context.Context, f Filter) (int64, error)
 
+	// ForgetContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again,
+	// or what was never rated, is no error.
+	ForgetContent(ctx context.Context, id string) error
+
 	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.
 	StatsByContent(ctx context.Context, ids []string) ([]Stats, error)
 	// OpenContents records for each content when its history opened, unless that is recorded already, and returns what is

@@ -257,6 +257,17 @@ func (s *Store) drop(k rating.Key) {
 	unlink(s.raters, k.Rater, k.Content)
 }
 
+// ForgetContent implements rating.Store.
+func (s *Store) ForgetContent(ctx context.Context, id string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.deleted.add(id)
+	s.dropRatings(id)
+	return nil
+}
+
 // dropRatings removes everything about the ratings of a content.
 func (s *Store) dropRatings(id string) {
 	delete(s.windows, id)

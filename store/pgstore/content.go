@@ -141,6 +141,15 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 	return nil
 }
 
+// ForgetContent implements rating.Store, as DeleteContent.
+func (s *Store) ForgetContent(ctx context.Context, id string) error {
+	if _, err := s.exec(ctx, `INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
+		return fmt.Errorf("pgstore: forget content %s: %w", id, err)
+	}
+	_, _ = s.clear(ctx, id, 5) // it is forgotten, whatever becomes of this
+	return nil
+}
+
 // contentAt locks a content whose version is one that is meant.
 func (tx transaction) contentAt(id string, meant func(version int64) bool) error {
 	var versions []int64

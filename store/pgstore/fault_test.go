@@ -107,6 +107,7 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			_, err := s.DeleteSessions(ctx, auth.SessionFilter{User: "u"})
 			return err
 		},
+		"ForgetContent": func(ctx context.Context) error { return s.ForgetContent(ctx, "forgotten") },
 		"SweepSessions": func(ctx context.Context) error { _, err := s.SweepSessions(ctx, instant, 1); return err },
 	}
 }

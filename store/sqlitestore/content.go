@@ -126,27 +126,40 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 		if err != nil {
 			return err
 		}
-		for _, step := range []struct {
-			text string
-			arg  any
-		}{
-			{`INSERT INTO deleted_contents (id) VALUES (?)`, id},
-			{`DELETE FROM content_terms WHERE rowid = ?`, num},
-			{`DELETE FROM contents WHERE num = ?`, num},
-			{`DELETE FROM ratings WHERE content = ?`, id},
-			{`DELETE FROM rating_stats WHERE content = ?`, id},
-			{`DELETE FROM rating_bins WHERE content = ?`, id},
-			{`DELETE FROM rating_buckets WHERE content = ?`, id},
-			{`DELETE FROM rating_windows WHERE content = ?`, id},
-		} {
-			if _, err := tx.Exec(step.text, step.arg); err != nil {
+		for _, step := range []string{`DELETE FROM content_terms WHERE rowid = ?`, `DELETE FROM contents WHERE num = ?`} {
+			if _, err := tx.Exec(step, num); err != nil {
 				return err
 			}
 		}
-		return nil
+		return forget(tx, id)
 	})
 	if err != nil {
 		return fmt.Errorf("sqlitestore: delete content %s at version %d: %w", id, version, err)
+	}
+	return nil
+}
+
+// ForgetContent implements rating.Store.
+func (s *Store) ForgetContent(ctx context.Context, id string) error {
+	if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return forget(tx, id) }); err != nil {
+		return fmt.Errorf("sqlitestore: forget content %s: %w", id, err)
+	}
+	return nil
+}
+
+// forget removes the ratings of a content and refuses those to come.
+func forget(tx *sqlitefile.Tx, id string) error {
+	for _, step := range []string{
+		`INSERT INTO deleted_contents (id) VALUES (?) ON CONFLICT DO NOTHING`,
+		`DELETE FROM ratings WHERE content = ?`,
+		`DELETE FROM rating_stats WHERE content = ?`,
+		`DELETE FROM rating_bins WHERE content = ?`,
+		`DELETE FROM rating_buckets WHERE content = ?`,
+		`DELETE FROM rating_windows WHERE content = ?`,
+	} {
+		if _, err := tx.Exec(step, id); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -105,6 +105,8 @@ var broken = []struct {
 	{"sweeps live rows", func(s store.Store) store.Store { return sweepsLive{s} }, []string{"rating/sweep"}},
 	{"sweeps more than the limit", func(s store.Store) store.Store { return sweepsAll{s} }, []string{"rating/sweep", "auth/sweep"}},
 
+	{"forgets no content", func(s store.Store) store.Store { return faithful{s} }, []string{"rating/forget-content"}},
+	{"does not know a content that it has forgotten", func(s store.Store) store.Store { return forgetsOnce{s} }, []string{"rating/forget-content"}},
 	{"keeps the first departure of a rater", func(s store.Store) store.Store { return firstDeparture{s} }, []string{"rating/depart"}},
 	{"leaves out who left at the very time", func(s store.Store) store.Store { return afterDeparture{s} }, []string{"rating/depart", "rating/departures"}},
 	{"records no departure of a deleted user", func(s store.Store) store.Store { return silentDeletion{s} }, []string{"across/departure"}},

@@ -364,3 +364,17 @@ func (s oneRevision) StatsByContent(ctx context.Context, ids []string) ([]rating
 	}
 	return found, err
 }
+
+type faithful struct{ store.Store }
+
+func (faithful) ForgetContent(context.Context, string) error { return nil }
+
+type forgetsOnce struct{ store.Store }
+
+func (s forgetsOnce) ForgetContent(ctx context.Context, id string) error {
+	stats, err := s.Store.StatsByContent(ctx, []string{id})
+	if err != nil || len(stats) == 0 {
+		return errors.Join(err, rating.ErrNotFound)
+	}
+	return s.Store.ForgetContent(ctx, id)
+}

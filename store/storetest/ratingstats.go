@@ -18,6 +18,7 @@ func ratingStats() []Check {
 		{"rating/as-of", "AsOf is when that was, by the store's clock; zero for a content that never had a rating.", ratingAsOf},
 		{"rating/openings", "OpenContents records for each content when its history opened, unless that is recorded already, and returns what is recorded for all of them, in their order. What was recorded once never changes.", ratingOpenings},
 		{"rating/openings-race", "What was recorded once never changes.", ratingOpeningsRace},
+		{"rating/forget-content", "ForgetContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again, or what was never rated, is no error.", ratingForgetContent},
 		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
 	}
 }
@@ -236,4 +237,32 @@ func ratingRatedContents(ctx context.Context, s store.Store) error {
 	}
 	rest, err := s.RatedContents(ctx, "\x7f", 3)
 	return errors.Join(err, want("contents after the last", len(rest), 0))
+}
+
+func ratingForgetContent(ctx context.Context, s store.Store) error {
+	gone, stays, rater := newName(), newName(), newName()
+	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()}, {Content: gone, Rater: newName()}}
+	if _, err := apply(ctx, s, change(keys[0], 1, 4), change(keys[1], 1, 5), withdrawal(keys[2], 1), change(rating.Key{Content: stays, Rater: rater}, 1, 2)); err != nil {
+		return err
+	}
+	for _, id := range []string{gone, gone, newName()} {
+		if err := s.ForgetContent(ctx, id); err != nil {
+			return err
+		}
+	}
+	late := rating.Key{Content: gone, Rater: newName()}
+	outcomes, err := apply(ctx, s, change(late, 2, 3), change(keys[0], 2, 3))
+	if err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		if !o.Refused {
+			return fmt.Errorf("a later rating has the outcome %#v", o)
+		}
+	}
+	if err := wantNoRatings(ctx, s, gone, append(keys, late)); err != nil {
+		return err
+	}
+	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater}, Order: rating.NewestFirst, Limit: 5})
+	return errors.Join(err, want("ratings of the rater", len(byRater), 1), newAudit([]string{stays}).fold(ctx, s))
 }
