@@ -28,6 +28,7 @@ var commands = []command{
 	{usage: "password NAME", about: "set a user's password to the first line of the standard input, and end its sessions", on: onAccount("has a new password", setPassword)},
 	{usage: "recalculate [ID]", about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
 	{usage: "verify", about: "the same for all, and exit with 1 if any number was wrong", on: verify},
+	{usage: "backup FILE", about: "copy the file of the data, as of one moment, to a new one, also while a server uses it", on: backup},
 	{usage: "health", about: "exit with 1 unless the server that listens on -addr lives"},
 }
 
@@ -96,5 +97,17 @@ func report(ctx context.Context, b *backend, stdout io.Writer, what string, do f
 	if drifted > 0 {
 		return fmt.Errorf("%w: %d of %d contents, %s first", errDrift, drifted, n, first)
 	}
+	return nil
+}
+
+// backup copies the data to a new file. What is in other servers has its own ways, such as pg_dump.
+func backup(ctx context.Context, b *backend, args []string, _ io.Reader, stdout io.Writer) error {
+	if b.sqlite == nil {
+		return errors.New("backup: the data is not in a file; a database is backed up by its own means, such as pg_dump")
+	}
+	if err := b.sqlite.Backup(ctx, args[0]); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s has everything\n", args[0])
 	return nil
 }

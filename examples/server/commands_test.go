@@ -2,10 +2,13 @@ package main
 
 import (
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/khodnevis/khodnevis/content"
 )
 
 func TestUsage(t *testing.T) {
@@ -59,5 +62,45 @@ func TestWrongCommands(t *testing.T) {
 	// A name may begin as flags do.
 	if _, rest, err := readSettings([]string{"staff", "-ana"}, nil, io.Discard); err != nil || len(rest) != 2 {
 		t.Errorf("%q %v", rest, err)
+	}
+}
+
+// A backup is taken while a server works on the file, and another one goes on from it.
+func TestBackupCommand(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	data, copied := filepath.Join(folder, "data.db"), filepath.Join(folder, "copy.db")
+	s := settings{data: data, role: "all", recalculate: "@every 30s", limits: "off"}
+	b, err := open(s, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	made, err := b.app.Contents.Create(t.Context(), "ana", content.Draft{Title: "Stalker"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(args ...string) (string, error) {
+		var stdout, stderr output
+		err := run(t.Context(), args, nil, nil, &stdout, &stderr)
+		return stdout.String(), err
+	}
+	if says, err := told("-data", data, "backup", copied); err != nil || says != copied+" has everything\n" {
+		t.Fatalf("%q, %v", says, err)
+	}
+	if _, err := told("-data", data, "backup", copied); err == nil {
+		t.Error("a second one over the first one: no error")
+	}
+	if err := backup(t.Context(), &backend{}, []string{copied + "2"}, nil, io.Discard); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+		t.Errorf("of a database: %v", err)
+	}
+	s.data = copied
+	other, err := open(s, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	if got, err := other.app.Contents.Get(t.Context(), made.ID); err != nil || got.Title != "Stalker" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -68,6 +68,8 @@ func (c Config) validate() error {
 
 // File is an open SQLite file. Whoever opens it closes it.
 type File struct {
+	path     string
+	cfg      Config
 	readers  *sqlx.DB
 	writer   *sqlx.DB
 	conn     *sqlx.Conn            // the one connection that writes; only the goroutine of drain touches it
@@ -91,7 +93,7 @@ func Open(path string, cfg Config) (*File, error) {
 	if err := create(path); err != nil {
 		return nil, fmt.Errorf("sqlitefile: create %s: %w", path, err)
 	}
-	f := &File{writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
+	f := &File{path: path, cfg: cfg, writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
 	if err := f.open(path, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlitefile: open %s: %w", path, translate(err)), f.closePools())
 	}
@@ -160,6 +162,27 @@ func (f *File) verify() error {
 		if got != want {
 			return fmt.Errorf("%s is %s, must be %s", pragma, got, want)
 		}
+	}
+	return nil
+}
+
+// Backup writes all that is in the file, as of one moment, to a new file at path, readable by its owner only. The file is in use meanwhile
+// as ever. It is an error if there is something at path; after another error, part of a copy may be there.
+func (f *File) Backup(ctx context.Context, path string) (err error) {
+	made, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) // SQLite fills an empty file
+	if err != nil {
+		return fmt.Errorf("sqlitefile: back up: %w", err)
+	}
+	if err := made.Close(); err != nil {
+		return fmt.Errorf("sqlitefile: back up: %w", err)
+	}
+	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg)) // a connection of its own: those that read are denied to write anywhere
+	if err != nil {
+		return fmt.Errorf("sqlitefile: back up: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+		return fmt.Errorf("sqlitefile: back up: %w", translate(err))
 	}
 	return nil
 }

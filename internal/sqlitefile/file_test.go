@@ -136,6 +136,48 @@ func TestCloseWritesTheLogBack(t *testing.T) {
 	}
 }
 
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	if err := f.Write(t.Context(), insert(1)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "it's a ?copy.db")
+	stop, writing := make(chan struct{}), sync.WaitGroup{}
+	writing.Go(func() { // others go on
+		for v := 2; ; v++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := f.Write(t.Context(), insert(v)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	err := f.Backup(t.Context(), path)
+	close(stop)
+	writing.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy is %v, %v", info, err)
+	}
+	for i, v := range values(t, openAt(t, path)) { // what was there at one moment: no gap
+		if v != i+1 {
+			t.Fatalf("the copy has %d where %d belongs", v, i+1)
+		}
+	}
+	if err := f.Backup(t.Context(), path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a file that is there: %v", err)
+	}
+	if err := f.Backup(t.Context(), filepath.Join(path, "no folder")); err == nil {
+		t.Error("into what is no folder: no error")
+	}
+}
+
 func TestOpenRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -68,6 +68,15 @@ func New(file *sqlitefile.File) (*Store, error) {
 // File returns the file for a queue to share. It is closed by Close.
 func (s *Store) File() *sqlitefile.File { return s.file }
 
+// Backup writes a copy of everything, the queue in the file included, as of one moment, to a new file, readable by its owner only. Others may
+// go on to read and write, also from other processes. It is an error if there is something at path.
+func (s *Store) Backup(ctx context.Context, path string) error {
+	if err := s.file.Backup(ctx, path); err != nil {
+		return fmt.Errorf("sqlitestore: %w", err)
+	}
+	return nil
+}
+
 // Close waits for writes under way and closes the file.
 func (s *Store) Close() error { return s.file.Close() }
 
