@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/sweep"
 )
 
 // OnceFor is how long a Once is remembered.
@@ -63,39 +65,20 @@ func (s *Service) made(ctx context.Context, kept, asked Creation) (Content, bool
 	return c, true, err
 }
 
-const (
-	sweepEvery = time.Hour
-	sweepPiece = 1000 // creations that are removed in one call of the store
-)
-
 // Run removes what no Once needs any more, now and every hour, until ctx is done, and then returns nil. A failure is logged and tried
 // again with the next hour. Any number of processes may do it.
 func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		if n, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "content: the sweep failed", slog.Int("creations", n), slog.Any("error", err))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	sweep.Hourly(ctx, s.Sweep, func(n int, err error) {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "content: the sweep failed", slog.Int("creations", n), slog.Any("error", err))
+	})
+	return nil
 }
 
 // Sweep removes the creations that are older than OnceFor and returns how many that were. The contents stay.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
-	total := 0
-	for {
-		n, err := s.store.SweepCreations(ctx, s.time().Add(-OnceFor), sweepPiece)
-		total += n
-		if err != nil {
-			return total, fmt.Errorf("content: sweep: %w", err)
-		}
-		if n < sweepPiece {
-			return total, nil
-		}
+	n, err := sweep.All(func(limit int) (int, error) { return s.store.SweepCreations(ctx, s.time().Add(-OnceFor), limit) })
+	if err != nil {
+		return n, fmt.Errorf("content: sweep: %w", err)
 	}
+	return n, nil
 }
