@@ -108,6 +108,7 @@ func testDeleteMe(t *testing.T, s *server, f *faults, fate string, kept int) {
 		s.rate(t, ada, id, 5)
 		s.rate(t, ben, id, 2)
 	}
+	s.fold(t, still)
 	score := s.get(t, nobody, "contents/"+still+"/").header.Get("ETag")
 	old := s.tokens[ada]
 	login := s.do(t, request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` + password + `"}`})

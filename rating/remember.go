@@ -306,7 +306,10 @@ func (n numbers) forget(ctx context.Context, contents ...string) {
 	for i, c := range contents {
 		keys[i] = statsKey(c)
 	}
-	if err := n.cache.DeleteMany(ctx, keys); err != nil {
-		n.warn.full(ctx, err)
+	for piece := range slices.Chunk(keys, cache.MaxBatch) {
+		if err := n.cache.DeleteMany(ctx, piece); err != nil {
+			n.warn.full(ctx, err)
+			return
+		}
 	}
 }

@@ -68,9 +68,10 @@ func (b *bounded) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := addrOf(conn.RemoteAddr())
-		own := from.IsValid() && from == addrOf(conn.LocalAddr()) || among(b.limits.loopback, from)
+		trusted := among(b.limits.trusted, from) // on this machine, perhaps, and still on behalf of others
+		own := !trusted && (from.IsValid() && from == addrOf(conn.LocalAddr()) || among(b.limits.loopback, from))
 		prefix := "" // none that is counted
-		if !own && !among(b.limits.trusted, from) {
+		if !own && !trusted {
 			prefix = counter.PrefixOf(from)
 		}
 		forAll, forPrefix := b.take(own, prefix)

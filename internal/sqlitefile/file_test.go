@@ -165,7 +165,11 @@ func TestBackup(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the copy is %v, %v", info, err)
 	}
-	for i, v := range values(t, openAt(t, path)) { // what was there at one moment: no gap
+	copied := values(t, openAt(t, path))
+	if len(copied) == 0 {
+		t.Error("the copy is empty")
+	}
+	for i, v := range copied { // what was there at one moment: no gap
 		if v != i+1 {
 			t.Fatalf("the copy has %d where %d belongs", v, i+1)
 		}

@@ -271,6 +271,7 @@ func (s *Store) ForgetContent(ctx context.Context, id string) error {
 // dropRatings removes everything about the ratings of a content.
 func (s *Store) dropRatings(id string) {
 	delete(s.windows, id)
+	delete(s.openings, id)
 	of := s.rated[id]
 	if of == nil {
 		return

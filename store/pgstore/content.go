@@ -128,7 +128,7 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 		if err := tx.contentAt(id, func(v int64) bool { return version == 0 || v == version }); err != nil {
 			return err
 		}
-		if _, err := tx.exec(`INSERT INTO khodnevis.deleted_contents (id) VALUES ($1)`, id); err != nil {
+		if _, err := tx.exec(`INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
 			return err
 		}
 		_, err := tx.exec(`DELETE FROM khodnevis.contents WHERE id = $1`, id)

@@ -40,9 +40,15 @@ func translate(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
-// answered reports whether an error of translate, or none, comes from a database that answers.
-func answered(err error) bool {
-	return pq.As(err) != nil || !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.Canceled)
+// waited reports whether an error of the driver only says that there was no connection in time: all of the pool were in use.
+func waited(err error) bool {
+	var network *net.OpError
+	return errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &network)
+}
+
+// unheard reports whether an error of the driver says that the database does not answer.
+func unheard(err error) bool {
+	return err != nil && pq.As(err) == nil && isOutage(err) && !waited(err) && !errors.Is(err, context.Canceled)
 }
 
 // isOutage reports whether trying again later may succeed.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/patience"
@@ -167,7 +169,9 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 	p.fallSilent()
 	const little = 200 * time.Millisecond
 	ctx := patience.With(t.Context(), little)
-	wantOutage(t, s, ctx, time.Now().Add(little+time.Second)) // with more calls than connections
+	for range 2 { // with fewer connections than failures: those who wait for one fail once it is known that those who have them are lost
+		wantOutage(t, s, ctx, time.Now().Add(little+time.Second))
+	}
 	if !s.Down() {
 		t.Fatal("it is not taken to be down")
 	}
@@ -216,6 +220,37 @@ func TestAnswersCloseTheBreaker(t *testing.T) {
 			t.Errorf("call %d: the error is %v, want %v; down: %v", i, err, want, s.Down())
 		}
 		cancel()
+	}
+}
+
+// A pool whose connections are all in use says nothing about a database that answers.
+func TestFullPoolIsNoOutage(t *testing.T) {
+	t.Parallel()
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 2})
+	s := over(t, db, newSchema(t, db))
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var hold []*sqlx.Conn
+	for range 2 {
+		conn, err := db.Connx(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold = append(hold, conn)
+	}
+	for range 8 {
+		if _, err := s.ContentsByID(patience.With(t.Context(), 20*time.Millisecond), []string{"c"}); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, pgstore.ErrDown) || s.Down() {
+			t.Errorf("without a connection: %v, down: %v", err, s.Down())
+		}
+	}
+	for _, conn := range hold {
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.ContentsByID(t.Context(), []string{"c"}); err != nil {
+		t.Error(err)
 	}
 }
 

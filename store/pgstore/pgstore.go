@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -74,6 +75,7 @@ type Store struct {
 	attempts int    // how often a transaction is tried that the database gives up in favour of another
 	prepared statements
 	breaker  breaker.Breaker
+	lost     atomic.Int64 // operations that nobody waits for any more, and that hold a connection
 }
 
 var (

@@ -155,21 +155,25 @@ func (s *Store) within(ctx context.Context, op func(context.Context) error) erro
 		defer cancel()
 		ctx = bounded
 	}
-	err := s.bound(ctx, op)
+	err, silent := s.bound(ctx, op)
 	switch {
-	case answered(err):
-		s.breaker.Succeeded()
-	case !errors.Is(err, context.Canceled): // a caller who went away says nothing about the database
+	case errors.Is(ctx.Err(), context.Canceled): // a caller who went away says nothing about the database
+	case silent, unheard(err), waited(err) && s.lost.Load() > 0:
 		s.breaker.Failed(time.Now())
+	case !waited(err):
+		s.breaker.Succeeded()
 	}
-	return err
+	if silent {
+		return over(ctx)
+	}
+	return translate(ctx, err)
 }
 
-// bound runs op and translates its error. It returns soon after ctx is done even if op does not: that one then ends when
-// its connection does, and what it found is for nobody. A panic of op is the caller's.
-func (s *Store) bound(ctx context.Context, op func(context.Context) error) error {
+// bound runs op. It returns soon after ctx is done even if op does not, which silent tells: op then ends when its connection does, and what
+// it found is for nobody. A panic of op is the caller's.
+func (s *Store) bound(ctx context.Context, op func(context.Context) error) (err error, silent bool) {
 	if ctx.Done() == nil {
-		return translate(ctx, op(ctx))
+		return op(ctx), false
 	}
 	done := make(chan end, 1)
 	go func() {
@@ -182,17 +186,19 @@ func (s *Store) bound(ctx context.Context, op func(context.Context) error) error
 	}()
 	select {
 	case e := <-done:
-		return e.result(ctx)
+		return e.result(), false
 	case <-ctx.Done():
 	}
 	late := time.NewTimer(grace)
 	defer late.Stop()
 	select {
 	case e := <-done:
-		return e.result(ctx)
+		return e.result(), false
 	case <-late.C:
-		return over(ctx)
 	}
+	s.lost.Add(1)
+	go func() { <-done; s.lost.Add(-1) }()
+	return nil, true
 }
 
 // end is how an operation ended.
@@ -201,9 +207,9 @@ type end struct {
 	panics any
 }
 
-func (e end) result(ctx context.Context) error {
+func (e end) result() error {
 	if e.panics != nil {
 		panic(e.panics)
 	}
-	return translate(ctx, e.err)
+	return e.err
 }

@@ -89,6 +89,7 @@ func (tx transaction) clearNumbers(id string) error {
 		`DELETE FROM khodnevis.rating_buckets WHERE content_id = $1`,
 		`DELETE FROM khodnevis.rating_stats WHERE content_id = $1`,
 		`DELETE FROM khodnevis.rating_windows WHERE content_id = $1`,
+		`DELETE FROM khodnevis.openings WHERE content_id = $1`,
 	} {
 		if _, err := tx.exec(text, id); err != nil {
 			return err

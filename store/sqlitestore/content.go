@@ -156,6 +156,7 @@ func forget(tx *sqlitefile.Tx, id string) error {
 		`DELETE FROM rating_bins WHERE content = ?`,
 		`DELETE FROM rating_buckets WHERE content = ?`,
 		`DELETE FROM rating_windows WHERE content = ?`,
+		`DELETE FROM openings WHERE content = ?`,
 	} {
 		if _, err := tx.Exec(step, id); err != nil {
 			return err
