@@ -37,7 +37,7 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 	}
 	f := newFamily()
 	t, stored := s.issue(session, f, u, now)
-	stored = append(stored, Token{Hash: f.hash(), Session: session.ID, Kind: Family, ExpiresAt: session.ExpiresAt})
+	stored = append(stored, familyOf(session, f))
 	if err := s.store.CreateSession(ctx, session, stored); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return Tokens{}, ErrInvalidLogin
@@ -56,6 +56,11 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 	}
 	s.trim(ctx, u.ID)
 	return t, nil
+}
+
+// familyOf is what tells refresh tokens of a session that are not kept any more.
+func familyOf(session Session, f family) Token {
+	return Token{Hash: f.hash(), Session: session.ID, Kind: Family, ExpiresAt: session.ExpiresAt}
 }
 
 // still reports whether the password of u is what it was when u was read.
@@ -168,6 +173,11 @@ func (s *Service) refresh(ctx context.Context, hash Hash, f family, src Source) 
 		return Tokens{}, ErrInvalidToken
 	}
 	t, stored := s.issue(next, f, g.User, now)
+	if _, err := s.store.GrantByToken(ctx, f.hash()); errors.Is(err, ErrNotFound) { // a session of an older release
+		stored = append(stored, familyOf(next, f))
+	} else if err != nil {
+		return Tokens{}, err
+	}
 	if err := s.store.RotateSession(ctx, next, stored); err != nil {
 		return Tokens{}, err
 	}

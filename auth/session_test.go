@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -482,4 +483,32 @@ func (s *sweepStore) SweepSessions(_ context.Context, _ time.Time, limit int) (i
 	n := min(limit, s.left)
 	s.left -= n
 	return n, nil
+}
+
+// olderRelease is a store in which sessions begin as an older release has left them.
+type olderRelease struct{ auth.Store }
+
+func (o olderRelease) CreateSession(ctx context.Context, s auth.Session, tokens []auth.Token) error {
+	return o.Store.CreateSession(ctx, s, slices.DeleteFunc(slices.Clone(tokens), func(t auth.Token) bool { return t.Kind == auth.Family }))
+}
+
+// A18: of a session that an older release has begun, spent tokens are told from the first refresh on.
+func TestReuseInASessionOfAnOlderRelease(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	e.store.Store = olderRelease{e.store.Store}
+	e.register("alice")
+	mine := e.login("alice")
+	all := []string{mine.Refresh}
+	for range auth.KeptGenerations + 5 {
+		e.clock.Advance(time.Minute)
+		mine = e.mustRefresh(all[len(all)-1])
+		all = append(all, mine.Refresh)
+	}
+	if _, err := e.Refresh(t.Context(), all[0], from(1)); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Errorf("a token that was spent long ago: %v", err)
+	}
+	if _, err := e.Refresh(t.Context(), mine.Refresh, from(1)); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Errorf("the session lives on: %v", err)
+	}
 }

@@ -47,8 +47,7 @@ type Service struct {
 	// What a cache that is down would cause with every request.
 	get, take, drop seldom.Log
 
-	untoldMu sync.Mutex
-	untold   []string // deleted, and the cache may not know
+	untold untold
 }
 
 // New returns a Service over store.
@@ -221,7 +220,7 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func
 		err = s.store.DeleteContent(ctx, id, version)
 		switch {
 		case err == nil:
-			s.tellGone(ctx, []string{id})
+			s.tellGone(ctx, id)
 			s.afterDelete(ctx, actor, old)
 			return nil
 		case !errors.Is(err, ErrConflict):
@@ -281,17 +280,20 @@ func (s *Service) recall(ctx context.Context, ids []string, opened map[string]ti
 	for i, id := range ids {
 		keys[i] = openedKey(id)
 	}
+	gone := s.untold.now() // before the cache is asked: what it learns of in between it has not told
 	items, err := s.cache.GetMany(ctx, keys)
 	if err != nil {
 		s.get.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
 		return ids
 	}
+	if len(gone) > 0 {
+		s.tellAgain(ctx)
+	}
 	var missing []string
-	untold := s.tellAgain(ctx)
 	for i, id := range ids {
 		item, ok := items[keys[i]]
 		switch {
-		case slices.Contains(untold, id), ok && item.Version == goneVersion:
+		case slices.Contains(gone, id), ok && item.Version == goneVersion:
 		case ok && len(item.Value) == 8:
 			opened[id] = time.UnixMicro(int64(binary.BigEndian.Uint64(item.Value))).UTC()
 		default:
@@ -306,37 +308,71 @@ const (
 	goneVersion = 1
 	// goneTTL outlives what anybody may still believe.
 	goneTTL = 2 * openedTTL
-	// maxUntold is how many deletions are kept that the cache has not been told yet.
-	maxUntold = 10_000
+	// maxUntold is how many deletions are kept that the cache has not been told yet, and tellPause the least time between two failures to.
+	maxUntold = cache.MaxBatch
+	tellPause = time.Second
 )
 
-// tellGone tells the cache that contents are deleted. What it does not take now it is told when it answers again.
-func (s *Service) tellGone(ctx context.Context, ids []string) {
+// tellGone tells the cache that a content is deleted. What it does not take now it is told when it answers again.
+func (s *Service) tellGone(ctx context.Context, id string) {
 	if s.cache == nil {
 		return
 	}
+	if err := s.markGone(ctx, []string{id}); err != nil {
+		s.untold.mu.Lock()
+		defer s.untold.mu.Unlock()
+		if len(s.untold.ids) < maxUntold {
+			s.untold.ids = append(s.untold.ids, id)
+		}
+	}
+}
+
+// markGone puts deletions into the cache.
+func (s *Service) markGone(ctx context.Context, ids []string) error {
 	items := make([]cache.Item, len(ids))
 	for i, id := range ids {
 		items[i] = cache.Item{Key: openedKey(id), Version: goneVersion, TTL: goneTTL}
 	}
-	if err := s.cache.SetMany(ctx, items); err != nil {
+	err := s.cache.SetMany(ctx, items)
+	if err != nil {
 		s.drop.Warn(ctx, s.log, s.now(), "content: cache does not learn of a deletion", slog.String("content", ids[0]), slog.Any("error", err))
-		s.untoldMu.Lock()
-		defer s.untoldMu.Unlock()
-		s.untold = append(s.untold, ids[:min(len(ids), maxUntold-len(s.untold))]...)
 	}
+	return err
 }
 
-// tellAgain tells the cache, which answers, what it was not told, and returns that.
-func (s *Service) tellAgain(ctx context.Context) []string {
-	s.untoldMu.Lock()
-	untold := s.untold
-	s.untold = nil
-	s.untoldMu.Unlock()
-	if len(untold) > 0 {
-		s.tellGone(ctx, untold)
+// untold are deletions that the cache may not know. They are only appended, and taken away in front once it does.
+type untold struct {
+	mu      sync.Mutex
+	ids     []string
+	telling bool
+	next    time.Time // when to tell again, after a failure
+}
+
+func (u *untold) now() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ids
+}
+
+// tellAgain tells the cache, which answers, what it was not told.
+func (s *Service) tellAgain(ctx context.Context) {
+	u := &s.untold
+	u.mu.Lock()
+	ids, mine := u.ids, len(u.ids) > 0 && !u.telling && !s.now().Before(u.next)
+	u.telling = u.telling || mine
+	u.mu.Unlock()
+	if !mine {
+		return
 	}
-	return untold
+	err := s.markGone(ctx, ids)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.telling = false
+	if err != nil {
+		u.next = s.now().Add(tellPause)
+		return
+	}
+	u.ids = u.ids[len(ids):]
 }
 
 func openedKey(id string) string { return "content:" + id + ":opened" }

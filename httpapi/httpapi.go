@@ -128,6 +128,7 @@ type API struct {
 	schema   *file
 	page     map[string]*file // that people read the schema on
 	requests *counter.Counter
+	denied   *counter.Counter // wrong credentials, by IP prefix
 	load     load
 	answered answers
 	scheme   scheme
@@ -146,7 +147,7 @@ func New(cfg Config) (*API, error) {
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), load: newLoad(cfg.Limits), scheme: scheme}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache, cfg.Now), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), denied: newDenialCounter(cfg), load: newLoad(cfg.Limits), scheme: scheme}
 	if cfg.Limits.Off {
 		cfg.Logger.Warn("httpapi: rate limits are off")
 	}

@@ -32,12 +32,15 @@ const (
 // a key makes nothing twice is for the store to see to, which see content.Service.CreateOnce.
 type replays struct {
 	cache   cache.Cache
+	now     func() time.Time
 	mu      sync.Mutex
 	claimed map[string]bool // when the cache cannot count
 	lost    seldom.Log
 }
 
-func newReplays(c cache.Cache) *replays { return &replays{cache: c, claimed: map[string]bool{}} }
+func newReplays(c cache.Cache, now func() time.Time) *replays {
+	return &replays{cache: c, now: now, claimed: map[string]bool{}}
+}
 
 // replay is a stored answer.
 type replay struct {
@@ -51,9 +54,14 @@ type replay struct {
 // claim reports whether the caller is the only one with this key right now, and returns how to end that.
 func (r *replays) claim(ctx context.Context, key string) (release func(), ok bool) {
 	if counter, can := r.cache.(cache.Counter); can {
+		began := r.now()
 		if n, err := counter.Add(ctx, key+":claim", 1, claimTTL); err == nil {
-			release = func() { _, _ = counter.Add(context.WithoutCancel(ctx), key+":claim", -1, claimTTL) } // the claim ends by itself, too
-			if n != 1 {
+			release = func() {
+				if r.now().Sub(began) < claimTTL { // otherwise it has ended by itself, and there is none to take from
+					_, _ = counter.Add(context.WithoutCancel(ctx), key+":claim", -1, claimTTL)
+				}
+			}
+			if n > 1 {
 				release()
 				return nil, false
 			}

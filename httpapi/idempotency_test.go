@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/content"
 )
 
 // keyed is a request to create a content, with a key.
@@ -174,5 +175,29 @@ func TestLongAnswersAreNotKept(t *testing.T) {
 	}
 	if n := s.contents(t); n != 4 {
 		t.Errorf("%d contents", n)
+	}
+}
+
+// A claim that has ended by itself is not taken back from those to come.
+func TestIdempotencyKeyAfterALongRequest(t *testing.T) {
+	t.Parallel()
+	var s *server
+	slow := true
+	s = serve(t, setup{config: func(c *khodnevis.Config) {
+		c.Hooks.Contents.BeforeCreate = func(context.Context, content.Content) error {
+			if slow {
+				s.clock.Advance(11 * time.Second)
+				return &content.Refusal{Status: 403, Code: "later", Detail: "Not now."}
+			}
+			return nil
+		}
+	}})
+	r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`, header: map[string]string{"Idempotency-Key": "long"}, refused: true}
+	if a := s.do(t, r); a.status != 403 {
+		t.Fatalf("the one that takes long: %s", a)
+	}
+	slow, r.refused = false, false
+	if a := s.do(t, r); a.status != 201 {
+		t.Errorf("the next one: %s", a)
 	}
 }

@@ -137,6 +137,11 @@ func (l Limits) of(k requestKind) quota {
 	return quota{"read", l.Reads}
 }
 
+// newDenialCounter counts in process alone: whoever is not to be asked for credentials must cost nothing.
+func newDenialCounter(cfg Config) *counter.Counter {
+	return counter.New(counter.Config{Name: "httpapi-denied", Max: maxCounts, Now: cfg.Now, Logger: cfg.Logger})
+}
+
 func newRequestCounter(cfg Config) *counter.Counter {
 	shared, _ := cfg.Cache.(cache.Counter)
 	return counter.New(counter.Config{Name: "httpapi", Max: maxCounts, Shared: shared, Now: cfg.Now, Logger: cfg.Logger})
@@ -155,6 +160,21 @@ func (c *call) countCaller() error {
 		return err
 	}
 	return c.count(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor}, c.prefix)
+}
+
+// check checks a request's credentials, unless too many wrong ones came from its IP prefix: to find out that they are wrong may cost as much as an
+// answer. As many as a prefix may send in all are not refused, so that nobody keeps neighbours out with less.
+func (c *call) check(p policy) error {
+	most := int64(c.cfg.Limits.Reads * c.cfg.Limits.PrefixFactor)
+	key := counter.KeyOf("denied", c.prefix)
+	if n, left := c.denied.Add(c.r.Context(), key, 0, limitWindow); !c.cfg.Limits.Off && p != credential && n >= most {
+		return problemThrottled("Too many wrong credentials came from there. Try again later.", left)
+	}
+	err := c.authenticate(p)
+	if wrong := (*problem)(nil); errors.As(err, &wrong) && wrong == c.scheme.wrong {
+		c.denied.Add(c.r.Context(), key, 1, limitWindow)
+	}
+	return err
 }
 
 // countContent counts a rating of a content against what the IP prefix has of it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/httpapi"
@@ -275,4 +277,34 @@ func TestThrottlesTellOfNoQuota(t *testing.T) {
 		}
 	}
 	t.Error("nothing was refused")
+}
+
+// askedUsers counts how often it is asked, and knows nobody.
+type askedUsers struct {
+	n atomic.Int64
+}
+
+func (a *askedUsers) Authenticate(_ context.Context, r *http.Request) (auth.Principal, error) {
+	if r.Header.Get("Authorization") == "" {
+		return auth.Principal{}, auth.ErrNoCredentials
+	}
+	a.n.Add(1)
+	return auth.Principal{}, auth.ErrInvalidCredentials
+}
+
+// L2: wrong credentials are checked as often as an IP prefix may ask at all, and no more.
+func TestWrongCredentialsAreBounded(t *testing.T) {
+	t.Parallel()
+	users := &askedUsers{}
+	s, now := limited(t, httpapi.Limits{Reads: 5, PrefixFactor: 4}, func(c *khodnevis.Config) { c.Authenticator = users })
+	wrong := request{path: "ratings/", header: map[string]string{"X-Forwarded-For": "203.0.113.1", "Authorization": "wrong"}}
+	for range 100 {
+		s.do(t, wrong)
+	}
+	if n := users.n.Load(); n != 20 {
+		t.Errorf("%d were checked, want 20", n)
+	}
+	s.repeat(t, 1, request{path: "ratings/", header: map[string]string{"X-Forwarded-For": "203.0.114.1"}}, 200)
+	now.Advance(time.Minute)
+	s.repeat(t, 1, wrong, 401)
 }

@@ -195,7 +195,7 @@ func (a *API) resource(path string, m methods) bunrouter.HandlerFunc {
 	}
 }
 
-// run does what a route says, in the order that is promised: limits, credentials, body, parameters, then the rest.
+// run does what a route says, in the order that is promised: bounds, credentials, quotas, body, parameters, then the rest.
 func (c *call) run(rt route) error {
 	if err := c.admit(rt.body); err != nil {
 		return err
@@ -203,7 +203,7 @@ func (c *call) run(rt route) error {
 	if !rt.page && !acceptable(c.r.Header) {
 		return problemNotAcceptable
 	}
-	denied := c.authenticate(rt.policy)
+	denied := c.check(rt.policy)
 	if err := c.countCaller(); err != nil {
 		return err
 	}

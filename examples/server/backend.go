@@ -30,8 +30,7 @@ type backend struct {
 	// adapters says in a few words what is used: to everybody, so it tells of no path, host or user.
 	adapters string
 	// file is the one of SQLite; "" if there is none.
-	file   string
-	sqlite *sqlitestore.Store // likewise nil
+	file string
 	// role is what this process does: all, api or worker.
 	role    string
 	closers []func() error
@@ -88,7 +87,7 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 			return err
 		}
 		b.closers = append(b.closers, db.Close)
-		cfg.Store, cfg.Batch, b.sqlite = db, embeddedBatch, db
+		cfg.Store, cfg.Batch = db, embeddedBatch
 		if !command {
 			if cfg.Queue, err = sqlitequeue.New(db.File(), sqlitequeue.Config{}); err != nil {
 				return err

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -16,6 +18,8 @@ type command struct {
 	about string
 	// on does it on the store. Nil: it is not done there.
 	on func(ctx context.Context, b *backend, args []string, stdin io.Reader, stdout io.Writer) error
+	// apart does it without opening anything for use.
+	apart func(ctx context.Context, s settings, args []string, stdout io.Writer) error
 }
 
 // commands are all there are. The first one is what is done without any.
@@ -28,8 +32,8 @@ var commands = []command{
 	{usage: "password NAME", about: "set a user's password to the first line of the standard input, and end its sessions", on: onAccount("has a new password", setPassword)},
 	{usage: "recalculate [ID]", about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
 	{usage: "verify", about: "the same for all, and exit with 1 if any number was wrong", on: verify},
-	{usage: "backup FILE", about: "copy the file of the data, as of one moment, to a new one, also while a server uses it", on: backup},
-	{usage: "health", about: "exit with 1 unless the server that listens on -addr lives"},
+	{usage: "backup FILE", about: "copy the file of the data, as of one moment, to a new one, also while a server uses it", apart: backup},
+	{usage: "health", about: "exit with 1 unless the server that listens on -addr lives", apart: health},
 }
 
 func (c command) name() string {
@@ -100,12 +104,26 @@ func report(ctx context.Context, b *backend, stdout io.Writer, what string, do f
 	return nil
 }
 
-// backup copies the data to a new file. What is in other servers has its own ways, such as pg_dump.
-func backup(ctx context.Context, b *backend, args []string, _ io.Reader, stdout io.Writer) error {
-	if b.sqlite == nil {
+// health is of another process.
+func health(ctx context.Context, s settings, _ []string, _ io.Writer) error {
+	return checkHealth(ctx, s.addr)
+}
+
+// backup copies the data to a new file. It leaves the file as it is, also one of an older release. What is in other servers has its own ways,
+// such as pg_dump.
+func backup(ctx context.Context, s settings, args []string, stdout io.Writer) (err error) {
+	if s.postgres != "" {
 		return errors.New("backup: the data is not in a file; a database is backed up by its own means, such as pg_dump")
 	}
-	if err := b.sqlite.Backup(ctx, args[0]); err != nil {
+	if _, err := os.Stat(s.data); err != nil {
+		return fmt.Errorf("-data: %w", err)
+	}
+	file, err := sqlitefile.Open(s.data, sqlitefile.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := file.Backup(ctx, args[0]); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s has everything\n", args[0])

@@ -247,8 +247,12 @@ func TestConnectionLimits(t *testing.T) {
 
 // L1: a server all of whose places are taken by connections that ask nothing any more tells this machine that it lives, closes the next
 // one at once, and serves when they are gone.
-func TestFullServerLives(t *testing.T) {
-	t.Parallel()
+func TestFullServerLives(t *testing.T) { // not beside others, which need files, too
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < 2*maxConnections {
+		// Connections are files, and a server that has none left says nothing to anybody.
+		t.Skipf("a process may have %d files open, which is too few to fill a server: %v", files.Cur, err)
+	}
 	c := start(t, filepath.Join(t.TempDir(), "data.db"))
 	address := strings.TrimPrefix(c.url, "http://")
 	var idle []*client

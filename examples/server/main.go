@@ -66,8 +66,8 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if err != nil {
 		return err
 	}
-	if c.name() == "health" {
-		return checkHealth(ctx, s.addr) // of another process: it opens nothing
+	if c.apart != nil {
+		return c.apart(ctx, s, rest, stdout)
 	}
 	log := newLogger(s.log, stderr)
 	for _, doubt := range s.doubts {
