@@ -159,8 +159,7 @@ func child(t testing.TB) (string, *exec.Cmd) {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		// It stops and continues a server process of its own; make test installs redis-server.
-		t.Skip("redis-server is not installed, and no stand-in will do")
+		t.Skip("redis-server is not installed, and no stand-in will do") // a process is stopped and continued; make test installs it
 	}
 	for range 3 { // somebody else may have taken the port meanwhile
 		addr := freeAddr(t)

@@ -27,8 +27,8 @@ func enter(t *testing.T, from, address string) (*client, bool) {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)
-	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EMFILE) { // it has one address of loopback, or few files
-		t.Skip(err)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EMFILE) {
+		t.Skip(err) // the machine has one address of loopback, or few files: neighbours, or a flood, cannot be had
 	}
 	var c *client
 	if err == nil {
@@ -250,8 +250,7 @@ func TestConnectionLimits(t *testing.T) {
 func TestFullServerLives(t *testing.T) { // not beside others, which need files, too
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < 2*maxConnections {
-		// Connections are files, and a server that has none left says nothing to anybody.
-		t.Skipf("a process may have %d files open, which is too few to fill a server: %v", files.Cur, err)
+		t.Skipf("a process may have %d files open, which is too few to fill a server: %v", files.Cur, err) // connections are files
 	}
 	c := start(t, filepath.Join(t.TempDir(), "data.db"))
 	address := strings.TrimPrefix(c.url, "http://")

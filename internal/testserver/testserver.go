@@ -16,8 +16,7 @@ func Postgres(t testing.TB) string {
 	t.Helper()
 	dsn := find(t, "postgres")
 	if dsn == "" {
-		// Plain go test must work with nothing but Go. find fails the test instead where KHODNEVIS_TEST_REQUIRE names postgres.
-		t.Skip("no PostgreSQL: set KHODNEVIS_TEST_POSTGRES or run make test; there is no stand-in for it")
+		t.Skip("no PostgreSQL: set KHODNEVIS_TEST_POSTGRES or run make test; there is no stand-in for it") // go test needs Go alone; find fails where it is required
 	}
 	return dsn
 }

@@ -200,14 +200,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 func TestAnswersCloseTheBreaker(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	tx, err := s.db.Beginx()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // of a test
-	if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.contents`); err != nil {
-		t.Fatal(err)
-	}
+	lock(t, s, "contents")
 	for i := range 12 {
 		ctx, cancel := context.WithCancel(t.Context())
 		want := context.Canceled
@@ -285,16 +278,7 @@ func TestNoServer(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	tx, err := s.db.Beginx()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // of a test
-	for _, table := range []string{"contents", "ratings"} {
-		if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.` + table); err != nil {
-			t.Fatal(err)
-		}
-	}
+	lock(t, s, "contents", "ratings")
 	all := calls(s.Store)
 	for _, name := range []string{"ContentsByID", "ListContents", "UpdateContent", "ApplyRatings", "RatedContents"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -313,14 +297,7 @@ func TestCancel(t *testing.T) {
 func TestTimeoutsOfTheServer(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	tx, err := s.db.Beginx()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // of a test
-	if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.contents`); err != nil {
-		t.Fatal(err)
-	}
+	lock(t, s, "contents")
 	for what, cfg := range map[string]pgstore.OpenConfig{
 		"lock_timeout":      {LockTimeout: 50 * time.Millisecond},
 		"statement_timeout": {StatementTimeout: 50 * time.Millisecond},
@@ -503,4 +480,19 @@ func TestRejectedTurnUpLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	list(0, "late")
+}
+
+// lock keeps everybody else from tables until the test ends.
+func lock(t *testing.T, s bench, tables ...string) {
+	t.Helper()
+	tx, err := s.db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	for _, table := range tables {
+		if _, err := tx.Exec(`LOCK TABLE ` + s.schema + `.` + table); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -107,8 +107,7 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.Postgres(t)
 	if !strings.Contains(dsn, "?") {
-		// The test adds a setting to the address; a host's own may be in key=value form. Those that make test gives are URLs.
-		t.Skip("the server's address is no URL with settings")
+		t.Skip("the server's address is no URL with settings") // one is added to it; addresses that make test gives allow that
 	}
 	db := dial(t, dsn+"&statement_timeout=0&random_page_cost=2", pgstore.OpenConfig{MaxConns: 3, StatementTimeout: 7 * time.Second})
 	for name, wanted := range map[string]string{

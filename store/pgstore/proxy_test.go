@@ -30,8 +30,7 @@ func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Port() == "" || u.Query().Get("sslmode") != "disable" {
-		// The proxy takes the place of host and port, and reads what passes. Addresses that make test gives allow both.
-		t.Skip("the server's address is no URL with a port and sslmode=disable")
+		t.Skip("the server's address is no URL with a port and sslmode=disable") // the proxy takes their place and reads; make test allows both
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -212,8 +212,7 @@ func TestKilledBackEnds(t *testing.T) {
 	s := open(t)
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Host == "" {
-		// The test names its connections through the address. Those that make test gives are URLs.
-		t.Skip("the server's address is no URL")
+		t.Skip("the server's address is no URL") // connections are named through it; make test gives URLs
 	}
 	query := u.Query()
 	query.Set("application_name", s.schema)
