@@ -11,6 +11,7 @@ test:
 
 # The pages of the bundled server, in a headless Chromium. With SCREENSHOTS=folder it leaves a picture of each page there.
 browser:
+	@$(if $(SCREENSHOTS),mkdir -p '$(abspath $(SCREENSHOTS))',:)
 	bash internal/testserver/with-browser.sh go test -count=1 -tags browser -run '^TestBrowser' ./examples/server $(if $(SCREENSHOTS),-screenshots '$(abspath $(SCREENSHOTS))')
 
 # Clients that others' generators make of the schema: they must compile.
