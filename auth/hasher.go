@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -53,12 +54,14 @@ type hasher struct {
 func newHasher(cfg Config) *hasher {
 	h := &hasher{
 		params: cfg.Hash,
-		derive: phc.derive,
-		slots:  make(chan struct{}, cfg.MaxHashes),
-		queue:  int64(cfg.HashQueue),
-		wait:   cfg.HashWait,
-		held:   map[string]int{},
-		dummy:  blankPHC(cfg.Hash),
+		derive: func(p phc, password string) []byte {
+			return cfg.IDKey([]byte(password), p.salt, p.params.Time, p.params.Memory, p.params.Threads, uint32(len(p.key)))
+		},
+		slots: make(chan struct{}, cfg.MaxHashes),
+		queue: int64(cfg.HashQueue),
+		wait:  cfg.HashWait,
+		held:  map[string]int{},
+		dummy: blankPHC(cfg.Hash),
 	}
 	if !cfg.LimitsOff {
 		h.share = max(leastShare, cfg.HashQueue/shareOfQueue)
@@ -108,17 +111,39 @@ func (h *hasher) run(ctx context.Context, who holders, p phc, password string) (
 		return nil, err
 	}
 	defer func() { <-h.slots }()
-	return h.derive(p, password), nil
+	key := h.derive(p, password)
+	if len(key) != len(p.key) {
+		return nil, fmt.Errorf("auth: Config.IDKey gives %d bytes, not %d", len(key), len(p.key))
+	}
+	return key, nil
+}
+
+// room reports whether who would find a place now.
+func (h *hasher) room(who holders) bool {
+	if len(h.slots) == cap(h.slots) && h.waiting.Load() >= h.queue {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.shares(who)
+}
+
+// shares reports whether each of who has less than its share.
+func (h *hasher) shares(who holders) bool {
+	for _, w := range who {
+		if h.share > 0 && h.held[w] >= h.share {
+			return false
+		}
+	}
+	return true
 }
 
 // hold takes a place of the share of each of who, or none.
 func (h *hasher) hold(who holders) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, w := range who {
-		if h.share > 0 && h.held[w] >= h.share {
-			return false
-		}
+	if !h.shares(who) {
+		return false
 	}
 	for _, w := range who {
 		h.held[w]++

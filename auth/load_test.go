@@ -211,9 +211,13 @@ func TestNoRoomIsCounted(t *testing.T) {
 			refused[0] = errors.Join(refused[0], e.wrong("alice", from(2)))
 		}
 		refused[1], refused[2] = e.wrong("alice", from(2)), e.wrong("alice", from(3))
+		asked := e.store.calls("UserByName")
 		close(gate)
 		all.Wait()
 		wantErr(t, refused[0], auth.ErrBusy)
+		if asked != 2 {
+			t.Errorf("the store was asked for %d users, want those of the 2 who found a place", asked)
+		}
 		wantThrottled(t, refused[1], time.Minute, time.Minute)
 		wantErr(t, refused[2], auth.ErrBusy)
 		wantThrottled(t, e.wrong("alice", from(2)), time.Minute, time.Minute)

@@ -58,6 +58,10 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 // verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same work in every case: one look-up and
 // one hash.
 func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (User, error) {
+	who := holdersAt(src.IP)
+	if !s.hasher.room(who) { // then the store is not asked either
+		return User{}, newBusyError()
+	}
 	var u User
 	err := ErrNotFound
 	if _, canonical, ok := canonicalName(c.Username); ok {
@@ -67,7 +71,7 @@ func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (U
 	if !exists && !errors.Is(err, ErrNotFound) {
 		return User{}, err
 	}
-	right, err := s.verify(ctx, holdersAt(src.IP), u, exists, c.Password)
+	right, err := s.verify(ctx, who, u, exists, c.Password)
 	if err != nil {
 		return User{}, err
 	}

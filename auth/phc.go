@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"golang.org/x/crypto/argon2"
 )
 
 // Bounds of what a stored hash may ask for. x/crypto panics on zero passes or lanes and bounds nothing from above.
@@ -96,11 +94,6 @@ func parseBytes(s string, least, most int) ([]byte, bool) {
 func (h phc) String() string {
 	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", h.params.Memory, h.params.Time, h.params.Threads,
 		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(h.key))
-}
-
-// derive computes the key that password has under the parameters and salt of h, as long as h's own.
-func (h phc) derive(password string) []byte {
-	return argon2.IDKey([]byte(password), h.salt, h.params.Time, h.params.Memory, h.params.Threads, uint32(len(h.key)))
 }
 
 // weaker reports whether a login over h should replace it by a hash with the given parameters.

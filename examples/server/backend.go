@@ -15,6 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache/rediscache"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/hashproc"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
@@ -64,6 +65,11 @@ func open(s settings, command bool, log *slog.Logger) (*backend, error) {
 	off := s.limits == "off"
 	cfg := khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, TrustedProxies: proxies,
 		Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
+	if !command {
+		helper := hashproc.New(log)
+		b.closers = append(b.closers, helper.Close)
+		cfg.Auth.IDKey = helper.IDKey
+	}
 	if err = b.pick(s, command, &cfg, log); err == nil {
 		b.app, err = khodnevis.New(cfg)
 	}

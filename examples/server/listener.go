@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ func newBounded(l net.Listener, limits connectionLimits, log *slog.Logger) *boun
 // Accept waits for the next connection that there is a place for.
 func (b *bounded) Accept() (net.Conn, error) {
 	for {
+		runtime.Gosched() // who is connected comes first, also when hundreds connect at once
 		conn, err := b.Listener.Accept()
 		if err != nil {
 			return nil, err

@@ -21,12 +21,16 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/khodnevis/khodnevis/internal/hashproc"
 )
 
 func main() {
+	if hashproc.Main() {
+		return
+	}
 	tune()
 	if err := run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
@@ -38,13 +42,8 @@ func main() {
 const maxHeap = 256 << 20
 
 // tune trades memory for time: what lives on a server's heap is a few caches of bounded size, and with Go's default the collector
-// would go through them many times a second. Where a password is hashed, which keeps a processor for tens of milliseconds, one thread more
-// leaves it to the operating system to share the processors: it takes them away in a fraction of the ten milliseconds that Go lets pass.
-// GOMAXPROCS, GOGC and GOMEMLIMIT win.
+// would go through them many times a second. GOGC and GOMEMLIMIT win.
 func tune() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(800)
 	}
