@@ -48,6 +48,7 @@ type Service struct {
 	get, take, drop seldom.Log
 
 	untold untold
+	recent recent
 }
 
 // New returns a Service over store.
@@ -55,7 +56,7 @@ func New(store Store, cfg Config) (*Service, error) {
 	if store == nil {
 		return nil, errors.New("content: New needs a store")
 	}
-	s := &Service{store: store, cache: cfg.Cache, hooks: cfg.Hooks, now: cfg.Now, log: cfg.Logger}
+	s := &Service{store: store, cache: cfg.Cache, hooks: cfg.Hooks, now: cfg.Now, log: cfg.Logger, recent: newRecent()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -188,6 +189,7 @@ func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, c
 		err = s.store.UpdateContent(ctx, c)
 		switch {
 		case err == nil:
+			s.recent.see(c, s.now())
 			s.afterUpdate(ctx, actor, old, c)
 			return c, nil
 		case !errors.Is(err, ErrConflict):
@@ -220,6 +222,7 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func
 		err = s.store.DeleteContent(ctx, id, version)
 		switch {
 		case err == nil:
+			s.recent.forget(id)
 			s.tellGone(ctx, id)
 			s.afterDelete(ctx, actor, old)
 			return nil

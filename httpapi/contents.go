@@ -5,7 +5,9 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
@@ -92,7 +94,7 @@ func (a *API) addContents(t map[string]methods) {
 		http.MethodGet: {
 			name: "getContent", summary: "Read a content", policy: public,
 			query: []parameter{fieldsParameter(contentRead)}, header: []header{ifNoneMatchHeader},
-			answers: []reply{ok("The content.", contentRead, written...), notModified},
+			answers: []reply{ok("The content.", contentRead, append(slices.Clone(written), ageHeader)...), notModified},
 			run:     (*call).getContent,
 		},
 		http.MethodPut:   put,
@@ -231,9 +233,12 @@ func (c *call) createContent() error {
 }
 
 func (c *call) getContent() error {
-	found, err := c.cfg.Contents.Get(c.r.Context(), c.param)
+	found, age, err := c.cfg.Contents.Recent(c.r.Context(), c.param)
 	if err != nil {
 		return err
+	}
+	if age > 0 {
+		c.w.Header().Set("Age", strconv.Itoa(int(age/time.Second)))
 	}
 	stats, err := c.stats(found.ID)
 	if err != nil {

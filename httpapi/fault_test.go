@@ -331,6 +331,40 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
+// TestContentsAreReadWhileTheStoreIsDown: what was read a little while ago still is, with its age; nothing else is.
+func TestContentsAreReadWhileTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	f := &faults{}
+	s := serve(t, setup{config: f.into})
+	known, unknown := s.write(t, "A film"), s.write(t, "Another one")
+	path := "contents/" + known + "/"
+	before := s.get(t, "", path)
+	if before.status != 200 || before.header.Get("Age") != "" {
+		t.Fatalf("before: %s", before)
+	}
+	f.read.Store(content.ErrUnavailable)
+	after := s.do(t, request{path: path})
+	if after.status != 200 || after.header.Get("Age") != "0" || string(after.body) != string(before.body) || after.header.Get("ETag") != before.header.Get("ETag") {
+		t.Errorf("while the store is down: %s, want %s", after, before)
+	}
+	if a := s.do(t, request{path: path, header: map[string]string{"If-None-Match": before.header.Get("ETag")}}); a.status != 304 || a.header.Get("Age") != "0" {
+		t.Errorf("a conditional request: %s", a)
+	}
+	for _, r := range []request{{path: "contents/" + unknown + "/"}, {method: "PATCH", path: path, as: ada, body: `{"title":"x"}`}} {
+		if r.faulty = true; s.do(t, r).status != 503 {
+			t.Errorf("%s %s: %s", r.method, r.path, s.do(t, r))
+		}
+	}
+	f.read.Store(nil)
+	if a := s.do(t, request{method: "DELETE", path: path, as: ada}); a.status != 204 {
+		t.Fatal(a)
+	}
+	f.read.Store(content.ErrUnavailable)
+	if a := s.do(t, request{path: path, faulty: true}); a.status != 404 {
+		t.Errorf("deleted: %s", a)
+	}
+}
+
 // TestUnstorable: what the database never takes although no rule refuses it is the client's fault, and a warning that a rule is missing.
 func TestUnstorable(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,92 @@
+package content_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/memstore"
+)
+
+// silenced is a store that fails reads while it has an error.
+type silenced struct {
+	content.Store
+	err error
+}
+
+func (s *silenced) ContentsByID(ctx context.Context, ids []string) ([]content.Content, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Store.ContentsByID(ctx, ids)
+}
+
+func TestRecent(t *testing.T) {
+	t.Parallel()
+	ctx, author := t.Context(), content.Actor{User: "ada"}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	store, shared := memstore.New(memstore.Config{}), lrucache.New(lrucache.Config{})
+	node := func() (*content.Service, *silenced) {
+		s := &silenced{Store: store}
+		service, err := content.New(s, content.Config{Cache: shared, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return service, s
+	}
+	here, db := node()
+	there, _ := node()
+	create := func(description string) string {
+		c, err := here.Create(ctx, "ada", content.Draft{Title: "first", Description: description})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.ID
+	}
+	look := func(id, title string, age time.Duration, err error) {
+		t.Helper()
+		c, a, e := here.Recent(ctx, id)
+		if c.Title != title || a != age || !errors.Is(e, err) {
+			t.Errorf("%q, %v old, %v; want %q, %v, %v", c.Title, a, e, title, age, err)
+		}
+	}
+	kept, changed, deleted, great := create(""), create(""), create(""), create(strings.Repeat("x", 20<<10))
+	for _, id := range []string{kept, changed, deleted, great} {
+		look(id, "first", 0, nil)
+	}
+	second := "second"
+	if _, err := here.Update(ctx, author, changed, content.Patch{Title: &second}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := there.Delete(ctx, author, deleted, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, outage := range []error{content.ErrUnavailable, context.DeadlineExceeded} {
+		db.err = outage
+		now = now.Add(time.Minute)
+	}
+	look(kept, "first", 2*time.Minute, nil)
+	look(changed, "second", 2*time.Minute, nil)
+	look(deleted, "", 0, content.ErrNotFound) // the cache knows of it
+	look(great, "", 0, context.DeadlineExceeded)
+	db.err = errors.New("wrong SQL")
+	look(kept, "", 0, db.err)
+	now = now.Add(content.MaxAge - 2*time.Minute)
+	db.err = content.ErrUnavailable
+	look(kept, "first", content.MaxAge, nil)
+	now = now.Add(1)
+	look(kept, "", 0, content.ErrUnavailable)
+
+	db.err = nil // and from now on it is known again
+	look(kept, "first", 0, nil)
+	if err := here.Delete(ctx, author, kept, nil); err != nil {
+		t.Fatal(err)
+	}
+	look(kept, "", 0, content.ErrNotFound)
+	db.err = content.ErrUnavailable
+	look(kept, "", 0, content.ErrNotFound)
+}
