@@ -16,9 +16,10 @@ import (
 
 // Bounds of how many connections are held at once.
 const (
-	maxConnections       = 4096
-	maxPrefixConnections = maxConnections / 4
-	maxOwnConnections    = 16
+	maxConnections    = 4096
+	maxOwnConnections = 16
+	// otherFiles is how many files are for the database, the logs and what else there is, or half of all if there are few.
+	otherFiles = 256
 )
 
 // connectionLimits say how many connections are held at once.
@@ -32,9 +33,14 @@ type connectionLimits struct {
 	trusted []netip.Prefix
 }
 
-// connectionLimits are what the settings make of the bounds.
-func (s settings) connectionLimits() (connectionLimits, error) {
-	l := connectionLimits{all: maxConnections, prefix: maxPrefixConnections, own: maxOwnConnections,
+// connectionLimits are what the settings make of the bounds, and the files that this process may have open. A server without a file for the next
+// connection could not even close it.
+func (s settings) connectionLimits(files int) (connectionLimits, error) {
+	all := maxConnections
+	if files > 0 {
+		all = min(all, max(files-otherFiles, files/2))
+	}
+	l := connectionLimits{all: all, prefix: all / 4, own: maxOwnConnections,
 		loopback: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 	if s.limits == "off" {
 		l.prefix = l.all

@@ -219,7 +219,7 @@ func TestHijackedConnectionsGiveTheirPlaceBack(t *testing.T) {
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
 	of := func(s settings) connectionLimits {
-		l, err := s.connectionLimits()
+		l, err := s.connectionLimits(0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,6 +240,11 @@ func TestConnectionLimits(t *testing.T) {
 	if !among([]netip.Prefix{netip.MustParsePrefix("fe80::/10")}, addrOf(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"})) {
 		t.Error("an address with a zone is in no prefix")
 	}
+	for files, want := range map[int]int{0: 4096, 100: 50, 1000: 744, 4096: 3840, 5000: 4096, 1 << 30: 4096} {
+		if l, err := (settings{}).connectionLimits(files); err != nil || l.all != want || l.prefix != want/4 {
+			t.Errorf("with %d files: %+v, want %d, %v", files, l, want, err)
+		}
+	}
 	if off := of(settings{limits: "off"}); off.prefix != off.all || off.all != 4096 {
 		t.Errorf("for a load test: %+v", off)
 	}
@@ -248,11 +253,24 @@ func TestConnectionLimits(t *testing.T) {
 // L1: a server all of whose places are taken by connections that ask nothing any more tells this machine that it lives, closes the next
 // one at once, and serves when they are gone.
 func TestFullServerLives(t *testing.T) { // not beside others, which need files, too
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < 2*maxConnections {
-		t.Skipf("a process may have %d files open, which is too few to fill a server: %v", files.Cur, err) // connections are files
+	if files := maxFiles(); files < 2*maxConnections {
+		t.Skipf("a process may have %d files open, which is too few to fill a server", files) // connections are files
 	}
-	c := start(t, filepath.Join(t.TempDir(), "data.db"))
+	fill(t, start(t, filepath.Join(t.TempDir(), "data.db")), maxConnections)
+}
+
+// L1: so does one that may have few files open.
+func TestFullServerWithFewFilesLives(t *testing.T) {
+	c := startBy(t, []string{"sh", "-c", `ulimit -n 500; exec "$0" "$@"`}, filepath.Join(t.TempDir(), "data.db"))
+	fill(t, c, 250)
+	if err := c.end(syscall.SIGTERM); err != nil || !strings.Contains(c.log.String(), "files=500 connections=250") {
+		t.Errorf("it ends with %v and has logged\n%s", err, c.log)
+	}
+}
+
+// fill takes all places of a server, which has so many.
+func fill(t *testing.T, c *child, places int) {
+	t.Helper()
 	address := strings.TrimPrefix(c.url, "http://")
 	var idle []*client
 	add := func() bool {
@@ -262,7 +280,7 @@ func TestFullServerLives(t *testing.T) { // not beside others, which need files,
 		}
 		return ok
 	}
-	for n := range maxConnections {
+	for n := range places {
 		if !add() {
 			t.Fatalf("only %d connections are served", n)
 		}
@@ -271,7 +289,7 @@ func TestFullServerLives(t *testing.T) { // not beside others, which need files,
 		t.Fatal(err)
 	}
 	for add() {
-		if len(idle) > maxConnections+maxOwnConnections {
+		if len(idle) > places+maxOwnConnections {
 			t.Fatalf("%d connections are served", len(idle))
 		}
 	}

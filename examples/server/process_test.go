@@ -61,12 +61,19 @@ func childEnv() []string {
 // start starts a server on data and waits until it serves.
 func start(t testing.TB, data string, args ...string) *child {
 	t.Helper()
+	return startBy(t, nil, data, args...)
+}
+
+// startBy is start by another command, which is given that of the server.
+func startBy(t testing.TB, by []string, data string, args ...string) *child {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &child{t: t, log: &bytes.Buffer{}, ends: make(chan error, 1)}
-	c.cmd = exec.Command(exe, append([]string{"-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args...)...)
+	command := slices.Concat(by, []string{exe, "-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args)
+	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = childEnv()
 	c.cmd.Stderr = c.log
 	out, err := c.cmd.StdoutPipe()

@@ -28,9 +28,13 @@ const (
 
 // serve serves and works until ctx is done, and then lets both finish what they have begun.
 func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
-	limits, err := s.connectionLimits()
+	files := maxFiles()
+	limits, err := s.connectionLimits(files)
 	if err != nil {
 		return err
+	}
+	if limits.all < maxConnections {
+		log.Warn("this process may have few files open, so there are fewer connections", "files", files, "connections", limits.all)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.addr)
