@@ -3,6 +3,8 @@ package content
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -18,30 +20,43 @@ const (
 )
 
 // Recent returns a content for somebody who only reads it, and how old that is. The age is zero, unless the store does not answer: then it is what this
-// Service has seen of the content within the last MaxAge, if it is among the latest 1000 and not larger than 16 KiB. Else the errors are those of Get.
+// Service has seen of the content within the last MaxAge, if it is among the latest 1000 and not larger than 16 KiB. It is none that this Service or
+// Config.Cache knows to be deleted, and none where that cache does not answer either; without a shared cache it may be one that another process has deleted.
+// Else the errors are those of Get.
 func (s *Service) Recent(ctx context.Context, id string) (Content, time.Duration, error) {
 	c, err := s.Get(ctx, id)
 	switch {
 	case err == nil:
 		s.recent.see(c, s.now())
+		return c, 0, nil
 	case errors.Is(err, ErrNotFound):
-		s.recent.forget(id)
+		s.recent.miss(id)
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		if s.gone(ctx, id) {
-			return Content{}, 0, ErrNotFound
+		seen, age, ok := s.recent.look(id, s.now())
+		if !ok {
+			break
 		}
-		if seen, age, ok := s.recent.look(id, s.now()); ok {
+		switch gone, known := s.gone(ctx, id); {
+		case gone:
+			return Content{}, 0, ErrNotFound
+		case known:
 			return seen, age, nil
 		}
 	}
-	return c, 0, err
+	return Content{}, 0, err
 }
 
-// gone reports whether the cache knows that a content was deleted.
-func (s *Service) gone(ctx context.Context, id string) bool {
-	opened := map[string]time.Time{}
-	missing := s.recall(ctx, []string{id}, opened)
-	return len(missing) == 0 && len(opened) == 0
+// gone reports whether a content is known to be deleted, and whether the cache, if there is one, could tell.
+func (s *Service) gone(ctx context.Context, id string) (gone, known bool) {
+	if s.cache == nil {
+		return false, true
+	}
+	items, err := s.cache.GetMany(ctx, []string{openedKey(id)})
+	if err != nil {
+		s.get.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
+		return false, false
+	}
+	return items[openedKey(id)].Version == goneVersion, true
 }
 
 // recent are contents as they were a little while ago.
@@ -50,40 +65,60 @@ type recent struct {
 	seen *lru.Map[string, *sighting]
 }
 
+// sighting is what was seen of a content: nothing but that there was this version, if the content is zero.
 type sighting struct {
+	version int64
 	content Content
 	at      time.Time
 }
 
+// deleted is the version of a content that is no more.
+const deleted = math.MaxInt64
+
 func newRecent() recent { return recent{seen: lru.New[string, *sighting](maxRecent, nil)} }
 
-// see remembers what the store has at a time. Who read it before somebody else wrote it comes too late.
+// see remembers what the store has at a time.
 func (r *recent) see(c Content, at time.Time) {
+	seen := sighting{version: c.Version, content: c, at: at}
+	if len(c.Title)+len(c.Description) > maxRecentSize {
+		seen.content = Content{}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, ok := r.seen.Get(c.ID)
-	switch {
-	case ok && old.content.Version > c.Version:
-	case len(c.Title)+len(c.Description) > maxRecentSize:
-		r.seen.Remove(c.ID)
-	case ok:
-		*old = sighting{c, at}
-	default:
-		r.seen.Put(c.ID, &sighting{c, at})
-	}
+	r.put(c.ID, seen)
 }
 
+// forget remembers that a content is deleted.
 func (r *recent) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen.Remove(id)
+	r.put(id, sighting{version: deleted})
+}
+
+// miss is forget of what is remembered: identifiers that somebody makes up must not take its place.
+func (r *recent) miss(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.seen.Get(id); ok {
+		r.put(id, sighting{version: deleted})
+	}
+}
+
+// put remembers a sighting, unless there is one of a later version: who read before somebody else wrote may come after it.
+func (r *recent) put(id string, seen sighting) {
+	switch old, ok := r.seen.Get(id); {
+	case !ok:
+		r.seen.Put(id, &seen)
+	case seen.version >= old.version:
+		*old = seen
+	}
 }
 
 func (r *recent) look(id string, now time.Time) (c Content, age time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen, ok := r.seen.Get(id)
-	if !ok || now.Sub(seen.at) > MaxAge {
+	if !ok || seen.content.ID == "" || now.Sub(seen.at) > MaxAge {
 		return Content{}, 0, false
 	}
 	return seen.content, now.Sub(seen.at), true

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/store/memstore"
@@ -88,5 +89,90 @@ func TestRecent(t *testing.T) {
 	}
 	look(kept, "", 0, content.ErrNotFound)
 	db.err = content.ErrUnavailable
-	look(kept, "", 0, content.ErrNotFound)
+	look(kept, "", 0, content.ErrUnavailable)
+}
+
+// late is a store in which something happens after a content was read and before the reader gets it.
+type late struct {
+	content.Store
+	meanwhile func()
+	err       error
+}
+
+func (l *late) ContentsByID(ctx context.Context, ids []string) ([]content.Content, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	found, err := l.Store.ContentsByID(ctx, ids)
+	if do := l.meanwhile; do != nil {
+		l.meanwhile = nil
+		do()
+	}
+	return found, err
+}
+
+// Who read a content before it was deleted or grew too large to be remembered brings it back for nobody.
+func TestRecentOfALateReader(t *testing.T) {
+	t.Parallel()
+	ctx, author, text := t.Context(), content.Actor{User: "ada"}, strings.Repeat("x", 20<<10)
+	for name, write := range map[string]func(*content.Service, string) error{
+		"deleted": func(s *content.Service, id string) error { return s.Delete(ctx, author, id, nil) },
+		"grown": func(s *content.Service, id string) error {
+			_, err := s.Update(ctx, author, id, content.Patch{Description: &text}, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &late{Store: memstore.New(memstore.Config{})}
+			s, err := content.New(store, content.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := s.Create(ctx, "ada", content.Draft{Title: "first"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.meanwhile = func() {
+				if err := write(s, c.ID); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, _, err := s.Recent(ctx, c.ID); err != nil {
+				t.Fatal(err)
+			}
+			store.err = content.ErrUnavailable
+			if got, _, err := s.Recent(ctx, c.ID); !errors.Is(err, content.ErrUnavailable) {
+				t.Errorf("it is %q, %v", got.Title, err)
+			}
+		})
+	}
+}
+
+// mute is a cache that does not answer.
+type mute struct{ cache.Cache }
+
+func (mute) GetMany(context.Context, []string) (map[string]cache.Item, error) {
+	return nil, errors.New("it does not answer")
+}
+
+// A content that the cache might know to be deleted is not told.
+func TestRecentWithoutCache(t *testing.T) {
+	t.Parallel()
+	store := &silenced{Store: memstore.New(memstore.Config{})}
+	s, err := content.New(store, content.Config{Cache: mute{lrucache.New(lrucache.Config{})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Create(t.Context(), "ada", content.Draft{Title: "first"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Recent(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	store.err = content.ErrUnavailable
+	if got, _, err := s.Recent(t.Context(), c.ID); !errors.Is(err, content.ErrUnavailable) {
+		t.Errorf("it is %q, %v", got.Title, err)
+	}
 }

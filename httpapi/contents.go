@@ -237,12 +237,12 @@ func (c *call) getContent() error {
 	if err != nil {
 		return err
 	}
-	if age > 0 {
-		c.w.Header().Set("Age", strconv.Itoa(int(age/time.Second)))
-	}
 	stats, err := c.stats(found.ID)
 	if err != nil {
 		return err
+	}
+	if age > 0 {
+		c.w.Header().Set("Age", strconv.Itoa(int(age/time.Second)))
 	}
 	c.cacheable()
 	etag := tag{found.Version, stats.Revision}.String()

@@ -360,7 +360,7 @@ func TestContentsAreReadWhileTheStoreIsDown(t *testing.T) {
 		t.Fatal(a)
 	}
 	f.read.Store(content.ErrUnavailable)
-	if a := s.do(t, request{path: path, faulty: true}); a.status != 404 {
+	if a := s.do(t, request{path: path, faulty: true}); a.status != 503 || a.header.Get("Age") != "" {
 		t.Errorf("deleted: %s", a)
 	}
 }

@@ -47,6 +47,7 @@ func TestIdempotencyKeyForgotten(t *testing.T) {
 			t.Errorf("forgotten: %s %v", again, again.header)
 		}
 		s.rate(t, ben, first.text(t, "id"), 4)
+		s.fold(t, first.text(t, "id"))
 		if a := s.do(t, request{method: "PATCH", path: first.header.Get("Location"), as: ada, body: `{"title":"changed"}`}); a.status != 200 {
 			t.Fatalf("a change: %s", a)
 		}

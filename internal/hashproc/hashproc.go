@@ -21,27 +21,39 @@ import (
 )
 
 const (
-	// argument is the only one of a process that hashes.
+	// argument is the first one of a process that hashes, idle the second one of a process that has become idle.
 	argument = "hash-passwords"
-	// patience is how long a hash may take: some hundred times as long as it should.
-	patience = 10 * time.Second
+	idle     = "idle"
+	// patience is how long a hash may take before it is computed here: some ten times as long as it should, and half of what those behind it wait.
+	patience = 500 * time.Millisecond
+	// dead is how late an answer may be of a process that is taken to live.
+	dead = 10 * time.Second
 	// pause is how long after a failure no process is started.
 	pause = time.Minute
+	// farewell is how long a process has to end when its server does.
+	farewell = 2 * time.Second
 )
 
 // Main hashes until its standard input ends, if a Helper started this process, and reports whether one did. The main of a program that has a Helper
 // calls it before anything else.
 func Main() bool {
-	if len(os.Args) != 2 || os.Args[1] != argument {
+	if !asked() {
 		return false
 	}
 	signal.Ignore(os.Interrupt, syscall.SIGTERM) // meant for the server, which still needs this process to stop in order
+	if len(os.Args) == 2 {
+		if err := becomeIdle(); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v: it takes turns with other processes\n", argument, err)
+		}
+	}
 	serve(os.Stdin, os.Stdout)
 	return true
 }
 
-// Helper hashes passwords in another process, which it starts when the first one is to be hashed. Without one, because it failed, was closed or
-// the system is not Linux, it hashes in this process.
+func asked() bool { return len(os.Args) > 1 && os.Args[1] == argument }
+
+// Helper hashes passwords in another process, which it starts when the first one is to be hashed. It hashes them here while there is none, because it
+// failed or was closed or the system is not Linux, and while that one is late, since nobody guarantees it a processor.
 type Helper struct {
 	command  func() *exec.Cmd
 	patience time.Duration
@@ -56,25 +68,23 @@ type Helper struct {
 
 // New returns a Helper whose processes run this very program. log takes a warning when one fails.
 func New(log *slog.Logger) *Helper {
-	return &Helper{command: again, patience: patience, now: time.Now, log: log, closed: !possible}
+	return &Helper{command: again, patience: patience, now: time.Now, log: log, closed: !possible || asked()} // one that hashes needs no other
 }
 
 // again runs this program, also if its file has been replaced, and keeps the secrets of the environment from it.
 func again() *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", argument)
+	cmd := exec.Command(self, argument)
 	cmd.Env, cmd.Stderr = []string{}, os.Stderr
 	return cmd
 }
 
-// IDKey is argon2.IDKey. It never fails: what the other process does not do in 10 seconds is done in this one.
+// IDKey is argon2.IDKey. It never fails: what the other process does not do in half a second is done here.
 func (h *Helper) IDKey(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte {
 	a := Args{Password: password, Salt: salt, Time: time, Memory: memory, Threads: threads, KeyLen: keyLen}
-	if c := h.running(); c != nil {
-		key, err := c.ask(a, h.patience)
-		if err == nil {
+	if c := h.prompt(); c != nil {
+		if key := h.ask(c, a); key != nil {
 			return key
 		}
-		h.drop(c, err)
 	}
 	return a.key()
 }
@@ -82,22 +92,34 @@ func (h *Helper) IDKey(password, salt []byte, time, memory uint32, threads uint8
 // Close ends the process.
 func (h *Helper) Close() error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.closed = true
-	if h.child == nil {
-		return nil
-	}
 	c := h.child
 	h.child = nil
-	return c.end(h.patience)
+	h.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return c.end()
 }
 
-// running returns the process, which it starts if there is none, or nil.
-func (h *Helper) running() *child {
+// prompt returns the process, which it starts if there is none, or nil if there can be none or it is late.
+func (h *Helper) prompt() *child {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.child != nil || h.closed || h.now().Before(h.retry) {
-		return h.child
+	switch c := h.child; {
+	case c == nil:
+		return h.start()
+	case c.late == 0:
+		return c
+	case h.now().Sub(c.since) >= dead:
+		h.drop(c, fmt.Errorf("no answer within %v", dead))
+	}
+	return nil
+}
+
+func (h *Helper) start() *child {
+	if h.closed || h.now().Before(h.retry) {
+		return nil
 	}
 	c, err := start(h.command())
 	if err != nil {
@@ -108,15 +130,47 @@ func (h *Helper) running() *child {
 	return c
 }
 
-// drop ends a process that failed.
-func (h *Helper) drop(c *child, err error) {
+// ask returns the key that c computes, or nil.
+func (h *Helper) ask(c *child, a Args) []byte {
+	var key []byte
+	call := c.rpc.Go("Hashes.IDKey", a, &key, make(chan *rpc.Call, 1))
+	timer := time.NewTimer(h.patience)
+	defer timer.Stop()
+	select {
+	case <-call.Done:
+		if call.Error == nil {
+			return key
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.drop(c, call.Error)
+	case <-timer.C:
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if c.late++; c.late == 1 {
+			c.since = h.now()
+		}
+		go h.await(c, call)
+	}
+	return nil
+}
+
+// await waits for an answer that is late.
+func (h *Helper) await(c *child, call *rpc.Call) {
+	<-call.Done // also when the process ends
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.child == c { // else another call has dropped it
-		h.child = nil
-		c.kill()
-		h.failed(err)
+	c.late--
+}
+
+// drop gives up a process. It does not wait until that has ended, for which it may not get a processor soon.
+func (h *Helper) drop(c *child, err error) {
+	if h.child != c { // another call has dropped it
+		return
 	}
+	h.child = nil
+	c.kill()
+	h.failed(err)
 }
 
 func (h *Helper) failed(err error) {
@@ -129,6 +183,8 @@ type child struct {
 	rpc   *rpc.Client
 	cmd   *exec.Cmd
 	ended chan struct{}
+	late  int       // how many answers are late
+	since time.Time // when the first of them was
 }
 
 func start(cmd *exec.Cmd) (*child, error) {
@@ -138,9 +194,9 @@ func start(cmd *exec.Cmd) (*child, error) {
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, in.Close())
 	}
-	if err := startIdle(cmd); err != nil {
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	c := &child{rpc: rpc.NewClient(pipe{out, in}), cmd: cmd, ended: make(chan struct{})}
@@ -151,39 +207,23 @@ func start(cmd *exec.Cmd) (*child, error) {
 	return c, nil
 }
 
-func (c *child) ask(a Args, patience time.Duration) ([]byte, error) {
-	var key []byte
-	call := c.rpc.Go("Hashes.IDKey", a, &key, make(chan *rpc.Call, 1))
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-call.Done:
-		return key, call.Error
-	case <-timer.C:
-		return nil, fmt.Errorf("no answer within %v", patience)
-	}
-}
-
 // end lets the process end, since it has no more input.
-func (c *child) end(patience time.Duration) error {
-	if err := c.rpc.Close(); err != nil && !errors.Is(err, rpc.ErrShutdown) {
-		c.kill()
-		return fmt.Errorf("hashproc: %w", err)
-	}
-	timer := time.NewTimer(patience)
+func (c *child) end() error {
+	err := c.rpc.Close()
+	timer := time.NewTimer(farewell)
 	defer timer.Stop()
 	select {
 	case <-c.ended:
 	case <-timer.C:
 		c.kill()
 	}
+	if err != nil && !errors.Is(err, rpc.ErrShutdown) {
+		return fmt.Errorf("hashproc: %w", err)
+	}
 	return nil
 }
 
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill() // an error says that it has ended
-	<-c.ended
-}
+func (c *child) kill() { _ = c.cmd.Process.Kill() } // an error says that it has ended
 
 // pipe is a connection between two processes.
 type pipe struct {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +31,7 @@ func newHelper(t *testing.T) (*Helper, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	h := New(slog.New(slog.NewTextHandler(&log, nil)))
+	h.patience = time.Minute // an idle process may have to wait for other tests
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			t.Error(err)
@@ -84,10 +86,6 @@ func TestAFailingProcess(t *testing.T) {
 		"killed": func(t *testing.T, h *Helper) {
 			send(t, h, syscall.SIGKILL)
 		},
-		"stopped": func(t *testing.T, h *Helper) {
-			send(t, h, syscall.SIGSTOP)
-			h.patience = time.Millisecond
-		},
 		"not startable": func(_ *testing.T, h *Helper) {
 			h.command = func() *exec.Cmd { return exec.Command("/nowhere") }
 		},
@@ -110,7 +108,7 @@ func TestAFailingProcess(t *testing.T) {
 				t.Errorf("%d warnings, and the process is %v", n, h.child)
 			}
 			now = now.Add(pause)
-			h.command, h.patience = again, patience
+			h.command = again
 			if got := idKey(h); got != want || h.child == nil {
 				t.Errorf("later the key is %s, want %s, and the process %v", got, want, h.child)
 			}
@@ -118,9 +116,56 @@ func TestAFailingProcess(t *testing.T) {
 	}
 }
 
+// What is late is computed here, and what is very late ends the process.
+func TestALateProcess(t *testing.T) {
+	t.Parallel()
+	h, log := newHelper(t)
+	now := time.Now()
+	h.now = func() time.Time { return now }
+	hashed := func() {
+		t.Helper()
+		if got := idKey(h); got != want {
+			t.Errorf("the key is %s, want %s", got, want)
+		}
+	}
+	late := func() int {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.child == nil {
+			t.Fatal("no process runs")
+		}
+		return h.child.late
+	}
+	send(t, h, syscall.SIGSTOP)
+	h.patience = time.Millisecond
+	hashed()
+	h.patience = time.Hour // from now on it is not asked
+	hashed()
+	if n := late(); n != 1 {
+		t.Fatalf("%d answers are late, want 1", n)
+	}
+	if err := h.child.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); late() != 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the late answer does not come")
+		}
+	}
+	hashed()
+	send(t, h, syscall.SIGSTOP)
+	h.patience = time.Millisecond
+	hashed()
+	now = now.Add(dead)
+	hashed()
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 || h.child != nil {
+		t.Errorf("%d warnings, and the process is %v", n, h.child)
+	}
+}
+
 func send(t *testing.T, h *Helper, s syscall.Signal) {
 	t.Helper()
-	if idKey(h); h.child == nil {
+	if h.patience = time.Minute; idKey(h) == "" || h.child == nil {
 		t.Fatal("no process runs")
 	}
 	if err := h.child.cmd.Process.Signal(s); err != nil {

@@ -2,11 +2,11 @@
 
 package hashproc
 
-import (
-	"errors"
-	"os/exec"
+import "errors"
+
+const (
+	possible = false
+	self     = ""
 )
 
-const possible = false
-
-func startIdle(*exec.Cmd) error { return errors.ErrUnsupported }
+func becomeIdle() error { return errors.ErrUnsupported }
