@@ -5,6 +5,7 @@
 package hashproc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -73,7 +74,7 @@ func New(log *slog.Logger) *Helper {
 
 // again runs this program, also if its file has been replaced, and keeps the secrets of the environment from it.
 func again() *exec.Cmd {
-	cmd := exec.Command(self, argument)
+	cmd := exec.CommandContext(context.Background(), self, argument) // it ends with its input
 	cmd.Env, cmd.Stderr = []string{}, os.Stderr
 	return cmd
 }

@@ -2,7 +2,6 @@ package hashproc
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"syscall"
 
@@ -22,5 +21,5 @@ func becomeIdle() error {
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0); err != nil {
 		return fmt.Errorf("sched_setattr: %w", err)
 	}
-	return fmt.Errorf("execve: %w", syscall.Exec(self, []string{os.Args[0], argument, idle}, os.Environ()))
+	return fmt.Errorf("execve: %w", syscall.Exec(self, []string{self, argument, idle}, nil))
 }
