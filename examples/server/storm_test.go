@@ -21,8 +21,8 @@ import (
 
 // BenchmarkLoginStorm measures reads, 200 a second, in turns by themselves and while 500 clients log in at once, and again within the
 // second after a 503 lets them. It reports the medians of both 99th percentiles in milliseconds, counted from when each read was due, and of
-// their ratio, which should stay below 2. The server and the storm are processes of their own: clients that share one with the
-// reads would be measured, too.
+// their ratio, which should stay below 2. The server and the storm are processes of their own, and that of the storm gives way to
+// the others: its clients would be measured, too, and they have processors of their own elsewhere.
 func BenchmarkLoginStorm(b *testing.B) {
 	const clients, rate, span = 500, 200, 10 * time.Second
 	server := start(b, filepath.Join(b.TempDir(), "bench.db"))
@@ -74,7 +74,7 @@ func startStorm(b *testing.B, url string, clients int) (end func() string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(exe)
+	cmd := exec.Command("nice", "-n", "19", exe)
 	cmd.Env = append(os.Environ(), "KHODNEVIS_STORM="+url, "KHODNEVIS_STORM_CLIENTS="+strconv.Itoa(clients))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
