@@ -27,5 +27,6 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("connections from one IP prefix (/24, /64)", "%d; trusted proxies and the machine itself as many as there are", maxConnections/4)
 	row("idle connection", "%s", idleTimeout)
 	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout, finishTimeout)
+	row("memory", "Go keeps that of the server to about %d MiB (`GOMEMLIMIT`); the process that hashes passwords has that of hashing besides", maxHeap>>20)
 	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)
 }
