@@ -287,19 +287,7 @@ func authUpdateUserRace(ctx context.Context, s store.Store) error {
 		v.Email, v.Version = fmt.Sprintf("caller%d@example.org", i), 2
 		return v
 	}
-	won := make([]bool, 50)
-	err = together(len(won), func(i int) error {
-		err := s.UpdateUser(ctx, version(i))
-		won[i] = err == nil
-		if errors.Is(err, auth.ErrConflict) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return oneWinner(won, func(i int) error {
+	return race(50, auth.ErrConflict, func(i int) error { return s.UpdateUser(ctx, version(i)) }, func(i int) error {
 		got, err := userByID(ctx, s, u.ID)
 		return errors.Join(err, want("the user", got, version(i)))
 	})

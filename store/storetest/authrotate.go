@@ -131,22 +131,12 @@ func authRotateRace(ctx context.Context, s store.Store) error {
 		return err
 	}
 	const callers = 50
-	won, next, added := make([]bool, callers), make([]login, callers), make([][]auth.Token, callers)
+	next, added := make([]login, callers), make([][]auth.Token, callers)
 	for i := range callers {
 		next[i], added[i] = l.rotated(i)
 	}
-	err = together(callers, func(i int) error {
-		err := s.RotateSession(ctx, next[i].session, added[i])
-		won[i] = err == nil
-		if errors.Is(err, auth.ErrConflict) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return oneWinner(won, func(winner int) error {
+	rotate := func(i int) error { return s.RotateSession(ctx, next[i].session, added[i]) }
+	return race(callers, auth.ErrConflict, rotate, func(winner int) error {
 		for i := range callers {
 			if i == winner {
 				continue

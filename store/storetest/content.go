@@ -259,17 +259,24 @@ func contentUpdateRace(ctx context.Context, s store.Store) error {
 	if err := s.CreateContent(ctx, c); err != nil {
 		return err
 	}
-	const callers = 50
-	won := make([]bool, callers)
 	version := func(i int) content.Content {
 		u := c
 		u.Title, u.Version, u.UpdatedAt = fmt.Sprintf("by caller %d", i), 2, at(100+i)
 		return u
 	}
+	return race(50, content.ErrConflict, func(i int) error { return s.UpdateContent(ctx, version(i)) }, func(i int) error {
+		got, err := contentByID(ctx, s, c.ID)
+		return errors.Join(err, want("the content", got, version(i)))
+	})
+}
+
+// race has as many callers write together, and fails unless one of them succeeds and the others get the conflict. It calls kept with the index of the winner.
+func race(callers int, conflict error, write, kept func(i int) error) error {
+	won := make([]bool, callers)
 	err := together(callers, func(i int) error {
-		err := s.UpdateContent(ctx, version(i))
+		err := write(i)
 		won[i] = err == nil
-		if errors.Is(err, content.ErrConflict) {
+		if errors.Is(err, conflict) {
 			return nil
 		}
 		return err
@@ -277,10 +284,7 @@ func contentUpdateRace(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	return oneWinner(won, func(i int) error {
-		got, err := contentByID(ctx, s, c.ID)
-		return errors.Join(err, want("the content", got, version(i)))
-	})
+	return oneWinner(won, kept)
 }
 
 // oneWinner fails unless one of won is true, and calls kept with its index.
