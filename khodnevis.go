@@ -280,8 +280,8 @@ func breakers(cfg Config) map[string]func() bool {
 func (a *App) Handler() http.Handler { return a.api }
 
 // Health returns a handler for those who watch over the process, such as at /livez with nil, which is always 200, and at /readyz with
-// App.Ready: 503 once Drain was called.
-func (a *App) Health(ok func() bool) http.Handler { return a.api.Health(ok) }
+// App.Ready: 503 with the text of the error while there is one.
+func (a *App) Health(check func() error) http.Handler { return a.api.Health(check) }
 
 // Metrics returns a handler that tells a Prometheus server how this process fares; see httpapi.API.Metrics. It is nowhere mounted by itself.
 func (a *App) Metrics() http.Handler { return a.api.Metrics() }
@@ -337,17 +337,19 @@ func (a *App) Recalculate(ctx context.Context, drift func(rating.Drift), content
 	return a.recalculator.Rebuild(ctx, contents, drift)
 }
 
-// Drain prepares the end: Ready reports false from now on, and requests that wait for a rating to be stored are answered at once.
+// Drain prepares the end: Ready returns an error from now on, and requests that wait for a rating to be stored are answered at once.
 // Call it when the process is told to stop, before the server shuts down and the context of Run ends.
 func (a *App) Drain() { a.drain() }
 
-// Ready reports whether the process should get requests: until Drain is called.
-func (a *App) Ready() bool {
+var errDraining = errors.New("draining")
+
+// Ready returns why the process should get no requests, nil if it should get some: Drain was called.
+func (a *App) Ready() error {
 	select {
 	case <-a.draining:
-		return false
+		return errDraining
 	default:
-		return true
+		return nil
 	}
 }
 

@@ -102,12 +102,12 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !app.Ready() {
-		t.Error("a new App is not ready")
+	if err := app.Ready(); err != nil {
+		t.Errorf("a new App is not ready: %v", err)
 	}
 	app.Drain()
 	app.Drain() // twice is fine
-	if app.Ready() {
+	if app.Ready() == nil {
 		t.Error("a drained App is ready")
 	}
 }

@@ -5,20 +5,23 @@ import (
 	"strconv"
 )
 
-// Health returns a handler for those who watch over the process: 200 while ok reports true, 503 with Retry-After while it does not.
-// With nil it is always 200: whoever gets that answer knows that the process lives. It asks nobody else, needs no credentials and
-// counts against no limit. Mount it where supervisors look, such as /livez and /readyz; it is not part of the API.
-func (a *API) Health(ok func() bool) http.Handler {
+// Health returns a handler for those who watch over the process: 200 while check returns nil, otherwise 503 with Retry-After and the text
+// of the error. With nil it is always 200: whoever gets that answer knows that the process lives. It asks nobody else, needs no
+// credentials and counts against no limit. Mount it where supervisors look, such as /livez and /readyz; it is not part of the API.
+func (a *API) Health(check func() error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := a.begin(w, r)
-		switch {
-		case c.onlyRead():
-		case ok == nil || ok():
-			c.write(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
-		default:
-			w.Header().Set("Retry-After", strconv.Itoa(seconds(retryAfter())))
-			c.write(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("starting or draining\n"))
+		if c.onlyRead() {
+			return
 		}
+		status, text := http.StatusOK, "ok"
+		if check != nil {
+			if err := check(); err != nil {
+				w.Header().Set("Retry-After", strconv.Itoa(seconds(retryAfter())))
+				status, text = http.StatusServiceUnavailable, err.Error()
+			}
+		}
+		c.write(status, "text/plain; charset=utf-8", []byte(text+"\n"))
 	})
 }
 

@@ -149,7 +149,8 @@ func TestHealth(t *testing.T) {
 		}
 		s.app.Drain()
 	}
-	if a := scrape(ready, "GET"); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || a.Header.Get("X-Request-Id") == "" {
+	a := scrape(ready, "GET")
+	if body, _ := io.ReadAll(a.Body); a.StatusCode != 503 || string(body) != "draining\n" || a.Header.Get("Retry-After") == "" || a.Header.Get("X-Request-Id") == "" {
 		t.Errorf("draining: %d %v", a.StatusCode, a.Header)
 	}
 	if a := scrape(serve(t, setup{idle: true}).app.Health(s.app.Ready), "PUT"); a.StatusCode != 405 || a.Header.Get("Content-Type") != "application/problem+json" {

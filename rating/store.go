@@ -55,6 +55,10 @@ type Store interface {
 	// applied meanwhile are neither lost nor counted twice. What was repaired is claimed by the next RefreshScores.
 	Recount(ctx context.Context, ids []string) ([]Drift, error)
 
+	// Installation returns the identity of the database: 1 to 64 of a-z, 0-9 and hyphen, made at random together with the database, for
+	// ever the same, and another one in every other database.
+	Installation(ctx context.Context) (string, error)
+
 	// StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.
 	StreamEpoch(ctx context.Context, stream string) (int64, error)
 	// KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one. A stream that has none is ErrNotFound,

@@ -32,9 +32,9 @@ var mediaTypes = map[string]string{
 }
 
 // pages returns, by their paths, the page that says what this is, what pages load, and, where there is an API to show, the demo.
-func pages(b *backend, api bool, ready func() bool) map[string]http.Handler {
+func pages(b *backend, api bool, ready func() error) map[string]http.Handler {
 	all := map[string]http.Handler{
-		"/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { home(w, b, api, ready()) }),
+		"/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { home(w, b, api, ready() == nil) }),
 		// Browsers ask for it by themselves on pages that name no icon, such as a JSON document.
 		"/favicon.ico": file("static/favicon.svg"),
 	}

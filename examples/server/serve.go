@@ -26,6 +26,8 @@ const (
 	finishTimeout   = 10 * time.Second
 )
 
+var errStarting = errors.New("starting")
+
 // serve serves and works until ctx is done, and then lets both finish what they have begun.
 func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
 	files := maxFiles()
@@ -48,7 +50,12 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		}
 	}
 	var started atomic.Bool
-	server := newServer(routes(b, s.role != "worker", func() bool { return started.Load() && b.app.Ready() }), log)
+	server := newServer(routes(b, s.role != "worker", func() error {
+		if !started.Load() {
+			return errStarting
+		}
+		return b.app.Ready()
+	}), log)
 	scraped := newServer(metricsRoutes(b), log)
 	// The worker goes on while requests end, since some of them wait for it.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -106,7 +113,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 
 // routes mounts the REST surface, the health checks and the pages. A path is served as it is written: none is cleaned into another one,
 // since what stands before this server may have let it pass for what it was.
-func routes(b *backend, api bool, ready func() bool) http.Handler {
+func routes(b *backend, api bool, ready func() error) http.Handler {
 	places := pages(b, api, ready)
 	places["/livez"], places["/readyz"] = b.app.Health(nil), b.app.Health(ready)
 	lost := nowhere(b)

@@ -11,8 +11,10 @@ package memstore
 
 import (
 	"context"
+	"crypto/rand"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +32,8 @@ type Config struct {
 
 // Store keeps everything in maps.
 type Store struct {
-	now func() time.Time
+	now          func() time.Time
+	installation string
 
 	mu       sync.RWMutex
 	contents map[string]*entry
@@ -69,6 +72,7 @@ func New(cfg Config) *Store {
 	}
 	return &Store{
 		now:          cfg.Now,
+		installation: strings.ToLower(rand.Text()),
 		contents:     map[string]*entry{},
 		deleted:      set[string]{},
 		made:         map[creationKey]content.Creation{},

@@ -27,6 +27,9 @@ type rejectedName struct {
 
 func nameOf(r rating.Rejected) rejectedName { return rejectedName{Position: r.Position, key: r.Key} }
 
+// Installation implements rating.Store.
+func (s *Store) Installation(ctx context.Context) (string, error) { return s.installation, ctx.Err() }
+
 // StreamEpoch implements rating.Store.
 func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 	if err := s.lock(ctx); err != nil {

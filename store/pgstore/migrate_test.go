@@ -13,6 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/pgstore"
+	"github.com/khodnevis/khodnevis/store/storetest"
 )
 
 func TestMigrateTogether(t *testing.T) {
@@ -79,6 +80,12 @@ func TestTwoSchemas(t *testing.T) {
 	}
 	if n, err := second.CountRatings(ctx, rating.Filter{}); n != 1 || err != nil {
 		t.Errorf("the other schema has %d ratings, %v, want 1", n, err)
+	}
+	if err := storetest.Installations(ctx, first, second); err != nil {
+		t.Error(err)
+	}
+	if err := storetest.Installations(ctx, first, over(t, first.db, first.schema)); err == nil {
+		t.Error("one schema has two identities")
 	}
 }
 

@@ -11,6 +11,19 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
+// Installation implements rating.Store.
+func (s *Store) Installation(ctx context.Context) (string, error) {
+	var ids []string
+	err := s.query(ctx, &ids, `SELECT id FROM khodnevis.installation`)
+	if err == nil && len(ids) != 1 {
+		err = fmt.Errorf("%d identities", len(ids))
+	}
+	if err != nil {
+		return "", fmt.Errorf("pgstore: installation: %w", err)
+	}
+	return ids[0], nil
+}
+
 const epochOf = `SELECT epoch FROM khodnevis.streams WHERE stream = $1`
 
 // StreamEpoch implements rating.Store. New streams are rare, and made one at a time: a sequence could give a stream a greater

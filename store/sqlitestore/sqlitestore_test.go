@@ -98,6 +98,11 @@ func TestTwoOpensOfOneFileShareIt(t *testing.T) {
 			t.Errorf("%d contents (%v), want 2", n, err)
 		}
 	}
+	first, err := a.Installation(t.Context())
+	second, err2 := b.Installation(t.Context())
+	if errors.Join(err, err2) != nil || first != second {
+		t.Errorf("one file has the identities %q and %q, %v, %v", first, second, err, err2)
+	}
 }
 
 func TestFullDiskIsUnavailableAndPasses(t *testing.T) {

@@ -10,6 +10,14 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
+// Installation implements rating.Store.
+func (s *Store) Installation(ctx context.Context) (id string, err error) {
+	if _, err := s.file.Get(ctx, &id, `SELECT id FROM installation`); err != nil {
+		return "", fmt.Errorf("sqlitestore: installation: %w", err)
+	}
+	return id, nil
+}
+
 // StreamEpoch implements rating.Store.
 func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 	epoch, ok, err := s.epoch(ctx, stream)

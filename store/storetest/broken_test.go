@@ -89,6 +89,8 @@ var broken = []struct {
 	{"hides when a history opened", func(s store.Store) store.Store { return unopened{s} }, []string{"rating/histories"}},
 	{"reports drift where there is none", func(s store.Store) store.Store { return alarmist{s} }, []string{"rating/recount", "rating/recount-meanwhile"}},
 	{"lists rated contents without regard to case", func(s store.Store) store.Store { return caselessIDs{s} }, []string{"rating/rated-contents"}},
+	{"makes an identity for each call", func(s store.Store) store.Store { return newIdentities{s} }, []string{"rating/installation"}},
+	{"has an identity with capital letters", func(s store.Store) store.Store { return shouting{s} }, []string{"rating/installation"}},
 	{"lets the epoch shrink", func(s store.Store) store.Store { return shrinking{s} }, []string{"rating/epoch"}},
 	{"gives an epoch to each call", func(s store.Store) store.Store { return &newEpochs{Store: s} }, []string{"rating/epoch", "rating/epoch-race"}},
 	{"gives an epoch to whoever looks for it", func(s store.Store) store.Store { return givesEpochs{s} }, []string{"rating/epoch-known", "rating/epoch-unknown"}},

@@ -2,15 +2,42 @@ package storetest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/store/memstore"
+	"github.com/khodnevis/khodnevis/store/storetest"
 )
+
+type newIdentities struct{ store.Store }
+
+func (s newIdentities) Installation(context.Context) (string, error) {
+	return strings.ToLower(rand.Text()), nil
+}
+
+type shouting struct{ store.Store }
+
+func (s shouting) Installation(context.Context) (string, error) { return "ABC", nil }
+
+type oneIdentity struct{ store.Store }
+
+func (s oneIdentity) Installation(context.Context) (string, error) { return "khodnevis", nil }
+
+func TestBrokenInstallations(t *testing.T) {
+	t.Parallel()
+	of := func() store.Store { return oneIdentity{memstore.New(memstore.Config{})} }
+	if err := storetest.Installations(t.Context(), of(), of()); err == nil {
+		t.Error("that two databases have one identity is not noticed")
+	}
+}
 
 type shrinking struct{ store.Store }
 

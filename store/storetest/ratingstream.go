@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
@@ -12,6 +13,7 @@ import (
 
 func ratingStream() []Check {
 	return []Check{
+		{"rating/installation", "Installation returns the identity of the database: 1 to 64 of a-z, 0-9 and hyphen, made at random together with the database, for ever the same, and another one in every other database.", ratingInstallation},
 		{"rating/epoch", "StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.", ratingEpoch},
 		{"rating/epoch-race", "StreamEpoch returns the epoch of a stream, for ever the same.", ratingEpochRace},
 		{"rating/epoch-known", "KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one.", ratingEpochKnown},
@@ -21,6 +23,44 @@ func ratingStream() []Check {
 		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseTick has ended it.", ratingTickLease},
 		{"rating/tick-release", "ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.", ratingTickRelease},
 	}
+}
+
+// installation is what identities are made of.
+var installation = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+func ratingInstallation(ctx context.Context, s store.Store) error {
+	const callers = 16
+	got := make([]string, callers)
+	err := together(callers, func(i int) (err error) {
+		got[i], err = s.Installation(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !installation.MatchString(got[0]) {
+		return fmt.Errorf("the identity is %q", got[0])
+	}
+	for _, id := range got {
+		if err := want("the identity, asked for again", id, got[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Installations checks that two stores, each with a database of its own, have different identities, as rating.Store says of
+// Installation. Run checks it; it is no Check, because a Check has one store.
+func Installations(ctx context.Context, a, b store.Store) error {
+	first, err := a.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	second, err := b.Installation(ctx)
+	if err == nil && first == second {
+		err = fmt.Errorf("two databases have the identity %q", first)
+	}
+	return err
 }
 
 func ratingEpoch(ctx context.Context, s store.Store) error {

@@ -52,7 +52,7 @@ type Config struct {
 	Patience time.Duration
 }
 
-// Run runs every check as a parallel subtest. Open is called once for each and returns a store that nobody else works on;
+// Run runs every check as a parallel subtest, and Installations. Open is called once for each store, and returns a store that nobody else works on;
 // what it needs to close it leaves to t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
 	if cfg.Patience == 0 {
@@ -69,4 +69,13 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
 			}
 		})
 	}
+	t.Run("rating/installations", func(t *testing.T) {
+		t.Parallel()
+		a, b := open(t), open(t)
+		ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+		defer cancel()
+		if err := Installations(ctx, a, b); err != nil {
+			t.Error(err)
+		}
+	})
 }
