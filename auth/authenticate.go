@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -55,36 +56,74 @@ func parseBearer(value string) (Hash, bool) {
 
 func (s *Service) principal(ctx context.Context, hash Hash) (Principal, error) {
 	now := s.now()
-	l := s.tokens.look(hash, now)
+	l := s.look(ctx, hash)
 	stale := l.good && now.Sub(l.known.checked) <= s.cfg.StaleTokens
 	switch {
 	case l.bad:
 		return Principal{}, ErrInvalidCredentials
-	case l.good && l.fresh && !(l.ask && s.endedElsewhere(ctx, l.known.principal.Subject)), stale && l.down:
+	case l.good && l.fresh, stale && l.down:
 		return l.known.principal, nil
 	}
 	p, err := s.check(ctx, hash, l.changes)
 	if err == nil || errors.Is(err, ErrInvalidCredentials) {
 		return p, err
 	}
-	if stale && ctx.Err() == nil {
+	// The session may have ended while the store did not answer.
+	if stale && ctx.Err() == nil && s.look(ctx, hash).good {
 		return l.known.principal, nil
 	}
 	return Principal{}, fmt.Errorf("auth: check a token: %w: %w", ErrUnavailable, err)
+}
+
+// look returns what is known of a token. If the mark of its user's ended sessions has changed since
+// the token was checked, nothing is: only the store can say which sessions are left, and until it
+// does, the token is not accepted.
+func (s *Service) look(ctx context.Context, hash Hash) lookup {
+	l := s.tokens.look(hash, s.now())
+	if l.unmarked != "" {
+		s.mark(ctx, l.unmarked)
+	}
+	if !l.good || !l.ask {
+		return l
+	}
+	user := l.known.principal.Subject
+	switch mark, ok := s.endMark(ctx, user); {
+	case !ok:
+		s.tokens.unnoticed(hash)
+	case mark != l.known.mark:
+		s.tokens.forget(SessionFilter{User: user})
+		return s.tokens.look(hash, s.now())
+	}
+	return l
 }
 
 // forget makes the end of sessions known: in this process at once, in others at their next look at the shared counter or, without
 // one, at their next check.
 func (s *Service) forget(ctx context.Context, f SessionFilter) {
 	s.tokens.forget(f)
-	s.throttle.counts.AddShared(ctx, counter.KeyOf("ended", f.User), 1, noticeFor)
+	if s.cfg.Counter != nil {
+		s.mark(ctx, f.User)
+	}
 }
 
-// endedElsewhere reports whether sessions of a user were ended lately, so that it takes the store to tell which are left.
-func (s *Service) endedElsewhere(ctx context.Context, user string) bool {
-	n, ok := s.throttle.counts.AddShared(ctx, counter.KeyOf("ended", user), 0, noticeFor)
-	return ok && n > 0
+// mark tells other processes that sessions of a user ended. What the shared counter does not take
+// now, it is told with one of the next requests.
+func (s *Service) mark(ctx context.Context, user string) {
+	n := 1 + rand.N(int64(1)<<40) // no sum comes again, also when the counter forgot the one before
+	_, ok := s.throttle.counts.AddShared(ctx, endKey(user), n, s.noticeFor())
+	s.tokens.marked(user, ok)
 }
+
+// endMark returns a number that another one replaces whenever sessions of a user end in any
+// process: 0 if none has lately. It reports false if the shared counter does not answer.
+func (s *Service) endMark(ctx context.Context, user string) (int64, bool) {
+	return s.throttle.counts.AddShared(ctx, endKey(user), 0, s.noticeFor())
+}
+
+func endKey(user string) counter.Key { return counter.KeyOf("ended", user) }
+
+// noticeFor outlives every token that is accepted on the word of a check from before the mark.
+func (s *Service) noticeFor() time.Duration { return max(noticeFor, s.cfg.StaleTokens) }
 
 // check asks the store about a token, once for all who ask at the same time. It waits no longer than checkTimeout even for a
 // store that ignores its context.
@@ -120,12 +159,12 @@ func (s *Service) load(ctx context.Context, hash Hash, changes int64) (p Princip
 		}
 	}()
 	now := s.now()
-	g, err := s.store.GrantByToken(ctx, hash)
+	g, mark, err := s.grant(ctx, hash)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		s.tokens.failed(s.now().Add(checkPause))
 		return Principal{}, err
 	}
-	k := known{checked: now}
+	k := known{checked: now, mark: mark}
 	ok := err == nil && g.Token.Kind == Access && !g.User.Disabled
 	if ok {
 		k.principal = Principal{Subject: g.User.ID, Staff: g.User.Staff, Session: g.Session.ID}
@@ -137,6 +176,21 @@ func (s *Service) load(ctx context.Context, hash Hash, changes int64) (p Princip
 		return Principal{}, ErrInvalidCredentials
 	}
 	return k.principal, nil
+}
+
+// grant returns what the store knows of a token, and the mark of ended sessions from before the
+// store was asked: sessions end in the store first, so that the end of one that the store still had
+// changes this mark. Whose mark that is only the store can say.
+func (s *Service) grant(ctx context.Context, hash Hash) (Grant, int64, error) {
+	g, err := s.store.GrantByToken(ctx, hash)
+	if err != nil {
+		return g, 0, err
+	}
+	mark, _ := s.endMark(ctx, g.User.ID)
+	if mark != 0 {
+		g, err = s.store.GrantByToken(ctx, hash)
+	}
+	return g, mark, err
 }
 
 func earliest(first time.Time, others ...time.Time) time.Time {

@@ -54,8 +54,12 @@ type Config struct {
 	// passwords may have it done elsewhere, as the bundled one does in a process of its own. It is called MaxHashes times at once at most.
 	IDKey func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 
-	// Counter shares the throttles among processes, and lets them know within a second whose sessions ended. Without it, and
-	// while it fails, throttles are counted in this process, and other processes accept tokens of ended sessions for up to 30 s.
+	// Counter shares the throttles among processes, and lets them know within a second whose
+	// sessions ended, also those whose store does not answer: they accept none of the user's tokens
+	// that were checked before, until the store says which sessions are left. Without it, and while
+	// it fails or takes no writes, throttles are counted in this process, and other processes
+	// accept tokens of ended sessions for up to 30 s, or for StaleTokens if their store does not
+	// answer either.
 	Counter cache.Counter
 	// LimitsOff lifts the throttles of logins and registrations, and the shares of HashQueue, for load tests. It is logged as a
 	// warning.

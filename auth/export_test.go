@@ -66,6 +66,7 @@ const (
 	KnownFor         = knownFor
 	UnknownFor       = unknownFor
 	NoticeEvery      = noticeEvery
+	EndsWithin       = endsWithin
 	BlockPrefix      = blockPrefix
 	MaxPasswordBytes = maxPasswordBytes
 	MaxSiblings      = maxSiblings

@@ -44,7 +44,8 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("sessions of a user", "MaxSessions", "%d, the oldest ends", c.MaxSessions)
 	row("a spent refresh token", "Grace", "works for %s more while its successor is unused, %d times; after that it ends its session", span(c.Grace), auth.MaxSiblings)
 	row("tokens that a session keeps", "", "those of its last %d refreshes; any former refresh token still ends it", auth.KeptGenerations)
-	row("end of a session", "Counter", "at once; on other nodes within %s, with a shared cache %s", span(auth.KnownFor), span(auth.NoticeEvery))
+	row("end of a session", "Counter", "at once; on other nodes within %s, with a shared cache that takes writes %s, "+
+		"also while their store is down; with both down as below", span(auth.KnownFor), span(auth.EndsWithin))
 	row("while the store is down", "StaleTokens", "a token that was checked passes for %s, never past its expiry; any other is 503", span(c.StaleTokens))
 	row("remembered checks", "", "%d good tokens for %s, %d unknown ones for %s", auth.MaxKnown, span(auth.KnownFor), auth.MaxUnknown, span(auth.UnknownFor))
 	row("wrong logins, one account from one prefix", "", "%d, then one after %s, doubling to %s", pair.First, span(pair.Pause), span(auth.MaxDelay))

@@ -349,9 +349,9 @@ func TestLogoutShared(t *testing.T) {
 	e.register("alice")
 	node := e.another(func(cfg *auth.Config) { cfg.Counter = c })
 	for _, tt := range []struct {
-		broken error
-		after  time.Duration
-	}{{nil, time.Second}, {errors.New("connection refused"), 30 * time.Second}} {
+		broken       error
+		until, after time.Duration
+	}{{nil, auth.NoticeEvery, time.Second}, {errors.New("connection refused"), 30 * time.Second, 30 * time.Second}} {
 		mine, other := e.login("alice"), e.login("alice")
 		c.set(tt.broken, false)
 		for _, access := range []string{mine.Access, other.Access} {
@@ -362,11 +362,11 @@ func TestLogoutShared(t *testing.T) {
 		if err := e.Logout(t.Context(), e.mustBe(mine.Access)); err != nil {
 			t.Fatal(err)
 		}
-		e.clock.Advance(tt.after - time.Microsecond)
+		e.clock.Advance(tt.until - time.Microsecond)
 		if _, err := whoAt(t, node, mine.Access); err != nil {
-			t.Errorf("the test shows nothing: the node looked before %v: %v", tt.after, err)
+			t.Errorf("the test shows nothing: the node looked before %v: %v", tt.until, err)
 		}
-		e.clock.Advance(time.Microsecond)
+		e.clock.Advance(tt.after - tt.until + time.Microsecond)
 		_, err := whoAt(t, node, mine.Access)
 		wantErr(t, err, auth.ErrInvalidCredentials)
 		if _, err := whoAt(t, node, other.Access); err != nil {

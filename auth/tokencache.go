@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/lru"
 )
 
@@ -13,17 +14,25 @@ const (
 	maxUnknown = 10_000           // tokens formed well that the store does not know
 	knownFor   = 30 * time.Second // how long another process may go on accepting a token of a session that ended
 	unknownFor = 5 * time.Second
-	// noticeEvery is how often a token that needs no check is held against the sessions that other processes ended lately, where
-	// there is a shared counter to tell, and noticeFor how long that is remembered.
-	noticeEvery = time.Second
-	noticeFor   = 10 * time.Minute
+	// endsWithin is how soon other processes refuse the tokens of a session that ended, while the
+	// shared counter answers: noticeEvery is how often they look, and what is left is for the look
+	// itself.
+	endsWithin  = time.Second
+	noticeEvery = endsWithin - 2*counter.SharedTimeout
+	// noticeFor is how long the shared counter keeps the mark of an ended session at least. See
+	// Service.endMark.
+	noticeFor = time.Hour
+	// maxUnmarked is how many users are kept whose ended sessions the shared counter could not be
+	// told of.
+	maxUnmarked = 10_000
 )
 
 // known is what the store said of an access token.
 type known struct {
 	principal Principal
 	checked   time.Time
-	noticed   time.Time // when other processes' ends of sessions were last looked at
+	noticed   time.Time // when the mark of ended sessions was last read
+	mark      int64     // the mark of ended sessions before the store was asked, 0 if there was none to be had
 	// expires is when the token or its session ends, whichever is first.
 	expires time.Time
 }
@@ -37,10 +46,13 @@ type tokenCache struct {
 	changes int64
 	// down is until when the store is not asked about tokens that may be accepted without.
 	down time.Time
+	// unmarked are users whose ended sessions the shared counter could not be told of yet, at most
+	// maxUnmarked.
+	unmarked map[string]struct{}
 }
 
 func newTokenCache() *tokenCache {
-	c := &tokenCache{byUser: map[string]map[Hash]struct{}{}}
+	c := &tokenCache{byUser: map[string]map[Hash]struct{}{}, unmarked: map[string]struct{}{}}
 	c.good = lru.New(maxKnown, c.unlink)
 	c.bad = lru.New[Hash, time.Time](maxUnknown, nil)
 	return c
@@ -58,19 +70,26 @@ func (c *tokenCache) unlink(h Hash, k *known) {
 type lookup struct {
 	known     known
 	good, bad bool
-	// fresh says that good needs no check at present, and ask that this caller is the one to look for ends in other processes.
+	// fresh says that good needs no check at present, and ask that this caller is the one to read
+	// the mark of ended sessions.
 	fresh, ask bool
 	// changes counts the ends of sessions so far. What the store says after one may be older than it, so a check that began
 	// before an end is neither shared with callers that come after it nor remembered.
 	changes int64
 	// down says that the store did not answer a moment ago.
 	down bool
+	// unmarked is a user whose ended sessions the shared counter could not be told of yet; empty if
+	// there is none.
+	unmarked string
 }
 
 func (c *tokenCache) look(h Hash, now time.Time) lookup {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := lookup{changes: c.changes, down: now.Before(c.down)}
+	for l.unmarked = range c.unmarked {
+		break
+	}
 	if k, ok := c.good.Get(h); ok {
 		l.known = *k
 		l.good = now.Before(k.expires)
@@ -109,6 +128,27 @@ func (c *tokenCache) remember(h Hash, k known, ok bool, changes int64) {
 		c.byUser[k.principal.Subject] = hashes
 	}
 	hashes[h] = struct{}{}
+}
+
+// unnoticed says that the mark of ended sessions could not be read, so that the next request with
+// this token tries again.
+func (c *tokenCache) unnoticed(h Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.good.Get(h); ok {
+		k.noticed = time.Time{}
+	}
+}
+
+// marked notes whether the shared counter knows that sessions of a user ended.
+func (c *tokenCache) marked(user string, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known {
+		delete(c.unmarked, user)
+	} else if len(c.unmarked) < maxUnmarked {
+		c.unmarked[user] = struct{}{}
+	}
 }
 
 // failed notes that the store did not answer.

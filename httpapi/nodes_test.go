@@ -134,6 +134,51 @@ func testEnds(t *testing.T, node [2]*server, within func() time.Duration) {
 	}
 }
 
+// A19: within a second, also on a node that cannot reach its store, while the cache between them
+// answers.
+func TestEndsOnANodeWithoutStore(t *testing.T) {
+	t.Parallel()
+	for name, between := range sharedCaches() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log syncBuffer
+			kept := &uncheckedStore{}
+			shared := between(t)
+			config := func(c *khodnevis.Config) {
+				c.Cache, c.Logger = shared, slog.New(slog.NewTextHandler(&log, nil))
+			}
+			first := serve(t, setup{config: config})
+			second := serve(t, setup{beside: first, config: func(c *khodnevis.Config) {
+				config(c)
+				kept.Store = c.Store
+				c.Store = kept
+			}})
+			body := fmt.Sprintf(`{"content":%q,"score":5}`, first.write(t, "A film"))
+			rate := request{method: "POST", path: "ratings/", as: ada, body: body}
+			if err := second.want(t, 202, rate); err != nil {
+				t.Fatal(err)
+			}
+			kept.set(func() error { return store.ErrUnavailable })
+			if err := first.want(t, 204, request{method: "POST", path: "users/logout/", as: ada}); err != nil {
+				t.Fatal(err)
+			}
+			first.clock.Advance(time.Second)
+			refused := func() bool {
+				// A cache that was too slow is told with the next request.
+				if err := first.want(t, 200, request{path: "users/me/", as: ben}); err != nil {
+					t.Fatal(err)
+				}
+				a, err := second.send(t, rate)
+				return err == nil && a.status == 503
+			}
+			if !refused() && !strings.Contains(log.String(), "auth.throttle_local") {
+				t.Error("a second after the logout, the node whose store is away accepts the token")
+			}
+			eventually(t, "the token is refused", refused)
+		})
+	}
+}
+
 // want sends a request and returns an error unless the answer has the status.
 func (s *server) want(t *testing.T, status int, r request) error {
 	t.Helper()

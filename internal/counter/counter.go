@@ -20,7 +20,7 @@ import (
 
 // Bounds of counting.
 const (
-	sharedTimeout = 100 * time.Millisecond // for one call to the shared counter
+	SharedTimeout = 100 * time.Millisecond // for one call to the shared counter
 	sharedPause   = time.Second            // how long a shared counter that failed is left alone
 )
 
@@ -141,7 +141,7 @@ func (c *Counter) AddShared(ctx context.Context, key Key, n int64, ttl time.Dura
 	if c.cfg.Shared == nil || down > c.cfg.Now().UnixNano() {
 		return 0, false
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), SharedTimeout)
 	defer cancel()
 	name := "khodnevis:" + c.cfg.Name + ":" + hex.EncodeToString(key[:])
 	sum, err := c.cfg.Shared.Add(ctx, name, n, ttl)
