@@ -27,6 +27,14 @@
 // A process may serve requests, or work, or both: Handler serves, Run works. Any number of each share a store, a queue and,
 // if there is one that processes share, a cache.
 //
+// # Installations
+//
+// All processes over one database are one installation. Its identity (rating.Store, method Installation) is made together with the
+// database. Messages in the queue and keys in the cache carry it, so that installations which share a Kafka or a Redis do not disturb
+// each other: the keys of one are never those of another, and a worker that finds another one's message in its queue stops; see
+// rating.ForeignError. A copy of a database has the same identity: give it servers of its own. A process whose store has not answered
+// since it started accepts no rating, and uses no cache that it may share.
+//
 // # Errors
 //
 // New reports everything that is wrong with a Config at once. Run returns nil after a clean stop.
@@ -68,7 +76,9 @@ type Config struct {
 	Store store.Store
 	// Queue holds accepted ratings until they are stored. Nil: memory, which ends with the process; a warning is logged.
 	Queue queue.Queue
-	// Cache makes reads fast and may forget. Processes that serve one store should share one. Nil: memory, bounded.
+	// Cache makes reads fast and may forget. Processes that serve one store should share one; its keys begin with the identity of the
+	// store's database, so that other installations may share it, too. Until the store has returned that, the cache is not used. Nil:
+	// memory, bounded.
 	Cache cache.Cache
 	// Prefix is the full path that Handler is mounted under. Default "/api/".
 	Prefix string
@@ -105,12 +115,17 @@ type Config struct {
 	// Batch is how many ratings a worker stores in one transaction at the most. Default 1,000. With a store that writes one
 	// transaction at a time, such as sqlitestore, a smaller one keeps requests from waiting behind it.
 	Batch int
+	// SkipForeign has workers pass over messages that another installation published into the queue; see rating.Config.SkipForeign. By
+	// default a worker stops at the first one, and Ready returns a *rating.ForeignError.
+	SkipForeign bool
 	// Workers is how many batches Run stores at once. Default 1; more help with stores that write concurrently.
 	Workers int
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what happens. Nil: nothing is logged.
 	Logger *slog.Logger
+
+	down map[string]func() bool // what breakers returns
 }
 
 // Hooks are those of the services: see content.Hooks and rating.Hooks for when each is called, and what becomes of its errors, its
@@ -151,6 +166,10 @@ func (c Config) orDefault() Config {
 	if c.Queue == nil {
 		c.Logger.Warn("khodnevis: no queue is configured: ratings that are not stored yet end with the process")
 		c.Queue = memqueue.New(memqueue.Config{})
+	}
+	c.down = breakers(c)
+	if c.Cache != nil {
+		c.Cache = keyed(c.Cache, c.Store)
 	}
 	if c.Auth.Counter == nil { // a cache of this process alone is no use: it forgets, and auth counts in process anyway
 		c.Auth.Counter, _ = c.Cache.(cache.Counter)
@@ -208,13 +227,13 @@ func New(cfg Config) (*App, error) {
 
 // rating returns the configuration of what deals with ratings.
 func (c Config) rating() rating.Config {
-	return rating.Config{Scale: c.Scale, Hooks: c.Hooks.Ratings, Policy: c.Score, Cache: c.Cache, Batch: c.Batch, Now: c.Now, Logger: c.Logger}
+	return rating.Config{Scale: c.Scale, Hooks: c.Hooks.Ratings, Policy: c.Score, Cache: c.Cache, Batch: c.Batch, SkipForeign: c.SkipForeign, Now: c.Now, Logger: c.Logger}
 }
 
 // api returns the configuration of the REST surface but for the services.
 func (c Config) api() httpapi.Config {
 	return httpapi.Config{Authenticator: c.Authenticator, Prefix: c.Prefix, PrivateRatings: c.PrivateRatings, RequireIfMatch: c.RequireIfMatch,
-		Cache: c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Down: breakers(c), Now: c.Now, Logger: c.Logger}
+		Cache: c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Down: c.down, Now: c.Now, Logger: c.Logger}
 }
 
 // validate reports what those say of whom the parts of c are.
@@ -343,14 +362,20 @@ func (a *App) Drain() { a.drain() }
 
 var errDraining = errors.New("draining")
 
-// Ready returns why the process should get no requests, nil if it should get some: Drain was called.
+// Ready returns why the process should get no requests, nil if it should get some. Drain was called, or one of its workers has
+// stopped at a message of another installation, which is a *rating.ForeignError.
 func (a *App) Ready() error {
 	select {
 	case <-a.draining:
 		return errDraining
 	default:
-		return nil
 	}
+	for _, w := range a.workers {
+		if err := w.Ready(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parseSchedule reads a cron spec. Unlike the parser it stands on, it refuses what never fires and what fires more often

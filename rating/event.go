@@ -21,8 +21,11 @@ const (
 	opRecalculate op = "recalculate"
 )
 
-// requestHeader is the queue header that carries the request id.
-const requestHeader = "request-id"
+// The queue headers of a message.
+const (
+	requestHeader      = "request-id"
+	installationHeader = "installation" // who published it, see Store.Installation; missing in messages of earlier releases
+)
 
 // eventFormat is the version of the encoding. A worker rejects what a newer release wrote, so update workers first.
 const eventFormat = 1

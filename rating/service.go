@@ -10,6 +10,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -45,6 +46,10 @@ type Config struct {
 	Batch int
 	// Waiters is how many callers may wait in Service.Wait at once; more are answered at once. Default 256.
 	Waiters int
+	// SkipForeign has workers pass over messages that another installation published into their queue. By default a worker stops at the
+	// first one; see ForeignError. Set it only if the other installation consumes the queue with a consumer group of its own:
+	// what it accepted is lost otherwise.
+	SkipForeign bool
 	// Hooks take part in the life of ratings.
 	Hooks Hooks
 	// Now is the clock. Nil: time.Now.
@@ -102,6 +107,7 @@ type Service struct {
 	store    Store
 	queue    queue.Publisher
 	contents Contents
+	identity *installation.Identity
 	epochs   *epochs
 	numbers  numbers
 	pending  pending
@@ -121,12 +127,13 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 	cfg = cfg.orDefault()
 	return &Service{
 		cfg: cfg, store: store, queue: q, contents: contents,
-		epochs:  newEpochs(store),
-		numbers: newNumbers(store, cfg),
-		pending: pending{cache: cfg.Cache, warn: cfg.warn},
-		runner:  hook.NewRunner(cfg.Logger),
-		waiters: make(chan struct{}, cfg.Waiters),
-		overdue: newOverdue(q, cfg),
+		identity: installation.New(store.Installation),
+		epochs:   newEpochs(store),
+		numbers:  newNumbers(store, cfg),
+		pending:  pending{cache: cfg.Cache, warn: cfg.warn},
+		runner:   hook.NewRunner(cfg.Logger),
+		waiters:  make(chan struct{}, cfg.Waiters),
+		overdue:  newOverdue(q, cfg),
 	}, nil
 }
 
@@ -250,12 +257,24 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 	return Receipt{Task: task, Rating: Rating{Key: key, Score: e.Score, Withdrawn: e.Op == opWithdraw, CreatedAt: e.At, UpdatedAt: e.At}}, nil
 }
 
+// publish publishes messages in the name of the installation. A process whose store has not answered since it started does not know
+// that name, and publishes nothing.
 func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]queue.Position, error) {
 	if err := s.overdue.err(ctx); err != nil {
 		return nil, &UnavailableError{Cause: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
+	own, err := s.identity.Of(ctx)
+	if err != nil {
+		return nil, &UnavailableError{Cause: err}
+	}
+	for i := range messages {
+		if messages[i].Header == nil {
+			messages[i].Header = map[string]string{}
+		}
+		messages[i].Header[installationHeader] = own
+	}
 	positions, err := s.queue.Publish(ctx, messages...)
 	if err != nil {
 		return nil, &UnavailableError{Unknown: !errors.Is(err, queue.ErrNotAccepted), Cause: err}

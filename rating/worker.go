@@ -12,6 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
+	"github.com/khodnevis/khodnevis/internal/installation"
+	"github.com/khodnevis/khodnevis/internal/seldom"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -22,12 +24,15 @@ type Worker struct {
 	store        Store
 	queue        queue.Consumer
 	contents     Contents
+	identity     *installation.Identity
 	epochs       *epochs
 	numbers      numbers
 	recalculator *Recalculator
 	runner       *hook.Runner
 	mu           sync.Mutex
 	rejected     map[string]int64 // how many messages, by reason
+	skipped      seldom.Log       // warns of foreign messages that were skipped
+	foreign      error            // a *ForeignError while the worker stands before a message of another installation
 }
 
 // NewWorker returns a Worker. contents and cfg are those of the Service. recalculator folds the scores of what the worker
@@ -42,6 +47,7 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 	cfg = cfg.orDefault()
 	return &Worker{
 		cfg: cfg, store: store, queue: q, contents: contents, recalculator: recalculator,
+		identity: installation.New(store.Installation),
 		epochs:   newEpochs(store),
 		numbers:  newNumbers(store, cfg),
 		runner:   hook.NewRunner(cfg.Logger),
@@ -168,6 +174,10 @@ var contentGone = &TaskError{ReasonNoContent, "the content does not exist"}
 // handle stores a batch. An error means that nothing is known to be stored and the batch must come again.
 func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int) error {
 	began := w.cfg.time()
+	batch, err := w.own(ctx, batch)
+	if err != nil {
+		return err
+	}
 	work := make([]*handled, len(batch))
 	for i, d := range batch {
 		work[i] = w.decode(d)
@@ -178,7 +188,7 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 	}
 	// What is handed over is what is stored: a score that came before in the same batch must not be superseded by its farewell.
 	changes, handed := newest(work, false), newest(work, true)
-	err := w.apply(ctx, changes, rejections(work))
+	err = w.apply(ctx, changes, rejections(work))
 	if err == nil {
 		err = w.apply(ctx, handed, nil)
 	}

@@ -38,13 +38,22 @@ func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 		return fmt.Errorf("kafkaqueue: consume: %w", errClosed)
 	}
 	defer q.running.Done()
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(q.life, cancel)()
+	for q.name(inner) != nil {
+		switch {
+		case pause(inner, firstJoin) == nil:
+		case ctx.Err() != nil:
+			return nil
+		default:
+			return fmt.Errorf("kafkaqueue: consume: %w", errClosed)
+		}
+	}
 	c, err := q.newConsumer(limit, h)
 	if err != nil {
 		return fmt.Errorf("kafkaqueue: consume: %w", err)
 	}
-	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(q.life, cancel)()
 	member, leave := context.WithCancel(context.WithoutCancel(ctx))
 	var done sync.WaitGroup
 	done.Go(func() { c.join(member) })

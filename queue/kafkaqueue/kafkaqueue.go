@@ -34,10 +34,12 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
 
+	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -51,10 +53,14 @@ var errClosed = errors.New("the queue is closed")
 
 // Config of a Queue. The zero value is usable.
 type Config struct {
-	// Topic holds the log. It is made when it is missing. Default "khodnevis.ratings".
+	// Topic holds the log. It is made when it is missing. Default "khodnevis.ratings", with Installation "khodnevis.ratings.ID".
 	Topic string
-	// Group shares the work among all its consumers, in whatever process. Default "khodnevis".
+	// Group shares the work among all its consumers, in whatever process. Default "khodnevis", with Installation "khodnevis.ID".
 	Group string
+	// Installation returns the ID that the default names of the topic and the group end with, so that installations which share
+	// brokers have queues of their own: give it the method Installation of the store. It is called when the queue is first used, and
+	// again until it succeeds; Publish fails with queue.ErrNotAccepted until then, and Consume waits. Default: no ID.
+	Installation func(context.Context) (string, error)
 	// Instance names this process among those of the group, the same after a restart and never the same as another's that runs
 	// (static membership, KIP-345). A process that dies and comes back within the session timeout of 45 s then takes up its
 	// partitions where it left them, and the others notice nothing; without a name they stop for up to that long, because the
@@ -88,12 +94,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Topic == "" {
-		c.Topic = "khodnevis.ratings"
-	}
-	if c.Group == "" {
-		c.Group = "khodnevis"
-	}
 	if c.Partitions == 0 {
 		c.Partitions = 6
 	}
@@ -115,13 +115,27 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// named returns c with the names of the topic and the group, where the installation has an id.
+func (c Config) named(id string) Config {
+	if id != "" {
+		id = "." + id
+	}
+	if c.Topic == "" {
+		c.Topic = "khodnevis.ratings" + id
+	}
+	if c.Group == "" {
+		c.Group = "khodnevis" + id
+	}
+	return c
+}
+
 // legalTopic is what brokers accept.
 var legalTopic = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 func (c Config) validate() error {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if !legalTopic.MatchString(c.Topic) || c.Topic == "." || c.Topic == ".." {
+	if c = c.named(""); !legalTopic.MatchString(c.Topic) || c.Topic == "." || c.Topic == ".." {
 		wrong("topic %q: must be 1 to 249 of a-z, A-Z, 0-9, dot, underscore and hyphen", c.Topic)
 	}
 	if c.Instance != "" && (len(c.Instance) > 200 || !legalTopic.MatchString(c.Instance)) {
@@ -150,12 +164,14 @@ const closeTimeout = 15 * time.Second
 
 // Queue is a log in one topic.
 type Queue struct {
-	brokers []string
-	cfg     Config
-	room    room
-	admin   admin
-	life    context.Context // ends with Close
-	end     context.CancelCauseFunc
+	brokers  []string
+	cfg      Config
+	complete atomic.Bool // whether cfg has the names of the topic and the group; see name
+	identity *installation.Identity
+	room     room
+	admin    admin
+	life     context.Context // ends with Close
+	end      context.CancelCauseFunc
 
 	mu       sync.Mutex
 	running  sync.WaitGroup // goroutines and Consume calls; grows only while life goes on, under mu
@@ -175,7 +191,11 @@ func Open(brokers []string, cfg Config) (*Queue, error) {
 	if len(brokers) == 0 {
 		err = errors.Join(errors.New("no brokers"), err)
 	}
-	q := &Queue{brokers: brokers, cfg: cfg, room: room{messages: cfg.MaxInFlight, bytes: cfg.MaxInFlightBytes}}
+	if cfg.Installation == nil {
+		cfg = cfg.named("")
+	}
+	q := &Queue{brokers: brokers, cfg: cfg, identity: installation.New(cfg.Installation),
+		room: room{messages: cfg.MaxInFlight, bytes: cfg.MaxInFlightBytes}}
 	for _, role := range []func(*link) *sarama.Config{q.adminConfig, q.producerConfig, q.consumerConfig} {
 		if err == nil {
 			err = role(newLink()).Validate()
@@ -184,8 +204,28 @@ func Open(brokers []string, cfg Config) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafkaqueue: %w", err)
 	}
+	q.complete.Store(cfg.Topic != "" && cfg.Group != "")
 	q.life, q.end = context.WithCancelCause(context.Background())
 	return q, nil
+}
+
+// name completes the names of the topic and the group. Nobody reads them before it has returned nil to him.
+func (q *Queue) name(ctx context.Context) error {
+	if q.complete.Load() {
+		return nil
+	}
+	id, err := q.identity.Of(ctx)
+	if err != nil {
+		return fmt.Errorf("the topic and the group have no names yet: %w", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.complete.Load() {
+		complete := q.cfg.named(id)
+		q.cfg.Topic, q.cfg.Group = complete.Topic, complete.Group
+		q.complete.Store(true)
+	}
+	return nil
 }
 
 // Close ends every Publish and Consume, which then fail, and returns once they have, after 15 seconds at most. Consume lets its

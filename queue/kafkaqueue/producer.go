@@ -197,6 +197,7 @@ func (q *Queue) openProducer(ctx context.Context, t topic) (*producer, error) {
 func (p *producer) publish(ctx context.Context, c *call) error {
 	partitioner := sarama.NewHashPartitioner(p.queue.cfg.Topic)
 	for _, pm := range c.messages {
+		pm.Topic = p.queue.cfg.Topic
 		var err error
 		if pm.Partition, err = partitioner.Partition(pm, p.topic.partitions); err != nil {
 			c.leave(len(c.messages))

@@ -36,7 +36,7 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	defer q.running.Done()
 	ctx, cancel := context.WithTimeoutCause(ctx, q.cfg.PublishTimeout, errTimeout)
 	defer cancel()
-	c := newCall(q.cfg.Topic, msgs, &q.room)
+	c := newCall(msgs, &q.room)
 	if !q.room.take(len(msgs), c.size) {
 		return nil, notAccepted(errFull)
 	}
@@ -80,7 +80,7 @@ type call struct {
 }
 
 // newCall copies msgs.
-func newCall(topic string, msgs []queue.Message, room *room) *call {
+func newCall(msgs []queue.Message, room *room) *call {
 	c := &call{
 		messages:  make([]*sarama.ProducerMessage, len(msgs)),
 		room:      room,
@@ -90,7 +90,7 @@ func newCall(topic string, msgs []queue.Message, room *room) *call {
 	c.left.Store(int32(len(msgs)))
 	for i, m := range msgs {
 		s := &slot{call: c, index: i, body: append([]byte{}, m.Body...)}
-		pm := &sarama.ProducerMessage{Topic: topic, Key: sarama.StringEncoder(m.Key), Value: s, Metadata: s, Offset: -1}
+		pm := &sarama.ProducerMessage{Key: sarama.StringEncoder(m.Key), Value: s, Metadata: s, Offset: -1}
 		for name, value := range m.Header {
 			pm.Headers = append(pm.Headers, sarama.RecordHeader{Key: []byte(name), Value: []byte(value)})
 		}

@@ -27,6 +27,9 @@ const (
 
 // topic finds out which topic bears the name now. It makes one if there is none.
 func (q *Queue) topic(ctx context.Context) (topic, error) {
+	if err := q.name(ctx); err != nil {
+		return topic{}, err
+	}
 	t, missing, err := q.describe(ctx)
 	for look := 0; err == nil && missing; look++ {
 		switch {
