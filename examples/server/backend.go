@@ -28,6 +28,8 @@ type backend struct {
 	app *khodnevis.App
 	// prepare makes what the App needs in servers that may not be there yet. It may be called again after an error.
 	prepare func(context.Context) error
+	// identity is the installation that the App is part of, once prepare has succeeded.
+	identity func(context.Context) (string, error)
 	// adapters says in a few words what is used: to everybody, so it tells of no path, host or user.
 	adapters string
 	// file is the one of SQLite; "" if there is none.
@@ -63,7 +65,7 @@ func open(s settings, command bool, log *slog.Logger) (*backend, error) {
 		return nil, err
 	}
 	off := s.limits == "off"
-	cfg := khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, TrustedProxies: proxies,
+	cfg := khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, SkipForeign: s.foreign == "skip", TrustedProxies: proxies,
 		Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
 	if !command {
 		helper := hashproc.New(log)
@@ -120,9 +122,10 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 		if err != nil {
 			return err
 		}
-		queue, err := kafkaqueue.Open(brokers, kafkaqueue.Config{Instance: instance(s.addr), Logger: log})
+		queue, err := kafkaqueue.Open(brokers, kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: cfg.Store.Installation,
+			Instance: instance(s.addr), Logger: log})
 		if err != nil {
-			return err
+			return fmt.Errorf("-kafka: %w", err)
 		}
 		b.closers = append(b.closers, queue.Close)
 		cfg.Queue = queue
@@ -134,11 +137,12 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 			return fmt.Errorf("-redis: %w", err)
 		}
 		b.closers = append(b.closers, pool.Close)
-		if cfg.Cache, err = rediscache.New(pool, rediscache.Config{}); err != nil {
+		if cfg.Cache, err = rediscache.New(pool, rediscache.Config{Prefix: s.redisPrefix}); err != nil {
 			return err
 		}
 		names = append(names, "Redis")
 	}
+	b.identity = cfg.Store.Installation
 	if s.batch != 0 {
 		cfg.Batch = s.batch
 	}
@@ -153,7 +157,12 @@ const preparePause = 2 * time.Second
 func (b *backend) prepared(ctx context.Context, log *slog.Logger) bool {
 	for {
 		err := b.prepare(ctx)
+		var id string
 		if err == nil {
+			id, err = b.identity(ctx)
+		}
+		if err == nil {
+			log.Info("the database is ready", "installation", id)
 			return true
 		}
 		if ctx.Err() != nil {

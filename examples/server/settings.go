@@ -21,7 +21,11 @@ type settings struct {
 	data        string
 	postgres    string
 	kafka       string
+	topic       string
+	group       string
+	foreign     string
 	redis       string
+	redisPrefix string
 	role        string
 	recalculate string
 	recount     string
@@ -61,7 +65,12 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	setting(&s.data, "data", defaultData, "file to keep the data in")
 	setting(&s.postgres, "postgres", "", "connection string of a PostgreSQL database; unset: the file")
 	setting(&s.kafka, "kafka", "", "addresses of Kafka brokers, separated by commas; unset: the file")
+	setting(&s.topic, "kafka-topic", "", "topic of accepted ratings; unset: khodnevis.ratings.ID, where ID is the identity of the database")
+	setting(&s.group, "kafka-group", "", "consumer group of the workers; unset: khodnevis.ID")
+	setting(&s.foreign, "kafka-foreign", "refuse", "what a worker does about messages of another installation: refuse stops before them, "+
+		"skip passes over them, and loses them unless the other installation has a consumer group of its own")
 	setting(&s.redis, "redis", "", "address or URL of a Redis server; unset: memory")
+	setting(&s.redisPrefix, "redis-prefix", "khodnevis:", "what the keys in Redis begin with; the identity of the database follows it in any case")
 	setting(&s.role, "role", "all", "what this process does: all, api or worker")
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
 	setting(&s.recount, "recount", "0 3 * * *", "cron spec of the recount of all numbers, in UTC")
@@ -173,6 +182,15 @@ func (s *settings) validate() error {
 	}
 	if !redisServer(s.redis) { // which is not quoted: it may hold a password
 		errs = append(errs, errors.New("-redis: give host:port, or a URL such as redis://host:port/0"))
+	}
+	if s.kafka == "" && (s.topic != "" || s.group != "" || s.foreign != "refuse") {
+		s.doubts = append(s.doubts, "-kafka-topic, -kafka-group and -kafka-foreign mean nothing without -kafka")
+	}
+	if s.foreign != "refuse" && s.foreign != "skip" {
+		errs = append(errs, fmt.Errorf("-kafka-foreign %q: give refuse or skip", s.foreign))
+	}
+	if s.redisPrefix == "" {
+		errs = append(errs, errors.New("-redis-prefix: give at least one character"))
 	}
 	switch {
 	case s.role != "all" && s.role != "api" && s.role != "worker":

@@ -15,13 +15,14 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db", "KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS=", "KHODNEVIS_WORKERS=3"}
 	s, rest, err := readSettings([]string{"-data", "flag.db", "-batch", "20", "staff", "ana"}, environ, io.Discard)
-	want := settings{addr: "127.0.0.1:9000", data: "flag.db", role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
+	want := settings{addr: "127.0.0.1:9000", data: "flag.db", foreign: "refuse", redisPrefix: "khodnevis:", role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
 		log: "text", limits: "on", proxies: "10.0.0.1"}
 	if err != nil || !reflect.DeepEqual(s, want) || strings.Join(rest, " ") != "staff ana" {
 		t.Errorf("%+v %v %v, want %+v", s, rest, err, want)
 	}
-	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb", "-workers", "0", "-log", "xml"}, nil, io.Discard)
-	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log"} {
+	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb", "-workers", "0", "-log", "xml",
+		"-kafka-foreign", "drop", "-redis-prefix", ""}, nil, io.Discard)
+	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log", "-kafka-foreign", "-redis-prefix"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not mention %s", err, name)
 		}
@@ -36,6 +37,7 @@ func TestSettingsReachTheApp(t *testing.T) {
 		"the schedule of " + rating.JobRecount: {"-recount", "never"},
 		"Workers is 10000":                     {"-workers", "10000"},
 		"Batch is -1":                          {"-batch", "-1"},
+		"-kafka: kafkaqueue: topic \"a b\"":     {"-kafka", "127.0.0.1:1", "-kafka-topic", "a b"},
 	} {
 		err := run(t.Context(), append([]string{"-data", filepath.Join(t.TempDir(), "data.db")}, args...), nil, nil, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -86,6 +88,9 @@ func TestUnknownVariables(t *testing.T) {
 		if got := strings.Join(s.doubts, "\n"); err != nil || (got == "") != (want == "") || !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q, %v, want %q", entry, got, err, want)
 		}
+	}
+	if s, _, err := readSettings([]string{"-kafka-group", "g"}, nil, io.Discard); err != nil || len(s.doubts) != 1 {
+		t.Errorf("a group without Kafka: %q, %v", s.doubts, err)
 	}
 	var stderr output
 	args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000"} // there is no such port
