@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,7 +16,7 @@ func TestAccountCommands(t *testing.T) {
 	t.Parallel()
 	const first, second = "a rather long one", "quite another long one"
 	data := filepath.Join(t.TempDir(), "data.db")
-	b, err := open(settings{data: data, role: "all", recalculate: "@every 30s", limits: "off"}, false, slog.New(slog.DiscardHandler))
+	b, err := open(settings{data: data, role: "all", recalculate: "@every 30s", limits: "off"})
 	if err != nil {
 		t.Fatal(err)
 	}

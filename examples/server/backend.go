@@ -28,14 +28,14 @@ type backend struct {
 	app *khodnevis.App
 	// prepare makes what the App needs in servers that may not be there yet. It may be called again after an error.
 	prepare func(context.Context) error
-	// identity is the installation that the App is part of, once prepare has succeeded.
-	identity func(context.Context) (string, error)
 	// adapters says in a few words what is used: to everybody, so it tells of no path, host or user.
 	adapters string
 	// file is the one of SQLite; "" if there is none.
 	file string
 	// role is what this process does: all, api or worker.
 	role    string
+	cfg     khodnevis.Config
+	command bool
 	closers []func() error
 }
 
@@ -56,52 +56,40 @@ func (b *backend) where() string {
 	return strings.Replace(b.adapters, "SQLite", "SQLite in "+b.file, 1)
 }
 
-// open picks the adapters and wires the App. This is the one place that does. It does not wait for any server. A command works on the
-// store alone, and on one that is there.
-func open(s settings, command bool, log *slog.Logger) (*backend, error) {
-	b := &backend{role: s.role, prepare: func(context.Context) error { return nil }}
+// plan picks the adapters and checks every setting. This is the one place that does. It touches nothing outside the process: it makes no file
+// and asks no server. A command works on the store alone.
+func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
+	b := &backend{role: s.role, command: command, prepare: func(context.Context) error { return nil }}
 	proxies, err := parsePrefixes(s.proxies)
 	if err != nil {
 		return nil, err
 	}
 	off := s.limits == "off"
-	cfg := khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, SkipForeign: s.foreign == "skip", TrustedProxies: proxies,
-		Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}, Logger: log}
+	b.cfg = khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, SkipForeign: s.foreign == "skip", TrustedProxies: proxies,
+		Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}}
 	if !command {
 		helper := hashproc.New(log)
 		b.closers = append(b.closers, helper.Close)
-		cfg.Auth.IDKey = helper.IDKey
+		b.cfg.Auth.IDKey = helper.IDKey
 	}
-	if err = b.pick(s, command, &cfg, log); err == nil {
-		b.app, err = khodnevis.New(cfg)
+	if err = b.pick(s, log); err == nil {
+		_, err = khodnevis.New(b.cfg) // in memory for now, so that what is wrong shows before there is a file
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+	b.cfg.Logger = log
 	return b, nil
 }
 
-func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slog.Logger) error {
+// pick opens the adapters that need no file, and says which file the others need.
+func (b *backend) pick(s settings, log *slog.Logger) error {
 	var names []string
-	if command {
-		cfg.Queue = memqueue.New(memqueue.Config{}) // nothing is put into it
+	if b.command {
+		b.cfg.Queue = memqueue.New(memqueue.Config{}) // nothing is put into it
 	}
-	if s.postgres == "" || s.kafka == "" && !command { // one of the two, or both, are in the file
-		if _, err := os.Stat(s.data); command && err != nil {
-			return fmt.Errorf("-data: a command works on the file of a server and makes none: %w", err)
-		}
-		db, err := sqlitestore.Open(s.data)
-		if err != nil {
-			return err
-		}
-		b.closers = append(b.closers, db.Close)
-		cfg.Store, cfg.Batch = db, embeddedBatch
-		if !command {
-			if cfg.Queue, err = sqlitequeue.New(db.File(), sqlitequeue.Config{}); err != nil {
-				return err
-			}
-		}
-		b.file = s.data
+	if s.postgres == "" || s.kafka == "" && !b.command { // one of the two, or both, are in the file
+		b.file, b.cfg.Batch = s.data, embeddedBatch
 		names = append(names, "SQLite")
 	}
 	if s.postgres != "" {
@@ -114,21 +102,21 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 		if err != nil {
 			return err
 		}
-		cfg.Store, cfg.Batch, b.prepare = store, 0, store.Migrate
+		b.cfg.Store, b.cfg.Batch, b.prepare = store, 0, store.Migrate
 		names = append(names, "PostgreSQL")
 	}
-	if s.kafka != "" && !command {
+	if s.kafka != "" && !b.command {
 		brokers, err := parseBrokers(s.kafka)
 		if err != nil {
 			return err
 		}
-		queue, err := kafkaqueue.Open(brokers, kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: cfg.Store.Installation,
+		queue, err := kafkaqueue.Open(brokers, kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: b.identity,
 			Instance: instance(s.addr), Logger: log})
 		if err != nil {
 			return fmt.Errorf("-kafka: %w", err)
 		}
 		b.closers = append(b.closers, queue.Close)
-		cfg.Queue = queue
+		b.cfg.Queue = queue
 		names = append(names, "Kafka")
 	}
 	if s.redis != "" {
@@ -137,18 +125,48 @@ func (b *backend) pick(s settings, command bool, cfg *khodnevis.Config, log *slo
 			return fmt.Errorf("-redis: %w", err)
 		}
 		b.closers = append(b.closers, pool.Close)
-		if cfg.Cache, err = rediscache.New(pool, rediscache.Config{Prefix: s.redisPrefix}); err != nil {
+		if b.cfg.Cache, err = rediscache.New(pool, rediscache.Config{Prefix: s.redisPrefix}); err != nil {
 			return err
 		}
 		names = append(names, "Redis")
 	}
-	b.identity = cfg.Store.Installation
 	if s.batch != 0 {
-		cfg.Batch = s.batch
+		b.cfg.Batch = s.batch
 	}
 	b.adapters = strings.Join(names, ", ")
 	return nil
 }
+
+// build opens the file, if there is to be one, and wires the App. A command makes no file.
+func (b *backend) build() error {
+	if b.file != "" {
+		if _, err := os.Stat(b.file); b.command && err != nil {
+			return fmt.Errorf("-data: a command works on the file of a server and makes none: %w", err)
+		}
+		db, err := sqlitestore.Open(b.file)
+		if err != nil {
+			return fmt.Errorf("-data: %w", err)
+		}
+		b.closers = append(b.closers, db.Close)
+		if b.cfg.Store == nil {
+			b.cfg.Store = db
+		}
+		if b.cfg.Queue == nil {
+			if b.cfg.Queue, err = sqlitequeue.New(db.File(), sqlitequeue.Config{}); err != nil {
+				return err
+			}
+		}
+		for _, name := range exposed(b.file) {
+			b.cfg.Logger.Warn("others may read or write this file, which has password hashes and the keys of tokens: chmod 600", "file", name)
+		}
+	}
+	var err error
+	b.app, err = khodnevis.New(b.cfg)
+	return err
+}
+
+// identity is the installation that the App is part of, once prepare has succeeded.
+func (b *backend) identity(ctx context.Context) (string, error) { return b.cfg.Store.Installation(ctx) }
 
 // preparePause is how long a server that is not there yet is left alone.
 const preparePause = 2 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -32,7 +31,7 @@ func serveBench(b *testing.B) (address, access string, contents []string) {
 	b.Cleanup(func() { runtime.GOMAXPROCS(processors) })
 	tune()
 	s := settings{data: filepath.Join(b.TempDir(), "bench.db"), role: "all", recalculate: "@every 30s", limits: "off"}
-	back, err := open(s, false, slog.New(slog.DiscardHandler))
+	back, err := open(s)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -34,7 +33,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := settings{data: filepath.Join(t.TempDir(), "site.db"), role: "all", recalculate: "@every 30s", limits: "off"}
-	back, err := open(s, false, slog.New(slog.DiscardHandler))
+	back, err := open(s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,7 +70,7 @@ func TestBackupCommand(t *testing.T) {
 	folder := t.TempDir()
 	data, copied := filepath.Join(folder, "data.db"), filepath.Join(folder, "copy.db")
 	s := settings{data: data, role: "all", recalculate: "@every 30s", limits: "off"}
-	b, err := open(s, false, slog.New(slog.DiscardHandler))
+	b, err := open(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +94,7 @@ func TestBackupCommand(t *testing.T) {
 		t.Errorf("of a database: %v", err)
 	}
 	s.data = copied
-	other, err := open(s, false, slog.New(slog.DiscardHandler))
+	other, err := open(s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,14 @@ func main() {
 		return
 	}
 	tune()
+	format := logFormat(os.Args[1:], os.Environ())
+	slog.SetDefault(newLogger(format, os.Stderr)) // for libraries that log by themselves
 	if err := run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "server:", err)
+		if format == "json" {
+			slog.Error(err.Error())
+		} else {
+			fmt.Fprintln(os.Stderr, "server:", err)
+		}
 		os.Exit(1)
 	}
 }
@@ -76,15 +82,22 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	b, err := open(s, c.on != nil, log)
+	b, err := plan(s, c.on != nil, log)
 	if err != nil {
 		return err
 	}
 	if c.on == nil {
-		return errors.Join(serve(ctx, s, b, log, stdout), b.close())
+		return errors.Join(listenAndServe(ctx, s, b, log, stdout), b.close())
 	}
-	fmt.Fprintf(stderr, "khodnevis works on %s\n", b.where())
-	if err = b.ready(ctx); err == nil {
+	if err = b.build(); err == nil {
+		if text := "khodnevis works on " + b.where(); s.log == "json" {
+			log.Info(text)
+		} else {
+			fmt.Fprintln(stderr, text)
+		}
+		err = b.ready(ctx)
+	}
+	if err == nil {
 		err = c.on(ctx, b, rest, stdin, stdout)
 	}
 	return errors.Join(err, b.close())

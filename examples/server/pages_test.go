@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -19,7 +18,7 @@ import (
 func pagesOf(t *testing.T, role string) http.Handler {
 	t.Helper()
 	s := settings{data: filepath.Join(t.TempDir(), "pages.db"), role: role, recalculate: "@every 30s", limits: "off"}
-	b, err := open(s, false, slog.New(slog.DiscardHandler))
+	b, err := open(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +208,7 @@ func TestHomeTellsNothingOfTheMachine(t *testing.T) {
 		"SQLite, PostgreSQL, Redis": {postgres: "postgres://someone:secret-word@db.example/data?sslmode=disable", redis: "redis://:secret-word@cache.example"},
 	} {
 		s.data, s.role, s.recalculate, s.limits = filepath.Join(folder, "where.db"), "api", "@every 30s", "off"
-		b, err := open(s, false, slog.New(slog.DiscardHandler))
+		b, err := open(s)
 		if err != nil {
 			t.Fatal(err)
 		}

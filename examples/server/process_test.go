@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,6 +42,18 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// open returns a backend that is ready for use, without a log.
+func open(s settings) (*backend, error) {
+	b, err := plan(s, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.build(); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
 }
 
 // child is a server in a process of its own.

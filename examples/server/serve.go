@@ -28,26 +28,54 @@ const (
 
 var errStarting = errors.New("starting")
 
-// serve serves and works until ctx is done, and then lets both finish what they have begun.
-func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
+// listeners are where a server takes connections.
+type listeners struct {
+	public  net.Listener
+	metrics net.Listener // nil: they are not served
+}
+
+// listen takes the addresses, or none of them.
+func listen(ctx context.Context, s settings) (l listeners, err error) {
+	var config net.ListenConfig
+	if l.public, err = config.Listen(ctx, "tcp", s.addr); err != nil {
+		return l, fmt.Errorf("-addr: %w", err)
+	}
+	if s.metrics != "" {
+		if l.metrics, err = config.Listen(ctx, "tcp", s.metrics); err != nil {
+			return l, errors.Join(fmt.Errorf("-metrics: %w", err), l.public.Close())
+		}
+	}
+	return l, nil
+}
+
+func (l listeners) close() error {
+	if l.metrics == nil {
+		return l.public.Close()
+	}
+	return errors.Join(l.public.Close(), l.metrics.Close())
+}
+
+// listenAndServe takes the addresses, then makes what is missing, and serves: a server that cannot serve leaves nothing behind.
+func listenAndServe(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
+	l, err := listen(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := b.build(); err != nil {
+		return errors.Join(err, l.close())
+	}
+	return serve(ctx, s, b, l, log, stdout)
+}
+
+// serve serves and works until ctx is done, and then lets both finish what they have begun. It closes the listeners.
+func serve(ctx context.Context, s settings, b *backend, l listeners, log *slog.Logger, stdout io.Writer) error {
 	files := maxFiles()
 	limits, err := s.connectionLimits(files)
 	if err != nil {
-		return err
+		return errors.Join(err, l.close())
 	}
 	if limits.all < maxConnections {
 		log.Warn("this process may have few files open, so there are fewer connections", "files", files, "connections", limits.all)
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", s.addr)
-	if err != nil {
-		return err
-	}
-	var metrics net.Listener // nil: they are not served
-	if s.metrics != "" {
-		if metrics, err = config.Listen(ctx, "tcp", s.metrics); err != nil {
-			return errors.Join(fmt.Errorf("-metrics: %w", err), listener.Close())
-		}
 	}
 	var started atomic.Bool
 	server := newServer(routes(b, s.role != "worker", func() error {
@@ -72,11 +100,11 @@ func serve(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout
 		worked <- b.app.Run(work)
 	}()
 	served := make(chan error, 2)
-	go func() { served <- server.Serve(newBounded(listener, limits, log)) }()
-	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", listener.Addr(), b.where())
-	if metrics != nil {
-		go func() { served <- scraped.Serve(newBounded(metrics, limits, log)) }()
-		fmt.Fprintf(stdout, "khodnevis serves its metrics on http://%s/metrics\n", metrics.Addr())
+	go func() { served <- server.Serve(newBounded(l.public, limits, log)) }()
+	fmt.Fprintf(stdout, "khodnevis serves on http://%s/ and keeps its data in %s\n", l.public.Addr(), b.where())
+	if l.metrics != nil {
+		go func() { served <- scraped.Serve(newBounded(l.metrics, limits, log)) }()
+		fmt.Fprintf(stdout, "khodnevis serves its metrics on http://%s/metrics\n", l.metrics.Addr())
 	}
 
 	var failed error

@@ -100,6 +100,26 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	return s, flags.Args(), err
 }
 
+// logFormat returns the format of the log as far as it can be told, whatever else is wrong with args and environ: what is wrong is told in it.
+func logFormat(args, environ []string) string {
+	format := ""
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, variable("log")+"="); ok {
+			format = value
+		}
+	}
+	for i, arg := range args {
+		switch name, value, given := strings.Cut(arg, "="); {
+		case name != "-log" && name != "--log":
+		case given:
+			format = value
+		case i+1 < len(args):
+			format = args[i+1]
+		}
+	}
+	return format
+}
+
 // variable returns the name that a flag has in the environment.
 func variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
@@ -174,8 +194,8 @@ func (s *settings) validate() error {
 	if _, _, err := net.SplitHostPort(s.metrics); err != nil && s.metrics != "" {
 		errs = append(errs, fmt.Errorf("-metrics %q: give host:port", s.metrics))
 	}
-	if s.data == "" {
-		errs = append(errs, errors.New("-data: give a file"))
+	if s.data == "" || s.data == ":memory:" || strings.Contains(s.data, "://") { // which is not quoted: it may hold a password
+		errs = append(errs, errors.New("-data: give the path of a file"))
 	}
 	if _, err := parseBrokers(s.kafka); err != nil {
 		errs = append(errs, fmt.Errorf("-kafka: %w", err))

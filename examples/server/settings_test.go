@@ -54,9 +54,9 @@ func TestLogFormat(t *testing.T) {
 	t.Parallel()
 	for format, want := range map[string]string{"text": "time=", "json": `{"time":`} {
 		var stderr output
-		// There is no such port, so it ends once it has warned of the limits.
-		args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000", "-limits", "off", "-log", format}
-		if err := run(t.Context(), args, nil, nil, io.Discard, &stderr); err == nil || !strings.HasPrefix(stderr.String(), want) {
+		// There is no such port, so it ends once it has warned of the variable.
+		args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000", "-log", format}
+		if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil || !strings.HasPrefix(stderr.String(), want) {
 			t.Errorf("-log %s: %v\n%s", format, err, &stderr)
 		}
 	}

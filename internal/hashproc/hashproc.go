@@ -69,13 +69,18 @@ type Helper struct {
 
 // New returns a Helper whose processes run this very program. log takes a warning when one fails.
 func New(log *slog.Logger) *Helper {
-	return &Helper{command: again, patience: patience, now: time.Now, log: log, closed: !possible || asked()} // one that hashes needs no other
+	command := func() *exec.Cmd {
+		cmd := again()
+		cmd.Stderr = slog.NewLogLogger(log.Handler(), slog.LevelWarn).Writer() // in the format of the log
+		return cmd
+	}
+	return &Helper{command: command, patience: patience, now: time.Now, log: log, closed: !possible || asked()} // one that hashes needs no other
 }
 
 // again runs this program, also if its file has been replaced, and keeps the secrets of the environment from it.
 func again() *exec.Cmd {
 	cmd := exec.CommandContext(context.Background(), self, argument) // it ends with its input
-	cmd.Env, cmd.Stderr = []string{}, os.Stderr
+	cmd.Env = []string{}
 	return cmd
 }
 

@@ -25,6 +25,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,33 +85,52 @@ type File struct {
 	drains   sync.WaitGroup
 }
 
-// Open opens the file at path and creates it, readable by its owner only, if it is not there. Its directory must be there.
+// Open opens the file at path and creates it, readable by its owner only, if it is not there. Its directory must be there. A path is a
+// path, whatever it looks like: file:a.db is a file of that name. The one name that is refused is :memory:, since it is none of a
+// file anywhere else. A symbolic link is followed to a file that is there. An Open that fails leaves no new file.
 func Open(path string, cfg Config) (*File, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if err := create(path); err != nil {
+	made, err := create(path)
+	if err != nil {
 		return nil, fmt.Errorf("sqlitefile: create %s: %w", path, err)
 	}
 	f := &File{path: path, cfg: cfg, writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
-	if err := f.open(path, cfg); err != nil {
-		return nil, errors.Join(fmt.Errorf("sqlitefile: open %s: %w", path, translate(err)), f.closePools())
+	if cause := f.open(path, cfg); cause != nil {
+		err := errors.Join(fmt.Errorf("sqlitefile: open %s: %w", path, translate(cause)), f.closePools())
+		if made && !busy(cause) {
+			err = errors.Join(err, removeEmpty(path))
+		}
+		return nil, err
 	}
 	return f, nil
 }
 
-// create makes an empty file for nobody else's eyes; SQLite gives its other files the same permissions. A file that is there
-// must not even be opened: closing it again would drop the locks that this process holds on it.
-func create(path string) error {
+// create makes an empty file for nobody else's eyes, unless there is one; SQLite gives its other files the same permissions. A file that
+// is there must not even be opened: closing it again would drop the locks that this process holds on it.
+func create(path string) (made bool, err error) {
+	if path == ":memory:" {
+		return false, errors.New("what is in memory ends with the process: give a file")
+	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		_, err = os.Stat(path) // SQLite would make the target of a dangling link, for everybody to read
+		return false, err
 	}
 	if err != nil {
+		return false, err
+	}
+	return true, file.Close()
+}
+
+// removeEmpty removes a file that nothing was written to. One that has something may be in use by another process already.
+func removeEmpty(path string) error {
+	if info, err := os.Stat(path); err != nil || info.Size() > 0 {
 		return err
 	}
-	return file.Close()
+	return os.Remove(path)
 }
 
 func (f *File) open(path string, cfg Config) error {
@@ -149,7 +169,18 @@ func connect(db *sqlx.DB, patience time.Duration) (*sqlx.Conn, error) {
 func dsn(path string, cfg Config, pragmas ...string) string {
 	settings := url.Values{"_dqs": {"0"}, "_busy_timeout": {strconv.FormatInt(cfg.BusyTimeout.Milliseconds(), 10)}}
 	settings["_pragma"] = append([]string{"synchronous(FULL)", "foreign_keys(1)"}, pragmas...)
-	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + settings.Encode()
+	return uri(path) + "?" + settings.Encode()
+}
+
+// uri returns the URI under which SQLite finds the file at path. A path alone is taken for a URI if it looks like one.
+func uri(path string) string {
+	path = filepath.ToSlash(path)
+	if filepath.IsAbs(path) {
+		path = "///" + strings.TrimLeft(path, "/") // after two slashes alone, a host would follow
+	} else {
+		path = "./" + path
+	}
+	return "file:" + (&url.URL{Path: path}).EscapedPath()
 }
 
 // verify refuses a file whose settings are not in force, such as one in memory or on a file system without shared memory.
@@ -167,24 +198,60 @@ func (f *File) verify() error {
 }
 
 // Backup writes all that is in the file, as of one moment, to a new file at path, readable by its owner only. The file is in use meanwhile
-// as ever. It is an error if there is something at path; after another error, part of a copy may be there.
+// as ever. The copy is made in a new folder beside path, brought to the disk, and then given its name: what is at path is whole. It is an
+// error if there is something at path, be it a symbolic link. After an error there is nothing new.
 func (f *File) Backup(ctx context.Context, path string) (err error) {
-	made, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) // SQLite fills an empty file
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("sqlitefile: back up: %w", err)
+		}
+	}()
+	if _, err := os.Lstat(path); err == nil { // known before the work is done; place makes sure
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	folder, err := os.MkdirTemp(filepath.Dir(path), ".khodnevis-backup-") // which nobody else may enter
 	if err != nil {
-		return fmt.Errorf("sqlitefile: back up: %w", err)
+		return err
 	}
-	if err := made.Close(); err != nil {
-		return fmt.Errorf("sqlitefile: back up: %w", err)
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	whole := filepath.Join(folder, "copy.db")
+	if err := f.copyTo(ctx, whole); err != nil {
+		return err
 	}
+	return place(whole, path)
+}
+
+// copyTo makes the file at path and fills it.
+func (f *File) copyTo(ctx context.Context, path string) (err error) {
+	made, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // SQLite fills an empty file
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
 	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg)) // a connection of its own: those that read are denied to write anywhere
 	if err != nil {
-		return fmt.Errorf("sqlitefile: back up: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
-		return fmt.Errorf("sqlitefile: back up: %w", translate(err))
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", uri(path)); err != nil {
+		return translate(err)
 	}
-	return nil
+	if info, err := made.Stat(); err != nil || info.Size() == 0 {
+		return errors.Join(err, errors.New("the copy is empty"))
+	}
+	return made.Sync()
+}
+
+// place gives the file at from the name to, unless that is taken. Renaming replaces a link and does not follow it.
+func place(from, to string) error {
+	reserved, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(reserved.Close(), os.Rename(from, to)); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return syncFolder(filepath.Dir(to))
 }
 
 // Close waits for the jobs that Write has taken and closes the file. Closing twice is fine.
