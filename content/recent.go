@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/lru"
 )
 
@@ -17,6 +18,8 @@ const (
 	// maxRecent contents of maxRecentSize bytes each are remembered at most: 16 MiB.
 	maxRecent     = 1000
 	maxRecentSize = 16 << 10
+	// fallbackTime is what remains of a request's time when the store has not answered.
+	fallbackTime = 300 * time.Millisecond
 )
 
 // Recent returns a content for somebody who only reads it, and how old that is. The age is zero, unless the store does not answer: then it is what this
@@ -24,7 +27,9 @@ const (
 // Config.Cache knows to be deleted, and none where that cache does not answer either; without a shared cache it may be one that another process has deleted.
 // Else the errors are those of Get.
 func (s *Service) Recent(ctx context.Context, id string) (Content, time.Duration, error) {
-	c, err := s.Get(ctx, id)
+	asked, cancel := deadline.Reserve(ctx, fallbackTime)
+	defer cancel()
+	c, err := s.Get(asked, id)
 	switch {
 	case err == nil:
 		s.recent.see(c, s.now())

@@ -173,7 +173,7 @@ func serve(t testing.TB, s setup) *server {
 	}
 	cfg := khodnevis.Config{
 		Now:    now.Now,
-		Limits: httpapi.Limits{Off: true, StoreTimeout: time.Minute}, // beside all other tests, a database may be slow
+		Limits: httpapi.Limits{Off: true, RequestTimeout: time.Minute}, // beside all other tests, a database may be slow
 		Auth:   auth.Config{Hash: auth.HashParams{Memory: 8, Time: 1, Threads: 1}, LimitsOff: true, MaxSessions: 1000},
 	}
 	if s.open == nil {

@@ -145,8 +145,12 @@ func (c *call) receive(limit int64) ([]byte, error) {
 	return c.sent.raw, c.sent.err
 }
 
+// read reads the body. The time that the client takes for it does not count towards the call's deadline: ReadTimeout bounds it.
 func (c *call) read(limit int64) *sent {
+	began := time.Now()
 	raw, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit))
+	c.began = c.began.Add(time.Since(began))
+	c.answerWithin(c.cfg.Limits.RequestTimeout)
 	return &sent{raw, err}
 }
 

@@ -45,7 +45,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("requests in hand", "503", "%d", l.InHand)
 	row("requests in hand from one IP prefix", "429", "%d", l.PrefixInHand)
 	row("waits of one user", "as things stand", "%d", httpapi.WaitsOfUser)
-	row("a call of the store for a request", "503; `Config.Limits`", "%s", l.StoreTimeout)
+	row("an answer, from when the request is there", "503; `Config.Limits`", "%s", l.RequestTimeout)
 	row("a body on its way", "408", "%s", l.ReadTimeout)
 	row("an answer on its way", "the connection ends", "%s", l.WriteTimeout)
 	row("an answer on its way beside as many as may be in hand", "the connection ends", "%s", httpapi.SlowWrite)

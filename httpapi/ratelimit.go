@@ -33,9 +33,10 @@ type Limits struct {
 	// where the host's http.Server has none of its own. Defaults 15 s and 30 s.
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
-	// StoreTimeout is how long the store may take for each of a request's calls, if it heeds store.Patience, as pgstore does. A request
-	// whose call takes longer gets 503. A store with lists that take longer needs more. Default 1.5 s.
-	StoreTimeout time.Duration
+	// RequestTimeout is how long a request may take until it is answered, from when its body is there: the deadline of the context
+	// that the services, the store, the queue and the cache get. What is not done by then is 503. A wait for a rating to be stored
+	// moves the deadline to the end of the wait, if that is later. Default 1.9 s, so that the answer is there within 2 s.
+	RequestTimeout time.Duration
 }
 
 // counts are the fields that are numbers.
@@ -47,7 +48,7 @@ func (l *Limits) counts() []limitField[int] {
 // times are the fields that are durations.
 func (l *Limits) times() []limitField[time.Duration] {
 	return []limitField[time.Duration]{{"ReadTimeout", &l.ReadTimeout, 15 * time.Second}, {"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
-		{"StoreTimeout", &l.StoreTimeout, 1500 * time.Millisecond}}
+		{"RequestTimeout", &l.RequestTimeout, 1900 * time.Millisecond}}
 }
 
 type limitField[T int | time.Duration] struct {

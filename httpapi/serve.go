@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -8,13 +9,13 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/uptrace/bunrouter"
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/internal/patience"
 	"github.com/khodnevis/khodnevis/internal/requestid"
 )
 
@@ -25,8 +26,11 @@ const maxURL = 8 << 10
 type call struct {
 	*API
 	w      *answer
-	r      *http.Request
-	id     string // the request's identifier
+	r      *http.Request   // its context has the call's deadline
+	id     string          // the request's identifier
+	began  time.Time       // when the call began, later by the time that the client took for the body
+	base   context.Context // the request's, without that deadline
+	cancel context.CancelFunc
 	ip     netip.Addr
 	prefix string // of the ip, as it is counted
 	kind   requestKind
@@ -69,9 +73,10 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // begin makes a call of a request, with the headers that every answer has.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
-	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
+	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
 	c.prefix = counter.PrefixOf(c.ip)
-	c.r = r.WithContext(patience.With(requestid.With(r.Context(), c.id), a.cfg.Limits.StoreTimeout))
+	c.began, c.cancel = time.Now(), func() {}
+	c.answerWithin(a.cfg.Limits.RequestTimeout)
 	h := w.Header()
 	h.Set(requestid.Header, c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -82,12 +87,20 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
 	return c
 }
 
+// answerWithin gives the call a deadline, in place of the one that it has: d after it began.
+func (c *call) answerWithin(d time.Duration) {
+	c.cancel()
+	ctx, cancel := context.WithDeadline(requestid.With(c.base, c.id), c.began.Add(d))
+	c.r, c.cancel = c.r.WithContext(ctx), cancel
+}
+
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := a.begin(w, r)
 	c.hurry()
 	defer func() {
 		c.leave()
+		c.cancel()
 		a.answered.count(c.w.status)
 	}()
 	if err := c.serve(); err != nil {

@@ -119,13 +119,15 @@ func (c *call) waited() {
 	}
 }
 
-// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop. Who waits is not in hand.
+// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop. Who waits is not in hand. The wait
+// ends when d has passed since the call began: what came before is part of it.
 func (c *call) waitFor(taskID string, d time.Duration) (rating.Task, error) {
 	if d <= 0 || !c.load.waiting.take(c.who.Subject) {
 		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
 	}
 	defer c.load.waiting.giveBack(c.who.Subject)
 	c.leave()
+	c.answerWithin(max(c.cfg.Limits.RequestTimeout, d))
 	ctx, cancel := context.WithTimeout(c.r.Context(), d)
 	defer cancel()
 	if c.cfg.Draining != nil {

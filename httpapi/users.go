@@ -1,12 +1,12 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -262,7 +262,9 @@ func (c *call) deleteMe() error {
 		return err
 	}
 	// What becomes of the ratings is on record with the deletion. This makes it come soon, even if the client is gone already.
-	if err := c.cfg.Ratings.Forget(context.WithoutCancel(c.r.Context()), c.who.Subject, fate); err != nil {
+	ctx, cancel := deadline.Keep(c.r.Context())
+	defer cancel()
+	if err := c.cfg.Ratings.Forget(ctx, c.who.Subject, fate); err != nil {
 		c.cfg.Logger.WarnContext(c.r.Context(), "httpapi: the ratings of a deleted account follow later", "user", c.who.Subject, "request_id", c.id, "error", err)
 	}
 	return c.empty(http.StatusNoContent)

@@ -191,9 +191,6 @@ func newNumbers(store Store, cfg Config) numbers {
 	return numbers{store: store, cache: cfg.Cache, warn: cfg.warn, asked: &singleflight.Group{}}
 }
 
-// askTimeout bounds a query that several wait for, since it does not end with the first of them.
-const askTimeout = 5 * time.Second
-
 func statsKey(content string) string { return "stats:" + content }
 
 func (n numbers) get(ctx context.Context, contents []string) (map[string]Stats, error) {

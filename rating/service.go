@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
@@ -232,6 +233,9 @@ func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request
 	return ticket{Op: e.Op, Position: positions[0], At: e.At, Key: Key{Content: content}, By: e.By}.task(), nil
 }
 
+// rememberTime is what remains of a request's time for the cache, once the queue has what the request brought.
+const rememberTime = 200 * time.Millisecond
+
 // accept publishes e and remembers it as pending.
 func (s *Service) accept(ctx context.Context, key Key, e event, request string) (Receipt, error) {
 	positions, err := s.publish(ctx, e.message(key.String(), request))
@@ -247,7 +251,9 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 	// What follows only makes the rating and the task readable at once. It is accepted, whatever becomes of that. A store that is down
 	// knows of no task, and of a new stream not even one that answers.
 	items := []cache.Item{record{State: Pending}.item(task.ID)}
-	if epoch, err := s.epochs.of(ctx, position.Stream); err == nil {
+	known, cancel := deadline.Reserve(ctx, rememberTime)
+	defer cancel()
+	if epoch, err := s.epochs.of(known, position.Stream); err == nil {
 		m := mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()}
 		items = append(items, m.item(key))
 	} else {
@@ -423,11 +429,22 @@ func (t ticket) messageKey() string {
 	return t.Key.String()
 }
 
-// Wait returns the task as soon as it is done, and as it is when ctx is done before that or too many callers wait already.
-// Errors are those of Task.
+// askTimeout bounds one question to the store that is asked again, or shared by several callers, beside the deadlines of the callers.
+const askTimeout = 1500 * time.Millisecond
+
+// look is Task for a caller who waits until ctx is done. The cancellation of ctx ends the wait and not the look; its deadline ends both.
+func (s *Service) look(ctx context.Context, actor Actor, taskID string) (Task, error) {
+	kept, release := deadline.Keep(ctx)
+	defer release()
+	kept, cancel := context.WithTimeout(kept, askTimeout)
+	defer cancel()
+	return s.Task(kept, actor, taskID)
+}
+
+// Wait returns the task as soon as it is done. When ctx is done before that, it returns the task as it was at the last look, at most
+// a quarter of a second ago if the store answers; at once if too many callers wait already. Errors are those of Task.
 func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, error) {
-	read := context.WithoutCancel(ctx) // the wait ends with ctx, the last look does not
-	task, err := s.Task(read, actor, taskID)
+	task, err := s.look(ctx, actor, taskID)
 	if err != nil || task.State.Done() {
 		return task, err
 	}
@@ -444,15 +461,19 @@ func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, e
 	for {
 		select {
 		case <-ctx.Done():
-			return s.Task(read, actor, taskID)
+			return task, nil
 		case <-timer.C:
 		}
 		done, known := s.recall(ctx, taskID)
 		if known = known && done.State.Done(); known || s.cfg.Now().Sub(asked) > 250*time.Millisecond {
-			if task, err = s.Task(read, actor, taskID); err != nil || task.State.Done() {
-				return task, err
+			seen, err := s.look(ctx, actor, taskID)
+			switch {
+			case err != nil && ctx.Err() != nil:
+				return task, nil
+			case err != nil || seen.State.Done():
+				return seen, err
 			}
-			asked = s.cfg.Now()
+			task, asked = seen, s.cfg.Now()
 		}
 		pause = min(2*pause, 50*time.Millisecond)
 		timer.Reset(pause)

@@ -17,6 +17,12 @@
 // An adapter translates its driver's errors, by code: what the ports name gets their sentinels; a database that does not answer or
 // has no room wraps ErrUnavailable; values that the database will never take wrap ErrUnstorable.
 //
+// # Deadlines
+//
+// A request has one deadline for all that is done for it: that of the context. A method returns when the deadline of its context has
+// passed, with an error that wraps ErrUnavailable or context.DeadlineExceeded, also if the database has fallen silent or somebody
+// holds a lock. Workers and jobs set no deadline; an adapter bounds their calls by timeouts of its own.
+//
 // # Concurrency
 //
 // Every method may be called concurrently, and, for a database that processes share, from several of them.
@@ -24,12 +30,10 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/outage"
-	"github.com/khodnevis/khodnevis/internal/patience"
 	"github.com/khodnevis/khodnevis/internal/unstorable"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -46,11 +50,6 @@ type Store interface {
 	rating.Store
 	auth.Store
 }
-
-// Patience returns how long one call may take that is made with ctx on behalf of a request, and false if it may take as long as the
-// adapter lets it. An adapter whose database can fall silent ends the call then, with ErrUnavailable. It is shorter than what is given to
-// workers and jobs, who have no request that waits, and no deadline of the whole request.
-func Patience(ctx context.Context) (time.Duration, bool) { return patience.Of(ctx) }
 
 // Breaker is implemented by stores that keep calls away from a database that does not answer.
 type Breaker interface {

@@ -33,7 +33,7 @@ func (r *Room) Do(ctx context.Context, patience time.Duration, f func(context.Co
 	defer cancel()
 	late := func() error {
 		if err := ctx.Err(); err != nil {
-			return err
+			return fmt.Errorf("no answer in time: %w", err)
 		}
 		return fmt.Errorf("%w: no answer within %v", outage.Err, patience)
 	}

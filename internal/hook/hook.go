@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/guest"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
@@ -117,11 +118,21 @@ func (r *Runner) Before(ctx context.Context, name string, f func(context.Context
 	return fmt.Errorf("hook %s: %s", name, err.Error())
 }
 
-// After runs a hook that is told what has happened. Nothing that it does changes that, so its failures are logged; the end of ctx does not
-// reach it.
+// After runs a hook that is told what has happened. Nothing that it does changes that, so its failures are logged. The end of ctx does not
+// reach the hook, but After waits for the hook no longer than until the deadline of ctx.
 func (r *Runner) After(ctx context.Context, name string, f func(context.Context) error) {
+	wait, cancel := deadline.Keep(ctx)
+	defer cancel()
 	ctx = context.WithoutCancel(ctx)
-	if err := r.room.Do(ctx, Patience, f); err != nil {
-		r.log.ErrorContext(ctx, "a hook failed after the fact", "hook", name, "error", err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := r.room.Do(ctx, Patience, f); err != nil {
+			r.log.ErrorContext(ctx, "a hook failed after the fact", "hook", name, "error", err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-wait.Done():
 	}
 }

@@ -1,6 +1,7 @@
 package sqlitefile
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -48,6 +49,14 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return err
+}
+
+// over returns the error of ctx, which is done. To a caller, a deadline that passed means that the file was not available in time.
+func over(ctx context.Context) error {
+	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", outage.Err, ctx.Err())
 }
 
 func busy(err error) bool { return primary(err) == code.SQLITE_BUSY }

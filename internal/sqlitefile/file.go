@@ -37,7 +37,8 @@ import (
 type Config struct {
 	// Readers is how many connections read at the same time. Default 8.
 	Readers int
-	// BusyTimeout is how long a statement waits for another process that writes. Default 5 s.
+	// BusyTimeout is how long a job of Write waits while another process holds the write lock, unless its context is done before.
+	// Default 5 s.
 	BusyTimeout time.Duration
 	// Driver is the name of the driver in database/sql. Default "sqlite"; a test may have registered one around it.
 	Driver string
@@ -145,6 +146,10 @@ func (f *File) open(path string, cfg Config) error {
 		return err
 	}
 	if err := f.verify(); err != nil {
+		return err
+	}
+	// From here on nothing waits inside SQLite for another process: each job has a deadline of its own.
+	if _, err := f.conn.ExecContext(context.Background(), "PRAGMA busy_timeout = 0"); err != nil {
 		return err
 	}
 	if f.readers, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "query_only(1)")); err != nil {

@@ -1,12 +1,15 @@
 package sqlitefile_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
@@ -158,5 +161,45 @@ func TestLongJobsTakeTurnsWithShortOnes(t *testing.T) {
 	}
 	if err := f.WriteLong(t.Context(), insert(2)); err != nil || fmt.Sprint(values(t, f)) != "[2]" {
 		t.Errorf("%v, values %v, want what did not fail", err, values(t, f))
+	}
+}
+
+// While another process holds the write lock, a caller waits no longer than until its deadline, and what it wanted is not done later.
+func TestLockedFileHoldsNobodyBeyondItsDeadline(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.db")
+	f, other := openAt(t, path), openAt(t, path)
+	release := hold(t, other)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	joint := sqlitefile.NewJoint(func(tx *sqlitefile.Tx, items []any) error { return insert(items[0].(int))(tx) })
+	writes := []func(v int) error{
+		func(v int) error { return f.Write(ctx, insert(v)) },
+		func(v int) error { return f.WriteLong(ctx, insert(v)) },
+		func(v int) error { return f.WriteJoint(ctx, joint, v) },
+	}
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			err := writes[i%len(writes)](i)
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, outage.Err) || errors.Is(err, sqlitefile.ErrUnknown) {
+				t.Errorf("write %d: the error is %v, want one that is certain and says that the deadline passed", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > 2*time.Second { // the busy timeout is 5 s
+		t.Errorf("a deadline of 100 ms held the callers for %v", took)
+	}
+	patient := make(chan error)
+	go func() { patient <- f.Write(t.Context(), insert(100)) }()
+	wait(t, f, 1)
+	release()
+	if err := <-patient; err != nil {
+		t.Errorf("once the lock is free: %v", err)
+	}
+	if got := fmt.Sprint(values(t, f)); got != "[100]" {
+		t.Errorf("the values are %s, want [100]", got)
 	}
 }

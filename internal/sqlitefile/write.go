@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ type waiter struct {
 	long     bool
 	joint    *Joint // nil: job alone counts
 	item     any    // what the joint is to do
+	queued   time.Time
 	state    atomic.Int32
 	done     chan struct{} // closed when err and panicked are final
 	err      error
@@ -40,9 +42,11 @@ const (
 // Write runs job inside a transaction and returns once that is committed, or not. An error of the job undoes what the job did
 // and nothing else, and is returned as it is; a panic likewise. Unless the error wraps ErrUnknown, nothing was written.
 //
-// A job that has not begun when ctx is done never begins. When ctx is done later, Write returns with ErrUnknown, and the job may
-// still be running: it must not touch memory that the caller of Write goes on to use. A job uses only its Tx, does not keep
-// it, returns every error of it, and does not wait for anything; in particular not for another Write.
+// A job begins when the file's write lock is held. If ctx is done before, or another process has held the lock for
+// Config.BusyTimeout, the job never begins and nothing was written. When ctx is done later, Write returns with ErrUnknown, and the
+// job may still be running: it must not touch memory that the caller of Write goes on to use. A deadline that passed also wraps
+// outage.Err. A job uses only its Tx, does not keep it, returns every error of it, and does not wait for anything; in particular
+// not for another Write.
 func (f *File) Write(ctx context.Context, job func(*Tx) error) error {
 	return f.write(ctx, &waiter{job: job})
 }
@@ -69,10 +73,10 @@ func (f *File) WriteJoint(ctx context.Context, j *Joint, item any) error {
 }
 
 func (f *File) write(ctx context.Context, w *waiter) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return over(ctx)
 	}
-	w.done = make(chan struct{})
+	w.done, w.queued = make(chan struct{}), time.Now()
 	if err := f.enqueue(w); err != nil {
 		return err
 	}
@@ -80,12 +84,12 @@ func (f *File) write(ctx context.Context, w *waiter) error {
 	case <-w.done:
 	case <-ctx.Done():
 		if w.state.CompareAndSwap(queued, abandoned) {
-			return ctx.Err()
+			return over(ctx)
 		}
 		select {
 		case <-w.done:
 		default:
-			return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+			return fmt.Errorf("%w: %w", ErrUnknown, over(ctx))
 		}
 	}
 	if w.panicked != nil {
@@ -121,11 +125,54 @@ func (f *File) enqueue(w *waiter) error {
 // the waiting, so that everybody who waits can leave.
 func (f *File) drain() {
 	defer f.drains.Done()
+	tx := &Tx{f}
 	for f.more() {
 		runtime.Gosched() // on a busy machine, whoever can run joins the group; otherwise it costs nothing
-		f.commit(f.nextShort)
-		f.commit(f.nextLong)
+		if f.waits(&f.waiting) && tx.begin() {
+			tx.commit(f.nextShort)
+		}
+		if f.waits(&f.long) && tx.begin() {
+			tx.commit(f.nextLong)
+		}
 	}
+}
+
+// maxPause is the longest pause between two attempts to get the write lock that another process holds.
+const maxPause = 10 * time.Millisecond
+
+// begin begins a transaction. While another process holds the write lock it tries again and again, as long as a job waits: none has
+// begun, so that each caller can leave when its context is done. It reports false if no job waits any more.
+func (tx *Tx) begin() bool {
+	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
+		_, err := tx.Exec("BEGIN IMMEDIATE")
+		if err == nil {
+			return true
+		}
+		if !tx.f.refuse(err) {
+			return false
+		}
+		time.Sleep(pause)
+	}
+}
+
+// refuse drops the jobs whose callers have left, and fails those that cannot wait for what begin failed with: that have waited for the
+// lock for Config.BusyTimeout, or all of them after another error. It reports whether jobs are left.
+func (f *File) refuse(err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	oldest := time.Now().Add(-f.cfg.BusyTimeout)
+	refused := func(w *waiter) bool {
+		if busy(err) && w.state.Load() == queued && w.queued.After(oldest) {
+			return false
+		}
+		if w.state.CompareAndSwap(queued, begun) {
+			w.err = err
+			close(w.done)
+		}
+		return true
+	}
+	f.waiting, f.long = slices.DeleteFunc(f.waiting, refused), slices.DeleteFunc(f.long, refused)
+	return len(f.waiting)+len(f.long) > 0
 }
 
 // more reports whether somebody waits; otherwise the next one to come starts a new drain.
@@ -134,6 +181,13 @@ func (f *File) more() bool {
 	defer f.mu.Unlock()
 	f.draining = len(f.waiting)+len(f.long) > 0
 	return f.draining
+}
+
+// waits reports whether a job waits in a queue of f.
+func (f *File) waits(queue *[]*waiter) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(*queue) > 0
 }
 
 // nextShort takes the oldest short job that is still wanted, with those behind it that can be done together with it, at most limit
@@ -179,21 +233,15 @@ func take(waiting *[]*waiter) *waiter {
 // next returns what shall be done next, together, in a transaction that already holds group and shall end soon after end.
 type next func(group []*waiter, end time.Time) []*waiter
 
-// commit does one group in one transaction and tells everybody in it what became of it.
-func (f *File) commit(next next) {
-	end := time.Now().Add(maxTime)
-	group := next(nil, end)
-	if group == nil {
-		return
-	}
-	tx := &Tx{f}
-	group, err := tx.do(group, next, end)
-	if err == nil {
+// commit does one group in the transaction that has begun, and returns to everybody in it what became of it.
+func (tx *Tx) commit(next next) {
+	group, err := tx.do(next, time.Now().Add(maxTime))
+	if err == nil && len(group) > 0 {
 		if _, err = tx.Exec("COMMIT"); err != nil {
 			err = fmt.Errorf("%w: commit: %w", ErrUnknown, err)
 		}
 	}
-	if err != nil {
+	if err != nil || len(group) == 0 {
 		_, _ = tx.Exec("ROLLBACK") // SQLite may have done so already
 	}
 	for _, w := range group {
@@ -204,41 +252,65 @@ func (f *File) commit(next next) {
 	}
 }
 
-// do begins a transaction and does unit and then what comes next, until nothing does. It returns all that it did. An error means
+// do does one unit after the other, until nothing comes next. It returns all that it did and that is to be committed. An error means
 // that the transaction, and so all of them, failed.
-func (tx *Tx) do(unit []*waiter, next next, end time.Time) (group []*waiter, err error) {
-	if err := tx.begin(); err != nil {
-		return unit, err
+func (tx *Tx) do(next next, end time.Time) (group []*waiter, err error) {
+	unit := next(nil, end)
+	if len(unit) == 0 || !tx.doFirst(unit) {
+		return nil, nil
 	}
-	for first := true; unit != nil; first, unit = false, next(group, end) {
+	group = unit
+	for unit = next(group, end); len(unit) > 0; unit = next(group, end) {
 		group = append(group, unit...)
-		if err := tx.doUnit(unit, first); err != nil {
+		if err := tx.doUnit(unit); err != nil {
 			return group, err
 		}
 	}
 	return group, nil
 }
 
-func (tx *Tx) begin() error {
-	_, err := tx.Exec("BEGIN IMMEDIATE")
-	return err
-}
-
-// doUnit does the jobs of unit together, or one after the other if that fails. An error means that the transaction is gone.
-func (tx *Tx) doUnit(unit []*waiter, first bool) error {
-	do := tx.doAnother
-	if first {
-		do = tx.doFirst
+// doFirst does the first unit of a group, which is undone by giving the transaction up. That spares a job that writes much, and
+// often has its group to itself, the copies of pages that a savepoint takes. It reports false if the transaction is to be given up: a
+// job alone has failed then, and several wait again, each for itself.
+func (tx *Tx) doFirst(unit []*waiter) bool {
+	all := unit[0]
+	if len(unit) > 1 {
+		all = together(unit)
+	}
+	all.panicked, all.err = tx.attempt(all.job)
+	if all.err == nil && all.panicked == nil {
+		return true
 	}
 	if len(unit) == 1 {
-		return do(unit[0])
+		close(all.done)
+		return false
 	}
+	for _, w := range unit {
+		w.joint = nil
+		w.state.Store(queued)
+	}
+	tx.f.mu.Lock()
+	defer tx.f.mu.Unlock()
+	tx.f.waiting = append(slices.Clone(unit), tx.f.waiting...)
+	return false
+}
+
+// together makes one job of those of a unit.
+func together(unit []*waiter) *waiter {
 	items := make([]any, len(unit))
 	for i, w := range unit {
 		items[i] = w.item
 	}
-	all := &waiter{job: func(tx *Tx) error { return unit[0].joint.do(tx, items) }}
-	if err := do(all); err != nil {
+	return &waiter{job: func(tx *Tx) error { return unit[0].joint.do(tx, items) }}
+}
+
+// doUnit does the jobs of unit together, or one after the other if that fails. An error means that the transaction is gone.
+func (tx *Tx) doUnit(unit []*waiter) error {
+	if len(unit) == 1 {
+		return tx.doAnother(unit[0])
+	}
+	all := together(unit)
+	if err := tx.doAnother(all); err != nil {
 		return err
 	}
 	if all.err == nil && all.panicked == nil {
@@ -250,17 +322,6 @@ func (tx *Tx) doUnit(unit []*waiter, first bool) error {
 		}
 	}
 	return nil
-}
-
-// doFirst runs the first job of a group, which is undone by beginning again. That spares a job that writes much, and often has its
-// group to itself, the copies of pages that a savepoint takes.
-func (tx *Tx) doFirst(w *waiter) error {
-	w.panicked, w.err = tx.attempt(w.job)
-	if w.err == nil && w.panicked == nil {
-		return nil
-	}
-	_, _ = tx.Exec("ROLLBACK") // SQLite may have done so already
-	return tx.begin()
 }
 
 // doAnother runs a job so that it can be undone alone. An error means that the transaction is gone: SQLite rolls back all of it

@@ -5,11 +5,11 @@
 //
 // # Deadlines
 //
-// The driver ignores a context once the server has gone silent. So two things bound a call: every method returns at most half
-// a second after its context is done, whatever the driver does, and the connections that Open makes, as well as those of a host
-// that uses Dialer, give up on a server that says nothing. A call whose context has no deadline is bounded by the latter. One on
-// behalf of a request ends after store.Patience. After five calls in a row without an answer the server is taken to be down: every
-// call fails at once, but for one a second that tries again.
+// The driver ignores a context once the server has gone silent. So two things bound a call: every method returns at most 50 ms
+// after its context is done, whatever the driver does, and the connections that Open makes, as well as those of a host that uses Dialer, give up on a
+// server that says nothing. A call whose context has no deadline is bounded by the latter. A write whose caller left may still be done.
+// After five calls in a row without an answer the server is taken to be down: every call fails at once, but for one a second that
+// tries again.
 //
 // # Errors
 //
@@ -20,7 +20,7 @@
 // # Limits
 //
 // Lists of ratings by time have no index: with one, no update of a rating would stay on its page. They look at all ratings
-// that match, and OpenConfig.StatementTimeout and store.Patience bound them: a list that takes longer fails with store.ErrUnavailable. A host with many
+// that match, and OpenConfig.StatementTimeout and the deadline of the request bound them: a list that takes longer fails with store.ErrUnavailable. A host with many
 // millions of ratings lists those of a content or of a rater, or in the order of their keys.
 //
 // # Concurrency

@@ -10,12 +10,15 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/khodnevis/khodnevis/internal/patience"
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// grace is how long the driver is given, once a context is done, to tell the server and come back by itself.
-const grace = 500 * time.Millisecond
+const (
+	// linger is how long a call waits for the driver to cancel the statement, once its context is done: a server that speaks needs less.
+	linger = 50 * time.Millisecond
+	// grace is how long after that the server counts as silent.
+	grace = 450 * time.Millisecond
+)
 
 // statements holds what was prepared, by its text. There are as many as constants in this package; they end with the database handle.
 type statements struct {
@@ -141,39 +144,19 @@ func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 // ErrDown says that the database did not answer lately and was not asked this time. It wraps store.ErrUnavailable.
 var ErrDown = fmt.Errorf("pgstore: the database does not answer and was not asked again: %w", store.ErrUnavailable)
 
-// within runs op, unless the database is down, and tells the breaker how it went. A call on behalf of a request takes no longer than
-// that has patience.
+// within runs op, unless the database is down. It returns soon after ctx is done, whatever op does: the driver ignores a context once the
+// server has fallen silent. What op finds after that is for nobody; op ends when its connection does.
 func (s *Store) within(ctx context.Context, op func(context.Context) error) error {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return over(ctx)
 	}
 	if !s.breaker.Allows(time.Now()) {
 		return ErrDown
 	}
-	if d, ok := patience.Of(ctx); ok {
-		bounded, cancel := context.WithTimeout(ctx, d)
-		defer cancel()
-		ctx = bounded
-	}
-	err, silent := s.bound(ctx, op)
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled): // a caller who went away says nothing about the database
-	case silent, unheard(err), waited(err) && s.lost.Load() > 0:
-		s.breaker.Failed(time.Now())
-	case !waited(err):
-		s.breaker.Succeeded()
-	}
-	if silent {
-		return over(ctx)
-	}
-	return translate(ctx, err)
-}
-
-// bound runs op. It returns soon after ctx is done even if op does not, which silent tells: op then ends when its connection does, and what
-// it found is for nobody. A panic of op is the caller's.
-func (s *Store) bound(ctx context.Context, op func(context.Context) error) (err error, silent bool) {
 	if ctx.Done() == nil {
-		return op(ctx), false
+		err := op(ctx)
+		s.heard(err)
+		return translate(ctx, err)
 	}
 	done := make(chan end, 1)
 	go func() {
@@ -184,21 +167,52 @@ func (s *Store) bound(ctx context.Context, op func(context.Context) error) (err 
 		}()
 		e.err = op(ctx)
 	}()
+	var e end
 	select {
-	case e := <-done:
-		return e.result(), false
+	case e = <-done:
 	case <-ctx.Done():
+		timer := time.NewTimer(linger)
+		defer timer.Stop()
+		select {
+		case e = <-done:
+		case <-timer.C:
+			go s.watch(ctx, done)
+			return over(ctx)
+		}
 	}
+	s.heard(e.err)
+	return translate(ctx, e.result())
+}
+
+// heard tells the breaker how an operation ended. One that got no connection in time says nothing, unless connections are lost to a server
+// that is silent.
+func (s *Store) heard(err error) {
+	switch {
+	case errors.Is(err, context.Canceled): // a caller who went away says nothing about the database
+	case unheard(err), waited(err) && s.lost.Load() > 0:
+		s.breaker.Failed(time.Now())
+	case !waited(err):
+		s.breaker.Succeeded()
+	}
+}
+
+// watch tells the breaker how an operation ends whose caller has left. A server that speaks says within the grace that it has cancelled the
+// statement.
+func (s *Store) watch(ctx context.Context, done <-chan end) {
 	late := time.NewTimer(grace)
 	defer late.Stop()
 	select {
 	case e := <-done:
-		return e.result(), false
+		s.heard(e.err)
+		return
 	case <-late.C:
 	}
 	s.lost.Add(1)
-	go func() { <-done; s.lost.Add(-1) }()
-	return nil, true
+	defer s.lost.Add(-1)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		s.breaker.Failed(time.Now())
+	}
+	<-done
 }
 
 // end is how an operation ended.
