@@ -254,9 +254,9 @@ func (a *App) wire(cfg Config) (err error) {
 	if a.Contents, err = content.New(cfg.Store, content.Config{Cache: cfg.Cache, Hooks: cfg.Hooks.Contents, Now: cfg.Now, Logger: cfg.Logger}); err != nil {
 		return err
 	}
-	contents := cfg.RatedContents
+	contents, remembered := cfg.RatedContents, cfg.RatedContents
 	if contents == nil {
-		contents = a.Contents
+		contents, remembered = a.Contents, a.Contents.Remembered()
 	}
 	ratings := cfg.rating()
 	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {
@@ -266,7 +266,7 @@ func (a *App) wire(cfg Config) (err error) {
 		return err
 	}
 	for range min(cfg.Workers, maxWorkers) {
-		w, err := rating.NewWorker(cfg.Store, cfg.Queue, contents, a.recalculator, ratings)
+		w, err := rating.NewWorker(cfg.Store, cfg.Queue, remembered, a.recalculator, ratings)
 		if err != nil {
 			return err
 		}

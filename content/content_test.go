@@ -222,17 +222,20 @@ func (p *pausing) ContentsByID(ctx context.Context, ids []string) ([]content.Con
 	return all, err
 }
 
-// Who found a content before it was deleted and tells the cache afterwards brings it back for nobody.
+// Who found a content before it was deleted, and remembers it afterwards, brings it back for nobody
+// in the process that deleted it, and in another one for less than two seconds.
 func TestOpenedOfALateReader(t *testing.T) {
 	t.Parallel()
-	shared, store := lrucache.New(lrucache.Config{}), memstore.New(memstore.Config{})
-	s, err := content.New(store, content.Config{Cache: shared})
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	cfg := content.Config{Cache: lrucache.New(lrucache.Config{}), Now: func() time.Time { return now }}
+	store := memstore.New(memstore.Config{})
+	s, err := content.New(store, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := create(t, s, "ana", "t")
 	slow := &pausing{Store: store, found: make(chan struct{}), say: make(chan struct{})}
-	late, err := content.New(slow, content.Config{Cache: shared})
+	late, err := content.New(slow, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +251,7 @@ func TestOpenedOfALateReader(t *testing.T) {
 	}
 	slow.say <- struct{}{}
 	reading.Wait()
+	now = now.Add(2 * time.Second)
 	for name, reader := range map[string]*content.Service{"who deleted it": s, "another": late} {
 		if opened, err := reader.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
 			t.Errorf("%s: %v, %v", name, opened, err)
@@ -277,39 +281,60 @@ func (m *moody) SetMany(ctx context.Context, items []cache.Item) error {
 	return m.Cache.SetMany(ctx, items)
 }
 
-// A cache that was down while contents were deleted learns of it when it is back.
-func TestOpenedAfterAnOutage(t *testing.T) {
+// While the store does not answer, contents that are known exist for ten minutes more, but those
+// that the cache knows are deleted, also if it took the mark of that later; for longer they do for
+// a worker.
+func TestOpenedWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	shared, store := &moody{Cache: lrucache.New(lrucache.Config{})}, memstore.New(memstore.Config{})
-	var services []*content.Service
-	for range 2 {
-		s, err := content.New(store, content.Config{Cache: shared})
-		if err != nil {
-			t.Fatal(err)
-		}
-		services = append(services, s)
+	cfg := content.Config{Cache: shared, Now: func() time.Time { return now }}
+	here, err := content.New(store, cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var ids []string
-	for range 3 {
-		ids = append(ids, create(t, services[0], "ana", "t").ID)
+	db := &silenced{Store: store}
+	there, err := content.New(db, cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
-	opened := func(s *content.Service, want int) {
+	kept, deleted := create(t, here, "ana", "t").ID, create(t, here, "ana", "t").ID
+	type contents interface {
+		Opened(ctx context.Context, ids []string) (map[string]time.Time, error)
+	}
+	opened := func(what string, s contents, want int, fails error, ids ...string) {
 		t.Helper()
-		if opened, err := s.Opened(t.Context(), ids); err != nil || len(opened) != want {
-			t.Errorf("%d are there, %v, want %d", len(opened), err, want)
+		if found, err := s.Opened(t.Context(), ids); !errors.Is(err, fails) || len(found) != want {
+			t.Errorf("%s: %d are there, %v, want %d, %v", what, len(found), err, want, fails)
 		}
 	}
-	opened(services[0], 3)
+	opened("both", there, 2, nil, kept, deleted)
 	shared.down.Store(true)
-	for _, id := range ids[:2] {
-		if err := services[0].Delete(t.Context(), content.Actor{User: "ana"}, id, nil); err != nil {
-			t.Fatal(err)
-		}
+	if err := here.Delete(t.Context(), content.Actor{User: "ana"}, deleted, nil); err != nil {
+		t.Fatal(err)
 	}
-	opened(services[0], 1)
+	opened("where it was deleted", here, 1, nil, kept, deleted)
+	now = now.Add(2 * time.Second)
+	opened("two seconds later, whatever the cache knows", there, 0, nil, deleted)
+	opened("for a worker", there.Remembered(), 1, nil, kept)
+
+	deleted = create(t, here, "ana", "t").ID
+	opened("another one", there, 1, nil, deleted)
+	if err := here.Delete(t.Context(), content.Actor{User: "ana"}, deleted, nil); err != nil {
+		t.Fatal(err)
+	}
+	db.err = content.ErrUnavailable
+	now = now.Add(2 * time.Second)
+	opened("while the cache is down too", there, 0, content.ErrUnavailable, kept)
 	shared.down.Store(false)
-	opened(services[0], 1) // which tells the cache
-	opened(services[1], 1)
+	opened("the cache is not told yet", there, 2, nil, kept, deleted)
+	opened("somebody asks where it was deleted", here, 1, nil, kept)
+	opened("the cache is told", there, 1, nil, kept, deleted)
+	opened("one that is not known", there, 0, content.ErrUnavailable, kept, "nothing")
+	now = now.Add(10*time.Minute - 4*time.Second)
+	opened("ten minutes later", there, 1, nil, kept)
+	now = now.Add(time.Microsecond)
+	opened("past ten minutes", there, 0, content.ErrUnavailable, kept)
 }
 
 func TestTerms(t *testing.T) {

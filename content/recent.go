@@ -3,12 +3,10 @@ package content
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math"
 	"sync"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/lru"
 )
 
@@ -27,41 +25,24 @@ const (
 // Config.Cache knows to be deleted, and none where that cache does not answer either; without a shared cache it may be one that another process has deleted.
 // Else the errors are those of Get.
 func (s *Service) Recent(ctx context.Context, id string) (Content, time.Duration, error) {
-	asked, cancel := deadline.Reserve(ctx, fallbackTime)
-	defer cancel()
-	c, err := s.Get(asked, id)
+	seen, at, older := s.recent.look(id, s.now())
+	c, err := s.get(ctx, id, older)
 	switch {
 	case err == nil:
 		s.recent.see(c, s.now())
 		return c, 0, nil
 	case errors.Is(err, ErrNotFound):
 		s.recent.miss(id)
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		seen, age, ok := s.recent.look(id, s.now())
-		if !ok {
-			break
-		}
-		switch gone, known := s.gone(ctx, id); {
-		case gone:
+	case older && unanswered(err):
+		s.markAgain(ctx)
+		switch gone, ok := s.deleted(ctx, []string{id}); {
+		case len(gone) > 0:
 			return Content{}, 0, ErrNotFound
-		case known:
-			return seen, age, nil
+		case ok:
+			return seen, s.now().Sub(at), nil
 		}
 	}
 	return Content{}, 0, err
-}
-
-// gone reports whether a content is known to be deleted, and whether the cache, if there is one, could tell.
-func (s *Service) gone(ctx context.Context, id string) (gone, known bool) {
-	if s.cache == nil {
-		return false, true
-	}
-	items, err := s.cache.GetMany(ctx, []string{openedKey(id)})
-	if err != nil {
-		s.get.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
-		return false, false
-	}
-	return items[openedKey(id)].Version == goneVersion, true
 }
 
 // recent are contents as they were a little while ago.
@@ -119,12 +100,13 @@ func (r *recent) put(id string, seen sighting) {
 	}
 }
 
-func (r *recent) look(id string, now time.Time) (c Content, age time.Duration, ok bool) {
+// look returns what was seen of a content within the last MaxAge, and when.
+func (r *recent) look(id string, now time.Time) (c Content, at time.Time, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen, ok := r.seen.Get(id)
 	if !ok || seen.content.ID == "" || now.Sub(seen.at) > MaxAge {
-		return Content{}, 0, false
+		return Content{}, time.Time{}, false
 	}
-	return seen.content, now.Sub(seen.at), true
+	return seen.content, seen.at, true
 }

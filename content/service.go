@@ -2,12 +2,10 @@ package content
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
@@ -26,7 +24,8 @@ type Actor struct {
 
 // Config configures a Service. Its zero value is usable.
 type Config struct {
-	// Cache remembers which contents exist, for the path of a rating. Nil: every question goes to the store.
+	// Cache tells other processes which contents were deleted, for what they answer while the store
+	// does not. Nil: they find out when it answers again.
 	Cache cache.Cache
 	// Hooks take part in changes.
 	Hooks Hooks
@@ -45,10 +44,11 @@ type Service struct {
 	now    func() time.Time
 	log    *slog.Logger
 	// What a cache that is down would cause with every request.
-	get, take, drop seldom.Log
+	silent, drop seldom.Log
 
-	untold untold
-	recent recent
+	existing existing
+	due      dueMarks
+	recent   recent
 }
 
 // New returns a Service over store.
@@ -56,7 +56,8 @@ func New(store Store, cfg Config) (*Service, error) {
 	if store == nil {
 		return nil, errors.New("content: New needs a store")
 	}
-	s := &Service{store: store, cache: cfg.Cache, hooks: cfg.Hooks, now: cfg.Now, log: cfg.Logger, recent: newRecent()}
+	s := &Service{store: store, cache: cfg.Cache, hooks: cfg.Hooks, now: cfg.Now, log: cfg.Logger,
+		existing: newExisting(), recent: newRecent()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -91,11 +92,13 @@ func (s *Service) compose(author string, d Draft) Content {
 }
 
 // Get returns a content, or ErrNotFound.
-func (s *Service) Get(ctx context.Context, id string) (Content, error) {
+func (s *Service) Get(ctx context.Context, id string) (Content, error) { return s.get(ctx, id, false) }
+
+func (s *Service) get(ctx context.Context, id string, olderWill bool) (Content, error) {
 	if !ValidID(id) {
 		return Content{}, ErrNotFound
 	}
-	found, err := s.store.ContentsByID(ctx, []string{id})
+	found, err := s.ask(ctx, []string{id}, olderWill)
 	if err != nil {
 		return Content{}, fmt.Errorf("content: get %s: %w", id, err)
 	}
@@ -223,7 +226,8 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func
 		switch {
 		case err == nil:
 			s.recent.forget(id)
-			s.tellGone(ctx, id)
+			s.existing.delete(id)
+			s.markDeleted(ctx, id)
 			s.afterDelete(ctx, actor, old)
 			return nil
 		case !errors.Is(err, ErrConflict):
@@ -244,141 +248,6 @@ func (s *Service) mine(ctx context.Context, actor Actor, id string) (Content, er
 	}
 	return c, nil
 }
-
-// openedTTL is how long the existence of a content is believed without asking the store. A rating that is accepted on the
-// word of a stale entry is refused when it is applied, so this only shifts where the rater learns of it.
-const openedTTL = 10 * time.Minute
-
-// Opened returns the time of creation of those of ids that exist. It asks the cache, then the store.
-func (s *Service) Opened(ctx context.Context, ids []string) (map[string]time.Time, error) {
-	opened := make(map[string]time.Time, len(ids))
-	missing := s.recall(ctx, ids, opened)
-	if len(missing) == 0 {
-		return opened, nil
-	}
-	found, err := s.store.ContentsByID(ctx, missing)
-	if err != nil {
-		return nil, fmt.Errorf("content: look up %d contents: %w", len(missing), err)
-	}
-	items := make([]cache.Item, 0, len(found))
-	for _, c := range found {
-		opened[c.ID] = c.CreatedAt
-		value := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixMicro()))
-		items = append(items, cache.Item{Key: openedKey(c.ID), Value: value, TTL: openedTTL})
-	}
-	if s.cache != nil && len(items) > 0 {
-		if err := s.cache.SetMany(ctx, items); err != nil {
-			s.take.Warn(ctx, s.log, s.now(), "content: cache does not take", slog.Any("error", err))
-		}
-	}
-	return opened, nil
-}
-
-// recall fills opened with what the cache knows and returns the rest of ids.
-func (s *Service) recall(ctx context.Context, ids []string, opened map[string]time.Time) []string {
-	if s.cache == nil {
-		return ids
-	}
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = openedKey(id)
-	}
-	gone := s.untold.now() // before the cache is asked: what it learns of in between it has not told
-	items, err := s.cache.GetMany(ctx, keys)
-	if err != nil {
-		s.get.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
-		return ids
-	}
-	if len(gone) > 0 {
-		s.tellAgain(ctx)
-	}
-	var missing []string
-	for i, id := range ids {
-		item, ok := items[keys[i]]
-		switch {
-		case slices.Contains(gone, id), ok && item.Version == goneVersion:
-		case ok && len(item.Value) == 8:
-			opened[id] = time.UnixMicro(int64(binary.BigEndian.Uint64(item.Value))).UTC()
-		default:
-			missing = append(missing, id)
-		}
-	}
-	return missing
-}
-
-const (
-	// goneVersion is greater than that of what is there: whoever found the content a moment before it was deleted comes too late.
-	goneVersion = 1
-	// goneTTL outlives what anybody may still believe.
-	goneTTL = 2 * openedTTL
-	// maxUntold is how many deletions are kept that the cache has not been told yet, and tellPause the least time between two failures to.
-	maxUntold = cache.MaxBatch
-	tellPause = time.Second
-)
-
-// tellGone tells the cache that a content is deleted. What it does not take now it is told when it answers again.
-func (s *Service) tellGone(ctx context.Context, id string) {
-	if s.cache == nil {
-		return
-	}
-	if err := s.markGone(ctx, []string{id}); err != nil {
-		s.untold.mu.Lock()
-		defer s.untold.mu.Unlock()
-		if len(s.untold.ids) < maxUntold {
-			s.untold.ids = append(s.untold.ids, id)
-		}
-	}
-}
-
-// markGone puts deletions into the cache.
-func (s *Service) markGone(ctx context.Context, ids []string) error {
-	items := make([]cache.Item, len(ids))
-	for i, id := range ids {
-		items[i] = cache.Item{Key: openedKey(id), Version: goneVersion, TTL: goneTTL}
-	}
-	err := s.cache.SetMany(ctx, items)
-	if err != nil {
-		s.drop.Warn(ctx, s.log, s.now(), "content: cache does not learn of a deletion", slog.String("content", ids[0]), slog.Any("error", err))
-	}
-	return err
-}
-
-// untold are deletions that the cache may not know. They are only appended, and taken away in front once it does.
-type untold struct {
-	mu      sync.Mutex
-	ids     []string
-	telling bool
-	next    time.Time // when to tell again, after a failure
-}
-
-func (u *untold) now() []string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.ids
-}
-
-// tellAgain tells the cache, which answers, what it was not told.
-func (s *Service) tellAgain(ctx context.Context) {
-	u := &s.untold
-	u.mu.Lock()
-	ids, mine := u.ids, len(u.ids) > 0 && !u.telling && !s.now().Before(u.next)
-	u.telling = u.telling || mine
-	u.mu.Unlock()
-	if !mine {
-		return
-	}
-	err := s.markGone(ctx, ids)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.telling = false
-	if err != nil {
-		u.next = s.now().Add(tellPause)
-		return
-	}
-	u.ids = u.ids[len(ids):]
-}
-
-func openedKey(id string) string { return "content:" + id + ":opened" }
 
 // time returns the present in UTC, cut to what every store keeps.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Microsecond) }

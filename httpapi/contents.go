@@ -135,6 +135,19 @@ func (c *call) stats(contentID string) (rating.Stats, error) {
 	return all[contentID], err
 }
 
+// recentStats returns the numbers of a content for who only reads them, and how old they are.
+func (c *call) recentStats(contentID string) (rating.Stats, time.Duration, error) {
+	all, age, err := c.cfg.Ratings.RecentStats(c.r.Context(), []string{contentID})
+	return all[contentID], age, err
+}
+
+// aged says how old an answer is, if the store could not be asked for it.
+func (c *call) aged(age time.Duration) {
+	if age > 0 {
+		c.w.Header().Set("Age", strconv.Itoa(int(age/time.Second)))
+	}
+}
+
 func (c *call) listContents() error {
 	q := c.query
 	f := content.Filter{
@@ -237,13 +250,11 @@ func (c *call) getContent() error {
 	if err != nil {
 		return err
 	}
-	stats, err := c.stats(found.ID)
+	stats, statsAge, err := c.recentStats(found.ID)
 	if err != nil {
 		return err
 	}
-	if age > 0 {
-		c.w.Header().Set("Age", strconv.Itoa(int(age/time.Second)))
-	}
+	c.aged(max(age, statsAge))
 	c.cacheable()
 	etag := tag{found.Version, stats.Revision}.String()
 	c.w.Header().Set("ETag", etag)

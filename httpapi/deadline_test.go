@@ -109,8 +109,8 @@ func TestDeadlineOfTheWholeRequest(t *testing.T) {
 	}{
 		"quick":                     {method: "PATCH", body: `{"title":"x"}`, status: 200},
 		"two calls":                 {each: 1000 * time.Millisecond, method: "PATCH", body: `{"title":"x"}`, status: 503, within: limit},
-		"two quicker calls":         {each: 900 * time.Millisecond, method: "PATCH", body: `{"title":"x"}`, status: 200, within: limit},
-		"a body that takes long":    {each: 900 * time.Millisecond, method: "PATCH", body: `{"title":"x"}`, bodyTakes: 10 * time.Second, status: 200, within: limit},
+		"three quicker calls":       {each: 600 * time.Millisecond, method: "PATCH", body: `{"title":"x"}`, status: 200, within: limit},
+		"a body that takes long":    {each: 600 * time.Millisecond, method: "PATCH", body: `{"title":"x"}`, bodyTakes: 10 * time.Second, status: 200, within: limit},
 		"a silent store":            {each: never, method: "PATCH", body: `{"title":"x"}`, status: 503, within: limit},
 		"a stale copy":              {each: never, method: "GET", status: 200, within: limit, age: true},
 		"a hook that hangs":         {hook: true, method: "PATCH", body: `{"title":"x"}`, status: 200, within: limit},

@@ -53,6 +53,7 @@ func TestSilentCacheIsToldSeldom(t *testing.T) {
 	for range 50 {
 		s.repeat(t, 1, rates(ada, id, ""), 202)
 		s.repeat(t, 1, request{path: "contents/" + id + "/"}, 200)
+		s.repeat(t, 1, request{method: "DELETE", path: "contents/" + s.write(t, "Solaris") + "/", as: ada}, 204)
 	}
 	for _, msg := range []string{"content: cache does not", "rating: cache does not answer", "rating: cache does not take"} {
 		if n := strings.Count(log.String(), msg); n < 1 || n > 6 { // the service, the worker and the job have a place each

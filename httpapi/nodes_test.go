@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
@@ -38,6 +39,12 @@ func openRedis(t *testing.T) cache.Cache {
 	if addr == "" {
 		addr = miniredis.RunT(t).Addr()
 	}
+	return redisAt(t, addr)
+}
+
+// redisAt opens a cache that nobody else uses on the server at addr.
+func redisAt(t *testing.T, addr string) cache.Cache {
+	t.Helper()
 	cfg := rediscache.Config{Prefix: "test:http:" + rand.Text() + ":", Timeout: 5 * time.Second, MaxConns: 64}
 	pool, err := rediscache.Open(addr, cfg)
 	if err != nil {
@@ -53,6 +60,59 @@ func openRedis(t *testing.T) cache.Cache {
 		}
 	})
 	return c
+}
+
+// A cache that answers and takes no writes is not believed: what one node stores or deletes counts
+// there at once, and on another node within two seconds.
+func TestACacheThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	for name, command := range map[string][]any{
+		"a replica": {"REPLICAOF", "127.0.0.1", "1"},
+		"full":      {"CONFIG", "SET", "maxmemory", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr, _ := testserver.OwnRedis(t)
+			node := twoNodes(t, nil, redisAt(t, addr), nil)
+			film, gone := node[0].write(t, "Stalker"), node[0].write(t, "Solaris")
+			count := func(s *server) any { return s.get(t, "", "contents/"+film+"/stats/").at(t, "ratings_count") }
+			node[0].rate(t, ada, film, 4)
+			if n := count(node[1]); n != 1.0 {
+				t.Fatalf("%v ratings", n)
+			}
+			if err := node[1].want(t, 200, request{path: "contents/" + gone + "/stats/"}); err != nil {
+				t.Fatal(err)
+			}
+
+			conn, err := redis.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Do(command[0].(string), command[1:]...); err != nil {
+				t.Fatal(err)
+			}
+			rate := request{method: "PUT", path: "contents/" + film + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"}
+			remove := request{method: "DELETE", path: "contents/" + gone + "/", as: ada}
+			if err := errors.Join(node[0].want(t, 201, rate), node[0].want(t, 204, remove)); err != nil {
+				t.Fatal(err)
+			}
+			if n := count(node[0]); n != 2.0 {
+				t.Errorf("%v ratings where the second one was stored", n)
+			}
+			began := time.Now()
+			node[1].clock.Advance(2 * time.Second)
+			eventually(t, "the other node has both ratings", func() bool { return count(node[1]) == 2.0 })
+			t.Logf("it had them after %v", time.Since(began)) // by the clock of Redis
+			read := request{path: "contents/" + gone + "/stats/"}
+			rate = request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, gone)}
+			for i, s := range node {
+				if err := errors.Join(s.want(t, 404, read), s.want(t, 400, rate)); err != nil {
+					t.Errorf("the content that was deleted, on node %d: %v", i, err)
+				}
+			}
+		})
+	}
 }
 
 // twoNodes starts two servers on one store, and a cache between them if it is not nil.

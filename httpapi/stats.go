@@ -43,7 +43,7 @@ func (a *API) addStats(t map[string]methods) {
 	t["/contents/:id/stats/"] = methods{http.MethodGet: {
 		name: "getStats", summary: "Read the statistics of a content's ratings", policy: public, fails: []int{403},
 		query:   []parameter{choiceParameter("explain", "`1` explains the score, hour by hour and day by day. For staff.", "0", "1")},
-		answers: []reply{ok("The statistics.", statsShape)}, run: (*call).getStats,
+		answers: []reply{ok("The statistics.", statsShape, ageHeader)}, run: (*call).getStats,
 	}}
 	t["/contents/:id/stats/recalculate/"] = methods{http.MethodPost: {
 		name: "recalculateStats", summary: "Count a content's ratings anew", about: "Staff may.", policy: signedIn, header: []header{preferWait}, fails: []int{403},
@@ -79,10 +79,11 @@ func (c *call) getStats() error {
 	if explain {
 		return c.explainStats()
 	}
-	s, err := c.stats(c.param)
+	s, age, err := c.recentStats(c.param)
 	if err != nil {
 		return err
 	}
+	c.aged(age)
 	c.cacheable()
 	return c.json(http.StatusOK, c.statsDetailOf(s))
 }

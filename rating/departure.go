@@ -81,6 +81,7 @@ func (s *Service) ForgetContent(ctx context.Context, content string) error {
 	if err := s.store.ForgetContent(ctx, content); err != nil {
 		return fmt.Errorf("rating: forget content %s: %w", content, err)
 	}
+	s.numbers.seen.forget(content)
 	s.numbers.forget(ctx, content)
 	return nil
 }

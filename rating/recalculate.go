@@ -34,11 +34,12 @@ const chunk = 500
 func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 	total, limit := 0, min(chunk, r.cfg.Batch)
 	for {
+		began := r.cfg.Now()
 		stats, err := r.store.RefreshScores(ctx, limit, func(h History) Score { return r.cfg.Policy.Fold(r.cfg.Scale, h) })
 		if err != nil {
 			return total, fmt.Errorf("rating: refresh scores: %w", err)
 		}
-		r.numbers.put(ctx, stats)
+		r.numbers.put(ctx, stats, began)
 		total += len(stats)
 		if len(stats) < limit {
 			return total, nil

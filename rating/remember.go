@@ -18,8 +18,9 @@ import (
 	"github.com/khodnevis/khodnevis/internal/seldom"
 )
 
-// statsTTL bounds how long numbers are served that another process has changed without sharing this cache.
-const statsTTL = time.Minute
+// statsTTL is how long after they were read from the store numbers are served, whatever became of
+// newer ones on their way into the cache: a cache may take none and still answer.
+const statsTTL = 1500 * time.Millisecond
 
 // warnings are those that a cache which is down would cause with every request.
 type warnings struct {
@@ -185,10 +186,13 @@ type numbers struct {
 	cache cache.Cache
 	warn  *warnings
 	asked *singleflight.Group
+	seen  *seenStats
 }
 
 func newNumbers(store Store, cfg Config) numbers {
-	return numbers{store: store, cache: cfg.Cache, warn: cfg.warn, asked: &singleflight.Group{}}
+	return numbers{
+		store: store, cache: cfg.Cache, warn: cfg.warn, asked: &singleflight.Group{}, seen: newSeenStats(cfg.Now),
+	}
 }
 
 func statsKey(content string) string { return "stats:" + content }
@@ -235,6 +239,7 @@ func (n numbers) ask(ctx context.Context, contents []string) (found []Stats, err
 			err = fmt.Errorf("rating: the store panicked: %v\n%s", v, debug.Stack())
 		}
 	}()
+	began := n.seen.now()
 	found, err = n.store.StatsByContent(ctx, contents)
 	if err != nil {
 		return nil, fmt.Errorf("rating: numbers of %d contents: %w", len(contents), err)
@@ -244,11 +249,14 @@ func (n numbers) ask(ctx context.Context, contents []string) (found []Stats, err
 			found = append(found, Stats{Content: c})
 		}
 	}
-	n.put(ctx, found)
+	n.seen.see(found, began)
+	n.put(ctx, found, began)
 	return found, nil
 }
 
-// recall fills stats with what the cache knows and returns the rest of contents.
+// recall fills stats with what the cache knows and returns the rest of contents. What is older than
+// what this process has seen of a content is not believed: the cache may have failed to take the
+// newer.
 func (n numbers) recall(ctx context.Context, contents []string, stats map[string]Stats) []string {
 	if n.cache == nil {
 		return contents
@@ -265,24 +273,31 @@ func (n numbers) recall(ctx context.Context, contents []string, stats map[string
 	var missing []string
 	for i, c := range contents {
 		var s Stats
-		if item, ok := items[keys[i]]; ok && json.Unmarshal(item.Value, &s) == nil && s.Content == c {
+		item, ok := items[keys[i]]
+		if ok && json.Unmarshal(item.Value, &s) == nil && s.Content == c && n.seen.newest(c) <= s.Revision {
 			stats[c] = s
 		} else {
 			missing = append(missing, c)
 		}
 	}
+	n.seen.see(slices.Collect(maps.Values(stats)), n.seen.now().Add(-statsTTL))
 	return missing
 }
 
-// put remembers numbers; older ones never replace newer ones, whoever comes last.
-func (n numbers) put(ctx context.Context, stats []Stats) {
+// put remembers numbers that were read from the store after it began; older ones never replace
+// newer ones, whoever comes last.
+func (n numbers) put(ctx context.Context, stats []Stats, began time.Time) {
+	ttl := statsTTL - n.seen.now().Sub(began)
+	if ttl < cache.MinTTL {
+		return
+	}
 	items := make([]cache.Item, len(stats))
 	for i, s := range stats {
 		value, err := json.Marshal(s)
 		if err != nil {
 			panic(err) // no value of this type fails to encode: a score is never NaN
 		}
-		items[i] = cache.Item{Key: statsKey(s.Content), Value: value, Version: s.Revision, TTL: statsTTL}
+		items[i] = cache.Item{Key: statsKey(s.Content), Value: value, Version: s.Revision, TTL: ttl}
 	}
 	if remember(ctx, n.cache, n.warn, items) {
 		return

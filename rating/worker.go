@@ -423,8 +423,9 @@ func (w *Worker) publish(ctx context.Context, work, changes []*handled, attempt 
 		}
 	}
 	if len(ids) > 0 {
+		read := w.cfg.Now()
 		if stats, err := w.store.StatsByContent(ctx, ids); err == nil {
-			w.numbers.put(ctx, stats)
+			w.numbers.put(ctx, stats, read)
 		} else {
 			w.cfg.Logger.WarnContext(ctx, "rating: numbers are stored, but the cache has older ones", "contents", len(ids), "error", err)
 		}

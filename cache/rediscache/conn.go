@@ -52,13 +52,22 @@ func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time
 	}
 	defer conn.Close() // it can only fail with what do has failed with
 	reply, err := do(conn, left(ctx, c.timeout))
-	if _, answered := errors.AsType[redis.Error](err); err == nil || answered {
+	refusal, answered := errors.AsType[redis.Error](err)
+	if err == nil || answered {
 		c.breaker.Succeeded()
 	} else {
 		c.breaker.Failed(time.Now())
 	}
+	if answered && strings.Contains(string(refusal), "READONLY ") { // Redis 6 puts something before it
+		spoil(conn)
+	}
 	return reply, err
 }
+
+// spoil makes conn one that its pool closes, because it leads to a server that is a replica by now:
+// a new connection may lead to the one that took its place. redigo does so after a failure of the
+// network alone, such as the end of a wait that is over before it begins.
+func spoil(conn redis.Conn) { _, _ = redis.DoWithTimeout(conn, time.Nanosecond, "PING") }
 
 func (c *Cache) connect(ctx context.Context) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

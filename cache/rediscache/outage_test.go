@@ -15,6 +15,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/rediscache"
+	"github.com/khodnevis/khodnevis/internal/testserver"
 )
 
 // everyMethod calls each method once and returns the first error; each must be wrong or none.
@@ -56,7 +57,7 @@ func recovers(t *testing.T, c *rediscache.Cache, within time.Duration) {
 
 func TestForgettingUnderLoad(t *testing.T) {
 	t.Parallel()
-	addr, _ := child(t)
+	addr, _ := testserver.OwnRedis(t)
 	c, pool := open(t, addr, patient())
 	const flushes = 200
 	done := make(chan struct{})
@@ -111,7 +112,7 @@ func TestForgettingUnderLoad(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	addr, server := child(t)
+	addr, server := testserver.OwnRedis(t)
 	cfg := rediscache.Config{} // the defaults, which are what a host gets
 	const timeout = 100 * time.Millisecond
 	c, _ := open(t, addr, cfg)
@@ -157,7 +158,7 @@ func TestSilence(t *testing.T) {
 
 func TestDeadConnectionsDoNotLast(t *testing.T) {
 	t.Parallel()
-	addr, _ := child(t)
+	addr, _ := testserver.OwnRedis(t)
 	c, pool := open(t, addr, patient())
 	fill(t, pool, 32)
 	own, err := redis.Dial("tcp", addr)
@@ -293,7 +294,7 @@ func TestNobodyListens(t *testing.T) {
 
 func TestAWrongPasswordIsNoAnswer(t *testing.T) {
 	t.Parallel()
-	addr, _ := child(t)
+	addr, _ := testserver.OwnRedis(t)
 	c, _ := open(t, "redis://:wrong@"+addr, rediscache.Config{Timeout: 5 * time.Second})
 	for range 2 {
 		if err := everyMethod(t, c, "k"); err == nil {

@@ -17,6 +17,10 @@
 // failures in a row Redis is taken to be down: every call returns ErrDown at once, but for one a second that tries again.
 // A count that failed may have been added to.
 //
+// A Redis that takes no writes, as a replica or one that is full with the policy noeviction, still
+// answers reads, with what is older than what it was to be told. A connection that refuses a write
+// because it leads to a replica is closed.
+//
 // A context that is done ends a wait for a connection, and no later part is sent. A wait for an answer heeds the context's
 // deadline, and Config.Timeout bounds it for a context that is cancelled.
 package rediscache

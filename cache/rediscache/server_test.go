@@ -3,11 +3,7 @@ package rediscache_test
 import (
 	"crypto/rand"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -151,62 +147,6 @@ func (c clocked) DoWithTimeout(timeout time.Duration, command string, args ...an
 
 func (c clocked) ReceiveWithTimeout(timeout time.Duration) (any, error) {
 	return redis.ReceiveWithTimeout(c.Conn, timeout)
-}
-
-// child starts a Redis server that the test may treat as it likes, and returns its address and process. It skips the test
-// where no redis-server is installed.
-func child(t testing.TB) (string, *exec.Cmd) {
-	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed, and no stand-in will do") // a process is stopped and continued; make test installs it
-	}
-	for range 3 { // somebody else may have taken the port meanwhile
-		addr := freeAddr(t)
-		_, port, _ := net.SplitHostPort(addr)
-		server := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { defer close(ended); _ = server.Wait() }()
-		t.Cleanup(func() { _ = server.Process.Kill(); <-ended })
-		for {
-			if answers(addr, server.Process.Pid) {
-				return addr, server
-			}
-			select {
-			case <-ended:
-			case <-time.After(10 * time.Millisecond):
-				continue
-			}
-			break
-		}
-	}
-	t.Fatal("redis-server ended three times when it began")
-	return "", nil
-}
-
-// answers tells whether the server at addr answers and is the process pid.
-func answers(addr string, pid int) bool {
-	conn, err := redis.Dial("tcp", addr, redis.DialConnectTimeout(time.Second), redis.DialReadTimeout(time.Second))
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	info, err := redis.String(conn.Do("INFO", "server"))
-	return err == nil && strings.Contains(info, "process_id:"+strconv.Itoa(pid)+"\r\n")
-}
-
-// freeAddr returns an address at which nobody listens.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // command sends a command beside the cache.
