@@ -141,7 +141,7 @@ func TestIdempotencyKeyWithoutCache(t *testing.T) {
 	}
 }
 
-// measured is a cache that tells the longest value it was given below "replay:".
+// measured is a cache that knows the longest value it was given below "replay:" of an installation.
 type measured struct {
 	*lrucache.Cache
 	mu      sync.Mutex
@@ -152,7 +152,7 @@ func (m *measured) SetMany(ctx context.Context, items []cache.Item) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, item := range items {
-		if strings.HasPrefix(item.Key, "replay:") {
+		if strings.Contains(item.Key, "replay:") {
 			m.longest = max(m.longest, len(item.Value))
 		}
 	}

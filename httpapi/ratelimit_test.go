@@ -223,16 +223,15 @@ func TestLimitsWithoutCache(t *testing.T) {
 func TestLimitsAreShared(t *testing.T) {
 	t.Parallel()
 	shared := lrucache.New(lrucache.Config{})
-	var servers []*server
-	for range 2 {
-		s, _ := limited(t, httpapi.Limits{Reads: 6}, func(c *khodnevis.Config) { c.Cache = shared })
-		servers = append(servers, s)
-	}
+	one, now := limited(t, httpapi.Limits{Reads: 6}, func(c *khodnevis.Config) { c.Cache = shared })
+	other := serve(t, setup{beside: one, config: func(c *khodnevis.Config) {
+		c.Cache, c.Now, c.Limits = shared, now.Now, httpapi.Limits{Reads: 6, RequestTimeout: time.Minute}
+	}})
 	list := request{path: "contents/"}
-	servers[0].repeat(t, 3, list, 200)
-	servers[1].repeat(t, 3, list, 200)
-	servers[0].repeat(t, 1, list, 429)
-	servers[1].repeat(t, 1, list, 429)
+	one.repeat(t, 3, list, 200)
+	other.repeat(t, 3, list, 200)
+	one.repeat(t, 1, list, 429)
+	other.repeat(t, 1, list, 429)
 }
 
 // Without limits nothing is counted or told, and the log says so.
