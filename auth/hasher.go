@@ -75,11 +75,8 @@ type holders []string
 // holdersAt returns the network of an address: its IPv4 /24 or IPv6 /48. That is wider than what failures are counted by, since a
 // customer may have all of a /48, and a neighbour who finds no place loses a second.
 func holdersAt(ip netip.Addr) holders {
-	ip = ip.Unmap().WithZone("")
-	if !ip.Is6() {
-		return holders{counter.PrefixOf(ip)}
-	}
-	return holders{netip.PrefixFrom(ip, 48).Masked().String()}
+	groups := counter.GroupsOf(ip)
+	return holders{groups[len(groups)-1].Name}
 }
 
 // hash returns the PHC string of a password, salted afresh.

@@ -160,9 +160,10 @@ func from(n int) auth.Source {
 	return auth.Source{IP: netip.AddrFrom4([4]byte{10, byte(n >> 8), byte(n), 7}), Label: "tests"}
 }
 
-// elsewhere is a source in a /64 of its own for every number.
+// elsewhere is a source in a /48 of its own for every number.
 func elsewhere(n int) auth.Source {
-	return auth.Source{IP: netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 15: 1})}
+	ip := [16]byte{0x20, 0x01, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 15: 1}
+	return auth.Source{IP: netip.AddrFrom16(ip)}
 }
 
 func (e *env) register(name string) auth.User {

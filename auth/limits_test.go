@@ -3,12 +3,14 @@ package auth_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/docsection"
 )
 
@@ -48,8 +50,11 @@ func TestLimitsAreDocumented(t *testing.T) {
 		"also while their store is down; with both down as below", span(auth.KnownFor), span(auth.EndsWithin))
 	row("while the store is down", "StaleTokens", "a token that was checked passes for %s, never past its expiry; any other is 503", span(c.StaleTokens))
 	row("remembered checks", "", "%d good tokens for %s, %d unknown ones for %s", auth.MaxKnown, span(auth.KnownFor), auth.MaxUnknown, span(auth.UnknownFor))
+	row("a prefix, wherever it is counted", "",
+		"an IPv4 /24 or an IPv6 /64; an IPv6 /48 may have %d times what a /64 has",
+		counter.GroupsOf(netip.IPv6Loopback())[1].Factor)
 	row("wrong logins, one account from one prefix", "", "%d, then one after %s, doubling to %s", pair.First, span(pair.Pause), span(auth.MaxDelay))
-	row("wrong logins from one prefix (/24, /64)", "", "%d in %s", prefix.First, span(prefix.Window))
+	row("wrong logins from one prefix", "", "%d in %s", prefix.First, span(prefix.Window))
 	row("wrong logins, one account from everywhere", "", "%d in %s, then one in %s; prefixes of a success in the last %s are not counted, and its very address (or /64) has a bound of its own", account.First, span(account.Window), span(account.Pause), span(auth.TrustFor))
 	row("places that one account makes trusted", "", "%d a day", auth.NewPlaces)
 	row("right passwords of one account, from one prefix", "", "%d, %d in %s", right.First, rightPrefix.First, span(right.Window))

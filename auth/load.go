@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -22,13 +21,31 @@ var (
 type origin struct {
 	// account is empty where there is none yet.
 	account string
-	// prefix is where the attempt comes from. An address that is trusted answers in its place, or neighbours could keep its owner
-	// out; it is empty otherwise.
-	prefix, address string
+	// groups are where the attempt comes from. An address that is trusted answers in their place,
+	// or neighbours could keep its owner out; it is empty otherwise.
+	groups  []counter.Group
+	address string
+}
+
+// attempts are those that count for the groups of o under a rule, whose keys begin with of.
+func (o origin) attempts(r rule, of string, clears bool) []attempt {
+	all := make([]attempt, len(o.groups))
+	for i, g := range o.groups {
+		all[i] = attempt{r.times(g.Factor), of + g.Name, clears}
+	}
+	return all
+}
+
+// answering are the groups that answer for what o has been the cause of.
+func (o origin) answering() origin {
+	if o.address != "" {
+		o.groups = []counter.Group{{Name: o.address, Factor: 1}}
+	}
+	return o
 }
 
 func (t *throttle) origin(ctx context.Context, account string, ip netip.Addr) origin {
-	o := origin{account: account, prefix: counter.PrefixOf(ip)}
+	o := origin{account: account, groups: counter.GroupsOf(ip)}
 	if address := addressOf(ip); t.trusts(ctx, account, address) {
 		o.address = address
 	}
@@ -37,8 +54,9 @@ func (t *throttle) origin(ctx context.Context, account string, ip netip.Addr) or
 
 // loaded returns how long o must wait for what it was the cause of, or zero.
 func (t *throttle) loaded(ctx context.Context, o origin) time.Duration {
-	place := cmp.Or(o.address, o.prefix)
-	for _, a := range []attempt{{rightAccount, o.account, false}, {rightPlace, place, false}, {busyPlace, place, false}} {
+	place := o.answering()
+	attempts := append(place.attempts(rightPlace, "", false), place.attempts(busyPlace, "", false)...)
+	for _, a := range append(attempts, attempt{rightAccount, o.account, false}) {
 		if n, left := t.load.Add(ctx, a.key("first"), 0, a.window); n >= a.first {
 			return atLeast(left)
 		}
@@ -52,10 +70,12 @@ func (t *throttle) right(ctx context.Context, o origin) {
 	t.loads(ctx, rightPlace, o)
 }
 
-// loads counts what o was the cause of for its prefix and, if that is trusted, for its address.
+// loads counts what o was the cause of for its groups and, if that is trusted, for its address.
 func (t *throttle) loads(ctx context.Context, r rule, o origin) {
-	t.load.Add(ctx, attempt{r, o.prefix, false}.key("first"), 1, r.window)
-	if o.address != "" && o.address != o.prefix {
+	for _, a := range o.attempts(r, "", false) {
+		t.load.Add(ctx, a.key("first"), 1, r.window)
+	}
+	if o.address != "" && o.address != o.groups[0].Name {
 		t.load.Add(ctx, attempt{r, o.address, false}.key("first"), 1, r.window)
 	}
 }

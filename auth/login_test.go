@@ -218,6 +218,98 @@ func TestLoginThrottlePrefix(t *testing.T) {
 	}
 }
 
+// A10, A13, L7: of IPv6 addresses a /48 has four times what a /64 has: of names, of tries at one
+// account, of registrations and of right passwords.
+func TestThrottlesOfASite(t *testing.T) {
+	t.Parallel()
+	at := func(network int) auth.Source {
+		return auth.Source{IP: netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::1", network))}
+	}
+	elsewhere := auth.Source{IP: netip.MustParseAddr("2001:db8:1:4::1")}
+	t.Run("names", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t, nil)
+		for n := range 200 {
+			wantErr(t, e.wrong(fmt.Sprint("name", n), at(n%8)), auth.ErrInvalidLogin)
+		}
+		wantThrottled(t, e.wrong("someone_else", at(8)), 10*time.Minute, 10*time.Minute)
+		wantErr(t, e.wrong("someone_else", elsewhere), auth.ErrInvalidLogin)
+	})
+	t.Run("an account", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t, nil)
+		for n := range 20 {
+			wantErr(t, e.wrong("alice", at(n%8)), auth.ErrInvalidLogin)
+		}
+		for _, wait := range []time.Duration{1, 2, 4, 8} {
+			wait *= time.Second / 4
+			wantThrottled(t, e.wrong("alice", at(8)), wait, wait)
+			e.clock.Advance(wait)
+			wantErr(t, e.wrong("alice", at(8)), auth.ErrInvalidLogin)
+		}
+		wantErr(t, e.wrong("alice", elsewhere), auth.ErrInvalidLogin)
+	})
+	t.Run("the current password", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t, nil)
+		alice := auth.Principal{Subject: e.register("alice").ID}
+		wrong := func(src auth.Source) error {
+			_, err := e.ChangeEmail(t.Context(), alice, "a@example.org", "wrong wrong wrong", src)
+			return err
+		}
+		for n := range 20 {
+			wantErr(t, wrong(at(n%8)), auth.ErrReauth)
+		}
+		wantThrottled(t, wrong(at(8)), time.Second/4, time.Second/4)
+		wantErr(t, wrong(elsewhere), auth.ErrReauth)
+	})
+	t.Run("registrations", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t, nil)
+		n := 0
+		register := func(src auth.Source) error {
+			n++
+			person := auth.Registration{Username: fmt.Sprint("person", n), Password: password}
+			_, err := e.Register(t.Context(), person, src)
+			return err
+		}
+		for n := range 20 {
+			if err := register(at(n % 8)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			wantThrottled(t, register(at(8)), 90*time.Second, 90*time.Second)
+			e.clock.Advance(90 * time.Second)
+			if err := register(at(8)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := register(elsewhere); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("right passwords", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t, nil)
+		person := func(n int) string { return fmt.Sprintf("%cperson%s", 'a'+n%26, strings.Repeat("x", n/26)) }
+		for n := range 41 {
+			e.register(person(n))
+		}
+		for n := range 2400 {
+			// At a new /64 each time: where somebody logged in before, that address alone is
+			// counted.
+			if err := e.loginFrom(person(n%40), at(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantThrottled(t, e.loginFrom(person(40), at(2400)), time.Minute, time.Minute)
+		if err := e.loginFrom(person(40), elsewhere); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A13: attempts at once are held to the same bound, since they are counted before they are hashed.
 func TestLoginThrottleAtomic(t *testing.T) {
 	t.Parallel()

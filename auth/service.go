@@ -54,8 +54,9 @@ var _ Authenticator = (*Service)(nil)
 
 // Source is where a request came from.
 type Source struct {
-	// IP is the client's address. Throttles count by its /24 or /64, and by itself once somebody logged in there; all sources without
-	// an address count as one.
+	// IP is the client's address. Throttles count by its /24, or by its /64 and its /48, which may
+	// have four times as much, and by itself once somebody logged in there; all sources without an
+	// address count as one.
 	IP netip.Addr
 	// Label is what the client calls itself, usually its User-Agent. Control characters are dropped and it is cut to MaxLabel
 	// code points.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/counter"
@@ -30,6 +29,15 @@ type rule struct {
 	delay  func(further int64) time.Duration
 	// account says that it is an account that the attempts are at, from wherever.
 	account bool
+}
+
+// times returns the rule for a group that may have factor times as much.
+func (r rule) times(factor int64) rule {
+	r.first *= factor
+	if delay := r.delay; delay != nil {
+		r.delay = func(further int64) time.Duration { return delay(further) / time.Duration(factor) }
+	}
+	return r
 }
 
 // The rules: SECURITY.md, A10, A13, A24. Attempts that turn out not to be failures are given back.
@@ -103,11 +111,11 @@ func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*r
 	if o.address != "" {
 		return t.reserve(ctx, o, attempt{perPair, account + "\x00" + o.address, true})
 	}
-	attempts := []attempt{{perPrefix, o.prefix, false}, {perAccount, account, false}, {perPair, account + "\x00" + o.prefix, true}}
-	if t.trusts(ctx, account, o.prefix) {
-		attempts = slices.Delete(attempts, 1, 2)
+	attempts := o.attempts(perPrefix, "", false)
+	if !t.trusts(ctx, account, o.groups[0].Name) {
+		attempts = append(attempts, attempt{perAccount, account, false})
 	}
-	return t.reserve(ctx, o, attempts...)
+	return t.reserve(ctx, o, append(attempts, o.attempts(perPair, account+"\x00", true)...)...)
 }
 
 // addressOf returns an IPv4 address, or the /64 in which a subscriber changes his IPv6 address at will.
@@ -115,7 +123,7 @@ func addressOf(ip netip.Addr) string {
 	if ip = ip.Unmap(); ip.Is4() {
 		return ip.String()
 	}
-	return counter.PrefixOf(ip)
+	return counter.GroupsOf(ip)[0].Name
 }
 
 // trusts reports whether the account was logged in to at a place, an address or a prefix, lately.
@@ -130,13 +138,14 @@ func (t *throttle) trusts(ctx context.Context, account, place string) bool {
 // reauth reserves an attempt to give the current password of a user who is logged in.
 func (t *throttle) reauth(ctx context.Context, u User, ip netip.Addr) (*reservation, error) {
 	o := t.origin(ctx, "name:"+u.Canonical, ip)
-	return t.reserve(ctx, o, attempt{reauthAll, u.ID, false}, attempt{reauthPair, u.ID + "\x00" + o.prefix, true})
+	all := attempt{reauthAll, u.ID, false}
+	return t.reserve(ctx, o, append([]attempt{all}, o.attempts(reauthPair, u.ID+"\x00", true)...)...)
 }
 
 // register reserves a registration.
 func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, error) {
-	prefix := counter.PrefixOf(ip)
-	return t.reserve(ctx, origin{prefix: prefix}, attempt{perRegister, prefix, false})
+	o := origin{groups: counter.GroupsOf(ip)}
+	return t.reserve(ctx, o, o.attempts(perRegister, "", false)...)
 }
 
 // trusted remembers that the owner of an account was at an address. Of one account it remembers newPlaces a day, or whoever has many
@@ -152,7 +161,7 @@ func (t *throttle) trusted(ctx context.Context, account string, ip netip.Addr) {
 	if n, _ := t.load.Add(ctx, counter.KeyOf("places", account), 1, 24*time.Hour); n > newPlaces {
 		return
 	}
-	for _, place := range []string{address, counter.PrefixOf(ip)} {
+	for _, place := range []string{address, counter.GroupsOf(ip)[0].Name} {
 		if !t.trusts(ctx, account, place) {
 			t.trust.Add(ctx, counter.KeyOf("trust", account, place), 1, trustFor)
 		}

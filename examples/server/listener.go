@@ -18,6 +18,8 @@ import (
 const (
 	maxConnections    = 4096
 	maxOwnConnections = 16
+	// shareOfConnections is the part of all that one IP prefix may have.
+	shareOfConnections = 8
 	// otherFiles is how many files are for the database, the logs and what else there is, or half of all if there are few.
 	otherFiles = 256
 )
@@ -25,7 +27,7 @@ const (
 // connectionLimits say how many connections are held at once.
 type connectionLimits struct {
 	all    int // together
-	prefix int // of one IP prefix
+	prefix int // of one IPv4 /24 or IPv6 /64, and four times as many of an IPv6 /48
 	own    int // beyond all, of this machine: those who watch over the process get through whoever else is there
 	// loopback are addresses of this machine. So is, of a connection, the one that it arrives at.
 	loopback []netip.Prefix
@@ -40,7 +42,7 @@ func (s settings) connectionLimits(files int) (connectionLimits, error) {
 	if files > 0 {
 		all = min(all, max(files-otherFiles, files/2))
 	}
-	l := connectionLimits{all: all, prefix: all / 4, own: maxOwnConnections,
+	l := connectionLimits{all: all, prefix: all / shareOfConnections, own: maxOwnConnections,
 		loopback: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 	if s.limits == "off" {
 		l.prefix = l.all
@@ -58,13 +60,16 @@ type bounded struct {
 	log        *slog.Logger
 	full, many seldom.Log
 
-	mu       sync.Mutex
-	held     int
-	prefixes map[string]int // that hold any
+	places *counter.Limiter
+	own    *counter.Limiter // the places that only this machine gets
 }
 
 func newBounded(l net.Listener, limits connectionLimits, log *slog.Logger) *bounded {
-	return &bounded{Listener: l, limits: limits, log: log, prefixes: map[string]int{}}
+	return &bounded{
+		Listener: l, limits: limits, log: log,
+		places: counter.NewLimiter(int64(limits.all), int64(limits.prefix)),
+		own:    counter.NewLimiter(int64(limits.own), 0),
+	}
 }
 
 // Accept waits for the next connection that there is a place for.
@@ -78,54 +83,30 @@ func (b *bounded) Accept() (net.Conn, error) {
 		from := addrOf(conn.RemoteAddr())
 		trusted := among(b.limits.trusted, from) // on this machine, perhaps, and still on behalf of others
 		own := !trusted && (from.IsValid() && from == addrOf(conn.LocalAddr()) || among(b.limits.loopback, from))
-		prefix := "" // none that is counted
+		var groups []counter.Group // that are counted
 		if !own && !trusted {
-			prefix = counter.PrefixOf(from)
+			groups = counter.GroupsOf(from)
 		}
-		forAll, forPrefix := b.take(own, prefix)
-		switch {
-		case forAll && forPrefix:
-			return &placed{Conn: conn, giveBack: sync.OnceFunc(func() { b.giveBack(prefix) })}, nil
-		case !forAll:
-			b.full.Warn(context.Background(), b.log, time.Now(), "too many connections: the next ones are closed", slog.Int("connections", b.limits.all))
-		default:
-			b.many.Warn(context.Background(), b.log, time.Now(), "too many connections from there: the next ones are closed", slog.String("prefix", prefix))
+		ok, full := b.places.Acquire(1, groups...)
+		if ok {
+			return &placed{Conn: conn, giveBack: sync.OnceFunc(func() { b.places.Release(1, groups...) })}, nil
+		}
+		if own {
+			if ok, _ = b.own.Acquire(1); ok {
+				return &placed{Conn: conn, giveBack: sync.OnceFunc(func() { b.own.Release(1) })}, nil
+			}
+		}
+		if full == "" {
+			b.full.Warn(context.Background(), b.log, time.Now(), "too many connections: the next ones are closed",
+				slog.Int("connections", b.limits.all))
+		} else {
+			b.many.Warn(context.Background(), b.log, time.Now(),
+				"too many connections from there: the next ones are closed", slog.String("prefix", full))
 		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // nothing of it stays in the kernel
 		}
 		_ = conn.Close()
-	}
-}
-
-// take takes a place for a connection, and reports whether there was one for all and one for its prefix.
-func (b *bounded) take(own bool, prefix string) (forAll, forPrefix bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	places := b.limits.all
-	if own {
-		places += b.limits.own
-	}
-	forAll = b.held < places
-	forPrefix = prefix == "" || b.prefixes[prefix] < b.limits.prefix
-	if forAll && forPrefix {
-		b.held++
-		if prefix != "" {
-			b.prefixes[prefix]++
-		}
-	}
-	return forAll, forPrefix
-}
-
-func (b *bounded) giveBack(prefix string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.held--
-	if prefix == "" {
-		return
-	}
-	if b.prefixes[prefix]--; b.prefixes[prefix] == 0 {
-		delete(b.prefixes, prefix)
 	}
 }
 

@@ -104,8 +104,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
-	if b.count() != 0 || len(b.prefixes) != 0 {
-		t.Errorf("%d places of nobody, prefixes %v", b.count(), b.prefixes)
+	if b.count() != 0 || b.places.Groups() != 0 {
+		t.Errorf("%d places of nobody, %d prefixes", b.count(), b.places.Groups())
 	}
 	for _, want := range []string{`"too many connections: the next ones are closed" connections=10`, `from there: the next ones are closed" prefix=127.0.1.0/24`} {
 		if strings.Count(logged.String(), want) != 1 {
@@ -114,15 +114,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-func (b *bounded) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.held
-}
+func (b *bounded) count() int { return int(b.places.Held() + b.own.Held()) }
 
 // crowd is a listener at which connections of many addresses arrive.
 type crowd struct {
 	net.Listener
+	from     func(n int64) net.IP
 	arrivals atomic.Int64
 }
 
@@ -131,7 +128,7 @@ func (c *crowd) Accept() (net.Conn, error) {
 	if n > 20_000 {
 		return nil, io.EOF
 	}
-	return &visitor{from: net.IPv4(10, 0, byte(n%5), byte(n))}, nil
+	return &visitor{from: c.from(n)}, nil
 }
 
 type visitor struct {
@@ -147,7 +144,8 @@ func (v *visitor) Close() error         { return nil }
 func TestPlacesAreGivenBackOnce(t *testing.T) {
 	t.Parallel()
 	const all, prefix = 7, 2
-	b := newBounded(&crowd{}, connectionLimits{all: all, prefix: prefix}, slog.New(slog.DiscardHandler))
+	strangers := &crowd{from: func(n int64) net.IP { return net.IPv4(10, 0, byte(n%5), byte(n)) }}
+	b := newBounded(strangers, connectionLimits{all: all, prefix: prefix}, slog.New(slog.DiscardHandler))
 	var held atomic.Int64
 	var prefixes [5]atomic.Int64
 	var doors sync.WaitGroup
@@ -172,8 +170,41 @@ func TestPlacesAreGivenBackOnce(t *testing.T) {
 		})
 	}
 	doors.Wait()
-	if b.count() != 0 || len(b.prefixes) != 0 {
-		t.Errorf("%d places of nobody, prefixes %v", b.count(), b.prefixes)
+	if b.count() != 0 || b.places.Groups() != 0 {
+		t.Errorf("%d places of nobody, %d prefixes", b.count(), b.places.Groups())
+	}
+}
+
+// L1: IPv6 connections are counted by their /48 too, which has four times the places of a /64.
+func TestConnectionsOfASiteAreBounded(t *testing.T) {
+	t.Parallel()
+	const all, prefix = 100, 2
+	strangers := &crowd{from: func(n int64) net.IP {
+		return net.ParseIP(fmt.Sprintf("2001:db8:%x:%x::1", n%3, n%60))
+	}}
+	b := newBounded(strangers, connectionLimits{all: all, prefix: prefix}, slog.New(slog.DiscardHandler))
+	sites, networks := map[string]int{}, map[string]int{}
+	for {
+		conn, err := b.Accept()
+		if err != nil {
+			break
+		}
+		from := addrOf(conn.RemoteAddr())
+		networks[netip.PrefixFrom(from, 64).Masked().String()]++
+		sites[netip.PrefixFrom(from, 48).Masked().String()]++
+	}
+	for network, n := range networks {
+		if n > prefix {
+			t.Errorf("%d connections of %s", n, network)
+		}
+	}
+	if len(sites) != 3 {
+		t.Errorf("connections of %v", sites)
+	}
+	for site, n := range sites {
+		if n != 4*prefix {
+			t.Errorf("%d connections of %s, want %d", n, site, 4*prefix)
+		}
 	}
 }
 
@@ -229,7 +260,7 @@ func TestConnectionLimits(t *testing.T) {
 	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/48")}; !reflect.DeepEqual(on.trusted, want) {
 		t.Errorf("trusted are %v", on.trusted)
 	}
-	if on.all != 4096 || on.prefix != 1024 || on.own != 16 {
+	if on.all != 4096 || on.prefix != 512 || on.own != 16 {
 		t.Errorf("%+v", on)
 	}
 	for ip, want := range map[string]bool{"127.0.0.1": true, "127.9.9.9": true, "::ffff:127.0.0.1": true, "::1": true, "192.0.2.7": false, "128.0.0.1": false} {
@@ -241,7 +272,7 @@ func TestConnectionLimits(t *testing.T) {
 		t.Error("an address with a zone is in no prefix")
 	}
 	for files, want := range map[int]int{0: 4096, 100: 50, 1000: 744, 4096: 3840, 5000: 4096, 1 << 30: 4096} {
-		if l, err := (settings{}).connectionLimits(files); err != nil || l.all != want || l.prefix != want/4 {
+		if l, err := (settings{}).connectionLimits(files); err != nil || l.all != want || l.prefix != want/8 {
 			t.Errorf("with %d files: %+v, want %d, %v", files, l, want, err)
 		}
 	}

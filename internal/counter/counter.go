@@ -1,4 +1,6 @@
-// Package counter counts attempts and requests: in process and, where there is a cache that counts for all processes, in that.
+// Package counter counts attempts and requests: in process and, where there is a cache that counts
+// for all processes, in that. It says which groups an address is counted in (GroupsOf), and limits
+// what a process holds at once (Limiter).
 package counter
 
 import (
@@ -8,7 +10,6 @@ import (
 	"encoding/hex"
 	"hash/maphash"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,19 +32,6 @@ type Key [16]byte
 func KeyOf(parts ...string) Key {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return Key(sum[:16])
-}
-
-// PrefixOf returns what one subscriber usually has: an IPv4 /24 or an IPv6 /64. Without an address it returns "unknown".
-func PrefixOf(ip netip.Addr) string {
-	if !ip.IsValid() {
-		return "unknown"
-	}
-	ip = ip.Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 24
-	}
-	return netip.PrefixFrom(ip, bits).Masked().String()
 }
 
 // Config configures a Counter. All but Shared must be set.

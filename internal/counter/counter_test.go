@@ -3,6 +3,7 @@ package counter_test
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -138,17 +139,24 @@ func TestSharedCountIsNeverBelowZero(t *testing.T) {
 	add(0, 5)
 }
 
-func TestPrefixOf(t *testing.T) {
+// L1, L2: an IPv4 address is counted by its /24, one of IPv6 by its /64 and by its /48, which has
+// four times as much.
+func TestGroupsOf(t *testing.T) {
 	t.Parallel()
-	for ip, want := range map[string]string{
-		"203.0.113.77": "203.0.113.0/24", "::ffff:203.0.113.77": "203.0.113.0/24",
-		"2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+	for ip, want := range map[string][]counter.Group{
+		"203.0.113.77":         {{Name: "203.0.113.0/24", Factor: 1}},
+		"::ffff:203.0.113.77":  {{Name: "203.0.113.0/24", Factor: 1}},
+		"2001:db8:1:2:3::4":    {{Name: "2001:db8:1:2::/64", Factor: 1}, {Name: "2001:db8:1::/48", Factor: 4}},
+		"2001:db8:1:ffff::1":   {{Name: "2001:db8:1:ffff::/64", Factor: 1}, {Name: "2001:db8:1::/48", Factor: 4}},
+		"fe80::1%eth0":         {{Name: "fe80::/64", Factor: 1}, {Name: "fe80::/48", Factor: 4}},
+		"::ffff:0:203.0.113.7": {{Name: "::/64", Factor: 1}, {Name: "::/48", Factor: 4}}, // is not mapped
 	} {
-		if got := counter.PrefixOf(netip.MustParseAddr(ip)); got != want {
-			t.Errorf("%s: %s, want %s", ip, got, want)
+		if got := counter.GroupsOf(netip.MustParseAddr(ip)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", ip, got, want)
 		}
 	}
-	if got := counter.PrefixOf(netip.Addr{}); got != "unknown" {
-		t.Errorf("no address: %s", got)
+	unknown := []counter.Group{{Name: "unknown", Factor: 1}}
+	if got := counter.GroupsOf(netip.Addr{}); !slices.Equal(got, unknown) {
+		t.Errorf("no address: %v", got)
 	}
 }
