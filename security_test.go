@@ -100,7 +100,7 @@ func TestRequirementsAreChecked(t *testing.T) {
 var fuzzed = []string{
 	"httpapi.FuzzDecodeStrict", "internal/id.FuzzParseID", "httpapi.FuzzCursor", "auth.FuzzParsePHC", "auth.FuzzBearer", "httpapi.FuzzIfMatch", "auth.FuzzUsername",
 	"rating.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer", "rating.FuzzTaskID", "rating.FuzzRatingID", "httpapi.FuzzFields",
-	"httpapi.FuzzClientIP", "internal/text.FuzzCheck",
+	"httpapi.FuzzClientIP", "internal/text.FuzzCheck", "internal/address.FuzzParse",
 }
 
 // TestFuzzTargets: every parser of untrusted bytes has a fuzz target, with a corpus to begin with, that the Makefile runs.

@@ -3,6 +3,7 @@ package rediscache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/khodnevis/khodnevis/internal/address"
 	"github.com/khodnevis/khodnevis/internal/breaker"
 )
 
@@ -21,26 +23,29 @@ const (
 	testAfter = breaker.ProbeInterval / 2
 )
 
-// Open returns a pool for New that waits for no longer than cfg.Timeout in any place. The server is "host:port" or
-// "redis://user:password@host:port/database", with rediss:// for TLS. Open does not connect: a Redis that is not there yet
-// may come later. The caller closes the pool.
+// Open returns a pool for New that waits for no longer than cfg.Timeout in any place. The server is
+// "host:port" or "redis://user:password@host:port/database", with rediss:// for TLS. Open does not
+// connect: a Redis that is not there yet may come later. The caller closes the pool. No error
+// quotes a password.
 func Open(server string, cfg Config) (*redis.Pool, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if !strings.Contains(server, "://") {
+	if address.IsHost(server) || address.IsHostPort(server) {
 		server = "redis://" + server
 	}
-	if err := checkURL(server); err != nil {
+	password, err := checkURL(server)
+	if err != nil {
 		return nil, err
 	}
 	return &redis.Pool{
 		MaxActive: cfg.MaxConns, MaxIdle: cfg.MaxConns, Wait: true, IdleTimeout: idleTimeout,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialURLContext(ctx, server,
+			conn, err := redis.DialURLContext(ctx, server,
 				redis.DialConnectTimeout(cfg.Timeout), redis.DialTLSHandshakeTimeout(cfg.Timeout),
 				redis.DialReadTimeout(cfg.Timeout), redis.DialWriteTimeout(cfg.Timeout))
+			return conn, withoutPassword(err, password)
 		},
 		// With a silent server, the first idle connection takes all the time there is, and the others are given up at once.
 		TestOnBorrowContext: func(ctx context.Context, conn redis.Conn, lastUsed time.Time) error {
@@ -53,20 +58,35 @@ func Open(server string, cfg Config) (*redis.Pool, error) {
 	}, nil
 }
 
-var database = regexp.MustCompile(`^/?[0-9]*$`)
+var database = regexp.MustCompile(`^[0-9]*$`)
 
-// checkURL finds early what redigo would say at every call. It repeats nothing of the URL, which may hold a password.
-func checkURL(server string) error {
-	u, err := url.Parse(server)
+// checkURL finds early what redigo would say at every call, and returns the password. It repeats
+// nothing of the URL.
+func checkURL(server string) (password string, err error) {
+	u, err := address.Parse(server, "redis", "rediss")
+	_, taken := url.Parse(server) // by redigo, which is stricter about what is in a password
 	switch {
 	case err != nil:
-		return errors.New("rediscache: the server is neither host:port nor a URL")
-	case u.Scheme != "redis" && u.Scheme != "rediss":
-		return errors.New("rediscache: the URL of the server must begin with redis:// or rediss://")
-	case u.Host == "":
-		return errors.New("rediscache: the server has no host")
+		return "", fmt.Errorf("rediscache: the server is neither host:port nor a URL with redis:// or rediss://: %w", err)
+	case taken != nil:
+		return "", errors.New("rediscache: the URL of the server has a character that must be escaped")
+	case len(u.Hosts) != 1 || !address.IsHost(u.Hosts[0].Name):
+		return "", errors.New("rediscache: the URL of the server must have one host")
 	case !database.MatchString(u.Path):
-		return errors.New("rediscache: the path of the server's URL must be the number of a database")
+		return "", errors.New("rediscache: the path of the server's URL must be the number of a database")
+	case u.Query != "":
+		return "", errors.New("rediscache: the URL of the server has parameters, and there are none")
 	}
-	return nil
+	return u.Password, nil
+}
+
+// withoutPassword keeps a password out of the answer of a server to AUTH: one that does not know
+// the command repeats what it was given, cut off somewhere.
+func withoutPassword(err error, password string) error {
+	answer, ok := errors.AsType[redis.Error](err)
+	if !ok || password == "" {
+		return err
+	}
+	text, _, _ := strings.Cut(string(answer), "with args")
+	return redis.Error(strings.ReplaceAll(text, password, "…"))
 }

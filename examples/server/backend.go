@@ -56,8 +56,9 @@ func (b *backend) where() string {
 	return strings.Replace(b.adapters, "SQLite", "SQLite in "+b.file, 1)
 }
 
-// plan picks the adapters and checks every setting. This is the one place that does. It touches nothing outside the process: it makes no file
-// and asks no server. A command works on the store alone.
+// plan picks the adapters and checks every setting. This is the one place that does. It touches
+// nothing outside the process: it makes no file and asks no server. A command works on the store
+// alone.
 func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
 	b := &backend{role: s.role, command: command, prepare: func(context.Context) error { return nil }}
 	proxies, err := parsePrefixes(s.proxies)
@@ -65,8 +66,8 @@ func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
 		return nil, err
 	}
 	off := s.limits == "off"
-	b.cfg = khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers, SkipForeign: s.foreign == "skip", TrustedProxies: proxies,
-		Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}}
+	b.cfg = khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers,
+		SkipForeign: s.foreign == "skip", TrustedProxies: proxies, Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}}
 	if !command {
 		helper := hashproc.New(log)
 		b.closers = append(b.closers, helper.Close)
@@ -106,11 +107,7 @@ func (b *backend) pick(s settings, log *slog.Logger) error {
 		names = append(names, "PostgreSQL")
 	}
 	if s.kafka != "" && !b.command {
-		brokers, err := parseBrokers(s.kafka)
-		if err != nil {
-			return err
-		}
-		queue, err := kafkaqueue.Open(brokers, kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: b.identity,
+		queue, err := kafkaqueue.Open(s.brokers(), kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: b.identity,
 			Instance: instance(s.addr), Logger: log})
 		if err != nil {
 			return fmt.Errorf("-kafka: %w", err)
@@ -157,7 +154,7 @@ func (b *backend) build() error {
 			}
 		}
 		for _, name := range exposed(b.file) {
-			b.cfg.Logger.Warn("others may read or write this file, which has password hashes and the keys of tokens: chmod 600", "file", name)
+			b.cfg.Logger.Warn("others may read or write this file of the data, which has password hashes: chmod 600", "file", name)
 		}
 	}
 	var err error

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
@@ -58,8 +59,14 @@ func find(args []string) (command, []string, error) {
 		}
 		return c, args[1:], nil
 	}
-	return command{}, nil, fmt.Errorf("unknown command %q: there are %s; server -h tells more", args[0], strings.Join(all, ", "))
+	what := "there is no such command" // which is not quoted unless it is a word: it may be an address, with a password
+	if word.MatchString(args[0]) {
+		what = "unknown command " + args[0]
+	}
+	return command{}, nil, fmt.Errorf("%s: there are %s; server -h tells more", what, strings.Join(all, ", "))
 }
+
+var word = regexp.MustCompile(`^[a-z]{1,16}$`)
 
 // verify recounts every number and folds every score anew, repairs what differs, and fails if something did. It says of each content
 // that had drifted what was the first number that was wrong.

@@ -15,7 +15,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-// T6: a start that fails leaves no file: settings are checked first, then the addresses taken, and only then is there one.
+// T6: a start that fails leaves no file: settings are checked first, then the addresses taken, and
+// only then is there one.
 func TestFailedStartLeavesNoFile(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,7 +50,8 @@ func TestFailedStartLeavesNoFile(t *testing.T) {
 	}
 }
 
-// A file of the data that others may read is told of when the server begins, with those that SQLite keeps beside it.
+// A file of the data that others may read is told of when the server begins, with those that SQLite
+// keeps beside it.
 func TestExposedFilesAreToldOf(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -70,7 +72,7 @@ func TestExposedFilesAreToldOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, path := range []string{data, link} {
-			s := settings{data: path, role: "all", recalculate: "@every 30s", recount: "@every 1h", limits: "off", log: "json"}
+			s := settings{data: path, role: "all", recalculate: "@every 30s", limits: "off", log: "json"}
 			var log output
 			b, err := plan(s, false, newLogger(s.log, &log))
 			if err == nil {

@@ -55,7 +55,8 @@ func (l listeners) close() error {
 	return errors.Join(l.public.Close(), l.metrics.Close())
 }
 
-// listenAndServe takes the addresses, then makes what is missing, and serves: a server that cannot serve leaves nothing behind.
+// listenAndServe takes the addresses, then makes what is missing, and serves: a server that cannot
+// serve leaves nothing behind.
 func listenAndServe(ctx context.Context, s settings, b *backend, log *slog.Logger, stdout io.Writer) error {
 	l, err := listen(ctx, s)
 	if err != nil {
@@ -67,7 +68,8 @@ func listenAndServe(ctx context.Context, s settings, b *backend, log *slog.Logge
 	return serve(ctx, s, b, l, log, stdout)
 }
 
-// serve serves and works until ctx is done, and then lets both finish what they have begun. It closes the listeners.
+// serve serves and works until ctx is done, and then lets both finish what they have begun. It
+// closes the listeners.
 func serve(ctx context.Context, s settings, b *backend, l listeners, log *slog.Logger, stdout io.Writer) error {
 	files := maxFiles()
 	limits, err := s.connectionLimits(files)

@@ -8,10 +8,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -100,7 +98,8 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	return s, flags.Args(), err
 }
 
-// logFormat returns the format of the log as far as it can be told, whatever else is wrong with args and environ: what is wrong is told in it.
+// logFormat returns the format of the log as far as it can be told, whatever else is wrong with
+// args and environ: what is wrong is told in it.
 func logFormat(args, environ []string) string {
 	format := ""
 	for _, entry := range environ {
@@ -197,12 +196,6 @@ func (s *settings) validate() error {
 	if s.data == "" || s.data == ":memory:" || strings.Contains(s.data, "://") { // which is not quoted: it may hold a password
 		errs = append(errs, errors.New("-data: give the path of a file"))
 	}
-	if _, err := parseBrokers(s.kafka); err != nil {
-		errs = append(errs, fmt.Errorf("-kafka: %w", err))
-	}
-	if !redisServer(s.redis) { // which is not quoted: it may hold a password
-		errs = append(errs, errors.New("-redis: give host:port, or a URL such as redis://host:port/0"))
-	}
 	if s.kafka == "" && (s.topic != "" || s.group != "" || s.foreign != "refuse") {
 		s.doubts = append(s.doubts, "-kafka-topic, -kafka-group and -kafka-foreign mean nothing without -kafka")
 	}
@@ -240,48 +233,16 @@ func (s *settings) validate() error {
 	return errors.Join(errs...)
 }
 
-// parseBrokers reads addresses of brokers.
-func parseBrokers(list string) ([]string, error) {
-	if list == "" {
-		return nil, nil
+// brokers returns the addresses of the brokers, if there are any.
+func (s settings) brokers() []string {
+	if s.kafka == "" {
+		return nil
 	}
-	var all []string
-	for entry := range strings.SplitSeq(list, ",") {
-		entry = strings.TrimSpace(entry)
-		if !hostPort(entry) {
-			return nil, fmt.Errorf("%q: give host:port, several separated by commas", entry)
-		}
-		all = append(all, entry)
+	all := strings.Split(s.kafka, ",")
+	for i, one := range all {
+		all[i] = strings.TrimSpace(one)
 	}
-	return all, nil
-}
-
-// redisServer reports whether server is none, or has a host, and a port if any. The rest of a URL is rediscache's to check.
-func redisServer(server string) bool {
-	if server == "" {
-		return true
-	}
-	if !strings.Contains(server, "://") {
-		server = "redis://" + server
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		return false
-	}
-	if u.Port() == "" {
-		return hostPort(u.Host + ":6379")
-	}
-	return hostPort(u.Host)
-}
-
-// hostPort reports whether address has a host, and a port that is a number.
-func hostPort(address string) bool {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || strings.ContainsAny(host, " /") {
-		return false
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
+	return all
 }
 
 // parsePrefixes reads addresses and prefixes of addresses.

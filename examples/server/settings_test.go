@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -37,7 +38,7 @@ func TestSettingsReachTheApp(t *testing.T) {
 		"the schedule of " + rating.JobRecount: {"-recount", "never"},
 		"Workers is 10000":                     {"-workers", "10000"},
 		"Batch is -1":                          {"-batch", "-1"},
-		"-kafka: kafkaqueue: topic \"a b\"":     {"-kafka", "127.0.0.1:1", "-kafka-topic", "a b"},
+		"-kafka: kafkaqueue: topic \"a b\"":    {"-kafka", "127.0.0.1:1", "-kafka-topic", "a b"},
 	} {
 		err := run(t.Context(), append([]string{"-data", filepath.Join(t.TempDir(), "data.db")}, args...), nil, nil, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -130,31 +131,57 @@ func TestServersHaveAddresses(t *testing.T) {
 	for name, addresses := range map[string]map[string]bool{
 		"-kafka": {
 			"": true, "kafka:9092": true, "10.0.0.1:9092,[::1]:9092": true, "a:9092, b:9092": true,
-			"foo": false, "kafka:9092,foo": false, "kafka:9092,": false, ":9092": false, "kafka:": false, "kafka:port": false, "kafka:0": false, "kafka:70000": false,
+			"foo": false, "kafka:9092,foo": false, "kafka:9092,": false, ":9092": false, "kafka:": false,
+			"kafka:port": false, "kafka:0": false, "kafka:70000": false,
 			"::1": false, "::1:9092": false, "http://kafka:9092": false, "a:9092 b:9092": false,
+			"u:Wrd9@kafka:9092": false, "Wrd9@kafka:9092": false,
 		},
 		"-redis": {
-			"": true, "redis": true, "redis:6379": true, "[::1]:6379": true, "redis://:word@redis": true, "rediss://u:word@redis:6380/2": true, "redis://[::1]/0": true,
-			"::": false, "::1": false, ":6379": false, "redis:": false, "redis:port": false, "redis:70000": false, "redis://": false, "redis://u:word@/0": false, "redis://redis::6379": false,
+			"": true, "redis": true, "redis:6379": true, "[::1]:6379": true, "redis://:Wrd9@redis": true,
+			"rediss://u:Wrd9@redis:6380/2": true, "redis://[::1]/0": true,
+			"::": false, "::1": false, ":6379": false, "redis:": false, "redis:port": false, "redis:70000": false,
+			"redis://": false, "redis://u:Wrd9@/0": false, "redis://redis::6379": false,
+			"redis://a,b": false, "redis://redis/x": false, "redis://redis?db=1": false, "http://redis": false,
+			"REDIS://redis": false, " redis://redis": false, "redis://%2Ftmp": false,
+		},
+		"-postgres": {
+			"": true, "postgres://": true, "postgresql://u:Wrd9@db/x": true,
+			"postgres://u@a:1,b,[::1]:2/x?target_session_attrs=read-write": true,
+			"host=a,b port=1,2 user=u password='Wr\\'d9' dbname = x":       true, " host=a\n": true, "host='' user=u": true,
+			"postgres://u@%2Frun%2Fdb/x":                                         true,
+			"postgres://u@h/x?random_page_cost=2&jit=on":                         true,
+			"postgres://u@h/x?min_protocol_version=3.2&max_protocol_version=3.2": true,
+			"db": false, "db:5432": false, "POSTGRES://u:Wrd9@db": false, " postgres://u:Wrd9@db": false,
+			"'postgres://u:Wrd9@db'": false, `"host=db"`: false,
+			"postgresql+psycopg2://u:Wrd9@db/x?sslmode=require": false, "psql postgres://u:Wrd9@db": false,
+			"jdbc:postgresql://db/x?user=u&password=Wrd9": false,
+			"postgres:/u:Wrd9@db":                         false, "postgres://u:Wr/d9@db": false, "postgres://u@db/x?pgbouncer=true": false,
+			"postgres://u@db?sslmode=maybe": false, "host=db port=x": false,
+			"postgres://u@db/x?sslmode=": false, "host=db password=Wr d9=x": false, "host": false,
+			"host=u:Wrd9@db": false, "password='Wrd9": false, "user=a:Wrd9": false,
+			"postgres://a,b/x?port=1,2,3": false, "work_mem=64MB": false, "postgres://u@db?a;b": false,
+			"dbname=postgres://u:Wrd9@db": false, "host=db=x": false,
 		},
 	} {
 		for address, ok := range addresses {
-			_, _, err := readSettings([]string{name, address}, nil, io.Discard)
-			if ok != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), name+": ") {
+			s, _, err := readSettings([]string{name, address}, nil, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := plan(s, false, slog.New(slog.DiscardHandler))
+			if ok != (err == nil) || err != nil && (!strings.HasPrefix(err.Error(), name+": ") || strings.Contains(err.Error(), "Wr") || strings.Contains(err.Error(), "d9")) {
 				t.Errorf("%s %q: %v", name, address, err)
+			}
+			if err == nil {
+				err = b.close()
+			}
+			if ok && err != nil {
+				t.Error(err)
 			}
 		}
 	}
-	s, _, err := readSettings([]string{"-kafka", "a:9092, b:9092"}, nil, io.Discard)
-	if got, _ := parseBrokers(s.kafka); err != nil || strings.Join(got, " ") != "a:9092 b:9092" {
-		t.Errorf("brokers %q, %v", got, err)
-	}
-	// What the adapters refuse is named, too.
-	for name, address := range map[string]string{"-postgres": "postgres://u@127.0.0.1:port/db", "-redis": "http://127.0.0.1"} {
-		err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data.db"), name, address}, nil, nil, io.Discard, io.Discard)
-		if err == nil || !strings.HasPrefix(err.Error(), name+": ") {
-			t.Errorf("%s %q: %v", name, address, err)
-		}
+	if got := (settings{kafka: "a:9092, b:9092"}).brokers(); strings.Join(got, " ") != "a:9092 b:9092" {
+		t.Errorf("brokers %q", got)
 	}
 }
 

@@ -86,9 +86,10 @@ type File struct {
 	drains   sync.WaitGroup
 }
 
-// Open opens the file at path and creates it, readable by its owner only, if it is not there. Its directory must be there. A path is a
-// path, whatever it looks like: file:a.db is a file of that name. The one name that is refused is :memory:, since it is none of a
-// file anywhere else. A symbolic link is followed to a file that is there. An Open that fails leaves no new file.
+// Open opens the file at path and creates it, readable by its owner only, if it is not there. Its
+// directory must be there. A path is a path, whatever it looks like: file:a.db is a file of that
+// name. The one name that is refused is :memory:, since it is none of a file anywhere else. A
+// symbolic link is followed to a file that is there. An Open that fails leaves no new file.
 func Open(path string, cfg Config) (*File, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -109,8 +110,9 @@ func Open(path string, cfg Config) (*File, error) {
 	return f, nil
 }
 
-// create makes an empty file for nobody else's eyes, unless there is one; SQLite gives its other files the same permissions. A file that
-// is there must not even be opened: closing it again would drop the locks that this process holds on it.
+// create makes an empty file for nobody else's eyes, unless there is one; SQLite gives its other
+// files the same permissions. A file that is there must not even be opened: closing it again would
+// drop the locks that this process holds on it.
 func create(path string) (made bool, err error) {
 	if path == ":memory:" {
 		return false, errors.New("what is in memory ends with the process: give a file")
@@ -126,7 +128,8 @@ func create(path string) (made bool, err error) {
 	return true, file.Close()
 }
 
-// removeEmpty removes a file that nothing was written to. One that has something may be in use by another process already.
+// removeEmpty removes a file that nothing was written to. One that has something may be in use by
+// another process already.
 func removeEmpty(path string) error {
 	if info, err := os.Stat(path); err != nil || info.Size() > 0 {
 		return err
@@ -177,7 +180,8 @@ func dsn(path string, cfg Config, pragmas ...string) string {
 	return uri(path) + "?" + settings.Encode()
 }
 
-// uri returns the URI under which SQLite finds the file at path. A path alone is taken for a URI if it looks like one.
+// uri returns the URI under which SQLite finds the file at path. A path alone is taken for a URI if
+// it looks like one.
 func uri(path string) string {
 	path = filepath.ToSlash(path)
 	if filepath.IsAbs(path) {
@@ -202,9 +206,10 @@ func (f *File) verify() error {
 	return nil
 }
 
-// Backup writes all that is in the file, as of one moment, to a new file at path, readable by its owner only. The file is in use meanwhile
-// as ever. The copy is made in a new folder beside path, brought to the disk, and then given its name: what is at path is whole. It is an
-// error if there is something at path, be it a symbolic link. After an error there is nothing new.
+// Backup writes all that is in the file, as of one moment, to a new file at path, readable by its
+// owner only. The file is in use meanwhile as ever. The copy is made in a new folder beside path,
+// brought to the disk, and then given its name: what is at path is whole. It is an error if there
+// is something at path, be it a symbolic link. After an error there is nothing new.
 func (f *File) Backup(ctx context.Context, path string) (err error) {
 	defer func() {
 		if err != nil {
@@ -247,7 +252,8 @@ func (f *File) copyTo(ctx context.Context, path string) (err error) {
 	return made.Sync()
 }
 
-// place gives the file at from the name to, unless that is taken. Renaming replaces a link and does not follow it.
+// place gives the file at from the name to, unless that is taken. Renaming replaces a link and does
+// not follow it.
 func place(from, to string) error {
 	reserved, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

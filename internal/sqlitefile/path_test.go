@@ -17,11 +17,13 @@ import (
 
 // odd are names that SQLite or a URI reads otherwise.
 var odd = []string{
-	"file:out.db", "file:/out.db", "file:out.db?mode=memory", "x?mode=memory", "x?_pragma=query_only(1)", "a%20b.db", "a b.db", "#x.db",
+	"file:out.db", "file:/out.db", "file:out.db?mode=memory", "x?mode=memory", "x?_pragma=query_only(1)", "a%20b.db",
+	"a b.db", "#x.db",
 	"a#b.db", "%", "%00", "&", "a'b.db", `a"b.db`, "-x.db", ":memory:.db", "dot.", "دفتر.db", "*",
 }
 
-// inFolder makes an empty folder the working one, and returns the folder that a file of a name is in. Tests that call it are not parallel.
+// inFolder makes an empty folder the working one, and returns the folder that a file of a name is
+// in. Tests that call it are not parallel.
 func inFolder(t *testing.T, name string) string {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -47,7 +49,8 @@ func onlyFile(t *testing.T, folder, name string) {
 	}
 }
 
-// A path is a path: files and backups of any name are there, readable by their owner, and nowhere else.
+// A path is a path: files and backups of any name are there, readable by their owner, and nowhere
+// else.
 func TestPathsAreNoURIs(t *testing.T) {
 	for _, name := range odd {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +79,8 @@ func TestPathsAreNoURIs(t *testing.T) {
 	}
 }
 
-// A backup goes through no link, be its target there or not, and leaves nothing behind where it fails.
+// A backup goes through no link, be its target there or not, and leaves nothing behind where it
+// fails.
 func TestBackupFollowsNoLink(t *testing.T) {
 	f := open(t)
 	if err := f.Write(t.Context(), insert(1)); err != nil {

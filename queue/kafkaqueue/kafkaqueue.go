@@ -39,6 +39,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/khodnevis/khodnevis/internal/address"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -190,6 +191,11 @@ func Open(brokers []string, cfg Config) (*Queue, error) {
 	err := cfg.validate()
 	if len(brokers) == 0 {
 		err = errors.Join(errors.New("no brokers"), err)
+	}
+	for i, broker := range brokers { // which is not quoted: somebody may have put a password into it
+		if !address.IsHostPort(broker) {
+			err = errors.Join(fmt.Errorf("broker %d of %d is no host:port", i+1, len(brokers)), err)
+		}
 	}
 	if cfg.Installation == nil {
 		cfg = cfg.named("")

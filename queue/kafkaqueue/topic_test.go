@@ -380,3 +380,14 @@ func TestAgeTellsTheRetention(t *testing.T) {
 		})
 	}
 }
+
+// What is no address of a broker is refused when it is given, by its place and not by what it says.
+func TestBrokersAreHostsAndPorts(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"", "h", "u:word9@h:1", "word9@h:1", "kafka://u:word9@h:1", "h:word9", "h:1,h:2"} {
+		q, err := kafkaqueue.Open([]string{"h:1", bad}, kafkaqueue.Config{})
+		if err == nil || !strings.Contains(err.Error(), "broker 2 of 2") || strings.Contains(err.Error(), "word9") {
+			t.Errorf("%q: %v, %v", bad, q, err)
+		}
+	}
+}

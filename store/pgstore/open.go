@@ -4,9 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -17,7 +15,8 @@ import (
 type OpenConfig struct {
 	// MaxConns bounds the connections, which are kept. Default 16.
 	MaxConns int
-	// ConnectTimeout bounds opening a connection, from the name of the server to the password. Default 2 seconds.
+	// ConnectTimeout bounds opening a connection, from the name of the server to the password.
+	// Several hosts share it. Default 2 seconds.
 	ConnectTimeout time.Duration
 	// StatementTimeout is when the server ends a statement; a second later the connection gives up on a server that does not say
 	// so. It also is the longest that a migration step may take. Default 8 seconds.
@@ -67,15 +66,20 @@ func (c OpenConfig) validate() error {
 // silence is how long a connection waits for a server that says nothing.
 func (c OpenConfig) silence() time.Duration { return c.StatementTimeout + time.Second }
 
-// Open returns a database handle for New; whoever calls it closes it. It does not talk to the server, so that a program can
-// start before its database. The connection string is one of lib/pq, as a URL or as key=value pairs. Without sslmode it means
-// "require": the traffic is encrypted and a server that cannot is refused, but its certificate is not checked;
-// sslmode=verify-full checks it, sslmode=disable is for a server on the same machine or network.
+// Open returns a database handle for New; whoever calls it closes it. It does not talk to the
+// server, so that a program can start before its database. The connection string is a URL,
+// postgres://user:password@host:port/database?parameter=value, or pairs such as host=…
+// password='…'; the parameters are those of lib/pq, and others are an error. Several hosts,
+// separated by commas, are tried in their order; with target_session_attrs=read-write, a standby
+// among them is passed over. Without sslmode it means "require": the traffic is encrypted and a
+// server that cannot is refused, but its certificate is not checked; sslmode=verify-full checks it,
+// sslmode=disable is for a server on the same machine or network. No error quotes a value of it.
 //
-// The settings of cfg replace those of the connection string. What else the connections get, unless the connection string has
-// it: random_page_cost=1.1, because what is read is cached or on a solid-state disk, and jit=off, because no statement here
-// runs for as long as compiling it takes. As many connections are kept idle as may be open: database/sql keeps two by default,
-// and opens the others anew again and again.
+// The settings of cfg replace those of the connection string. What else the connections get, unless
+// the connection string has it: random_page_cost=1.1, because what is read is cached or on a
+// solid-state disk, and jit=off, because no statement here runs for as long as compiling it takes.
+// As many connections are kept idle as may be open: database/sql keeps two by default, and opens
+// the others anew again and again.
 func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
 	cfg = cfg.orDefault()
 	if err := cfg.validate(); err != nil {
@@ -85,7 +89,8 @@ func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings.ConnectTimeout = cfg.ConnectTimeout
+	// The driver gives as much to each host.
+	settings.ConnectTimeout = cfg.ConnectTimeout / time.Duration(1+len(settings.Multi))
 	runtime := map[string]string{"random_page_cost": "1.1", "jit": "off"}
 	for name, value := range settings.Runtime {
 		runtime[name] = value
@@ -104,22 +109,6 @@ func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
 	db.SetMaxIdleConns(cfg.MaxConns)
 	db.SetConnMaxLifetime(time.Hour) // sooner or later the pool follows a name that points elsewhere
 	return sqlx.NewDb(db, "postgres"), nil
-}
-
-// parse reads a connection string. What cannot be split is not quoted, nor is any part of it: it may hold a password.
-func parse(dsn string) (pq.Config, error) {
-	isURL := strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
-	if _, err := url.Parse(dsn); isURL && err != nil {
-		return pq.Config{}, errors.New("pgstore: the connection string is no URL of the form postgres://user:password@host:port/database; escape what is special in it")
-	}
-	settings, err := pq.NewConfig(dsn)
-	switch {
-	case err != nil && isURL:
-		return pq.Config{}, fmt.Errorf("pgstore: connection string: %w", err)
-	case err != nil:
-		return pq.Config{}, errors.New("pgstore: the connection string is neither a URL nor pairs of the form host=… password='…' with values that have a meaning")
-	}
-	return settings, nil
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
