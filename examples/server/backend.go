@@ -107,8 +107,12 @@ func (b *backend) pick(s settings, log *slog.Logger) error {
 		names = append(names, "PostgreSQL")
 	}
 	if s.kafka != "" && !b.command {
+		security, login, err := s.kafkaSecurity()
+		if err != nil {
+			return err
+		}
 		queue, err := kafkaqueue.Open(s.brokers(), kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: b.identity,
-			Instance: instance(s.addr), Logger: log})
+			Instance: instance(s.addr), TLS: security, SASL: login, Logger: log})
 		if err != nil {
 			return fmt.Errorf("-kafka: %w", err)
 		}

@@ -19,6 +19,14 @@ type settings struct {
 	data        string
 	postgres    string
 	kafka       string
+	kafkaTLS    string
+	kafkaCA     string
+	kafkaCert   string
+	kafkaKey    string
+	sasl        string
+	user        string
+	password    string
+	passwordIn  string
 	topic       string
 	group       string
 	foreign     string
@@ -63,6 +71,14 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	setting(&s.data, "data", defaultData, "file to keep the data in")
 	setting(&s.postgres, "postgres", "", "connection string of a PostgreSQL database; unset: the file")
 	setting(&s.kafka, "kafka", "", "addresses of Kafka brokers, separated by commas; unset: the file")
+	setting(&s.kafkaTLS, "kafka-tls", "off", "on encrypts the connections to the brokers, and checks their certificates")
+	setting(&s.kafkaCA, "kafka-ca", "", "file with the certificates (PEM) of who signs those of the brokers; unset: those that the system trusts")
+	setting(&s.kafkaCert, "kafka-cert", "", "file with the certificate (PEM) that this process shows to the brokers; unset: none")
+	setting(&s.kafkaKey, "kafka-key", "", "file with the key (PEM) of -kafka-cert")
+	setting(&s.sasl, "kafka-sasl", "", "how to log in to the brokers: plain, scram-sha-256 or scram-sha-512; unset: not")
+	setting(&s.user, "kafka-user", "", "user to log in to the brokers with")
+	setting(&s.password, "kafka-password", "", "password of -kafka-user")
+	setting(&s.passwordIn, "kafka-password-file", "", "file whose first line is the password of -kafka-user")
 	setting(&s.topic, "kafka-topic", "", "topic of accepted ratings; unset: khodnevis.ratings.ID, where ID is the identity of the database")
 	setting(&s.group, "kafka-group", "", "consumer group of the workers; unset: khodnevis.ID")
 	setting(&s.foreign, "kafka-foreign", "refuse", "what a worker does about messages of another installation: refuse stops before them, "+
@@ -199,6 +215,7 @@ func (s *settings) validate() error {
 	if s.kafka == "" && (s.topic != "" || s.group != "" || s.foreign != "refuse") {
 		s.doubts = append(s.doubts, "-kafka-topic, -kafka-group and -kafka-foreign mean nothing without -kafka")
 	}
+	errs = append(errs, s.validateKafka())
 	if s.foreign != "refuse" && s.foreign != "skip" {
 		errs = append(errs, fmt.Errorf("-kafka-foreign %q: give refuse or skip", s.foreign))
 	}

@@ -16,7 +16,8 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db", "KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS=", "KHODNEVIS_WORKERS=3"}
 	s, rest, err := readSettings([]string{"-data", "flag.db", "-batch", "20", "staff", "ana"}, environ, io.Discard)
-	want := settings{addr: "127.0.0.1:9000", data: "flag.db", foreign: "refuse", redisPrefix: "khodnevis:", role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
+	want := settings{addr: "127.0.0.1:9000", data: "flag.db", kafkaTLS: "off", foreign: "refuse", redisPrefix: "khodnevis:",
+		role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
 		log: "text", limits: "on", proxies: "10.0.0.1"}
 	if err != nil || !reflect.DeepEqual(s, want) || strings.Join(rest, " ") != "staff ana" {
 		t.Errorf("%+v %v %v, want %+v", s, rest, err, want)

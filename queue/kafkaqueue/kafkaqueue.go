@@ -87,6 +87,8 @@ type Config struct {
 	ClientID string
 	// TLS encrypts the connections. Default: none.
 	TLS *tls.Config
+	// SASL logs in to the brokers. Default: not.
+	SASL SASL
 	// Configure may change the settings of each client, for instance Net.SASL. What the promises of the queue rest on is
 	// set again afterwards. It must give each config that it is called with the same credentials.
 	Configure func(*sarama.Config)
@@ -157,7 +159,7 @@ func (c Config) validate() error {
 	if c.MaxInFlightBytes < 0 {
 		wrong("%d bytes in flight, must be positive", c.MaxInFlightBytes)
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, c.SASL.validate())...)
 }
 
 // closeTimeout bounds Close. What it waits for needs less, unless a handler does not return.

@@ -112,6 +112,7 @@ func (q *Queue) baseConfig(l *link) *sarama.Config {
 	if q.cfg.TLS != nil {
 		c.Net.TLS.Enable, c.Net.TLS.Config = true, q.cfg.TLS
 	}
+	q.cfg.SASL.configure(c)
 	return c
 }
 

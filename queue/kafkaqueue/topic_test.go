@@ -297,12 +297,8 @@ func TestDurableTopicOverTLSAndSASL(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	cfg := kafkaqueue.Config{ReplicationFactor: 3, RequireDurable: true, TLS: client, Configure: func(c *sarama.Config) {
-		quick(c)
-		c.Net.SASL.Enable = true
-		c.Net.SASL.Mechanism = sarama.SASLTypePlaintext
-		c.Net.SASL.User, c.Net.SASL.Password = "khodnevis", "secret"
-	}}
+	cfg := kafkaqueue.Config{ReplicationFactor: 3, RequireDurable: true, TLS: client, Configure: quick,
+		SASL: kafkaqueue.SASL{Mechanism: "PLAIN", User: "khodnevis", Password: "secret"}}
 	q := open(t, cluster.ListenAddrs(), cfg)
 	if err := q.Check(t.Context()); err != nil {
 		t.Errorf("the topic it has made: %v", err)
