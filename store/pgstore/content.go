@@ -52,33 +52,35 @@ func termsOf(c content.Content) pq.StringArray {
 	return indexed(content.Terms(c.Title + " " + c.Description))
 }
 
+// createContent needs no identifier twice: an identifier that is there, or is just being deleted, is in its snapshot, and one that comes
+// meanwhile is a violation of the primary key.
+const (
+	unusedContent = `NOT EXISTS (SELECT FROM khodnevis.contents WHERE id = $1) AND NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)`
+
+	contentValues = `$1, $2::text, $3::bytea, $4::text, $5::text[], $6::text, $7::bigint, $8::timestamptz, $9::timestamptz`
+
+	insertContent = `INSERT INTO khodnevis.contents (id, title, title_key, description, terms, author, version, created_at, updated_at)
+		SELECT ` + contentValues
+
+	scoreContent = `INSERT INTO khodnevis.rating_scores (content_id) SELECT id FROM made ON CONFLICT (content_id) DO UPDATE SET rank = rating_scores.rank`
+
+	createContent = `WITH made AS (` + insertContent + ` WHERE ` + unusedContent + ` RETURNING id), scored AS (` + scoreContent + `) SELECT id FROM made`
+)
+
+func contentArgs(c content.Content) []any {
+	return []any{c.Title, titleKey(c.Title), c.Description, termsOf(c), c.Author, c.Version, c.CreatedAt, c.UpdatedAt}
+}
+
 // CreateContent implements content.Store.
 func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
-	terms := termsOf(c)
-	err := s.transact(ctx, func(tx transaction) error { return tx.createContent(c, terms) })
-	if err != nil {
+	made, again, err := s.write(ctx, createContent, c.ID, contentArgs(c)...)
+	if taken(err) || err == nil && len(made) == 0 {
+		err = content.ErrConflict
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: create content %s: %w", c.ID, err)
 	}
 	return nil
-}
-
-func (tx transaction) createContent(c content.Content, terms pq.StringArray) error {
-	_, err := tx.exec(`INSERT INTO khodnevis.contents (id, title, title_key, description, terms, author, version, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		c.ID, c.Title, titleKey(c.Title), c.Description, terms, c.Author, c.Version, c.CreatedAt, c.UpdatedAt)
-	if taken(err) {
-		return content.ErrConflict
-	}
-	if err != nil {
-		return err
-	}
-	// Only now, in a statement that sees what a deletion left that the first one waited for.
-	n, err := tx.exec(`INSERT INTO khodnevis.rating_scores (content_id) SELECT $1 WHERE NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)
-		ON CONFLICT (content_id) DO UPDATE SET rank = rating_scores.rank`, c.ID)
-	if err == nil && n == 0 {
-		return content.ErrConflict
-	}
-	return err
 }
 
 const contentsByID = `SELECT ` + contentColumns + ` FROM khodnevis.contents c WHERE c.id = ANY($1)`
@@ -99,18 +101,24 @@ func (s *Store) ContentsByID(ctx context.Context, ids []string) ([]content.Conte
 	return found, nil
 }
 
+const (
+	updateContent = `UPDATE khodnevis.contents SET title = $2, title_key = $3, description = $4, terms = $5, version = $6, updated_at = $7
+		WHERE id = $1 AND version = $6 - 1 RETURNING id`
+
+	// deleteContent deletes whatever version there is if $2 is zero.
+	deleteContent = `WITH gone AS (DELETE FROM khodnevis.contents WHERE id = $1 AND $2::bigint IN (0, version) RETURNING id),
+		kept AS (INSERT INTO khodnevis.deleted_contents (id) SELECT id FROM gone ON CONFLICT DO NOTHING) SELECT id FROM gone`
+
+	contentIsThere = `SELECT id FROM khodnevis.contents WHERE id = $1`
+)
+
 // UpdateContent implements content.Store.
 func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
-	terms := termsOf(c)
-	err := s.transact(ctx, func(tx transaction) error {
-		if err := tx.contentAt(c.ID, func(v int64) bool { return v == c.Version-1 }); err != nil {
-			return err
-		}
-		_, err := tx.exec(`UPDATE khodnevis.contents SET title = $2, title_key = $3, description = $4, terms = $5, version = $6, updated_at = $7 WHERE id = $1`,
-			c.ID, c.Title, titleKey(c.Title), c.Description, terms, c.Version, c.UpdatedAt)
-		return err
-	})
-	if err != nil {
+	changed, again, err := s.write(ctx, updateContent, c.ID, c.Title, titleKey(c.Title), c.Description, termsOf(c), c.Version, c.UpdatedAt)
+	if err == nil && len(changed) == 0 {
+		err = s.missed(ctx, contentIsThere, c.ID, content.ErrNotFound, content.ErrConflict)
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: update content %s from version %d: %w", c.ID, c.Version-1, err)
 	}
 	return nil
@@ -124,17 +132,11 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 // that began before and ends after leaves rows that nobody sees. Removing what nobody sees is cleaning up: as much as goes
 // quickly here, the rest by SweepRatings.
 func (s *Store) DeleteContent(ctx context.Context, id string, version int64) error {
-	err := s.transact(ctx, func(tx transaction) error {
-		if err := tx.contentAt(id, func(v int64) bool { return version == 0 || v == version }); err != nil {
-			return err
-		}
-		if _, err := tx.exec(`INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
-			return err
-		}
-		_, err := tx.exec(`DELETE FROM khodnevis.contents WHERE id = $1`, id)
-		return err
-	})
-	if err != nil {
+	gone, again, err := s.write(ctx, deleteContent, id, version)
+	if err == nil && len(gone) == 0 {
+		err = s.missed(ctx, contentIsThere, id, content.ErrNotFound, content.ErrConflict)
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: delete content %s at version %d: %w", id, version, err)
 	}
 	_, _ = s.clear(ctx, id, 5) // the content is deleted, whatever becomes of this
@@ -147,20 +149,5 @@ func (s *Store) ForgetContent(ctx context.Context, id string) error {
 		return fmt.Errorf("pgstore: forget content %s: %w", id, err)
 	}
 	_, _ = s.clear(ctx, id, 5) // it is forgotten, whatever becomes of this
-	return nil
-}
-
-// contentAt locks a content whose version is one that is meant.
-func (tx transaction) contentAt(id string, meant func(version int64) bool) error {
-	var versions []int64
-	err := tx.query(&versions, `SELECT version FROM khodnevis.contents WHERE id = $1 FOR UPDATE`, id)
-	switch {
-	case err != nil:
-		return err
-	case len(versions) == 0:
-		return content.ErrNotFound
-	case !meant(versions[0]):
-		return content.ErrConflict
-	}
 	return nil
 }

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,9 +25,14 @@ func (r creationRow) creation(author string, key content.Hash) content.Creation 
 const (
 	creationByKey = `SELECT request, content_id, at FROM khodnevis.creations WHERE author = $1 AND key = $2`
 
-	// keepCreation waits for whoever is at the same key. It writes nothing where there is one that counts.
-	keepCreation = `INSERT INTO khodnevis.creations AS kept (author, key, request, content_id, at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (author, key) DO UPDATE SET request = excluded.request, content_id = excluded.content_id, at = excluded.at WHERE kept.at < $6`
+	// createOnce waits for whoever is at the same key. It writes nothing where there is one that counts, or the content's identifier is used.
+	createOnce = `WITH held AS (INSERT INTO khodnevis.creations AS kept (author, key, request, content_id, at)
+			SELECT $10::text, $11::bytea, $12::bytea, $13::text, $14::timestamptz WHERE ` + unusedContent + `
+			ON CONFLICT (author, key) DO UPDATE SET request = excluded.request, content_id = excluded.content_id, at = excluded.at WHERE kept.at < $15
+			RETURNING kept.author),
+		made AS (` + insertContent + ` FROM held RETURNING id), scored AS (` + scoreContent + `) SELECT id FROM made`
+
+	contentIsUsed = `SELECT id FROM khodnevis.contents WHERE id = $1 UNION ALL SELECT id FROM khodnevis.deleted_contents WHERE id = $1`
 
 	sweepCreations = `DELETE FROM khodnevis.creations WHERE ctid = ANY(ARRAY(
 		SELECT ctid FROM khodnevis.creations WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`
@@ -34,33 +40,30 @@ const (
 
 // CreateContentOnce implements content.Store.
 func (s *Store) CreateContentOnce(ctx context.Context, c content.Content, r content.Creation, since time.Time) (content.Creation, error) {
-	terms := termsOf(c)
-	var kept content.Creation
-	err := s.transact(ctx, func(tx transaction) error {
-		for {
-			n, err := tx.exec(keepCreation, r.Author, r.Key[:], r.Request[:], r.Content, r.At, since)
-			if err != nil {
-				return err
-			}
-			if n == 1 {
-				kept = r
-				return tx.createContent(c, terms)
-			}
-			var rows []creationRow
-			if err := tx.query(&rows, creationByKey, r.Author, r.Key[:]); err != nil {
-				return err
-			}
-			if len(rows) == 1 { // otherwise it was swept in between
-				kept = rows[0].creation(r.Author, r.Key)
-				return nil
+	args := append(contentArgs(c), r.Author, r.Key[:], r.Request[:], r.Content, r.At, since)
+	for {
+		made, again, err := s.write(ctx, createOnce, c.ID, args...)
+		kept, taken := r, taken(err)
+		if err == nil && len(made) == 0 {
+			if kept, err = s.CreationByKey(ctx, r.Author, r.Key); err == nil && kept.At.Before(since) || errors.Is(err, content.ErrNotFound) {
+				err = s.missed(ctx, contentIsUsed, c.ID, errSwept, content.ErrConflict)
 			}
 		}
-	})
-	if err != nil {
-		return content.Creation{}, fmt.Errorf("pgstore: create content %s once: %w", c.ID, err)
+		switch {
+		case errors.Is(err, errSwept):
+			continue
+		case taken:
+			err = content.ErrConflict
+		}
+		if err = unsure(again, err); err != nil {
+			return content.Creation{}, fmt.Errorf("pgstore: create content %s once: %w", c.ID, err)
+		}
+		return kept, nil
 	}
-	return kept, nil
 }
+
+// errSwept says that the creation which kept another one out was swept in between.
+var errSwept = errors.New("pgstore: swept")
 
 // CreationByKey implements content.Store.
 func (s *Store) CreationByKey(ctx context.Context, author string, key content.Hash) (content.Creation, error) {

@@ -62,7 +62,7 @@ func isOutage(err error) bool {
 		case pqerror.QueryCanceled, // by statement_timeout, or because the context is done
 			pqerror.AdminShutdown, pqerror.CrashShutdown, pqerror.CannotConnectNow, pqerror.DatabaseDropped, pqerror.IdleSessionTimeout,
 			pqerror.LockNotAvailable, pqerror.IdleInTransactionSessionTimeout, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure,
-			pqerror.ReadOnlySQLTransaction: // a standby, until the host's name points to the new primary
+			pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported: // see readOnly
 			return true
 		}
 		return false
@@ -71,6 +71,13 @@ func isOutage(err error) bool {
 	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// readOnly reports whether the database takes no writes: a standby, default_transaction_read_only=on, or (0A000) what a standby cannot do
+// and what a connection cannot do any more since the tables have changed. It may be this one connection that is so: to a server that is no
+// longer the primary, or with a setting that has been changed since.
+func readOnly(err error) bool {
+	return pq.As(err, pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported) != nil
 }
 
 // givenUp reports whether the database ended a transaction so that another one could go on.

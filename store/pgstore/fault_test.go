@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -144,13 +145,13 @@ func TestSilentServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.fallSilent()
+	p.FallSilent()
 	const patience = 500 * time.Millisecond
 	deadline := time.Now().Add(patience)
 	ctx, cancel := context.WithDeadline(t.Context(), deadline)
 	defer cancel()
 	wantOutage(t, s, ctx, deadline.Add(200*time.Millisecond))
-	p.speak()
+	p.Heal()
 	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil {
 		t.Errorf("after the server speaks again: %v", err)
 	}
@@ -165,7 +166,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.fallSilent()
+	p.FallSilent()
 	const little = 200 * time.Millisecond
 	soon := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), little)
@@ -197,7 +198,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 	if asked := all - left; asked > 1+int(time.Since(began)/time.Second) {
 		t.Errorf("%d of %d calls have asked it within %v", asked, all, time.Since(began))
 	}
-	p.speak()
+	p.Heal()
 	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil || s.Down() {
 		t.Errorf("after the server speaks again: %v, down: %v", err, s.Down())
 	}
@@ -266,7 +267,7 @@ func TestSilentServerWithoutDeadline(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.fallSilent()
+	p.FallSilent()
 	// database/sql tries a broken connection's call twice more. Not every call may be stopped and begun anew for ever.
 	wantOutage(t, s, context.Background(), time.Now().Add(10*time.Second))
 }
@@ -319,8 +320,8 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 	}
 }
 
-// The answer to what was committed is lost. A single statement is run again and must say what it said before; a transaction is
-// not, and its error must leave open what became of it.
+// The answer to what was committed is lost. A single statement is run again: it must say what it said before, or leave open what became
+// of it. A transaction is not run again, and its error must leave that open.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
@@ -341,12 +342,12 @@ func TestLostAnswer(t *testing.T) {
 	apply(change("prepared", "r", 1, 1))
 	wanted := 0
 	for i, result := range []rating.Result{rating.Created, rating.Updated, rating.Unchanged} {
-		p.loseAnswer("lost-content")
+		p.LoseAnswer("lost-content")
 		if got := apply(change("lost-content", "r", int64(i+1), []int{3, 5, 5}[i])); got.Result != result {
 			t.Errorf("change %d, whose answer was lost, is %s, want %s", i, got.Result, result)
 		}
-		if wanted++; p.answersLost() != wanted {
-			t.Fatalf("%d answers were lost, want %d", p.answersLost(), wanted)
+		if wanted++; p.AnswersLost() != wanted {
+			t.Fatalf("%d answers were lost, want %d", p.AnswersLost(), wanted)
 		}
 	}
 	stats, err := s.StatsByContent(ctx, []string{"lost-content"})
@@ -356,31 +357,54 @@ func TestLostAnswer(t *testing.T) {
 	if ok, err := s.ClaimTick(ctx, "prepared", instant, time.Hour); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	p.loseAnswer("lost-job")
+	p.LoseAnswer("lost-job")
 	if ok, err := s.ClaimTick(ctx, "lost-job", instant, time.Hour); !ok || err != nil {
 		t.Errorf("a claim whose answer was lost is %t, %v, want true", ok, err)
 	}
 	if ok, err := s.ClaimTick(ctx, "lost-job", instant, time.Hour); ok || err != nil {
 		t.Errorf("the same claim by another caller is %t, %v, want false", ok, err)
 	}
-	c := newContent("created")
-	p.loseAnswer("COMMIT")
-	if err := s.CreateContent(ctx, c); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("a creation whose commit was not answered: the error is %v, want ErrUnavailable", err)
-	}
-	if found, err := s.ContentsByID(ctx, []string{c.ID}); err != nil || len(found) != 1 {
-		t.Errorf("%d contents are found, %v, want the one that was committed", len(found), err)
-	}
-	once := content.Creation{Author: "once", Content: "once-1", At: instant}
-	p.loseAnswer("COMMIT")
-	if _, err := s.CreateContentOnce(ctx, newContent("once-1"), once, instant); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("a creation with a key whose commit was not answered: the error is %v, want ErrUnavailable", err)
+	once := content.Creation{Author: "once", Content: "lost-once", At: instant}
+	p.LoseAnswer("lost-once")
+	if kept, err := s.CreateContentOnce(ctx, newContent("lost-once"), once, instant); err != nil || kept != once {
+		t.Errorf("a creation with a key whose answer was lost is %+v, %v, want %+v", kept, err, once)
 	}
 	if kept, err := s.CreateContentOnce(ctx, newContent("once-2"), content.Creation{Author: "once", Content: "once-2", At: instant}, instant); err != nil || kept != once {
 		t.Errorf("the same key again is %+v, %v, want %+v", kept, err, once)
 	}
+	u := auth.User{ID: "lost-user", Canonical: "lost-user", Version: 1, JoinedAt: instant, UpdatedAt: instant}
+	n := auth.Session{ID: "lost-session", User: u.ID, Version: 1, CreatedAt: instant, RotatedAt: instant, IdleAt: instant, ExpiresAt: instant}
+	changed, turned, retitled := u, n, newContent("lost-created")
+	changed.Version, turned.Version, retitled.Version = 2, 2, 2
+	for _, write := range []struct {
+		name, lost string
+		call       func() error
+		again      error // what the same call says when it comes again
+	}{
+		{"CreateContent", "lost-created", func() error { return s.CreateContent(ctx, newContent("lost-created")) }, content.ErrConflict},
+		{"UpdateContent", "lost-created", func() error { return s.UpdateContent(ctx, retitled) }, content.ErrConflict},
+		{"DeleteContent", "lost-created", func() error { return s.DeleteContent(ctx, "lost-created", 2) }, content.ErrNotFound},
+		{"CreateUser", "lost-user", func() error { return s.CreateUser(ctx, u) }, auth.ErrUsernameTaken},
+		{"UpdateUser", "lost-user", func() error { return s.UpdateUser(ctx, changed) }, auth.ErrConflict},
+		{"CreateSession", "lost-session", func() error { return s.CreateSession(ctx, n, nil) }, auth.ErrConflict},
+		{"RotateSession", "lost-session", func() error { return s.RotateSession(ctx, turned, nil) }, auth.ErrConflict},
+		{"DeleteSessions", "lost-user", func() error { _, err := s.DeleteSessions(ctx, auth.SessionFilter{User: u.ID}); return err }, nil},
+		{"DeleteUser", "lost-user", func() error { return s.DeleteUser(ctx, auth.Deletion{User: u.ID}) }, auth.ErrNotFound},
+	} {
+		wanted = p.AnswersLost() + 1
+		p.LoseAnswer(write.lost)
+		if err := write.call(); !errors.Is(err, store.ErrUnavailable) || write.again != nil && errors.Is(err, write.again) {
+			t.Errorf("%s, whose answer was lost: the error is %v, want ErrUnavailable alone", write.name, err)
+		}
+		if p.AnswersLost() != wanted {
+			t.Fatalf("%s: %d answers were lost, want %d", write.name, p.AnswersLost(), wanted)
+		}
+		if err := write.call(); !errors.Is(err, write.again) {
+			t.Errorf("%s, once more: the error is %v, want %v", write.name, err, write.again)
+		}
+	}
 	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)}, Rejected: []rating.Rejected{{Key: "k", At: instant}}}
-	p.loseAnswer("COMMIT")
+	p.LoseAnswer("COMMIT")
 	if _, err := s.ApplyRatings(ctx, batch); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a batch whose commit was not answered: the error is %v, want ErrUnavailable", err)
 	}
@@ -505,4 +529,75 @@ func lock(t *testing.T, s bench, tables ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Connections that take no writes any more are replaced as soon as the server takes writes on new ones.
+func TestReadOnlyConnectionsAreReplaced(t *testing.T) {
+	t.Parallel()
+	const conns = 4
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: conns})
+	s := over(t, db, newSchema(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{})))
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := calls(s)
+	for _, name := range []string{"CreateContent", "CreateUser", "CreateSession", "ApplyRatings", "reject", "RefreshScores", "ContentsByID"} {
+		var stale []*sqlx.Conn
+		for range conns { // as one that was opened before the server was made writable
+			conn, err := db.Connx(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.ExecContext(t.Context(), `SET default_transaction_read_only = on`); err != nil {
+				t.Fatal(err)
+			}
+			stale = append(stale, conn)
+		}
+		for _, conn := range stale {
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := eventually(t, func() error { return all[name](t.Context()) }); err != nil {
+			t.Errorf("%s on connections that are read-only: %v", name, err)
+		}
+	}
+}
+
+// A server that takes no writes is one that is not available for them; what only reads works.
+func TestReadOnlyServer(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.Postgres(t)
+	schema := newSchema(t, dial(t, dsn, pgstore.OpenConfig{}))
+	if err := over(t, dial(t, dsn, pgstore.OpenConfig{}), schema).Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := over(t, dial(t, readOnlyDSN(t, dsn), pgstore.OpenConfig{}), schema)
+	reads := map[string]bool{}
+	for _, name := range []string{"Ping", "Migrate", "ContentsByID", "ListContents", "CountContents", "CreationByKey", "RatingsByKey", "ListRatings",
+		"CountRatings", "StatsByContent", "HistoryByContent", "RatedContents", "Audit", "KnownEpoch", "ListRejected", "UsersByID", "UserByName",
+		"ListUsers", "Departures", "GrantByToken", "SessionsByUser", "Recount", "Installation"} {
+		reads[name] = true
+	}
+	for name, call := range calls(s) {
+		if err := call(t.Context()); errors.Is(err, store.ErrUnavailable) == reads[name] {
+			t.Errorf("%s: the error is %v; it reads only: %v", name, err, reads[name])
+		}
+	}
+	if s.Down() {
+		t.Error("a server that answers is taken to be down")
+	}
+}
+
+// readOnlyDSN leads to the server with transactions that write nothing.
+func readOnlyDSN(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil || u.Scheme == "" {
+		return dsn + " options='-c default_transaction_read_only=on'"
+	}
+	q := u.Query()
+	q.Set("options", "-c default_transaction_read_only=on")
+	u.RawQuery = q.Encode()
+	return u.String()
 }

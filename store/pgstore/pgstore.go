@@ -14,7 +14,7 @@
 // # Errors
 //
 // Errors of the database are told apart by SQLSTATE. Those that may pass wrap store.ErrUnavailable: no connection, a server
-// that starts, stops or is a standby, no room, timeouts, and deadlocks that occurred several times in a row. Those of values that the server will
+// that starts, stops or takes no writes (a standby, default_transaction_read_only), no room, timeouts, and deadlocks that occurred several times in a row. Those of values that the server will
 // never take (class 22, broken checks, limits) wrap store.ErrUnstorable.
 //
 // # Limits
@@ -76,6 +76,8 @@ type Store struct {
 	prepared statements
 	breaker  breaker.Breaker
 	lost     atomic.Int64 // operations that nobody waits for any more, and that hold a connection
+	// reconnected is when the idle connections were closed last, in nanoseconds since 1970.
+	reconnected atomic.Int64
 }
 
 var (

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/khodnevis/khodnevis/auth"
 )
@@ -31,35 +32,49 @@ func (r sessionRow) session() auth.Session {
 
 const sessionColumns = `id, user_id, label, generation, siblings, version, created_at, rotated_at, idle_at, expires_at`
 
+const (
+	addTokens = `INSERT INTO khodnevis.tokens (hash, session_id, kind, generation, expires_at)
+		SELECT t.hash, session.id, t.kind, t.generation, t.expires_at
+		FROM session, unnest($2::bytea[], $3::text[], $4::bigint[], $5::timestamptz[]) AS t (hash, kind, generation, expires_at)`
+
+	createSession = `WITH session AS (INSERT INTO khodnevis.sessions (` + sessionColumns + `)
+			VALUES ($1, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id),
+		added AS (` + addTokens + `) SELECT id FROM session`
+
+	rotateSession = `WITH session AS (UPDATE khodnevis.sessions
+			SET label = $6, generation = $7, siblings = $8, version = $9, rotated_at = $10, idle_at = $11, expires_at = $12
+			WHERE id = $1 AND version = $9 - 1 RETURNING id),
+		spent AS (DELETE FROM khodnevis.tokens USING session
+			WHERE session_id = session.id AND kind IN ('access', 'refresh') AND tokens.generation < $13),
+		added AS (` + addTokens + `) SELECT id FROM session`
+
+	sessionIsThere = `SELECT id FROM khodnevis.sessions WHERE id = $1`
+)
+
 // CreateSession implements auth.Store. The foreign key holds the user while the session is made.
 func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
-	err := s.transact(ctx, func(tx transaction) error {
-		_, err := tx.exec(`INSERT INTO khodnevis.sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			n.ID, n.User, n.Label, n.Generation, n.Siblings, n.Version, n.CreatedAt, n.RotatedAt, n.IdleAt, n.ExpiresAt)
-		switch {
-		case orphan(err):
-			return auth.ErrNotFound
-		case taken(err):
-			return auth.ErrConflict
-		case err != nil:
-			return err
-		}
-		return tx.addTokens(tokens)
-	})
-	if err != nil {
+	_, again, err := s.write(ctx, createSession, n.ID, append(tokenArgs(tokens),
+		n.User, n.Label, n.Generation, n.Siblings, n.Version, n.CreatedAt, n.RotatedAt, n.IdleAt, n.ExpiresAt)...)
+	switch e := pq.As(err, pqerror.UniqueViolation); {
+	case orphan(err):
+		err = auth.ErrNotFound
+	case e != nil && e.Table == "sessions":
+		err = auth.ErrConflict
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: create session of user %s: %w", n.User, err)
 	}
 	return nil
 }
 
-func (tx transaction) addTokens(tokens []auth.Token) error {
-	for _, t := range tokens {
-		if _, err := tx.exec(`INSERT INTO khodnevis.tokens (hash, session_id, kind, generation, expires_at) VALUES ($1, $2, $3, $4, $5)`,
-			t.Hash[:], t.Session, string(t.Kind), t.Generation, t.ExpiresAt); err != nil {
-			return err
-		}
+// tokenArgs are what addTokens takes.
+func tokenArgs(tokens []auth.Token) []any {
+	hashes, kinds := make(pq.ByteaArray, len(tokens)), make(pq.StringArray, len(tokens))
+	generations, ends := make(pq.Int64Array, len(tokens)), make(pq.StringArray, len(tokens))
+	for i, t := range tokens {
+		hashes[i], kinds[i], generations[i], ends[i] = t.Hash[:], string(t.Kind), t.Generation, t.ExpiresAt.Format(time.RFC3339Nano)
 	}
-	return nil
+	return []any{hashes, kinds, generations, ends}
 }
 
 // grantRow is a token with its session and its user. What all three have has a name of its own.
@@ -101,21 +116,12 @@ func (s *Store) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, e
 
 // RotateSession implements auth.Store.
 func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
-	err := s.transact(ctx, func(tx transaction) error {
-		if err := tx.versionAt(`SELECT version FROM khodnevis.sessions WHERE id = $1 FOR NO KEY UPDATE`, n.ID, n.Version-1); err != nil {
-			return err
-		}
-		if _, err := tx.exec(`UPDATE khodnevis.sessions SET label = $2, generation = $3, siblings = $4, version = $5, rotated_at = $6, idle_at = $7, expires_at = $8
-			WHERE id = $1`, n.ID, n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt, n.IdleAt, n.ExpiresAt); err != nil {
-			return err
-		}
-		if _, err := tx.exec(`DELETE FROM khodnevis.tokens WHERE session_id = $1 AND kind IN ('access', 'refresh') AND generation < $2`,
-			n.ID, n.Generation-auth.KeptGenerations); err != nil {
-			return err
-		}
-		return tx.addTokens(tokens)
-	})
-	if err != nil {
+	rotated, again, err := s.write(ctx, rotateSession, n.ID, append(tokenArgs(tokens),
+		n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt, n.IdleAt, n.ExpiresAt, n.Generation-auth.KeptGenerations)...)
+	if err == nil && len(rotated) == 0 {
+		err = s.missed(ctx, sessionIsThere, n.ID, auth.ErrNotFound, auth.ErrConflict)
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: rotate session %s from version %d: %w", n.ID, n.Version-1, err)
 	}
 	return nil
@@ -126,7 +132,7 @@ const sessionsByUser = `SELECT ` + sessionColumns + ` FROM khodnevis.sessions WH
 // SessionsByUser implements auth.Store.
 func (s *Store) SessionsByUser(ctx context.Context, user string) ([]auth.Session, error) {
 	var rows []sessionRow
-	if err := s.query(ctx, &rows, sessionsByUser, user); err != nil {
+	if err := s.search(ctx, &rows, sessionsByUser, user); err != nil {
 		return nil, fmt.Errorf("pgstore: sessions of user %s: %w", user, err)
 	}
 	found := make([]auth.Session, len(rows))
@@ -136,23 +142,20 @@ func (s *Store) SessionsByUser(ctx context.Context, user string) ([]auth.Session
 	return found, nil
 }
 
+const deleteSessions = `DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
+	WHERE user_id = $1 AND ($2::text = '' OR id = $2) AND ($3::text = '' OR id <> $3) ORDER BY id FOR UPDATE)) RETURNING id`
+
 // DeleteSessions implements auth.Store. The rows are locked in the order of their identifiers, so that two calls for one user
 // wait for each other instead of dying.
 func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, error) {
-	var n int
-	err := s.transact(ctx, func(tx transaction) (err error) {
-		var ids []string
-		if err := tx.query(&ids, `SELECT id FROM khodnevis.sessions WHERE user_id = $1 AND ($2 = '' OR id = $2) AND ($3 = '' OR id <> $3) ORDER BY id FOR UPDATE`,
-			f.User, f.Only, f.Except); err != nil {
-			return err
-		}
-		n, err = tx.exec(`DELETE FROM khodnevis.sessions WHERE id = ANY($1)`, pq.StringArray(ids))
-		return err
-	})
-	if err != nil {
+	ended, again, err := s.write(ctx, deleteSessions, f.User, f.Only, f.Except)
+	if len(ended) == 0 && again && err == nil {
+		err = auth.ErrNotFound // by this run
+	}
+	if err = unsure(again, err); err != nil {
 		return 0, fmt.Errorf("pgstore: delete sessions of user %s: %w", f.User, err)
 	}
-	return n, nil
+	return len(ended), nil
 }
 
 // sweepTokens removes some expired access tokens. It is run until there are no more, so that it may be run once too often.

@@ -2,14 +2,17 @@ package pgstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/khodnevis/khodnevis/internal/breaker"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -95,6 +98,64 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (int, error)
 	return int(n), nil
 }
 
+// write runs a statement that is a transaction by itself, in one round trip: BEGIN and COMMIT would cost two more. It returns the identifiers
+// that the statement returns, none if nothing was to be written. The first argument is a text.
+//
+// If the connection breaks, database/sql may run the statement again, and what the first run did is unknown: again is true then, and what
+// the second one found is for unsure.
+func (s *Store) write(ctx context.Context, text string, first string, args ...any) (ids []string, again bool, err error) {
+	var runs atomic.Int32
+	all := append([]any{counted{first, &runs}}, args...)
+	err = s.within(ctx, func(ctx context.Context) error {
+		for attempt := 1; ; attempt++ {
+			runs.Store(0)
+			var found []string
+			err := s.db.SelectContext(ctx, &found, s.sql(text), all...)
+			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
+				ids = found
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return nil, runs.Load() > 1, err
+	}
+	return ids, runs.Load() > 1, nil
+}
+
+// unsure returns err, or if the statement was run again an error that leaves open what was written: somebody who was faster may have been
+// the first run.
+func unsure(again bool, err error) error {
+	if err == nil || !again {
+		return err
+	}
+	return fmt.Errorf("%w: the connection broke: %s", store.ErrUnavailable, err.Error())
+}
+
+// missed returns why a write met no row: gone if there is none with the identifier, otherwise changed.
+func (s *Store) missed(ctx context.Context, isThere, id string, gone, changed error) error {
+	var ids []string
+	switch err := s.search(ctx, &ids, isThere, id); {
+	case err != nil:
+		return err
+	case len(ids) == 0:
+		return gone
+	}
+	return changed
+}
+
+// counted is a text that counts how often it is sent.
+type counted struct {
+	text string
+	n    *atomic.Int32
+}
+
+// Value implements driver.Valuer.
+func (c counted) Value() (driver.Value, error) {
+	c.n.Add(1)
+	return c.text, nil
+}
+
 // transaction is one that is open.
 type transaction struct {
 	*sqlx.Tx
@@ -129,12 +190,18 @@ func (s *Store) transact(ctx context.Context, op func(transaction) error) error 
 	})
 }
 
+// heedReadOnly undoes the READ WRITE that the driver begins every transaction with, where the operator wants no writes.
+const heedReadOnly = `SELECT set_config('transaction_read_only', current_setting('default_transaction_read_only'), true)`
+
 func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back, and after an error it is the error that matters
+	if _, err := tx.ExecContext(ctx, heedReadOnly); err != nil {
+		return err
+	}
 	if err := op(transaction{tx, ctx, s}); err != nil {
 		return err
 	}
@@ -152,6 +219,14 @@ func (s *Store) within(ctx context.Context, op func(context.Context) error) erro
 	}
 	if !s.breaker.Allows(time.Now()) {
 		return ErrDown
+	}
+	do := op
+	op = func(ctx context.Context) error {
+		err := do(ctx)
+		if readOnly(err) && s.reconnect(ctx) { // nothing was written
+			err = do(ctx)
+		}
+		return err
 	}
 	if ctx.Done() == nil {
 		err := op(ctx)
@@ -182,6 +257,24 @@ func (s *Store) within(ctx context.Context, op func(context.Context) error) erro
 	}
 	s.heard(e.err)
 	return translate(ctx, e.result())
+}
+
+// reconnect closes the idle connections, so that the next call gets a new one, and reports true; false if that was less than a second ago: a
+// standby that stays one is not connected to for every write.
+func (s *Store) reconnect(ctx context.Context) bool {
+	now, last := time.Now().UnixNano(), s.reconnected.Load()
+	if now-last < int64(breaker.ProbeInterval) || !s.reconnected.CompareAndSwap(last, now) {
+		return false
+	}
+	for range s.db.Stats().Idle {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return false
+		}
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
+		_ = conn.Close()
+	}
+	return true
 }
 
 // heard tells the breaker how an operation ended. One that got no connection in time says nothing, unless connections are lost to a server

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/khodnevis/khodnevis/auth"
 )
@@ -39,24 +40,21 @@ func users(rows []userRow) []auth.User {
 	return found
 }
 
+const createUser = `WITH name AS (INSERT INTO khodnevis.usernames (canonical) VALUES ($3) RETURNING canonical)
+	INSERT INTO khodnevis.users (` + userColumns + `)
+	SELECT $1, $2::text, canonical, $4::text, $5::text, $6::boolean, $7::boolean, $8::bigint, $9::timestamptz, $10::timestamptz FROM name RETURNING id`
+
 // CreateUser implements auth.Store.
 func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
-	err := s.transact(ctx, func(tx transaction) error {
-		_, err := tx.exec(`INSERT INTO khodnevis.usernames (canonical) VALUES ($1)`, u.Canonical)
-		if taken(err) {
-			return auth.ErrUsernameTaken
-		}
-		if err != nil {
-			return err
-		}
-		_, err = tx.exec(`INSERT INTO khodnevis.users (`+userColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.JoinedAt, u.UpdatedAt)
-		if taken(err) {
-			return auth.ErrConflict
-		}
-		return err
-	})
-	if err != nil {
+	_, again, err := s.write(ctx, createUser,
+		u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.JoinedAt, u.UpdatedAt)
+	switch e := pq.As(err, pqerror.UniqueViolation); {
+	case e != nil && e.Table == "usernames":
+		err = auth.ErrUsernameTaken
+	case e != nil:
+		err = auth.ErrConflict
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: create user %s: %w", u.ID, err)
 	}
 	return nil
@@ -74,7 +72,7 @@ func (s *Store) UsersByID(ctx context.Context, ids []string) ([]auth.User, error
 		return nil, nil
 	}
 	var rows []userRow
-	if err := s.query(ctx, &rows, usersByID, pq.StringArray(ids)); err != nil {
+	if err := s.search(ctx, &rows, usersByID, pq.StringArray(ids)); err != nil {
 		return nil, fmt.Errorf("pgstore: %d users by id: %w", len(ids), err)
 	}
 	return users(rows), nil
@@ -83,7 +81,7 @@ func (s *Store) UsersByID(ctx context.Context, ids []string) ([]auth.User, error
 // UserByName implements auth.Store.
 func (s *Store) UserByName(ctx context.Context, canonical string) (auth.User, error) {
 	var rows []userRow
-	err := s.query(ctx, &rows, userByName, canonical)
+	err := s.search(ctx, &rows, userByName, canonical)
 	if err == nil && len(rows) == 0 {
 		err = auth.ErrNotFound
 	}
@@ -102,51 +100,38 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 	return users(rows), nil
 }
 
+const (
+	updateUser = `UPDATE khodnevis.users SET email = $2, password_hash = $3, staff = $4, disabled = $5, version = $6, updated_at = $7
+		WHERE id = $1 AND version = $6 - 1 RETURNING id`
+
+	userIsThere = `SELECT id FROM khodnevis.users WHERE id = $1`
+
+	// deleteUser records no departure if there is no fate.
+	deleteUser = `WITH gone AS (DELETE FROM khodnevis.users WHERE id = $1 RETURNING id),
+		departed AS (INSERT INTO khodnevis.departures (rater, fate, at) SELECT id, $2::text, $3::timestamptz FROM gone WHERE $2 <> ''
+			ON CONFLICT (rater) DO UPDATE SET fate = excluded.fate, at = excluded.at)
+		SELECT id FROM gone`
+)
+
 // UpdateUser implements auth.Store.
 func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
-	err := s.transact(ctx, func(tx transaction) error {
-		if err := tx.versionAt(`SELECT version FROM khodnevis.users WHERE id = $1 FOR NO KEY UPDATE`, u.ID, u.Version-1); err != nil {
-			return err
-		}
-		_, err := tx.exec(`UPDATE khodnevis.users SET email = $2, password_hash = $3, staff = $4, disabled = $5, version = $6, updated_at = $7 WHERE id = $1`,
-			u.ID, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("pgstore: update user %s from version %d: %w", u.ID, u.Version-1, err)
+	changed, again, err := s.write(ctx, updateUser, u.ID, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt)
+	if err == nil && len(changed) == 0 {
+		err = s.missed(ctx, userIsThere, u.ID, auth.ErrNotFound, auth.ErrConflict)
 	}
-	return nil
-}
-
-// versionAt reads, and locks, the version of a row by its identifier and compares it.
-func (tx transaction) versionAt(text, id string, version int64) error {
-	var versions []int64
-	err := tx.query(&versions, text, id)
-	switch {
-	case err != nil:
-		return err
-	case len(versions) == 0:
-		return auth.ErrNotFound
-	case versions[0] != version:
-		return auth.ErrConflict
+	if err = unsure(again, err); err != nil {
+		return fmt.Errorf("pgstore: update user %s from version %d: %w", u.ID, u.Version-1, err)
 	}
 	return nil
 }
 
 // DeleteUser implements auth.Store. The sessions and their tokens go with the row; its name stays in usernames.
 func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
-	err := s.transact(ctx, func(tx transaction) error {
-		n, err := tx.exec(`DELETE FROM khodnevis.users WHERE id = $1`, d.User)
-		if err == nil && n == 0 {
-			return auth.ErrNotFound
-		}
-		if err != nil || d.Ratings == "" {
-			return err
-		}
-		_, err = tx.exec(depart, d.User, d.Ratings, d.At)
-		return err
-	})
-	if err != nil {
+	gone, again, err := s.write(ctx, deleteUser, d.User, d.Ratings, d.At)
+	if err == nil && len(gone) == 0 {
+		err = auth.ErrNotFound
+	}
+	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: delete user %s: %w", d.User, err)
 	}
 	return nil
