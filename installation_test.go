@@ -148,7 +148,7 @@ func TestForeignMessage(t *testing.T) {
 	if rejected, err := here.ListRejected(t.Context(), rating.RejectedQuery{Limit: 1}); len(rejected) > 0 || err != nil {
 		t.Errorf("a has rejected %+v, %v", rejected, err)
 	}
-	if n, err := here.CountRatings(t.Context(), rating.Filter{}); n > 0 || err != nil {
+	if n, err := here.CountRatings(t.Context(), rating.Filter{}, 0); n > 0 || err != nil {
 		t.Errorf("a has stored %d ratings of b, %v", n, err)
 	}
 	stop = running(t, b)
@@ -170,7 +170,7 @@ func TestForeignMessageIsSkipped(t *testing.T) {
 	running(t, a)
 	stored(t, a, rate(t, a, "ann", "post-1"))
 	soon(t, "the queue is empty", func() bool { n, err := q.Lag(t.Context()); return n == 0 && err == nil })
-	if n, err := here.CountRatings(t.Context(), rating.Filter{}); n != 1 || err != nil {
+	if n, err := here.CountRatings(t.Context(), rating.Filter{}, 0); n != 1 || err != nil {
 		t.Errorf("%d ratings, %v, want its own one", n, err)
 	}
 	if err := a.Ready(); err != nil {

@@ -5,7 +5,7 @@
 //
 // # Errors
 //
-// ErrNotFound, ErrConflict, ErrForbidden, ErrKeyReused and ErrDeleted are compared with errors.Is. Input that breaks a rule is a
+// ErrNotFound, ErrConflict, ErrForbidden, ErrKeyReused, ErrDeleted and ErrTooBroad are compared with errors.Is. Input that breaks a rule is a
 // *ValidationError, which names each wrong field; what a hook of the host refuses is a *Refusal. Everything else is a failure of the
 // store or a hook.
 //
@@ -24,6 +24,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/internal/text"
+	"github.com/khodnevis/khodnevis/internal/toobroad"
 	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
@@ -44,6 +45,8 @@ var (
 	ErrKeyReused = errors.New("content: the key was used for another request")
 	// ErrDeleted says that the request of a Once made a content before, which is deleted since.
 	ErrDeleted = errors.New("content: made before, and deleted since")
+	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package rating's.
+	ErrTooBroad = toobroad.Err
 	// ErrUnavailable says that the store does not answer or has no room. It is the same value as the other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
 	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the

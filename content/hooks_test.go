@@ -144,7 +144,7 @@ func TestBeforeHooksDecide(t *testing.T) {
 			if got, err := s.Get(t.Context(), c.ID); err != nil || got != c {
 				t.Errorf("it is %+v, %v", got, err)
 			}
-			if n, err := s.Count(t.Context(), content.Filter{}); err != nil || n != 1 {
+			if n, _, err := s.Count(t.Context(), content.Filter{}); err != nil || n != 1 {
 				t.Errorf("there are %d, %v", n, err)
 			}
 		})

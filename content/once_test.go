@@ -142,7 +142,7 @@ func TestCreateOnceTogether(t *testing.T) {
 			t.Errorf("caller %d got %s, caller 0 %s", i, ids[i], ids[0])
 		}
 	}
-	if left, err := kept.CountContents(t.Context(), content.Filter{}); n != 1 || left != 1 || err != nil {
+	if left, err := kept.CountContents(t.Context(), content.Filter{}, 0); n != 1 || left != 1 || err != nil {
 		t.Errorf("%d of %d made a content, there are %d, %v", n, callers, left, err)
 	}
 	heard := 0
@@ -163,7 +163,7 @@ func TestCreateOnceFails(t *testing.T) {
 	if _, _, err := s.CreateOnce(t.Context(), "ana", content.Draft{Title: "t"}, content.Once{Key: "k"}); !errors.Is(err, content.ErrUnavailable) {
 		t.Errorf("the error is %v, want ErrUnavailable", err)
 	}
-	if n, err := kept.CountContents(t.Context(), content.Filter{}); n != 0 || err != nil {
+	if n, err := kept.CountContents(t.Context(), content.Filter{}, 0); n != 0 || err != nil {
 		t.Errorf("%d contents, %v", n, err)
 	}
 }
@@ -210,7 +210,7 @@ func TestSweep(t *testing.T) {
 		if n := left(); n != 1 {
 			t.Errorf("%d creations are left, want the one that is not a day old", n)
 		}
-		if n, err := kept.CountContents(t.Context(), content.Filter{}); n != 3 || err != nil {
+		if n, err := kept.CountContents(t.Context(), content.Filter{}, 0); n != 3 || err != nil {
 			t.Errorf("%d contents are left, %v, want all", n, err)
 		}
 	})

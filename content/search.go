@@ -7,8 +7,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// MaxSearch is the greatest length of a search, in code points.
-const MaxSearch = 256
+// Bounds of a search.
+const (
+	// MaxSearch is its greatest length, in code points.
+	MaxSearch = 256
+	// MaxTerms is how many different words it may have.
+	MaxTerms = 8
+)
 
 // Terms cuts s into the words that searches compare: runs of letters, digits and combining marks, in lower case, each
 // once, in the order of their first occurrence. Stores index the terms of title and description, and so all of them find the same.

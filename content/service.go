@@ -12,6 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/toobroad"
 )
 
 // Actor is who acts.
@@ -108,13 +109,24 @@ func (s *Service) get(ctx context.Context, id string, olderWill bool) (Content, 
 	return found[0], nil
 }
 
-// List returns a piece of a list.
+// MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
+const MaxRows = toobroad.MaxRows
+
+// List returns a piece of a list. ErrTooBroad: it would have to look at more than q.MaxRows rows to find it, or at MaxRows if that is 0,
+// or the filter has more than MaxTerms words. A later piece of a list may be too broad although an earlier one was not: where fewer
+// contents match, more have to be looked at.
 func (s *Service) List(ctx context.Context, q Query) ([]Listed, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("content: list with limit %d", q.Limit)
 	}
 	if !slices.Contains(Fields(), q.Order.Field) {
 		return nil, fmt.Errorf("content: list ordered by %q", q.Order.Field)
+	}
+	if len(q.Filter.Terms) > MaxTerms {
+		return nil, fmt.Errorf("content: list with %d words: %w", len(q.Filter.Terms), ErrTooBroad)
+	}
+	if q.MaxRows == 0 {
+		q.MaxRows = MaxRows
 	}
 	found, err := s.store.ListContents(ctx, q)
 	if err != nil {
@@ -123,13 +135,17 @@ func (s *Service) List(ctx context.Context, q Query) ([]Listed, error) {
 	return found, nil
 }
 
-// Count returns how many contents match f.
-func (s *Service) Count(ctx context.Context, f Filter) (int64, error) {
-	n, err := s.store.CountContents(ctx, f)
-	if err != nil {
-		return 0, fmt.Errorf("content: count: %w", err)
+// Count returns how many contents match f. If more than MaxRows do, it returns MaxRows and true. ErrTooBroad: it would have to look at
+// more rows than that to count them, or the filter has more than MaxTerms words.
+func (s *Service) Count(ctx context.Context, f Filter) (n int64, more bool, err error) {
+	if len(f.Terms) > MaxTerms {
+		return 0, false, fmt.Errorf("content: count with %d words: %w", len(f.Terms), ErrTooBroad)
 	}
-	return n, nil
+	n, err = s.store.CountContents(ctx, f, MaxRows)
+	if err != nil {
+		return 0, false, fmt.Errorf("content: count: %w", err)
+	}
+	return min(n, MaxRows), n > MaxRows, nil
 }
 
 // Patch is a change of what is not nil.

@@ -21,10 +21,15 @@ type Store interface {
 	SweepCreations(ctx context.Context, before time.Time, limit int) (int, error)
 	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.
 	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
-	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.
+	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After. ErrTooBroad: to find them it
+	// would have to look at many more than q.MaxRows rows. It never leaves a match out instead. A list without a filter is never
+	// too broad, in any order, and neither is one whose author, one of whose words, or one of whose spans of time (created, updated)
+	// at most q.MaxRows contents have.
 	ListContents(ctx context.Context, q Query) ([]Listed, error)
-	// CountContents returns how many contents match f.
-	CountContents(ctx context.Context, f Filter) (int64, error)
+	// CountContents returns how many contents match f, and maxRows+1 if more than maxRows do. ErrTooBroad: to count them it would have to
+	// look at many more than maxRows rows. A count is never too broad without a filter, with an author, a word or a span of time alone,
+	// or where at most maxRows contents have one of these. A maxRows of 0 bounds nothing.
+	CountContents(ctx context.Context, f Filter, maxRows int) (int64, error)
 	// UpdateContent replaces title, description and time of change of the content with c's identifier if it still has the version
 	// c.Version-1, and leaves it with c.Version. ErrNotFound: there is none. ErrConflict: it has another version.
 	UpdateContent(ctx context.Context, c Content) error
@@ -107,6 +112,8 @@ type Query struct {
 	After *Position
 	// Limit is at least 1.
 	Limit int
+	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any number.
+	MaxRows int
 }
 
 // Listed is a content and its position in the list that it was found in.

@@ -112,7 +112,7 @@ func (a *API) addContents(t map[string]methods) {
 func contentQuery() []parameter {
 	return listParameters(contentItem, true,
 		idParameter("author", "Only the contents of this user."),
-		textParameter("search", "Only contents with all of these words in their title or description.", content.MaxSearch),
+		textParameter("search", fmt.Sprintf("Only contents with all of these words in their title or description: %d different ones at most. Empty, it is no filter.", content.MaxTerms), content.MaxSearch),
 		timeParameter("created_at__gte", "Only contents made at this time or later."),
 		timeParameter("created_at__lt", "Only contents made before this time."),
 		timeParameter("updated_at__gte", "Only contents changed at this time or later."),
@@ -159,11 +159,12 @@ func (c *call) listContents() error {
 	if n := q.integer("ratings_count__gte"); n != nil {
 		f.RatingsMin = int64(*n)
 	}
-	nothing := false // a search without a word finds nothing, rather than everything
-	if s, searched := given[string](q, "search"); searched {
-		f.Terms = content.Terms(s)
-		nothing = len(f.Terms) == 0
+	s := q.text("search")
+	f.Terms = content.Terms(s)
+	if n := len(f.Terms); n > content.MaxTerms {
+		return problemManyWords
 	}
+	nothing := len(f.Terms) == 0 && strings.TrimSpace(s) != "" // a search of signs without a word finds nothing, rather than everything
 	ordering := q.choice("ordering", orderings()[0])
 	field, desc := strings.CutPrefix(ordering, "-")
 	order := content.Order{Field: content.Field(field), Desc: desc}
@@ -176,7 +177,7 @@ func (c *call) listContents() error {
 	var found []content.Listed
 	if !nothing {
 		if found, err = c.cfg.Contents.List(c.r.Context(), content.Query{Filter: f, Order: order, After: after, Limit: p.size + 1}); err != nil {
-			return err
+			return p.tooBroad(err)
 		}
 	}
 	var more []byte
@@ -199,9 +200,9 @@ func (c *call) listContents() error {
 		}
 	}
 	c.cacheable()
-	return c.results(p, results, more, func() (int64, error) {
+	return c.results(p, results, more, func() (int64, bool, error) {
 		if nothing {
-			return 0, nil
+			return 0, false, nil
 		}
 		return c.cfg.Contents.Count(c.r.Context(), f)
 	})

@@ -28,7 +28,7 @@ func (s *server) gone(t *testing.T, who string) {
 		if _, err := s.app.Ratings.FollowUp(t.Context(), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
-		n, err := s.store.CountRatings(t.Context(), rating.Filter{Rater: who})
+		n, err := s.store.CountRatings(t.Context(), rating.Filter{Rater: who}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

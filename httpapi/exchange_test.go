@@ -304,7 +304,7 @@ func soundProblem(r request, a answer) error {
 		return fmt.Errorf("the request_id is not that of the header")
 	case !strings.HasPrefix(p.Instance, "/"):
 		return fmt.Errorf("the instance is %q", p.Instance)
-	case p.Code == "validation_failed" != (len(p.Errors) > 0) && !strings.HasSuffix(p.Code, "cursor") && p.Code != "cursor_mismatch" && !r.refused:
+	case p.Code == "validation_failed" != (len(p.Errors) > 0) && !strings.HasSuffix(p.Code, "cursor") && p.Code != "cursor_mismatch" && p.Code != "query_too_broad" && !r.refused:
 		return fmt.Errorf("errors and code do not agree")
 	case p.Outcome != "" && p.Outcome != "unknown" && p.Outcome != "not_accepted":
 		return fmt.Errorf("the outcome is %q", p.Outcome)

@@ -1,10 +1,14 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/khodnevis/khodnevis/content"
 )
 
 // Bounds of page_size.
@@ -31,10 +35,11 @@ type page struct {
 
 // envelope is the answer to a list, as Django REST Framework shapes it.
 type envelope struct {
-	Count    *int64  `json:"count" doc:"How many results there are on all pages, if that was asked for."`
-	Next     *link   `json:"next" doc:"The next page, if there is one."`
-	Previous *link   `json:"previous" doc:"Always null: pages are read in one direction."`
-	Results  results `json:"results" doc:"The results on this page."`
+	Count        *int64  `json:"count" doc:"How many results there are on all pages, if that was asked for: 10000 if there are more."`
+	CountMinimum bool    `json:"count_is_minimum,omitempty" doc:"True if there are more results than count says. Missing otherwise."`
+	Next         *link   `json:"next" doc:"The next page, if there is one."`
+	Previous     *link   `json:"previous" doc:"Always null: pages are read in one direction."`
+	Results      results `json:"results" doc:"The results on this page."`
 }
 
 // listParameters are what all lists take, with what is their own. Lists whose length nobody needs are not counted.
@@ -42,7 +47,7 @@ func listParameters(results shape, counted bool, own ...parameter) []parameter {
 	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("How many results a page has, %d if it is not given.", defaultPage), 1, maxPage),
 		cursorParameter, fieldsParameter(results))
 	if counted {
-		all = append(all, choiceParameter("count", "`exact` counts all results, which may take long.", "none", "exact"))
+		all = append(all, choiceParameter("count", "`exact` counts all results, up to 10000.", "none", "exact"))
 	}
 	return all
 }
@@ -81,14 +86,14 @@ func (p page) place(parse func([]byte) bool) error {
 }
 
 // results answers with a page. more is the place that the next page begins after, nil when there is none.
-func (c *call) results(p page, found results, more []byte, count func() (int64, error)) error {
+func (c *call) results(p page, found results, more []byte, count func() (n int64, more bool, err error)) error {
 	e := envelope{Results: found}
 	if p.count {
-		n, err := count()
+		n, more, err := count()
 		if err != nil {
-			return err
+			return p.tooBroad(err)
 		}
-		e.Count = &n
+		e.Count, e.CountMinimum = &n, more
 	}
 	if more != nil {
 		values := url.Values{}
@@ -101,6 +106,26 @@ func (c *call) results(p page, found results, more []byte, count func() (int64, 
 		c.w.Header().Set("Link", fmt.Sprintf(`<%s>; rel="next"`, next))
 	}
 	return c.json(http.StatusOK, e)
+}
+
+// tooBroad names the parameters of a list that would cost too much: its filters and its order or, of a count that would, count. Other errors
+// it returns as they are.
+func (p page) tooBroad(err error) error {
+	if !errors.Is(err, content.ErrTooBroad) { // the same value as rating.ErrTooBroad
+		return err
+	}
+	const detail = "To answer this, too many rows would have to be looked at. Give another order, or filters that fewer results match."
+	wrong := &problem{status: 400, code: codeQueryTooBroad, title: "Query too broad", detail: detail}
+	for _, name := range slices.Sorted(maps.Keys(p.request.raw)) {
+		switch name {
+		case "cursor", "page_size", "fields":
+		default:
+			if _, taken := p.request.read[name]; taken && (name != "count" || p.count) {
+				wrong.errors = append(wrong.errors, fieldProblem{Parameter: name, Code: codeQueryTooBroad, Detail: "It takes part in what is too broad."})
+			}
+		}
+	}
+	return wrong
 }
 
 // selfPath is the canonical link to the resource that was asked for.

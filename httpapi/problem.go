@@ -43,7 +43,7 @@ type problemCode string
 
 // problemCodes are all of them, by the status that they come with. They are API: texts may change, codes do not.
 var problemCodes = map[int][]problemCode{
-	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, "rejected", "unstorable"},
+	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
 	403: {"permission_denied", "reauth_required"},
 	404: {"not_found"},
@@ -76,7 +76,7 @@ func allProblemCodes() []problemCode {
 var fieldCodes = []fieldCode{
 	invalid.Required, invalid.Null, invalid.Type, invalid.Blank, invalid.MaxLength, invalid.MinLength, invalid.MaxValue, invalid.MinValue,
 	invalid.BadCharacter, invalid.Choice, invalid.Unknown, invalid.ReadOnly, invalid.NotExist, invalid.Unique, invalid.Repeated,
-	auth.CodeReserved, auth.CodePasswordBlocked, codeUnknownParameter, codeUnsupportedHeader, codeInvalidCursor, codeCursorMismatch,
+	auth.CodeReserved, auth.CodePasswordBlocked, codeUnknownParameter, codeUnsupportedHeader, codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad,
 }
 
 const (
@@ -84,6 +84,7 @@ const (
 	codeUnsupportedHeader = "unsupported_header" // the header means nothing here, and must not be ignored
 	codeInvalidCursor     = "invalid_cursor"
 	codeCursorMismatch    = "cursor_mismatch"
+	codeQueryTooBroad     = "query_too_broad" // params: max, of words
 )
 
 // problemDocument is a problem on the wire (RFC 9457).
@@ -115,6 +116,9 @@ type fieldCode string
 
 var problemShape = shape{name: "Problem", of: problemDocument{}}
 
+// manyWords is what is wrong with a search.
+var manyWords = fmt.Sprintf("A search may have %d different words.", content.MaxTerms)
+
 var (
 	problemNotFound      = &problem{status: 404, code: "not_found", title: "Not found", detail: "There is nothing here, or nothing that you may know of."}
 	problemForbidden     = &problem{status: 403, code: "permission_denied", title: "Forbidden", detail: "You may not do this."}
@@ -125,8 +129,10 @@ var (
 	problemKeyReused     = &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused", detail: "This Idempotency-Key was used with another body."}
 	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "Others changed this at the same time. Read it again and retry."}
 	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "This holds something that can never be stored."}
-	problemInternal      = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id names the entry in its log."}
-	problemBadLogin      = unauthorized("invalid_login", "There is no active account with this username and password.", `Bearer realm="khodnevis"`)
+	problemManyWords     = &problem{status: 400, code: codeQueryTooBroad, title: "Query too broad", detail: manyWords, errors: []fieldProblem{
+		{Parameter: "search", Code: codeQueryTooBroad, Detail: manyWords, Params: map[string]any{"max": content.MaxTerms}}}}
+	problemInternal = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id names the entry in its log."}
+	problemBadLogin = unauthorized("invalid_login", "There is no active account with this username and password.", `Bearer realm="khodnevis"`)
 )
 
 func unauthorized(code, detail, challenge string) *problem {

@@ -175,7 +175,7 @@ func (c *call) listRatings() error {
 	}
 	found, err := c.cfg.Ratings.List(c.r.Context(), rating.Query{Filter: f, Order: order, After: after, Limit: p.size + 1})
 	if err != nil {
-		return err
+		return p.tooBroad(err)
 	}
 	var more []byte
 	if len(found) > p.size {
@@ -189,7 +189,7 @@ func (c *call) listRatings() error {
 		}
 	}
 	c.cacheable()
-	return c.results(p, results, more, func() (int64, error) { return c.cfg.Ratings.Count(c.r.Context(), f) })
+	return c.results(p, results, more, func() (int64, bool, error) { return c.cfg.Ratings.Count(c.r.Context(), f) })
 }
 
 func (c *call) ratingFilter() (rating.Filter, error) {

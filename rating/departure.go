@@ -132,7 +132,7 @@ func (s *Service) follow(ctx context.Context, d Departure) (int, error) {
 	if err := d.Fate.Validate(); err != nil {
 		return 0, fmt.Errorf("rating: the fate of the ratings of %s: %w", d.Rater, err)
 	}
-	q := Query{Filter: Filter{Rater: d.Rater}, Limit: departed}
+	q := Query{Filter: Filter{Rater: d.Rater}, Order: OldestFirst, Limit: departed} // an order that every store has an index for
 	for total := 0; ; {
 		page, err := s.store.ListRatings(ctx, q)
 		if err != nil {
@@ -143,7 +143,8 @@ func (s *Service) follow(ctx context.Context, d Departure) (int, error) {
 		if err != nil || len(page) < q.Limit {
 			return total, err
 		}
-		q.After = &Place{Key: page[len(page)-1].Key}
+		last := page[len(page)-1]
+		q.After = &Place{At: last.UpdatedAt, Key: last.Key}
 	}
 }
 

@@ -12,7 +12,7 @@
 //
 // # Errors
 //
-// ErrNotFound, ErrForbidden, ErrExpired and ErrUnavailable are compared with errors.Is; input that breaks a rule is a
+// ErrNotFound, ErrForbidden, ErrExpired, ErrTooBroad and ErrUnavailable are compared with errors.Is; input that breaks a rule is a
 // *ValidationError, what a hook of the host refuses a *Refusal. Everything else is a failure of the store or a hook.
 //
 // # Concurrency
@@ -29,6 +29,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/toobroad"
 	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
@@ -39,6 +40,8 @@ var (
 	ErrForbidden = errors.New("rating: forbidden")
 	// ErrExpired says that a task is past its retention.
 	ErrExpired = errors.New("rating: task expired")
+	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package content's.
+	ErrTooBroad = toobroad.Err
 	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission that the queue did not
 	// take fails with an *UnavailableError. It is the same value as the other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err

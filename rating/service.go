@@ -13,6 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/toobroad"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -314,10 +315,18 @@ func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPe
 	return r, isPending, nil
 }
 
-// List returns a piece of a list of stored ratings.
+// MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
+const MaxRows = toobroad.MaxRows
+
+// List returns a piece of a list of stored ratings. ErrTooBroad: it would have to look at more than q.MaxRows rows to find it, or at
+// MaxRows if that is 0. A later piece of a list may be too broad although an earlier one was not: where fewer ratings match, more have to
+// be looked at.
 func (s *Service) List(ctx context.Context, q Query) ([]Rating, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("rating: list with limit %d", q.Limit)
+	}
+	if q.MaxRows == 0 {
+		q.MaxRows = MaxRows
 	}
 	found, err := s.store.ListRatings(ctx, q)
 	if err != nil {
@@ -326,13 +335,14 @@ func (s *Service) List(ctx context.Context, q Query) ([]Rating, error) {
 	return found, nil
 }
 
-// Count returns how many stored ratings match f.
-func (s *Service) Count(ctx context.Context, f Filter) (int64, error) {
-	n, err := s.store.CountRatings(ctx, f)
+// Count returns how many stored ratings match f. If more than MaxRows do, it returns MaxRows and true. ErrTooBroad: it would have to
+// look at more rows than that to count them.
+func (s *Service) Count(ctx context.Context, f Filter) (n int64, more bool, err error) {
+	n, err = s.store.CountRatings(ctx, f, MaxRows)
 	if err != nil {
-		return 0, fmt.Errorf("rating: count: %w", err)
+		return 0, false, fmt.Errorf("rating: count: %w", err)
 	}
-	return n, nil
+	return min(n, MaxRows), n > MaxRows, nil
 }
 
 // Stats returns the numbers of contents, by content; those of a content that was never rated are zero.

@@ -19,10 +19,15 @@ type Store interface {
 	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
 	// RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.
 	RatingsByKey(ctx context.Context, keys []Key) ([]Rating, error)
-	// ListRatings returns at most q.Limit ratings that match q.Filter and are not withdrawn, in q.Order, after q.After.
+	// ListRatings returns at most q.Limit ratings that match q.Filter and are not withdrawn, in q.Order, after q.After. ErrTooBroad:
+	// to find them it would have to look at many more than q.MaxRows rows. It never leaves a match out instead. Never too broad are:
+	// a list without a filter, in any order; one of a content in the order ByKey; one of a rater in the orders by time; and one whose
+	// content, rater or span of time at most q.MaxRows ratings have.
 	ListRatings(ctx context.Context, q Query) ([]Rating, error)
-	// CountRatings returns how many ratings that are not withdrawn match f.
-	CountRatings(ctx context.Context, f Filter) (int64, error)
+	// CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more than maxRows do. ErrTooBroad: to count
+	// them it would have to look at many more than maxRows rows. A count is never too broad without a filter, with a content, a rater or
+	// a span of time alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds nothing.
+	CountRatings(ctx context.Context, f Filter, maxRows int) (int64, error)
 
 	// ForgetContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again,
 	// or what was never rated, is no error.
@@ -201,6 +206,8 @@ type Query struct {
 	After *Place
 	// Limit is at least 1.
 	Limit int
+	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any number.
+	MaxRows int
 }
 
 // Place is the place of a rating in an ordered list. At is ignored in the order ByKey.

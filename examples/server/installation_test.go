@@ -122,7 +122,7 @@ func (x *tenant) whole(n int) {
 	x.t.Helper()
 	db := x.open()
 	defer db.Close()
-	if got, err := db.CountRatings(x.t.Context(), rating.Filter{}); got != int64(n) || err != nil {
+	if got, err := db.CountRatings(x.t.Context(), rating.Filter{}, 0); got != int64(n) || err != nil {
 		x.t.Errorf("%d ratings, %v, want %d", got, err, n)
 	}
 	if dead, err := db.ListRejected(x.t.Context(), rating.RejectedQuery{Limit: 100}); len(dead) > 0 || err != nil {

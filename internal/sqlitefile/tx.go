@@ -84,6 +84,16 @@ func (f *File) Select(ctx context.Context, dest any, query string, args ...any) 
 // Reader returns the connections that read, for statements of too many texts to be kept. Translate its errors with Error.
 func (f *File) Reader() *sqlx.DB { return f.readers }
 
+// View runs op in a transaction that sees the file as of one moment. It passes errors on as they are, marked as those of a Reader by Error.
+func (f *File) View(ctx context.Context, op func(*sqlx.Tx) error) error {
+	tx, err := f.readers.BeginTxx(ctx, nil)
+	if err != nil {
+		return translate(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // there is nothing to roll back
+	return translate(op(tx))
+}
+
 // Error marks an error of a Reader after which trying again later may succeed, as File's methods do by themselves.
 func Error(err error) error { return translate(err) }
 

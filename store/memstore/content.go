@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/khodnevis/khodnevis/content"
@@ -71,31 +73,85 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 		}
 		return c
 	}
-	rest := func(yield func(content.Listed) bool) {
-		for e := range s.matching(q.Filter) {
-			l := content.Listed{Content: e.Content, Position: s.position(e, q.Order.Field)}
-			if q.After != nil && compare(l.Position, *q.After) <= 0 {
-				continue
-			}
-			if !yield(l) {
-				return
+	found := func(f content.Filter, limit int) []content.Listed {
+		rest := func(yield func(content.Listed) bool) {
+			for e := range s.matching(f) {
+				l := content.Listed{Content: e.Content, Position: s.position(e, q.Order.Field)}
+				if q.After != nil && compare(l.Position, *q.After) <= 0 {
+					continue
+				}
+				if !yield(l) {
+					return
+				}
 			}
 		}
+		return least(rest, limit, func(a, b content.Listed) int { return compare(a.Position, b.Position) })
 	}
-	return least(rest, q.Limit, func(a, b content.Listed) int { return compare(a.Position, b.Position) }), nil
+	if q.MaxRows == 0 || s.narrow(q.Filter, q.MaxRows) {
+		return found(q.Filter, q.Limit), nil
+	}
+	window := found(content.Filter{}, q.MaxRows+q.Limit)
+	var page []content.Listed
+	for _, l := range window {
+		if s.matches(s.contents[l.ID], q.Filter) && len(page) < q.Limit {
+			page = append(page, l)
+		}
+	}
+	if len(window) == q.MaxRows+q.Limit && len(page) < q.Limit {
+		return nil, fmt.Errorf("memstore: list contents: %w", content.ErrTooBroad)
+	}
+	return page, nil
+}
+
+// parts returns the conditions of f that databases have indexes for, each by itself, and whether there are no others.
+func parts(f content.Filter) (each []content.Filter, all bool) {
+	if f.Author != "" {
+		each = append(each, content.Filter{Author: f.Author})
+	}
+	for _, term := range f.Terms {
+		each = append(each, content.Filter{Terms: []string{term}})
+	}
+	if !f.CreatedFrom.IsZero() || !f.CreatedBefore.IsZero() {
+		each = append(each, content.Filter{CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore})
+	}
+	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
+		each = append(each, content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	return each, f.ScoreMin == nil && f.ScoreMax == nil && f.RatingsMin <= 0
+}
+
+// narrow reports whether one of the conditions of f leaves at most so many contents.
+func (s *Store) narrow(f content.Filter, maxRows int) bool {
+	each, _ := parts(f)
+	return len(s.contents) <= maxRows || slices.ContainsFunc(each, func(part content.Filter) bool {
+		return s.count(part, maxRows+1) <= maxRows
+	})
+}
+
+// count returns how many contents match f, at most limit.
+func (s *Store) count(f content.Filter, limit int) int {
+	n := 0
+	for range s.matching(f) {
+		if n++; n == limit {
+			break
+		}
+	}
+	return n
 }
 
 // CountContents implements content.Store.
-func (s *Store) CountContents(ctx context.Context, f content.Filter) (int64, error) {
+func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
 	if err := s.rlock(ctx); err != nil {
 		return 0, err
 	}
 	defer s.mu.RUnlock()
-	var n int64
-	for range s.matching(f) {
-		n++
+	if maxRows == 0 {
+		return int64(s.count(f, math.MaxInt)), nil
 	}
-	return n, nil
+	if each, all := parts(f); !(all && len(each) <= 1) && !s.narrow(f, maxRows) {
+		return 0, fmt.Errorf("memstore: count contents: %w", content.ErrTooBroad)
+	}
+	return int64(s.count(f, maxRows+1)), nil
 }
 
 // UpdateContent implements content.Store.

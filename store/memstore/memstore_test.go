@@ -103,13 +103,13 @@ func TestCancelled(t *testing.T) {
 	if err := s.CreateContent(ctx, content.Content{ID: "c"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a write: %v", err)
 	}
-	if _, err := s.CountContents(ctx, content.Filter{}); !errors.Is(err, context.Canceled) {
+	if _, err := s.CountContents(ctx, content.Filter{}, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("a read: %v", err)
 	}
 	if err := s.Ping(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a ping: %v", err)
 	}
-	if n, err := s.CountContents(t.Context(), content.Filter{}); err != nil || n != 0 {
+	if n, err := s.CountContents(t.Context(), content.Filter{}, 0); err != nil || n != 0 {
 		t.Errorf("contents after a cancelled creation: %d, %v", n, err)
 	}
 }

@@ -3,8 +3,10 @@ package memstore
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -124,10 +126,77 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 		return nil, err
 	}
 	defer s.mu.RUnlock()
-	if q.Order == rating.ByKey && q.Filter.Content == "" && q.Filter.Rater == "" {
-		return s.walk(q), nil
+	if q.MaxRows > 0 && !served(q) && !s.narrowRatings(q.Filter, q.MaxRows) {
+		return s.among(q)
 	}
-	return s.list(q), nil
+	return s.find(q), nil
+}
+
+// find returns a piece of a list, whatever it costs.
+func (s *Store) find(q rating.Query) []rating.Rating {
+	if q.Order == rating.ByKey && q.Filter.Content == "" && q.Filter.Rater == "" {
+		return s.walk(q)
+	}
+	return s.list(q)
+}
+
+// among looks for a piece of a list among the next rows in its order.
+func (s *Store) among(q rating.Query) ([]rating.Rating, error) {
+	rows := s.find(rating.Query{Order: q.Order, After: q.After, Limit: q.MaxRows + q.Limit})
+	var page []rating.Rating
+	for _, r := range rows {
+		if matches(r, q.Filter) && len(page) < q.Limit {
+			page = append(page, r)
+		}
+	}
+	if len(rows) == q.MaxRows+q.Limit && len(page) < q.Limit {
+		return nil, fmt.Errorf("memstore: list ratings: %w", rating.ErrTooBroad)
+	}
+	return page, nil
+}
+
+// served reports whether a database has an index for the filter and the order of q together.
+func served(q rating.Query) bool {
+	f := q.Filter
+	spanless := f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
+	switch {
+	case f.ScoreMin != nil || f.ScoreMax != nil:
+		return f.Content != "" && f.Rater != ""
+	case q.Order == rating.ByKey:
+		return spanless && (f.Content != "" || f.Rater == "")
+	}
+	return f.Content == ""
+}
+
+// ratingParts returns the conditions of f that databases have indexes for, each by itself, and whether there are no others.
+func ratingParts(f rating.Filter) (each []rating.Filter, all bool) {
+	if f.Content != "" {
+		each = append(each, rating.Filter{Content: f.Content})
+	}
+	if f.Rater != "" {
+		each = append(each, rating.Filter{Rater: f.Rater})
+	}
+	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
+		each = append(each, rating.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	return each, f.ScoreMin == nil && f.ScoreMax == nil
+}
+
+// narrowRatings reports whether one of the conditions of f leaves at most so many ratings.
+func (s *Store) narrowRatings(f rating.Filter, maxRows int) bool {
+	each, _ := ratingParts(f)
+	return slices.ContainsFunc(append(each, rating.Filter{}), func(part rating.Filter) bool { return s.countRatings(part, maxRows+1) <= maxRows })
+}
+
+// countRatings returns how many ratings match f, at most limit.
+func (s *Store) countRatings(f rating.Filter, limit int) int {
+	n := 0
+	for range s.live(f) {
+		if n++; n == limit {
+			break
+		}
+	}
+	return n
 }
 
 // walk lists by key, one content after the other, so that a page of everything does not look at everything.
@@ -171,16 +240,18 @@ func (s *Store) list(q rating.Query) []rating.Rating {
 }
 
 // CountRatings implements rating.Store.
-func (s *Store) CountRatings(ctx context.Context, f rating.Filter) (int64, error) {
+func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) (int64, error) {
 	if err := s.rlock(ctx); err != nil {
 		return 0, err
 	}
 	defer s.mu.RUnlock()
-	var n int64
-	for range s.live(f) {
-		n++
+	if maxRows == 0 {
+		return int64(s.countRatings(f, math.MaxInt)), nil
 	}
-	return n, nil
+	if each, all := ratingParts(f); !(all && len(each) <= 1) && !s.narrowRatings(f, maxRows) {
+		return 0, fmt.Errorf("memstore: count ratings: %w", rating.ErrTooBroad)
+	}
+	return int64(s.countRatings(f, maxRows+1)), nil
 }
 
 func place(r rating.Rating) rating.Place { return rating.Place{At: r.UpdatedAt, Key: r.Key} }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/khodnevis/khodnevis/content"
 )
@@ -42,7 +43,7 @@ func (c *conditions) String() string {
 }
 
 // contentFilter returns the conditions of f on contents c, and whether they need the scores f and the numbers s.
-func contentFilter(f content.Filter) (where conditions, scores, stats bool) {
+func (where *conditions) contents(f content.Filter) (scores, stats bool) {
 	if f.Author != "" {
 		where.add(`c.author = ?`, f.Author)
 	}
@@ -73,42 +74,52 @@ func contentFilter(f content.Filter) (where conditions, scores, stats bool) {
 		where.add(`s.n >= ?`, f.RatingsMin) // a content without a row has no ratings
 		stats = true
 	}
-	return where, scores, stats
+	return scores, stats
 }
 
-func contentTables(scores, stats bool) string {
-	from := `khodnevis.contents c`
+// joined returns what joins the scores f and the numbers s to contents c.
+func joined(scores, stats bool) string {
+	join := ""
 	if scores {
-		from += ` JOIN khodnevis.rating_scores f ON f.content_id = c.id`
+		join += ` JOIN khodnevis.rating_scores f ON f.content_id = c.id`
 	}
 	if stats {
-		from += ` LEFT JOIN khodnevis.rating_stats s ON s.content_id = c.id`
+		join += ` LEFT JOIN khodnevis.rating_stats s ON s.content_id = c.id`
 	}
-	return from
+	return join
 }
 
 // contentOrder is how a list of contents is ordered: by a column (or what is computed), then by the identifier of the same
 // table, so that an index on both gives the order.
 type contentOrder struct {
-	key, id       string
-	scores, stats bool
-	value         func(content.Position) any
+	from    string // what gives the order, contents c among it
+	key, id string // its columns
+	any     string // the key without what gives the order, of contents c, scores f and numbers s
+	number  bool   // the key is a number that contents do not have
+	value   func(content.Position) any
 }
 
-// contentOrders has an index for every order but ByRatings: the number of ratings changes with every one of them, and an
-// index on it would make each of them dearer. That list sorts all contents that match.
+// byRatings has what an index on the numbers of ratings would give, which would make every rating dearer: the copies of them that
+// folding leaves behind have an index, and those that changed since are few.
+const byRatings = `((SELECT f.content_id AS id, f.n FROM khodnevis.rating_scores f
+		WHERE NOT EXISTS (SELECT FROM khodnevis.rating_stats d WHERE d.content_id = f.content_id AND d.dirty))
+	UNION ALL (SELECT d.content_id, d.n FROM khodnevis.rating_stats d WHERE d.dirty)) o JOIN khodnevis.contents c ON c.id = o.id`
+
 var contentOrders = map[content.Field]contentOrder{
-	content.ByCreated: {key: `c.created_at`, id: `c.id`, value: func(p content.Position) any { return p.Time }},
-	content.ByUpdated: {key: `c.updated_at`, id: `c.id`, value: func(p content.Position) any { return p.Time }},
-	content.ByTitle:   {key: `c.title_key`, id: `c.id`, value: func(p content.Position) any { return []byte(p.Text) }},
-	content.ByScore:   {key: `f.rank`, id: `f.content_id`, scores: true, value: func(p content.Position) any { return p.Number }},
-	content.ByRatings: {key: `coalesce(s.n, 0)::double precision`, id: `c.id`, stats: true, value: func(p content.Position) any { return p.Number }},
+	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`, value: func(p content.Position) any { return p.Time }},
+	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`, any: `c.updated_at`, value: func(p content.Position) any { return p.Time }},
+	content.ByTitle:   {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`, value: func(p content.Position) any { return []byte(p.Text) }},
+	content.ByScore: {from: `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`, key: `f.rank`, id: `f.content_id`, any: `f.rank`, number: true,
+		value: func(p content.Position) any { return p.Number }},
+	content.ByRatings: {from: byRatings, key: `o.n`, id: `o.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Position) any { return int64(p.Number) }},
 }
 
 // listedRow is a row of a list of contents; Number is the value that it is ordered by, where the content does not have it.
 type listedRow struct {
 	contentRow
 	Number float64 `db:"number"`
+	// Beyond marks a row that is none of the list: it says that there are rows that were not looked at.
+	Beyond bool `db:"beyond"`
 }
 
 func (r listedRow) listed(field content.Field) content.Listed {
@@ -126,15 +137,169 @@ func (r listedRow) listed(field content.Field) content.Listed {
 	return l
 }
 
-// ListContents implements content.Store.
-func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
+// contentList puts the statements of a list together.
+type contentList struct {
+	content.Query
+	order   contentOrder
+	follows string         // > or <
+	way     string         // ASC or DESC
+	seek    content.Filter // what the index of the order finds by itself, because it lies together there
+	rest    content.Filter
+}
+
+func newContentList(q content.Query) (contentList, error) {
 	order, ok := contentOrders[q.Order.Field]
 	if !ok {
-		return nil, fmt.Errorf("pgstore: list contents by %q", q.Order.Field)
+		return contentList{}, fmt.Errorf("pgstore: list contents by %q", q.Order.Field)
 	}
-	text, args := contentQuery(q, order)
+	l := contentList{Query: q, order: order, follows: ">", way: "ASC", rest: q.Filter}
+	if q.Order.Desc {
+		l.follows, l.way = "<", "DESC"
+	}
+	switch f := q.Filter; q.Order.Field {
+	case content.ByCreated:
+		l.seek = content.Filter{Author: f.Author, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}
+		l.rest.Author, l.rest.CreatedFrom, l.rest.CreatedBefore = "", time.Time{}, time.Time{}
+	case content.ByUpdated:
+		l.seek = content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore}
+		l.rest.UpdatedFrom, l.rest.UpdatedBefore = time.Time{}, time.Time{}
+	case content.ByRatings:
+		l.seek = content.Filter{RatingsMin: f.RatingsMin}
+		l.rest.RatingsMin = 0
+	}
+	return l, nil
+}
+
+// alone reports whether f asks nothing.
+func alone(f content.Filter) bool {
+	var where conditions
+	where.contents(f)
+	return len(where.texts) == 0
+}
+
+// number is the column of a key that is a number.
+func (l contentList) number(key string) string {
+	if l.order.number {
+		return key + `::double precision`
+	}
+	return `0::double precision`
+}
+
+// start adds where the piece starts and what else the index of the order finds.
+func (l contentList) start(where *conditions) {
+	seek := l.seek
+	if l.Order.Field == content.ByRatings && seek.RatingsMin > 0 {
+		where.add(`o.n >= ?`, seek.RatingsMin)
+		seek.RatingsMin = 0
+	}
+	where.contents(seek)
+	l.after(where, l.order.key, l.order.id)
+}
+
+func (l contentList) after(where *conditions, key, id string) {
+	if l.After != nil {
+		where.add(`(`+key+`, `+id+`) `+l.follows+` (?, ?)`, l.order.value(*l.After), l.After.ID)
+	}
+}
+
+func (l contentList) by(key, id string) string {
+	return ` ORDER BY ` + key + ` ` + l.way + `, ` + id + ` ` + l.way
+}
+
+// served returns the statement of a list that an index serves, or that may look at any number of rows.
+func (l contentList) served() (text string, args []any, ok bool) {
+	var where conditions
+	l.start(&where)
+	scores, stats := where.contents(l.rest)
+	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` +
+		l.order.from + joined(scores && l.Order.Field != content.ByScore, stats) + ` WHERE ` + where.String() + l.by(l.order.key, l.order.id)
+	return text + where.bind(` LIMIT ?`, l.Limit), where.args, l.MaxRows == 0 || alone(l.rest)
+}
+
+// window returns the statement that looks for the piece among the next rows in the order of the list, and returns the row after them
+// too if it gets there.
+func (l contentList) window(rows int) (text string, args []any) {
+	var where, hit conditions
+	scores, stats := hit.contents(l.rest)
+	hits := hit.String()
+	where.args = hit.args
+	l.start(&where)
+	by := l.by(l.order.key, l.order.id)
+	text = `SELECT id, title, description, author, version, created_at, updated_at, number, row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT ` + contentColumns + `, ` +
+		l.order.key + ` AS key, ` + l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
+		l.order.from + joined(scores && l.Order.Field != content.ByScore, stats) + ` WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
+		WHERE hit OR row > ` + strconv.Itoa(rows) + l.by(`key`, `id`)
+	return text + where.bind(` LIMIT ?`, l.Limit), where.args
+}
+
+// contentPart is a condition that an index finds contents by, and what else a filter asks.
+type contentPart struct{ part, rest content.Filter }
+
+// contentParts returns the parts of f, and last all contents.
+func contentParts(f content.Filter) []contentPart {
+	var all []contentPart
+	if len(f.Terms) > 0 {
+		rest := f
+		rest.Terms = nil
+		all = append(all, contentPart{content.Filter{Terms: f.Terms}, rest})
+	}
+	if f.Author != "" {
+		rest := f
+		rest.Author, rest.CreatedFrom, rest.CreatedBefore = "", time.Time{}, time.Time{}
+		all = append(all, contentPart{content.Filter{Author: f.Author, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}, rest})
+	}
+	if !f.CreatedFrom.IsZero() || !f.CreatedBefore.IsZero() {
+		rest := f
+		rest.CreatedFrom, rest.CreatedBefore = time.Time{}, time.Time{}
+		all = append(all, contentPart{content.Filter{CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}, rest})
+	}
+	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
+		rest := f
+		rest.UpdatedFrom, rest.UpdatedBefore = time.Time{}, time.Time{}
+		all = append(all, contentPart{content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore}, rest})
+	}
+	return append(all, contentPart{rest: f})
+}
+
+// gathered returns the statement that looks for the piece in all of a part. It returns a row more if the part has too many contents.
+func (l contentList) gathered(p contentPart) (text string, args []any) {
+	with, where := p.gather(l.MaxRows)
+	scores, stats := where.contents(p.rest)
+	l.after(&where, l.order.any, `c.id`)
+	text = with + ` SELECT id, title, description, author, version, created_at, updated_at, number, beyond FROM (
+		SELECT ` + contentColumns + `, p.key, p.number, false AS beyond FROM (SELECT c.id, ` + l.order.any + ` AS key, ` + l.number(l.order.any) + ` AS number FROM m c` +
+		joined(scores || l.Order.Field == content.ByScore, stats || l.Order.Field == content.ByRatings) + ` WHERE ` + where.String() + l.by(l.order.any, `c.id`)
+	text += where.bind(` LIMIT ?`, l.Limit) + `) p JOIN khodnevis.contents c ON c.id = p.id
+		UNION ALL SELECT '', '', '', '', 0, now(), now(), NULL, 0, true WHERE (SELECT count(*) FROM m) > ` + strconv.Itoa(l.MaxRows) + `) x` + l.by(`key`, `id`)
+	return text, where.args
+}
+
+// gather returns the beginning of a statement that has the contents of a part as m, or one more than maxRows of them, and the arguments
+// so far.
+func (p contentPart) gather(maxRows int) (with string, where conditions) {
+	where.contents(p.part)
+	with = `WITH m AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at FROM khodnevis.contents c WHERE ` +
+		where.String() + ` LIMIT ` + strconv.Itoa(maxRows+1) + `)`
+	return with, conditions{args: where.args}
+}
+
+// ListContents implements content.Store.
+//
+// A list that an index serves, filter and order alike, costs its page. Any other one is looked for in two ways: among the next
+// MaxRows contents in its order, until the page is full, and among the contents that one of its conditions leaves, if they are no
+// more than that. The server's statistics say which way is tried first.
+func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
+	l, err := newContentList(q)
+	if err != nil {
+		return nil, err
+	}
 	var rows []listedRow
-	if err := s.search(ctx, &rows, text, args...); err != nil {
+	if text, args, ok := l.served(); ok {
+		err = s.search(ctx, &rows, text, args...)
+	} else {
+		rows, err = s.scanContents(ctx, l)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("pgstore: list contents by %s: %w", q.Order.Field, err)
 	}
 	found := make([]content.Listed, len(rows))
@@ -144,30 +309,64 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	return found, nil
 }
 
-func contentQuery(q content.Query, order contentOrder) (string, []any) {
-	where, scores, stats := contentFilter(q.Filter)
-	follows, direction := ">", "ASC"
-	if q.Order.Desc {
-		follows, direction = "<", "DESC"
+func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, error) {
+	var ways []way[listedRow]
+	for _, p := range contentParts(l.Filter) {
+		if alone(p.part) {
+			continue // the window has all contents if they are few
+		}
+		var where conditions
+		where.contents(p.part)
+		n, err := s.estimate(ctx, `SELECT FROM khodnevis.contents c WHERE `+where.String(), where.args...)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, way[listedRow]{n, func() ([]listedRow, error) {
+			text, args := l.gathered(p)
+			var rows []listedRow
+			err := s.search(ctx, &rows, text, args...)
+			return rows, err
+		}})
 	}
-	if q.After != nil {
-		where.add(`(`+order.key+`, `+order.id+`) `+follows+` (?, ?)`, order.value(*q.After), q.After.ID)
-	}
-	number := `0`
-	if order.scores || order.stats {
-		number = order.key
-	}
-	text := `SELECT ` + contentColumns + `, ` + number + ` AS number FROM ` + contentTables(scores || order.scores, stats || order.stats) +
-		` WHERE ` + where.String() + ` ORDER BY ` + order.key + ` ` + direction + `, ` + order.id + ` ` + direction
-	return text + where.bind(` LIMIT ?`, q.Limit), where.args
+	return scan(ways, l.MaxRows, func() ([]listedRow, error) {
+		text, args := l.window(l.MaxRows + l.Limit)
+		var rows []listedRow
+		err := s.search(ctx, &rows, text, args...)
+		return rows, err
+	}, func(r listedRow) bool { return r.Beyond })
 }
 
 // CountContents implements content.Store.
-func (s *Store) CountContents(ctx context.Context, f content.Filter) (int64, error) {
-	where, scores, stats := contentFilter(f)
-	var n []int64
-	if err := s.search(ctx, &n, `SELECT count(*) FROM `+contentTables(scores, stats)+` WHERE `+where.String(), where.args...); err != nil {
+func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
+	n, err := s.countContents(ctx, f, maxRows)
+	if err != nil {
 		return 0, fmt.Errorf("pgstore: count contents: %w", err)
 	}
-	return n[0], nil
+	return n, nil
+}
+
+func (s *Store) countContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
+	parts := contentParts(f)
+	if maxRows == 0 {
+		var where conditions
+		scores, stats := where.contents(f)
+		return s.number(ctx, `SELECT count(*) FROM khodnevis.contents c`+joined(scores, stats)+` WHERE `+where.String(), where.args...)
+	}
+	for _, p := range parts {
+		if alone(p.rest) {
+			var where conditions
+			where.contents(p.part)
+			return s.number(ctx, `SELECT count(*) FROM (SELECT FROM khodnevis.contents c WHERE `+where.String()+` LIMIT `+strconv.Itoa(maxRows+1)+`) x`, where.args...)
+		}
+	}
+	for _, p := range parts {
+		with, where := p.gather(maxRows)
+		scores, stats := where.contents(p.rest)
+		n, err := s.number(ctx, with+` SELECT CASE WHEN (SELECT count(*) FROM m) > `+strconv.Itoa(maxRows)+` THEN -1 ELSE (SELECT count(*) FROM m c`+
+			joined(scores, stats)+` WHERE `+where.String()+`) END`, where.args...)
+		if err != nil || n >= 0 {
+			return n, err
+		}
+	}
+	return 0, content.ErrTooBroad
 }

@@ -33,7 +33,7 @@ func (b bench) wantUnseen(t testing.TB, id, rater string) {
 	t.Helper()
 	ctx := t.Context()
 	for _, f := range []rating.Filter{{}, {Content: id}, {Rater: rater}, {Content: id, Rater: rater}} {
-		if n, err := b.CountRatings(ctx, f); n != 0 || err != nil {
+		if n, err := b.CountRatings(ctx, f, 0); n != 0 || err != nil {
 			t.Errorf("%+v: %d ratings, %v", f, n, err)
 		}
 		for _, o := range []rating.Order{rating.ByKey, rating.NewestFirst, rating.OldestFirst} {

@@ -11,13 +11,21 @@ func (s *Store) Once() { s.attempts = 1 }
 // SQL returns a statement as it is sent.
 func (s *Store) SQL(text string) string { return s.sql(text) }
 
-// ContentQuery returns the text of a list of contents and what is bound to it.
+// ContentQuery returns the text of a list of contents that an index serves, and what is bound to it.
 func ContentQuery(q content.Query) (string, []any) {
-	return contentQuery(q, contentOrders[q.Order.Field])
+	l, err := newContentList(q)
+	if err != nil {
+		panic(err)
+	}
+	text, args, _ := l.served()
+	return text, args
 }
 
-// RatingQuery returns the text of a list of ratings and what is bound to it.
-func RatingQuery(q rating.Query) (string, []any) { return ratingQuery(q) }
+// RatingQuery returns the text of a list of ratings that an index serves, and what is bound to it.
+func RatingQuery(q rating.Query) (string, []any) {
+	text, args, _ := ratingQuery(q)
+	return text, args
+}
 
 // The statements whose plans are checked.
 const (

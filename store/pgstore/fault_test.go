@@ -51,7 +51,7 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByScore}, Limit: 1})
 			return err
 		},
-		"CountContents": func(ctx context.Context) error { _, err := s.CountContents(ctx, content.Filter{}); return err },
+		"CountContents": func(ctx context.Context) error { _, err := s.CountContents(ctx, content.Filter{}, 0); return err },
 		"UpdateContent": func(ctx context.Context) error { return s.UpdateContent(ctx, newContent("c")) },
 		"DeleteContent": func(ctx context.Context) error { return s.DeleteContent(ctx, "c", 0) },
 		"ApplyRatings": func(ctx context.Context) error {
@@ -67,7 +67,7 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			return err
 		},
 		"ListRatings":    func(ctx context.Context) error { _, err := s.ListRatings(ctx, rating.Query{Limit: 1}); return err },
-		"CountRatings":   func(ctx context.Context) error { _, err := s.CountRatings(ctx, rating.Filter{}); return err },
+		"CountRatings":   func(ctx context.Context) error { _, err := s.CountRatings(ctx, rating.Filter{}, 0); return err },
 		"StatsByContent": func(ctx context.Context) error { _, err := s.StatsByContent(ctx, []string{"c"}); return err },
 		"OpenContents": func(ctx context.Context) error {
 			_, err := s.OpenContents(ctx, []rating.Opening{{Content: "c", At: instant}})
@@ -438,7 +438,7 @@ func TestUnstorable(t *testing.T) {
 			t.Errorf("%s: the error is %v, want ErrUnstorable", what, err)
 		}
 	}
-	if n, err := s.CountRatings(t.Context(), rating.Filter{}); err != nil || n != 0 {
+	if n, err := s.CountRatings(t.Context(), rating.Filter{}, 0); err != nil || n != 0 {
 		t.Errorf("%d ratings are stored, %v, want none", n, err)
 	}
 	// What is rejected may be anything.

@@ -75,10 +75,10 @@ func TestTwoSchemas(t *testing.T) {
 	if err := first.DeleteContent(ctx, c.ID, 0); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := second.CountContents(ctx, content.Filter{}); n != 1 || err != nil {
+	if n, err := second.CountContents(ctx, content.Filter{}, 0); n != 1 || err != nil {
 		t.Errorf("the other schema has %d contents, %v, want 1", n, err)
 	}
-	if n, err := second.CountRatings(ctx, rating.Filter{}); n != 1 || err != nil {
+	if n, err := second.CountRatings(ctx, rating.Filter{}, 0); n != 1 || err != nil {
 		t.Errorf("the other schema has %d ratings, %v, want 1", n, err)
 	}
 	if err := storetest.Installations(ctx, first, second); err != nil {

@@ -19,9 +19,10 @@
 //
 // # Limits
 //
-// Lists of ratings by time have no index: with one, no update of a rating would stay on its page. They look at all ratings
-// that match, and OpenConfig.StatementTimeout and the deadline of the request bound them: a list that takes longer fails with store.ErrUnavailable. A host with many
-// millions of ratings lists those of a content or of a rater, or in the order of their keys.
+// A list that no index serves looks at about Query.MaxRows rows in each of the ways that it is tried in, or fails with ErrTooBroad. Beside
+// them, a search for several words reads as much of the index of words as these words fill, and an order by the number of ratings
+// the numbers of those contents that were rated since the last fold. After a deletion of a content with many ratings, lists pass over what
+// SweepRatings has not removed yet.
 //
 // # Concurrency
 //

@@ -3,6 +3,8 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/lib/pq"
@@ -63,24 +65,30 @@ func (s *Store) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.R
 	return ratings(rows), nil
 }
 
-// ratingFilter returns the conditions of f on ratings r. Those of one content lie together in the primary key, those of one
-// rater in an index; score and time are looked at row by row.
-func ratingFilter(f rating.Filter) conditions {
-	where := conditions{texts: []string{`NOT r.withdrawn`}}
+// ratings adds the conditions of f on ratings r that are there.
+func (where *conditions) ratings(f rating.Filter) {
+	where.texts = append(where.texts, `NOT r.withdrawn`)
 	if f.Content == "" {
 		where.add(there)
 	} else { // once, not for every row
-		where.add(`r.content_id = ?`, f.Content)
 		where.add(`NOT EXISTS (SELECT FROM khodnevis.deleted_contents d WHERE d.id = ?)`, f.Content)
 	}
-	if f.Rater != "" {
-		where.add(`r.rater = ?`, f.Rater)
-	}
+	where.part(f)
 	if f.ScoreMin != nil {
 		where.add(`r.score >= ?`, *f.ScoreMin)
 	}
 	if f.ScoreMax != nil {
 		where.add(`r.score <= ?`, *f.ScoreMax)
+	}
+}
+
+// part adds the conditions of f that indexes find ratings by.
+func (where *conditions) part(f rating.Filter) {
+	if f.Content != "" {
+		where.add(`r.content_id = ?`, f.Content)
+	}
+	if f.Rater != "" {
+		where.add(`r.rater = ?`, f.Rater)
 	}
 	if !f.UpdatedFrom.IsZero() {
 		where.add(`r.updated_at >= ?`, f.UpdatedFrom)
@@ -88,60 +96,184 @@ func ratingFilter(f rating.Filter) conditions {
 	if !f.UpdatedBefore.IsZero() {
 		where.add(`r.updated_at < ?`, f.UpdatedBefore)
 	}
-	return where
 }
 
-// ListRatings implements rating.Store.
-//
-// A page in the order ByKey costs its own length, wherever it stands: all ratings and those of a content come out of the primary key in
-// that order, those of a rater out of the other index. The orders by time have no index, because it would have to be
-// written with every change of a score, which otherwise stays on its page. They look at every rating that matches and keep
-// the first ones: a rater's are few; a content's, or everybody's, take some 0.4 seconds a million, and end at the statement's timeout.
+// ratingOrders are the ORDER BY clauses.
+var ratingOrders = map[rating.Order]string{
+	rating.ByKey:       `r.content_id, r.rater`,
+	rating.NewestFirst: `r.updated_at DESC, r.content_id DESC, r.rater DESC`,
+	rating.OldestFirst: `r.updated_at, r.content_id, r.rater`,
+}
+
+// after adds where a list starts.
+func (where *conditions) after(q rating.Query) {
+	switch at := q.After; {
+	case at == nil:
+	case q.Order == rating.NewestFirst:
+		where.add(`(r.updated_at, r.content_id, r.rater) < (?, ?, ?)`, at.At, at.Content, at.Rater)
+	case q.Order == rating.OldestFirst:
+		where.add(`(r.updated_at, r.content_id, r.rater) > (?, ?, ?)`, at.At, at.Content, at.Rater)
+	default:
+		where.add(`(r.content_id, r.rater) > (?, ?)`, at.Content, at.Rater)
+	}
+}
+
+// listedRating is a row of a list of ratings. Beyond marks one that is none of the list: it says that there are rows that were not
+// looked at.
+type listedRating struct {
+	ratingRow
+	Beyond bool `db:"beyond"`
+}
+
+// ListRatings implements rating.Store. What ListContents says holds here too. All ratings, and those of a content, come out of the
+// primary key in the order ByKey; all of them, and those of a rater, out of other indexes in the orders by time.
 func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
-	text, args := ratingQuery(q)
-	var rows []ratingRow
-	if err := s.search(ctx, &rows, text, args...); err != nil {
+	if _, ok := ratingOrders[q.Order]; !ok {
+		return nil, fmt.Errorf("pgstore: list ratings: no order %d", q.Order)
+	}
+	var rows []listedRating
+	text, args, ok := ratingQuery(q)
+	var err error
+	if ok {
+		err = s.search(ctx, &rows, text, args...)
+	} else {
+		rows, err = s.scanRatings(ctx, q)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("pgstore: list ratings: %w", err)
 	}
-	return ratings(rows), nil
+	found := make([]rating.Rating, len(rows))
+	for i, r := range rows {
+		found[i] = r.rating()
+	}
+	return found, nil
 }
 
-func ratingQuery(q rating.Query) (string, []any) {
-	where := ratingFilter(q.Filter)
-	var order string
-	switch q.Order {
-	case rating.NewestFirst:
-		order = `r.updated_at DESC, r.content_id DESC, r.rater DESC`
-		if q.After != nil {
-			where.add(`(r.updated_at, r.content_id, r.rater) < (?, ?, ?)`, q.After.At, q.After.Content, q.After.Rater)
-		}
-	case rating.OldestFirst:
-		order = `r.updated_at, r.content_id, r.rater`
-		if q.After != nil {
-			where.add(`(r.updated_at, r.content_id, r.rater) > (?, ?, ?)`, q.After.At, q.After.Content, q.After.Rater)
-		}
+// ratingQuery returns the statement of a list, and whether an index serves it, or it may look at any number of rows.
+func ratingQuery(q rating.Query) (text string, args []any, served bool) {
+	f := q.Filter
+	switch {
+	case q.MaxRows == 0, f.Content != "" && f.Rater != "":
+		served = true
+	case f.ScoreMin != nil || f.ScoreMax != nil:
+	case q.Order == rating.ByKey:
+		served = f.Rater == "" && f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
 	default:
-		order = `r.content_id, r.rater`
-		switch {
-		case q.After == nil:
-		case q.Filter.Rater == "":
-			where.add(`(r.content_id, r.rater) > (?, ?)`, q.After.Content, q.After.Rater)
-		case q.Filter.Rater > q.After.Rater: // in the index of raters, the content alone says where to begin
-			where.add(`r.content_id >= ?`, q.After.Content)
-		default:
-			where.add(`r.content_id > ?`, q.After.Content)
-		}
+		served = f.Content == ""
 	}
-	text := `SELECT ` + ratingColumns + ` FROM khodnevis.ratings r WHERE ` + where.String() + ` ORDER BY ` + order
+	var where conditions
+	where.ratings(f)
+	where.after(q)
+	text = `SELECT ` + ratingColumns + `, false AS beyond FROM khodnevis.ratings r WHERE ` + where.String() + ` ORDER BY ` + ratingOrders[q.Order]
+	return text + where.bind(` LIMIT ?`, q.Limit), where.args, served
+}
+
+// ratingWindow returns the statement that looks for a piece among the next rows in the order of the list, and returns the row after them
+// too if it gets there.
+func ratingWindow(q rating.Query, rows int) (text string, args []any) {
+	var where, hit conditions
+	hit.ratings(q.Filter)
+	hits := hit.String()
+	where.args = hit.args
+	if q.Order != rating.ByKey { // whose index has withdrawn ratings, too
+		where.add(`NOT r.withdrawn`)
+	}
+	where.after(q)
+	by := ` ORDER BY ` + ratingOrders[q.Order]
+	text = `SELECT ` + ratingColumns + `, r.row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT r.*, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row
+		FROM khodnevis.ratings r WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) r WHERE r.hit OR r.row > ` + strconv.Itoa(rows) + by
 	return text + where.bind(` LIMIT ?`, q.Limit), where.args
 }
 
-// CountRatings implements rating.Store. It looks at every rating of the content or rater that is meant.
-func (s *Store) CountRatings(ctx context.Context, f rating.Filter) (int64, error) {
-	where := ratingFilter(f)
-	var n []int64
-	if err := s.search(ctx, &n, `SELECT count(*) FROM khodnevis.ratings r WHERE `+where.String(), where.args...); err != nil {
+// ratingParts returns the parts of f that an index finds: what each of its conditions leaves, and last all ratings.
+func ratingParts(f rating.Filter) []rating.Filter {
+	var all []rating.Filter
+	if f.Content != "" {
+		all = append(all, rating.Filter{Content: f.Content})
+	}
+	if f.Rater != "" {
+		all = append(all, rating.Filter{Rater: f.Rater, UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
+		all = append(all, rating.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	return append(all, rating.Filter{})
+}
+
+// gatherRatings returns the beginning of a statement that has the ratings of a part as m, or one more than maxRows of them, and the
+// arguments so far.
+func gatherRatings(part rating.Filter, maxRows int) (with string, where conditions) {
+	where.add(`NOT r.withdrawn`)
+	where.part(part)
+	with = `WITH m AS MATERIALIZED (SELECT r.* FROM khodnevis.ratings r WHERE ` + where.String() + ` LIMIT ` + strconv.Itoa(maxRows+1) + `)`
+	return with, conditions{args: where.args}
+}
+
+// gatheredRatings returns the statement that looks for a piece in all of a part. It returns a row more if the part has too many ratings.
+func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []any) {
+	with, where := gatherRatings(part, q.MaxRows)
+	where.ratings(q.Filter)
+	where.after(q)
+	by := ` ORDER BY ` + ratingOrders[q.Order]
+	text = with + ` SELECT * FROM ((SELECT ` + ratingColumns + `, false AS beyond FROM m r WHERE ` + where.String() + by
+	return text + where.bind(` LIMIT ?`, q.Limit) + `) UNION ALL SELECT '', '', 0, 0, now(), now(), 0, 0, 'created', false, true WHERE (SELECT count(*) FROM m) > ` +
+		strconv.Itoa(q.MaxRows) + `) r` + by, where.args
+}
+
+func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating, error) {
+	var ways []way[listedRating]
+	for _, part := range ratingParts(q.Filter) {
+		if part == (rating.Filter{}) {
+			continue // the window has all ratings if they are few
+		}
+		var where conditions
+		where.part(part)
+		n, err := s.estimate(ctx, `SELECT FROM khodnevis.ratings r WHERE `+where.String(), where.args...)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, way[listedRating]{n, func() ([]listedRating, error) {
+			text, args := gatheredRatings(q, part)
+			var rows []listedRating
+			err := s.search(ctx, &rows, text, args...)
+			return rows, err
+		}})
+	}
+	return scan(ways, q.MaxRows, func() ([]listedRating, error) {
+		text, args := ratingWindow(q, q.MaxRows+q.Limit)
+		var rows []listedRating
+		err := s.search(ctx, &rows, text, args...)
+		return rows, err
+	}, func(r listedRating) bool { return r.Beyond })
+}
+
+// CountRatings implements rating.Store.
+func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) (int64, error) {
+	n, err := s.countRatings(ctx, f, maxRows)
+	if err != nil {
 		return 0, fmt.Errorf("pgstore: count ratings: %w", err)
 	}
-	return n[0], nil
+	return n, nil
+}
+
+func (s *Store) countRatings(ctx context.Context, f rating.Filter, maxRows int) (int64, error) {
+	var all conditions
+	all.ratings(f)
+	if maxRows == 0 {
+		return s.number(ctx, `SELECT count(*) FROM khodnevis.ratings r WHERE `+all.String(), all.args...)
+	}
+	parts := ratingParts(f)
+	if slices.Contains(parts, f) {
+		return s.number(ctx, `SELECT count(*) FROM (SELECT FROM khodnevis.ratings r WHERE `+all.String()+` LIMIT `+strconv.Itoa(maxRows+1)+`) x`, all.args...)
+	}
+	for _, part := range parts {
+		with, where := gatherRatings(part, maxRows)
+		where.ratings(f)
+		n, err := s.number(ctx, with+` SELECT CASE WHEN (SELECT count(*) FROM m) > `+strconv.Itoa(maxRows)+` THEN -1 ELSE (SELECT count(*) FROM m r WHERE `+
+			where.String()+`) END`, where.args...)
+		if err != nil || n >= 0 {
+			return n, err
+		}
+	}
+	return 0, rating.ErrTooBroad
 }

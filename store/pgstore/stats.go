@@ -129,6 +129,7 @@ func (s *Store) recorded(ctx context.Context, wanted []rating.Opening) (map[stri
 type dirtyRow struct {
 	Content  string        `db:"content_id"`
 	Revision int64         `db:"revision"`
+	N        int64         `db:"n"`
 	Buckets  pq.Int64Array `db:"buckets"`
 	Counts   pq.Int64Array `db:"counts"`
 	Sums     pq.Int64Array `db:"sums"`
@@ -148,15 +149,16 @@ const (
 	claim = `SELECT r.content_id FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 		WHERE r.dirty AND ` + there + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
 
-	dirtyBuckets = `SELECT r.content_id, r.revision, b.buckets, b.counts, b.sums FROM khodnevis.rating_stats r CROSS JOIN LATERAL (
+	dirtyBuckets = `SELECT r.content_id, r.revision, r.n, b.buckets, b.counts, b.sums FROM khodnevis.rating_stats r CROSS JOIN LATERAL (
 		SELECT array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts, array_agg(sum ORDER BY bucket) AS sums FROM (
 			SELECT bucket, sum(n)::bigint AS n, sum(sum)::bigint AS sum FROM khodnevis.bucket_parts WHERE content_id = r.content_id
 			GROUP BY bucket HAVING sum(n) <> 0) x) b
 		WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
 
-	score = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, folds = f.folds + 1,
+	score = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, n = v.n, folds = f.folds + 1,
 		folded_at = greatest(f.folded_at, clock_timestamp())
-		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[], $5::boolean[]) AS v (content_id, value, weight, rank, folded)
+		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[], $5::boolean[], $6::bigint[])
+		AS v (content_id, value, weight, rank, folded, n)
 		WHERE f.content_id = v.content_id`
 
 	// clean leaves a content dirty that has changed since its buckets were read, or is about to: it waits for nobody.
@@ -188,13 +190,13 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 		}
 		n := len(dirty)
 		contents, revisions, folded := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
-		values, weights, ranks := make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Float64Array, n)
+		values, weights, ranks, counts := make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Int64Array, n)
 		for i, r := range dirty {
 			f := fold(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
-			contents[i], revisions[i] = r.Content, r.Revision
+			contents[i], revisions[i], counts[i] = r.Content, r.Revision, r.N
 			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Folded
 		}
-		if _, err := tx.exec(score, contents, values, weights, ranks, folded); err != nil {
+		if _, err := tx.exec(score, contents, values, weights, ranks, folded, counts); err != nil {
 			return err
 		}
 		if _, err := tx.exec(clean, contents, revisions); err != nil {

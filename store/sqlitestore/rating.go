@@ -3,6 +3,9 @@ package sqlitestore
 import (
 	"context"
 	"fmt"
+	"slices"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
@@ -126,38 +129,178 @@ func (c *conditions) follow(q rating.Query) {
 	}
 }
 
-// ListRatings implements rating.Store.
+// ListRatings implements rating.Store. What ListContents says holds here too.
 func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
-	text, args, err := ratingList(q)
+	text, args, served, err := ratingList(q)
 	if err != nil {
 		return nil, err
 	}
 	var rows []ratingRow
-	if err := s.file.Reader().SelectContext(ctx, &rows, text, args...); err != nil {
-		return nil, fmt.Errorf("sqlitestore: list ratings: %w", sqlitefile.Error(err))
+	if served {
+		err = sqlitefile.Error(s.file.Reader().SelectContext(ctx, &rows, text, args...))
+	} else {
+		err = s.file.View(ctx, func(tx *sqlx.Tx) error {
+			rows, err = scanRatings(ctx, tx, q)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: list ratings: %w", err)
 	}
 	return ratings(rows), nil
 }
 
-// ratingList returns the statement of a list.
-func ratingList(q rating.Query) (text string, args []any, err error) {
+// ratingList returns the statement of a list, and whether an index serves it, or it may look at any number of rows.
+func ratingList(q rating.Query) (text string, args []any, served bool, err error) {
 	order, ok := ratingOrders[q.Order]
 	if !ok {
-		return "", nil, fmt.Errorf("sqlitestore: list ratings: no order %d", q.Order)
+		return "", nil, false, fmt.Errorf("sqlitestore: list ratings: no order %d", q.Order)
 	}
-	cond := filterRatings(q.Filter)
+	f := q.Filter
+	switch {
+	case q.MaxRows == 0, f.Content != "" && f.Rater != "":
+		served = true
+	case f.ScoreMin != nil || f.ScoreMax != nil:
+	case q.Order == rating.ByKey:
+		served = f.Rater == "" && f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
+	default:
+		served = f.Content == ""
+	}
+	cond := filterRatings(f)
 	if q.After != nil {
 		cond.follow(q)
 	}
-	return `SELECT ` + ratingColumns + ` FROM ratings r` + cond.where() + ` ORDER BY ` + order + ` LIMIT ?`, append(cond.args, q.Limit), nil
+	return `SELECT ` + ratingColumns + ` FROM ratings r` + cond.where() + ` ORDER BY ` + order + ` LIMIT ?`, append(cond.args, q.Limit), served, nil
+}
+
+// ratingParts returns the parts of f that an index finds: what each of its conditions leaves, and last all ratings.
+func ratingParts(f rating.Filter) []rating.Filter {
+	var all []rating.Filter
+	if f.Content != "" {
+		all = append(all, rating.Filter{Content: f.Content})
+	}
+	if f.Rater != "" {
+		all = append(all, rating.Filter{Rater: f.Rater, UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
+		all = append(all, rating.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	return append(all, rating.Filter{})
+}
+
+// countPart counts the ratings of a part, at most limit.
+func countPart(ctx context.Context, tx *sqlx.Tx, part rating.Filter, limit int) (n int64, err error) {
+	cond := filterRatings(part)
+	err = tx.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM ratings r`+cond.where()+` LIMIT ?)`, append(cond.args, limit)...)
+	return n, err
+}
+
+// narrowRatings returns the first part of f that has no more than maxRows ratings.
+func narrowRatings(ctx context.Context, tx *sqlx.Tx, f rating.Filter, maxRows int) (rating.Filter, bool, error) {
+	for _, part := range ratingParts(f) {
+		if n, err := countPart(ctx, tx, part, maxRows+1); err != nil || n <= int64(maxRows) {
+			return part, err == nil, err
+		}
+	}
+	return rating.Filter{}, false, nil
+}
+
+// scanRatings looks at about q.MaxRows rows, as contentList.scan does.
+func scanRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query) ([]ratingRow, error) {
+	if rows, ok, err := nextRatings(ctx, tx, q, min(firstRows, q.MaxRows)+q.Limit); ok || err != nil {
+		return rows, err
+	}
+	part, ok, err := narrowRatings(ctx, tx, q.Filter, q.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		text, args := gatheredRatings(q, part)
+		var found []ratingRow
+		err = tx.SelectContext(ctx, &found, text, args...)
+		return found, err
+	}
+	rows, ok, err := nextRatings(ctx, tx, q, q.MaxRows+q.Limit)
+	if err == nil && !ok {
+		err = rating.ErrTooBroad
+	}
+	return rows, err
+}
+
+// nextRatings looks for a piece among the next rows in the order of the list, and reports whether it found all of it.
+func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, rows int) ([]ratingRow, bool, error) {
+	text, args := ratingWindow(q, rows)
+	var found []ratingRow
+	if err := tx.SelectContext(ctx, &found, text, args...); err != nil {
+		return nil, false, err
+	}
+	if len(found) == q.Limit {
+		return found, true, nil
+	}
+	next := filterRatings(rating.Filter{})
+	next.after(q)
+	var more int
+	err := tx.GetContext(ctx, &more, `SELECT count(*) FROM (SELECT 1 FROM ratings r`+next.where()+` ORDER BY `+ratingOrders[q.Order]+` LIMIT 1 OFFSET ?)`,
+		append(next.args, rows)...)
+	return found, more == 0, err
+}
+
+// ratingWindow returns the statement of nextRatings.
+func ratingWindow(q rating.Query, rows int) (text string, args []any) {
+	next, hit := filterRatings(rating.Filter{}), filterRatings(q.Filter)
+	next.after(q)
+	return `SELECT ` + ratingColumns + ` FROM (SELECT * FROM ratings r` + next.where() + ` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?) r` + hit.where() +
+		` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?`, slices.Concat(next.args, []any{rows}, hit.args, []any{q.Limit})
+}
+
+// gatheredRatings returns the statement of a piece among all ratings of a part.
+func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []any) {
+	in, hit := filterRatings(part), filterRatings(q.Filter)
+	hit.after(q)
+	return `WITH r AS MATERIALIZED (SELECT * FROM ratings r` + in.where() + `) SELECT ` + ratingColumns + ` FROM r` + hit.where() +
+		` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?`, slices.Concat(in.args, hit.args, []any{q.Limit})
+}
+
+// after adds where a list starts that enters the index of its order.
+func (c *conditions) after(q rating.Query) {
+	if q.After != nil {
+		q.Filter = rating.Filter{}
+		c.follow(q)
+	}
 }
 
 // CountRatings implements rating.Store.
-func (s *Store) CountRatings(ctx context.Context, f rating.Filter) (int64, error) {
-	cond := filterRatings(f)
-	var n int64
-	if err := s.file.Reader().GetContext(ctx, &n, `SELECT count(*) FROM ratings r`+cond.where(), cond.args...); err != nil {
-		return 0, fmt.Errorf("sqlitestore: count ratings: %w", sqlitefile.Error(err))
+func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) (n int64, err error) {
+	if maxRows == 0 {
+		cond := filterRatings(f)
+		err = sqlitefile.Error(s.file.Reader().GetContext(ctx, &n, `SELECT count(*) FROM ratings r`+cond.where(), cond.args...))
+	} else {
+		err = s.file.View(ctx, func(tx *sqlx.Tx) error {
+			n, err = countRatings(ctx, tx, f, maxRows)
+			return err
+		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sqlitestore: count ratings: %w", err)
 	}
 	return n, nil
+}
+
+func countRatings(ctx context.Context, tx *sqlx.Tx, f rating.Filter, maxRows int) (n int64, err error) {
+	for _, part := range ratingParts(f) {
+		if part == f {
+			return countPart(ctx, tx, f, maxRows+1)
+		}
+	}
+	part, ok, err := narrowRatings(ctx, tx, f, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, rating.ErrTooBroad
+	}
+	in, hit := filterRatings(part), filterRatings(f)
+	err = tx.GetContext(ctx, &n, `WITH r AS MATERIALIZED (SELECT * FROM ratings r`+in.where()+`) SELECT count(*) FROM r`+hit.where(),
+		slices.Concat(in.args, hit.args)...)
+	return n, err
 }

@@ -94,7 +94,7 @@ func TestTwoOpensOfOneFileShareIt(t *testing.T) {
 	create(t, a, "c1", "one", "")
 	create(t, b, "c2", "two", "")
 	for _, s := range []*sqlitestore.Store{a, b} {
-		if n, err := s.CountContents(t.Context(), content.Filter{}); err != nil || n != 2 {
+		if n, err := s.CountContents(t.Context(), content.Filter{}, 0); err != nil || n != 2 {
 			t.Errorf("%d contents (%v), want 2", n, err)
 		}
 	}
@@ -177,7 +177,7 @@ func TestEveryTermIsFound(t *testing.T) {
 		}
 	}
 	for _, wrong := range []string{"", `"`, `a"b`, "a b", "a*", "NEAR(a)", "\x00", "^a", "terms:a"} {
-		n, err := s.CountContents(t.Context(), content.Filter{Terms: []string{wrong}})
+		n, err := s.CountContents(t.Context(), content.Filter{Terms: []string{wrong}}, 0)
 		if err != nil || n != 0 {
 			t.Errorf("%q: found %d (%v)", wrong, n, err)
 		}

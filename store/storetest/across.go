@@ -167,7 +167,7 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 		}
 	}
 	f := content.Filter{Author: author, ScoreMin: &bounds[0]}
-	n, err := s.CountContents(ctx, f)
+	n, err := s.CountContents(ctx, f, 0)
 	return errors.Join(err, want("contents with a score", n, 2))
 }
 
@@ -255,7 +255,7 @@ func wantNoRatings(ctx context.Context, s store.Store, id string, keys []rating.
 	if err != nil {
 		return err
 	}
-	n, err := s.CountRatings(ctx, rating.Filter{Content: id})
+	n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 	if err != nil {
 		return err
 	}

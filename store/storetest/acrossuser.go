@@ -36,7 +36,7 @@ func acrossDeletedUser(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.CountContents(ctx, content.Filter{Author: l.user.ID})
+	n, err := s.CountContents(ctx, content.Filter{Author: l.user.ID}, 0)
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 		if ordered := byIndex(buckets); !slices.Equal(a.folded[id], ordered) {
 			return fmt.Errorf("content %s: the buckets are %v, its rows say %v", id, a.folded[id], ordered)
 		}
-		n, err := s.CountRatings(ctx, rating.Filter{Content: id})
+		n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 		if err := errors.Join(err, want("ratings counted", n, wanted.Count)); err != nil {
 			return err
 		}

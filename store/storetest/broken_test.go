@@ -45,6 +45,12 @@ var broken = []struct {
 	{"gives the whole title as a position", func(s store.Store) store.Store { return longPosition{s} }, []string{"content/position"}},
 	{"includes the time before which contents match", func(s store.Store) store.Store { return lateBorder{s} }, []string{"content/filter-times"}},
 	{"finds contents by any of the terms", func(s store.Store) store.Store { return anyTerm{s} }, []string{"content/terms"}},
+	{"looks at all contents for a page", func(s store.Store) store.Store { return tireless{s} }, []string{"content/bound", "rating/bound"}},
+	{"ends a list where it has looked at enough rows", func(s store.Store) store.Store { return weary{s} }, []string{"content/bound", "rating/bound"}},
+	{"finds lists without a filter too broad", func(s store.Store) store.Store { return shy{s} }, []string{"content/bound-all", "rating/bound-served"}},
+	{"finds whatever has two conditions too broad", func(s store.Store) store.Store { return simple{s} }, []string{"content/bound-narrow", "rating/bound-served"}},
+	{"counts what lies beyond the bound", func(s store.Store) store.Store { return countsOn{s} }, []string{"content/bound-count", "rating/bound-count"}},
+	{"counts one less than what is beyond the bound", func(s store.Store) store.Store { return countsShort{s} }, []string{"content/bound-count", "rating/bound-count"}},
 	{"counts all contents", func(s store.Store) store.Store { return countsAll{s} }, []string{"content/count", "content/list"}},
 	{"ranks contents without a score last", func(s store.Store) store.Store { return unrankedLast{s} }, []string{"across/by-score"}},
 

@@ -207,25 +207,25 @@ func (s unrankedLast) ListContents(ctx context.Context, q content.Query) ([]cont
 
 type lateBorder struct{ store.Store }
 
-func (s lateBorder) CountContents(ctx context.Context, f content.Filter) (int64, error) {
+func (s lateBorder) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
 	if !f.CreatedBefore.IsZero() {
 		f.CreatedBefore = f.CreatedBefore.Add(time.Microsecond)
 	}
-	return s.Store.CountContents(ctx, f)
+	return s.Store.CountContents(ctx, f, maxRows)
 }
 
 type anyTerm struct{ store.Store }
 
-func (s anyTerm) CountContents(ctx context.Context, f content.Filter) (int64, error) {
+func (s anyTerm) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
 	if len(f.Terms) > 1 {
 		f.Terms = f.Terms[:1]
 	}
-	return s.Store.CountContents(ctx, f)
+	return s.Store.CountContents(ctx, f, maxRows)
 }
 
 type countsAll struct{ store.Store }
 
-func (s countsAll) CountContents(ctx context.Context, f content.Filter) (int64, error) {
+func (s countsAll) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
 	f.Author, f.Terms = "", nil
-	return s.Store.CountContents(ctx, f)
+	return s.Store.CountContents(ctx, f, maxRows)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -29,7 +30,7 @@ func Content() []Check {
 		{"content/memory", "Methods may be called concurrently and share no memory with the caller.", contentMemory},
 		{"content/concurrent", "Methods may be called concurrently and share no memory with the caller.", contentConcurrent},
 		{"content/unstorable", unstorable, contentUnstorable},
-	}, append(contentCreations(), contentLists()...)...)
+	}, slices.Concat(contentCreations(), contentLists(), contentBounds())...)
 }
 
 func contentCreate(ctx context.Context, s store.Store) error {
@@ -333,7 +334,7 @@ func contentDelete(ctx context.Context, s store.Store) error {
 		}
 	}
 	f.Terms = content.Terms(gone.Title)
-	n, err := s.CountContents(ctx, f)
+	n, err := s.CountContents(ctx, f, 0)
 	if err := errors.Join(err, want("deleted contents counted", n, 0)); err != nil {
 		return err
 	}
@@ -459,6 +460,6 @@ func contentConcurrent(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.CountContents(ctx, content.Filter{Author: author})
+	n, err := s.CountContents(ctx, content.Filter{Author: author}, 0)
 	return errors.Join(err, want("contents that stay", n, int64(callers*each*2/3)))
 }

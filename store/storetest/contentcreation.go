@@ -52,7 +52,7 @@ func wantNoCreation(ctx context.Context, s store.Store, what string, r content.C
 
 // wantContents fails unless the author has these contents and no others.
 func wantContents(ctx context.Context, s store.Store, author string, wanted ...content.Content) error {
-	n, err := s.CountContents(ctx, content.Filter{Author: author})
+	n, err := s.CountContents(ctx, content.Filter{Author: author}, 0)
 	if err := errors.Join(err, want("contents of the author", n, int64(len(wanted)))); err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func raceForKey(ctx context.Context, s store.Store, r content.Creation, since ti
 		}
 	}
 	for author, wanted := range map[string]int64{r.Author: there + 1, authors[2]: 1} {
-		n, err := s.CountContents(ctx, content.Filter{Author: author})
+		n, err := s.CountContents(ctx, content.Filter{Author: author}, 0)
 		if err := errors.Join(err, want("contents of an author", n, wanted), wantCreation(ctx, s, winner[author])); err != nil {
 			return err
 		}

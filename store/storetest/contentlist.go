@@ -23,7 +23,7 @@ func contentLists() []Check {
 		{"content/position", "Position is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.", contentPosition},
 		{"content/filters", "Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.", contentFilters},
 		{"content/filter-times", "CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and UpdatedBefore the first that no longer do.", contentFilterTimes},
-		{"content/count", "CountContents returns how many contents match f.", contentCount},
+		{"content/count", "CountContents returns how many contents match f, and maxRows+1 if more than maxRows do.", contentCount},
 		{"content/terms", "Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.", contentTerms},
 		{"content/terms-change", "Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.", contentTermsChange},
 	}
@@ -91,7 +91,7 @@ func contentListAll(ctx context.Context, s store.Store) error {
 					return fmt.Errorf("content %s is missing in the list of all by %s", c.ID, o.Field)
 				}
 			}
-			n, err := s.CountContents(ctx, f)
+			n, err := s.CountContents(ctx, f, 0)
 			if err := errors.Join(err, want("contents counted", n, int64(len(listed)))); err != nil {
 				return err
 			}
@@ -305,7 +305,7 @@ func contentFilterTimes(ctx context.Context, s store.Store) error {
 		"updated before the end":   {UpdatedBefore: time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)},
 	} {
 		f.Author = author
-		n, err := s.CountContents(ctx, f)
+		n, err := s.CountContents(ctx, f, 0)
 		if err := errors.Join(err, want("contents "+name, n, 1)); err != nil {
 			return err
 		}
@@ -318,7 +318,7 @@ func contentFilterTimes(ctx context.Context, s store.Store) error {
 		"created in an empty span": {CreatedFrom: c.CreatedAt, CreatedBefore: c.CreatedAt},
 	} {
 		f.Author = author
-		n, err := s.CountContents(ctx, f)
+		n, err := s.CountContents(ctx, f, 0)
 		if err := errors.Join(err, want("contents "+name, n, 0)); err != nil {
 			return err
 		}
@@ -329,7 +329,7 @@ func contentFilterTimes(ctx context.Context, s store.Store) error {
 func contentCount(ctx context.Context, s store.Store) error {
 	author := newName()
 	for i := range 5 {
-		n, err := s.CountContents(ctx, content.Filter{Author: author})
+		n, err := s.CountContents(ctx, content.Filter{Author: author}, 0)
 		if err := errors.Join(err, want("contents of the author", n, int64(i))); err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func contentTerms(ctx context.Context, s store.Store) error {
 			}
 		}
 		count := func(search string, wanted int64) error {
-			n, err := s.CountContents(ctx, content.Filter{Author: author, Terms: content.Terms(search)})
+			n, err := s.CountContents(ctx, content.Filter{Author: author, Terms: content.Terms(search)}, 0)
 			if err != nil {
 				return fmt.Errorf("a search for %+.60q: %w", search, err)
 			}

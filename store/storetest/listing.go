@@ -106,7 +106,7 @@ func (sh shelf) checkList(ctx context.Context, s content.Store, f content.Filter
 				return fmt.Errorf("the position of content %s is %#v, want %#v", wanted[i].ID, got, p)
 			}
 		}
-		n, err := s.CountContents(ctx, f)
+		n, err := s.CountContents(ctx, f, 0)
 		return errors.Join(err, want("contents listed", len(listed), len(wanted)), want("contents counted", n, int64(len(wanted))))
 	}()
 	if err != nil {

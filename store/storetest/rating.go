@@ -25,7 +25,7 @@ func Rating() []Check {
 		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.", ratingByKeys},
 		{"rating/times", "Times come and go as UTC with microseconds.", ratingTimesKept},
 		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no memory with the caller.", ratingMemory},
-	}, ratingVersions(), ratingHandOvers(), ratingDepartures(), ratingRaces(), ratingLists(), ratingStats(), ratingFolds(), ratingWindows(), ratingStream(), ratingRejections())
+	}, ratingVersions(), ratingHandOvers(), ratingDepartures(), ratingRaces(), ratingLists(), ratingBounds(), ratingStats(), ratingFolds(), ratingWindows(), ratingStream(), ratingRejections())
 }
 
 func ratingResults(ctx context.Context, s store.Store) error {

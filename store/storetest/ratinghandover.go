@@ -146,7 +146,7 @@ func ratingHandOverNothing(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("step %d: %w", i, err)
 		}
 		b.apply(step.change)
-		n, err := s.CountRatings(ctx, rating.Filter{Content: k.Content})
+		n, err := s.CountRatings(ctx, rating.Filter{Content: k.Content}, 0)
 		if err := errors.Join(err, want("ratings", n, step.count), b.check(ctx, s), au.check(ctx, s)); err != nil {
 			return fmt.Errorf("step %d: %w", i, err)
 		}

@@ -21,7 +21,7 @@ func ratingLists() []Check {
 		{"rating/list-times", "UpdatedFrom is the earliest time of the present score that matches, UpdatedBefore the first that no longer does.", ratingTimes},
 		{"rating/list-after", "After is the place where the piece starts, exclusively; nil: at the beginning. The rating that stood there may be gone.", ratingAfter},
 		{"rating/list-moving", "After is the place where the piece starts, exclusively; nil: at the beginning.", ratingMoving},
-		{"rating/count", "CountRatings returns how many ratings that are not withdrawn match f.", ratingCount},
+		{"rating/count", "CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more than maxRows do.", ratingCount},
 	}
 }
 
@@ -62,7 +62,7 @@ func (b book) checkList(ctx context.Context, s rating.Store, f rating.Filter, o 
 				return err
 			}
 		}
-		n, err := s.CountRatings(ctx, f)
+		n, err := s.CountRatings(ctx, f, 0)
 		return errors.Join(err, want("ratings listed", len(got), len(wanted)), want("ratings counted", n, int64(len(wanted))))
 	}()
 	if err != nil {
@@ -149,7 +149,7 @@ func ratingListAll(ctx context.Context, s store.Store) error {
 						return err
 					}
 				}
-				n, err := s.CountRatings(ctx, f)
+				n, err := s.CountRatings(ctx, f, 0)
 				if err := errors.Join(err, want("ratings counted", n, int64(len(all)))); err != nil {
 					return err
 				}
@@ -229,7 +229,7 @@ func ratingTimes(ctx context.Context, s store.Store) error {
 		{rating.Filter{UpdatedFrom: present, UpdatedBefore: present}, 0},
 	} {
 		step.f.Content = k.Content
-		n, err := s.CountRatings(ctx, step.f)
+		n, err := s.CountRatings(ctx, step.f, 0)
 		if err := errors.Join(err, want("ratings that match "+show(step.f), n, step.want)); err != nil {
 			return err
 		}
@@ -334,7 +334,7 @@ func ratingCount(ctx context.Context, s store.Store) error {
 	id := newName()
 	var keys []rating.Key
 	for i := range 4 {
-		n, err := s.CountRatings(ctx, rating.Filter{Content: id})
+		n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 		if err := errors.Join(err, want("ratings of the content", n, int64(i))); err != nil {
 			return err
 		}
@@ -346,6 +346,6 @@ func ratingCount(ctx context.Context, s store.Store) error {
 	if _, err := apply(ctx, s, withdrawal(keys[1], 2), change(keys[2], 2, 4)); err != nil {
 		return err
 	}
-	n, err := s.CountRatings(ctx, rating.Filter{Content: id})
+	n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 	return errors.Join(err, want("ratings after a withdrawal", n, 3))
 }

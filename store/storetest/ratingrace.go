@@ -220,7 +220,7 @@ func ratingAllOrNothing(ctx context.Context, s store.Store) error {
 		if failed == nil && len(outcomes) != size {
 			return fmt.Errorf("%d outcomes of %d changes", len(outcomes), size)
 		}
-		n, err := s.CountRatings(ctx, rating.Filter{Content: id})
+		n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 		if err != nil {
 			return err
 		}
