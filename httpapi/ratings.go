@@ -268,7 +268,7 @@ type acceptedRating struct {
 func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 	task := receipt.Task
 	if d := c.patience(otherwise); d > 0 {
-		if waited, err := c.waitFor(task.ID, d); err == nil { // if it cannot be told how the task stands, it is still accepted
+		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil { // if it cannot be told how the task stands, it is still accepted
 			task = waited
 		}
 		if task.State.Done() {

@@ -174,7 +174,7 @@ func (c *call) recalculate() error {
 		return err
 	}
 	if d := c.patience(0); d > 0 {
-		if waited, err := c.waitFor(task.ID, d); err == nil {
+		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil {
 			task = waited
 		}
 	}

@@ -101,7 +101,7 @@ func taskDetailOf(t rating.Task) taskDetail {
 }
 
 func (c *call) getTask() error {
-	task, err := c.waitFor(c.param, c.patience(0))
+	task, err := c.waitFor(c.param, c.patience(0), c.cfg.Ratings.Wait)
 	if err != nil {
 		return err
 	}
@@ -119,9 +119,9 @@ func (c *call) waited() {
 	}
 }
 
-// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop. Who waits is not in hand. The wait
-// ends when d has passed since the call began: what came before is part of it.
-func (c *call) waitFor(taskID string, d time.Duration) (rating.Task, error) {
+// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop, by one of the two ways to wait that
+// rating.Service has. Who waits is not in hand. The wait ends when d has passed since the call began: what came before is part of it.
+func (c *call) waitFor(taskID string, d time.Duration, wait func(context.Context, rating.Actor, string) (rating.Task, error)) (rating.Task, error) {
 	if d <= 0 || !c.load.waiting.take(c.who.Subject) {
 		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
 	}
@@ -139,5 +139,5 @@ func (c *call) waitFor(taskID string, d time.Duration) (rating.Task, error) {
 			}
 		}()
 	}
-	return c.cfg.Ratings.Wait(ctx, c.ratingActor(), taskID)
+	return wait(ctx, c.ratingActor(), taskID)
 }

@@ -18,7 +18,8 @@
 // # Optional powers
 //
 // A queue that knows how many messages wait implements Lagger, one that knows for how long implements Ager. Nothing is refused for
-// its age in a queue that does not.
+// its age in a queue that does not. One that knows what became of a position implements Locator; without it, a message that the queue
+// has lost counts as one that waits.
 package queue
 
 import (
@@ -116,6 +117,25 @@ type Ager interface {
 	// long a message may be deleted though no consumer has finished it, 0 if it never is. The first may run behind like Lag, and
 	// is off by what the clocks of machines differ.
 	Age(ctx context.Context) (oldest, retention time.Duration, err error)
+}
+
+// Standing is what has become of a position.
+type Standing int
+
+// The standings.
+const (
+	Unknown     Standing = iota // the position is in none of the queue's streams
+	Unpublished                 // nothing has been published there
+	Published                   // a message was published there: it waits, or a consumer has it or has finished it
+	Deleted                     // the queue has deleted the message, whether or not a consumer had finished it
+)
+
+// Locator is implemented by queues that can tell what has become of a position.
+type Locator interface {
+	// Locate returns the standing of a position, which may be made up, for messages of a key. Once Publish has returned a position it is
+	// never Unpublished, and the next one after the last is. A message that a consumer can still get is never Deleted. A position in
+	// a stream that is not the queue's is Unknown.
+	Locate(ctx context.Context, key string, at Position) (Standing, error)
 }
 
 // Validate reports a message outside the bounds with an error that wraps ErrInvalid and ErrNotAccepted. Adapters call it

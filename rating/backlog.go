@@ -41,5 +41,5 @@ func (s *Service) Backlog(ctx context.Context) (Backlog, error) {
 	return b, nil
 }
 
-// Waiting returns how many calls of Wait wait right now.
-func (s *Service) Waiting() int { return len(s.waiters) }
+// Waiting returns how many calls of Wait and WaitAccepted wait right now.
+func (s *Service) Waiting() int { return len(s.waiters) + len(s.strangers) }

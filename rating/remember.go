@@ -148,6 +148,17 @@ func (p pending) over(ctx context.Context, stored Rating) (r Rating, isPending b
 	return r, true
 }
 
+// forget takes back a submission that will never be stored, unless a later one has taken its place.
+func (p pending) forget(ctx context.Context, key Key, v Version) {
+	m, ok := recall[mark](ctx, p.cache, p.warn, pendingKey(key))
+	if !ok || m.Version != v {
+		return
+	}
+	if err := p.cache.DeleteMany(ctx, []string{pendingKey(key)}); err != nil {
+		p.warn.full(ctx, err)
+	}
+}
+
 // untouched returns those of stored whose withdrawal is not on its way, as far as the cache knows. There are fewer than
 // cache.MaxBatch.
 func (p pending) untouched(ctx context.Context, stored []Rating) []Rating {

@@ -46,7 +46,8 @@ type Config struct {
 	// Batch is how many messages a Worker takes at once, and the most contents whose scores are folded in one transaction, 1 to
 	// queue.MaxBatch. Default 1,000.
 	Batch int
-	// Waiters is how many callers may wait in Service.Wait at once; more are answered at once. Default 256.
+	// Waiters is how many callers may wait in Service.Wait and Service.WaitAccepted at once; more are answered at once. An eighth as
+	// many, at least one, may wait beside them for tasks that the cache does not know, which may be made up. Default 256.
 	Waiters int
 	// SkipForeign has workers pass over messages that another installation published into their queue. By default a worker stops at the
 	// first one; see ForeignError. Set it only if the other installation consumes the queue with a consumer group of its own:
@@ -115,7 +116,10 @@ type Service struct {
 	pending  pending
 	runner   *hook.Runner
 	waiters  chan struct{}
-	overdue  *overdue
+	// strangers are those who wait for tasks that may be made up.
+	strangers chan struct{}
+	overdue   *overdue
+	locator   *locator
 }
 
 // New returns a Service. contents says what may be rated.
@@ -129,13 +133,15 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 	cfg = cfg.orDefault()
 	return &Service{
 		cfg: cfg, store: store, queue: q, contents: contents,
-		identity: installation.New(store.Installation),
-		epochs:   newEpochs(store),
-		numbers:  newNumbers(store, cfg),
-		pending:  pending{cache: cfg.Cache, warn: cfg.warn},
-		runner:   hook.NewRunner(cfg.Logger),
-		waiters:  make(chan struct{}, cfg.Waiters),
-		overdue:  newOverdue(q, cfg),
+		identity:  installation.New(store.Installation),
+		epochs:    newEpochs(store),
+		numbers:   newNumbers(store, cfg),
+		pending:   pending{cache: cfg.Cache, warn: cfg.warn},
+		runner:    hook.NewRunner(cfg.Logger),
+		waiters:   make(chan struct{}, cfg.Waiters),
+		strangers: make(chan struct{}, max(1, cfg.Waiters/strangersShare)),
+		overdue:   newOverdue(q, cfg),
+		locator:   newLocator(q, cfg),
 	}, nil
 }
 
@@ -353,37 +359,47 @@ func (s *Service) Stats(ctx context.Context, contents []string) (map[string]Stat
 // Task returns the state of a task, to its creator, if it is about a rating of the creator's own, and to staff. ErrNotFound: there is no such
 // task, or it is another one's, or about what only staff may ask for. ErrExpired: it is older than Retention.
 func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, error) {
+	task, _, err := s.look(ctx, actor, taskID)
+	return task, err
+}
+
+// look is Task, and reports whether the cache knows the task: if it does, the task is not made up.
+func (s *Service) look(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
 	if job, at, ok := parseRun(taskID); ok {
-		return s.run(ctx, actor, job, at)
+		task, err = s.run(ctx, actor, job, at)
+		return task, err == nil, err
 	}
 	t, ok := parseTicket(taskID)
 	now := s.cfg.time()
 	if !ok || !t.readableBy(actor) || t.At.After(now.Add(ahead)) {
-		return Task{}, ErrNotFound
+		return Task{}, false, ErrNotFound
 	}
-	task := t.task()
+	task = t.task()
 	if now.After(task.ExpiresAt) {
-		return Task{}, ErrExpired
+		return Task{}, false, ErrExpired
 	}
 	remembered, known := s.recall(ctx, task.ID)
 	if known && remembered.State.Done() {
-		return remembered.complete(task, t.Key), nil
+		return remembered.complete(task, t.Key), known, nil
 	}
 	derived, err := s.derive(ctx, t)
+	if err == nil && !derived.State.Done() && !(known && now.Sub(t.At) < keptFor) {
+		derived, err = s.locate(ctx, t, derived, known)
+	}
 	// Without the store, and of a stream that it does not know yet, what is remembered is all that is known.
 	silent := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 	if known && (silent || err == nil && !derived.State.Done()) {
-		return remembered.complete(task, t.Key), nil
+		return remembered.complete(task, t.Key), known, nil
 	}
 	if err != nil {
-		return Task{}, err
+		return Task{}, known, err
 	}
 	if derived.State == Success { // the worker has committed, and may not have come to refreshing the numbers
 		if _, err := s.numbers.ask(ctx, []string{t.Key.Content}); err != nil {
-			return Task{}, err
+			return Task{}, known, err
 		}
 	}
-	return derived.complete(task, t.Key), nil
+	return derived.complete(task, t.Key), known, nil
 }
 
 // recall asks the cache for what is known of a task.
@@ -442,25 +458,43 @@ func (t ticket) messageKey() string {
 // askTimeout bounds one question to the store that is asked again, or shared by several callers, beside the deadlines of the callers.
 const askTimeout = 1500 * time.Millisecond
 
-// look is Task for a caller who waits until ctx is done. The cancellation of ctx ends the wait and not the look; its deadline ends both.
-func (s *Service) look(ctx context.Context, actor Actor, taskID string) (Task, error) {
+// patientLook is look for a caller who waits until ctx is done. The cancellation of ctx ends the wait and not the look; its deadline ends both.
+func (s *Service) patientLook(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
 	kept, release := deadline.Keep(ctx)
 	defer release()
 	kept, cancel := context.WithTimeout(kept, askTimeout)
 	defer cancel()
-	return s.Task(kept, actor, taskID)
+	return s.look(kept, actor, taskID)
 }
 
 // Wait returns the task as soon as it is done. When ctx is done before that, it returns the task as it was at the last look, at most
-// a quarter of a second ago if the store answers; at once if too many callers wait already. Errors are those of Task.
+// a quarter of a second ago if the store answers; at once if too many callers wait already. Errors are those of Task. The identifier
+// may be made up: tasks that the cache does not know have few places to wait, see Config.Waiters.
 func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, error) {
-	task, err := s.look(ctx, actor, taskID)
+	return s.wait(ctx, actor, taskID, false)
+}
+
+// WaitAccepted is Wait for a task that Submit, Withdraw or Recalculate has just returned to the caller: it waits in its place also
+// while the cache does not answer.
+func (s *Service) WaitAccepted(ctx context.Context, actor Actor, taskID string) (Task, error) {
+	return s.wait(ctx, actor, taskID, true)
+}
+
+// strangersShare is the part of Config.Waiters that may wait beside them for tasks that may be made up.
+const strangersShare = 8
+
+func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted bool) (Task, error) {
+	task, known, err := s.patientLook(ctx, actor, taskID)
 	if err != nil || task.State.Done() {
 		return task, err
 	}
+	places := s.strangers
+	if known || accepted {
+		places = s.waiters
+	}
 	select {
-	case s.waiters <- struct{}{}:
-		defer func() { <-s.waiters }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	default:
 		return task, nil
 	}
@@ -476,7 +510,7 @@ func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, e
 		}
 		done, known := s.recall(ctx, taskID)
 		if known = known && done.State.Done(); known || s.cfg.Now().Sub(asked) > 250*time.Millisecond {
-			seen, err := s.look(ctx, actor, taskID)
+			seen, _, err := s.patientLook(ctx, actor, taskID)
 			switch {
 			case err != nil && ctx.Err() != nil:
 				return task, nil

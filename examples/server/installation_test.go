@@ -173,6 +173,29 @@ func TestTwoServersShareKafkaAndRedis(t *testing.T) {
 	}
 }
 
+// A worker that stands still for nine seconds, as in a pause of its virtual machine, loses nothing and doubles nothing.
+func TestFrozenWorker(t *testing.T) {
+	t.Parallel()
+	brokers, args := shared(t)
+	api := newTenant(t, slices.Concat(args, []string{"-role", "api"})...)
+	id := api.identity()
+	forget(t, brokers, []string{"khodnevis.ratings." + id}, []string{"khodnevis." + id})
+	worker := start(t, api.data, slices.Concat(args, []string{"-role", "worker"})...)
+	api.rate(5)
+	api.stored()
+	if err := worker.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	frozen := time.NewTimer(9 * time.Second)
+	api.rate(5)
+	<-frozen.C
+	if err := worker.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	api.rate(5)
+	api.stored()
+}
+
 // Two servers are told to use one topic and one group. A worker that finds a rating of the other server stops: it says so in its log and
 // at /readyz, with both identities, and nothing becomes a dead letter. With a group of its own and -kafka-foreign=skip each of them then
 // stores what it has accepted.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,6 +207,57 @@ func TestZombieOnlyRepeats(t *testing.T) {
 	if n == 0 {
 		t.Error("the progress is ahead of what was finished")
 	}
+}
+
+// A member that goes without a word keeps its partitions for no longer than the session timeout of 10 s.
+func TestDeadMemberIsReplacedSoon(t *testing.T) {
+	t.Parallel()
+	const keys = 40
+	b := brokers(t)
+	cfg := config(t, b)
+	survivor := open(t, b, cfg)
+	dying := newProxy(t)
+	cfg.Configure, cfg.Logger = dying.configure, nil
+	victim := open(t, b, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	l := newLedger()
+	var byVictim atomic.Int64
+	running.Go(func() {
+		_ = victim.Consume(ctx, 100, func(ctx context.Context, batch []queue.Delivery) error {
+			byVictim.Add(int64(len(batch)))
+			return l.finish(ctx, batch)
+		})
+	})
+	round := 0
+	publish := func() {
+		t.Helper()
+		msgs := make([]queue.Message, keys)
+		for k := range msgs {
+			msgs[k] = message(fmt.Sprint("k", k), strconv.Itoa(round))
+		}
+		if _, err := survivor.Publish(t.Context(), msgs...); err != nil {
+			t.Fatal(err)
+		}
+		round++
+	}
+	publish()
+	eventually(t, time.Minute, "the victim is a member", func() error { return l.finished(keys, round) })
+	dying.silence()
+	running.Go(func() {
+		if err := survivor.Consume(ctx, 100, l.finish); err != nil {
+			t.Error(err)
+		}
+	})
+	publish()
+	eventually(t, 25*time.Second, "the survivor has all partitions", func() error { return l.finished(keys, round) })
+	if byVictim.Load() == 0 || l.wrong != nil {
+		t.Errorf("the victim has handled %d messages, %v", byVictim.Load(), l.wrong)
+	}
+	cancel()
+	dying.heal()
 }
 
 func lagIs(t *testing.T, q *kafkaqueue.Queue, want int64) {

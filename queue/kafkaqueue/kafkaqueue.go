@@ -12,7 +12,7 @@
 //
 // A key stays in one partition. Each Consume is a member of the group; a partition is consumed by one member at a time. A member
 // whose handler works for more than a minute after its partition was given to another one is taken for dead, as is one that
-// the brokers have not heard of for 45 seconds.
+// the brokers have not heard of for 10 seconds; it then only repeats what it had in flight.
 //
 // # Stream
 //
@@ -45,9 +45,10 @@ import (
 )
 
 var (
-	_ queue.Queue  = (*Queue)(nil)
-	_ queue.Lagger = (*Queue)(nil)
-	_ queue.Ager   = (*Queue)(nil)
+	_ queue.Queue   = (*Queue)(nil)
+	_ queue.Lagger  = (*Queue)(nil)
+	_ queue.Ager    = (*Queue)(nil)
+	_ queue.Locator = (*Queue)(nil)
 )
 
 var errClosed = errors.New("the queue is closed")
@@ -63,7 +64,7 @@ type Config struct {
 	// again until it succeeds; Publish fails with queue.ErrNotAccepted until then, and Consume waits. Default: no ID.
 	Installation func(context.Context) (string, error)
 	// Instance names this process among those of the group, the same after a restart and never the same as another's that runs
-	// (static membership, KIP-345). A process that dies and comes back within the session timeout of 45 s then takes up its
+	// (static membership, KIP-345). A process that dies and comes back within the session timeout of 10 s then takes up its
 	// partitions where it left them, and the others notice nothing; without a name they stop for up to that long, because the
 	// brokers wait for the dead one. A clean stop hands the partitions over at once in both cases. 1 to 200 of a-z, A-Z, 0-9,
 	// dot, underscore and hyphen. Default: no name.
@@ -184,6 +185,7 @@ type Queue struct {
 	members  []bool         // which numbers the Consume calls have that go on
 	known    topic          // whose settings were inspected last
 	lacks    []error        // what the inspection found
+	spans    spans          // what Locate has asked for
 }
 
 // Open returns a queue on brokers, host:port each, without asking them anything. It makes clients of its own, because the settings

@@ -166,7 +166,7 @@ func (q *Queue) consumerConfig(l *link) *sarama.Config {
 	c.Consumer.Group.Rebalance.Timeout = 60 * time.Second
 	c.Consumer.Group.Rebalance.Retry.Max = 10
 	c.Consumer.Group.Rebalance.Retry.Backoff = 250 * time.Millisecond
-	c.Consumer.Group.Session.Timeout = 45 * time.Second
+	c.Consumer.Group.Session.Timeout = 10 * time.Second
 	c.Consumer.Group.Heartbeat.Interval = 3 * time.Second
 	c.Consumer.Offsets.AutoCommit.Interval = 250 * time.Millisecond
 	c.Consumer.MaxWaitTime = 250 * time.Millisecond // heartbeats, commits and the end of a claim wait for a fetch

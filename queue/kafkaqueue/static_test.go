@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
+
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/queuetest"
 )
@@ -30,6 +32,8 @@ func TestNamedProcessComesBack(t *testing.T) {
 	const keys = 40
 	b := brokers(t)
 	cfg := config(t, b)
+	longSession := func(c *sarama.Config) { c.Consumer.Group.Session.Timeout = 45 * time.Second }
+	cfg.Configure = func(c *sarama.Config) { quick(c); longSession(c) }
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -42,7 +46,7 @@ func TestNamedProcessComesBack(t *testing.T) {
 		cfg.Instance = instance
 		if p != nil {
 			cfg.Logger = nil
-			cfg.Configure = p.configure
+			cfg.Configure = func(c *sarama.Config) { p.configure(c); longSession(c) }
 		}
 		q := open(t, b, cfg)
 		running.Go(func() {
@@ -95,6 +99,7 @@ func TestNamedProcessHandsOver(t *testing.T) {
 			t.Parallel()
 			b := brokers(t)
 			cfg := config(t, b)
+			cfg.Configure = func(c *sarama.Config) { quick(c); c.Consumer.Group.Session.Timeout = 45 * time.Second }
 			l := newLedger()
 			publisher := open(t, b, cfg)
 			begin := func(instance string) (stop func()) {

@@ -52,9 +52,10 @@ type Queue struct {
 }
 
 var (
-	_ queue.Queue  = (*Queue)(nil)
-	_ queue.Lagger = (*Queue)(nil)
-	_ queue.Ager   = (*Queue)(nil)
+	_ queue.Queue   = (*Queue)(nil)
+	_ queue.Lagger  = (*Queue)(nil)
+	_ queue.Ager    = (*Queue)(nil)
+	_ queue.Locator = (*Queue)(nil)
 )
 
 // New returns an empty queue with a stream of its own.
@@ -131,6 +132,19 @@ func (q *Queue) Age(context.Context) (oldest, retention time.Duration, err error
 		return 0, 0, nil
 	}
 	return time.Since(q.since[0].at), 0, nil
+}
+
+// Locate implements queue.Locator; nothing is deleted.
+func (q *Queue) Locate(_ context.Context, _ string, at queue.Position) (queue.Standing, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case at.Stream != q.stream:
+		return queue.Unknown, nil
+	case at.Offset >= q.next:
+		return queue.Unpublished, nil
+	}
+	return queue.Published, nil
 }
 
 // handle offers batch to h until h takes it or ctx is done, and settles it even when h panics.

@@ -109,6 +109,25 @@ func (m *miscounting) Lag(context.Context) (int64, error) {
 	return m.count(m.published.Load(), m.delivered.Load()), nil
 }
 
+// misplacing is a queue with a wrong Locate.
+type misplacing struct {
+	*memqueue.Queue
+	delivered atomic.Bool
+	place     func(at queue.Position, right queue.Standing) queue.Standing
+}
+
+func (m *misplacing) Consume(ctx context.Context, limit int, h queue.Handler) error {
+	return m.Queue.Consume(ctx, limit, func(ctx context.Context, batch []queue.Delivery) error {
+		m.delivered.Store(true)
+		return h(ctx, batch)
+	})
+}
+
+func (m *misplacing) Locate(ctx context.Context, key string, at queue.Position) (queue.Standing, error) {
+	right, err := m.Queue.Locate(ctx, key, at)
+	return m.place(at, right), err
+}
+
 // misdating is a queue whose Age is that of the last message, or of what was finished.
 type misdating struct {
 	*memqueue.Queue

@@ -401,6 +401,35 @@ var mutants = []mutant{
 	{"does not count what failed", "lag", "want 20", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 		return &miscounting{Queue: q, count: func(published, delivered int64) int64 { return max(0, published-delivered) }}
 	}},
+	{"calls every position published", "standing", "the standing of", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+		return &misplacing{Queue: q, place: func(queue.Position, queue.Standing) queue.Standing { return queue.Published }}
+	}},
+	{"calls the last position unpublished", "standing", "the standing of", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+		return &misplacing{Queue: q, place: func(at queue.Position, right queue.Standing) queue.Standing {
+			if next, err := q.Locate(context.Background(), "", queue.Position{Stream: at.Stream, Offset: at.Offset + 1}); err == nil && next == queue.Unpublished {
+				return next
+			}
+			return right
+		}}
+	}},
+	{"calls deleted what failed", "standing of what waits", "a handler that fails", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+		m := &misplacing{Queue: q}
+		m.place = func(_ queue.Position, right queue.Standing) queue.Standing {
+			if m.delivered.Load() && right == queue.Published {
+				return queue.Deleted
+			}
+			return right
+		}
+		return m
+	}},
+	{"does not look at the stream", "standing in another stream", "the standing of", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+		return &misplacing{Queue: q, place: func(_ queue.Position, right queue.Standing) queue.Standing {
+			if right == queue.Unknown {
+				return queue.Published
+			}
+			return right
+		}}
+	}},
 	{"tells how old the newest is", "age", "younger message", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 		return &misdating{Queue: q}
 	}},

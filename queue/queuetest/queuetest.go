@@ -65,6 +65,9 @@ var Checks = []Check{
 	{"consumers share the work", "At least once, to one of all consumers of the queue", consumersShare},
 	{"a key in one hand", "No other consumer is given messages of a key while h has some in hand", keyInOneHand},
 	{"lag", "how many published messages no consumer has finished.", lag},
+	{"standing", "Once Publish has returned a position it is never Unpublished, and the next one after the last is.", standing},
+	{"standing of what waits", "A message that a consumer can still get is never Deleted.", standingWaiting},
+	{"standing in another stream", "A position in a stream that is not the queue's is Unknown.", standingElsewhere},
 	{"age", "Age returns how long ago the oldest message that no consumer has finished was published, 0 if there is none", age},
 }
 

@@ -37,9 +37,10 @@ import (
 var migrations embed.FS
 
 var (
-	_ queue.Queue  = (*Queue)(nil)
-	_ queue.Lagger = (*Queue)(nil)
-	_ queue.Ager   = (*Queue)(nil)
+	_ queue.Queue   = (*Queue)(nil)
+	_ queue.Lagger  = (*Queue)(nil)
+	_ queue.Ager    = (*Queue)(nil)
+	_ queue.Locator = (*Queue)(nil)
 )
 
 // Config of a Queue. The zero value is usable.
@@ -251,6 +252,20 @@ func (q *Queue) Age(ctx context.Context) (oldest, retention time.Duration, err e
 		return 0, 0, nil
 	}
 	return max(time.Since(time.UnixMicro(published)), 0), 0, nil
+}
+
+// Locate implements queue.Locator; nothing is deleted before a consumer has finished it.
+func (q *Queue) Locate(ctx context.Context, _ string, at queue.Position) (queue.Standing, error) {
+	t, err := q.topic(ctx)
+	switch {
+	case err != nil:
+		return queue.Unknown, fmt.Errorf("sqlitequeue: locate: %w", err)
+	case at.Stream != t.Stream:
+		return queue.Unknown, nil
+	case at.Offset >= t.Next:
+		return queue.Unpublished, nil
+	}
+	return queue.Published, nil
 }
 
 // topic is how far a log has come.
