@@ -33,8 +33,11 @@ type Store interface {
 	// UpdateContent replaces title, description and time of change of the content with c's identifier if it still has the version
 	// c.Version-1, and leaves it with c.Version. ErrNotFound: there is none. ErrConflict: it has another version.
 	UpdateContent(ctx context.Context, c Content) error
-	// DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.
-	// ErrNotFound: there is none. ErrConflict: it has another version than the given one. Version 0: whatever it is.
+	// DeleteContent removes the content and every rating of it; ratings of it that are applied
+	// later are refused. It holds nobody up, however many ratings that are: they are gone at once
+	// for every method, and their rows may be removed in pieces, by SweepRatings of a rating.Store.
+	// ErrNotFound: there is none. ErrConflict: it has another version than the given one. Version
+	// 0: whatever it is.
 	DeleteContent(ctx context.Context, id string, version int64) error
 }
 

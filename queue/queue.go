@@ -72,6 +72,10 @@ type Position struct {
 type Delivery struct {
 	Message
 	Position
+	// Damaged says that the message is not whole, since something else wrote or changed it: what
+	// could not be read is missing. No queue stops at such a message, and none of its own making
+	// becomes one.
+	Damaged bool
 }
 
 // Handler takes a whole batch or none of it: after an error or a crash every message of it comes again, though not

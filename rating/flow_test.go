@@ -1,6 +1,7 @@
 package rating_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,11 @@ func newWorldAt(t *testing.T, wrap func(store.Store) store.Store, clock func() t
 }
 
 // work runs a worker until the test ends.
-func (w *world) work() {
+func (w *world) work() { w.workWith(w.queue) }
+
+func (w *world) workWith(q queue.Consumer) {
 	recalculator := must(rating.NewRecalculator(w.store, w.cfg))
-	worker := must(rating.NewWorker(w.store, w.queue, w.contents, recalculator, w.cfg))
+	worker := must(rating.NewWorker(w.store, q, w.contents, recalculator, w.cfg))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -341,6 +344,50 @@ func TestRejectedMessages(t *testing.T) {
 	}
 	if s := w.stats(c.ID); s.Count != 2 || s.Sum != 6 {
 		t.Errorf("count %d sum %d, want 2 and 6", s.Count, s.Sum)
+	}
+}
+
+// vandal damages the messages with one key, and lengthens those with another.
+type vandal struct {
+	queue.Consumer
+	damaged, long string
+}
+
+func (v vandal) Consume(ctx context.Context, limit int, h queue.Handler) error {
+	return v.Consumer.Consume(ctx, limit, func(ctx context.Context, batch []queue.Delivery) error {
+		for i, d := range batch {
+			switch d.Key {
+			case v.damaged:
+				batch[i].Header, batch[i].Damaged = nil, true
+			case v.long:
+				batch[i].Body = bytes.Repeat([]byte("x"), 3*queue.MaxBody)
+			}
+		}
+		return h(ctx, batch)
+	})
+}
+
+// A message that is damaged is rejected, and those that follow it are stored; what is kept of a
+// rejected message is 64 KiB of its body at most.
+func TestDamagedMessagesAreRejected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	damaged, long := w.submit("damaged", c.ID, 1), w.submit("long", c.ID, 2)
+	good := w.submit("good", c.ID, 3)
+	w.workWith(vandal{w.queue, damaged.Rating.Key.String(), long.Rating.Key.String()})
+	if done := w.await(good.Task); done.State != rating.Success {
+		t.Errorf("the good one is %s", done.State)
+	}
+	for _, task := range []rating.Task{damaged.Task, long.Task} {
+		if done := w.await(task); done.State != rating.Failure || done.Error.Code != rating.ReasonMalformed {
+			t.Errorf("%s, %+v, want to be rejected", done.State, done.Error)
+		}
+	}
+	for _, r := range check(w.store.ListRejected(t.Context(), rating.RejectedQuery{Limit: 10}))(t) {
+		if isLong := r.Key == long.Rating.Key.String(); isLong != (len(r.Body) == 64<<10) {
+			t.Errorf("%d bytes are kept of the body of %s", len(r.Body), r.Key)
+		}
 	}
 }
 

@@ -85,8 +85,9 @@ type Store interface {
 	ListRejected(ctx context.Context, q RejectedQuery) ([]Rejected, error)
 	// RemoveRejected removes rejected messages. Missing ones are no error.
 	RemoveRejected(ctx context.Context, ids []int64) error
-	// SweepRatings removes at most limit withdrawn ratings, rejected messages and departures from before the given time and
-	// returns how many.
+	// SweepRatings removes at most limit withdrawn ratings, rejected messages and departures from
+	// before the given time and returns how many. It also removes, piece by piece, the rows that
+	// deleted and forgotten contents have left; nobody sees them, so they do not count.
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
 }
 

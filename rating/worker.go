@@ -157,12 +157,13 @@ type handled struct {
 }
 
 func (h *handled) reject(reason, detail string, at time.Time) {
-	h.rejected = &Rejected{Position: h.Position, Key: h.Key, Body: h.Body, Reason: reason, Detail: detail, At: at}
+	body := h.Body[:min(len(h.Body), queue.MaxBody)]
+	h.rejected = &Rejected{Position: h.Position, Key: h.Key, Body: body, Reason: reason, Detail: detail, At: at}
 }
 
 // Reasons of rejected messages. They are also the codes of failed tasks.
 const (
-	ReasonMalformed  = "malformed"      // the message is not one of this module's, or of a newer release
+	ReasonMalformed  = "malformed"      // the message is not one of this module's, of a newer release, or damaged
 	ReasonScale      = "invalid_score"  // the score lies outside the scale
 	ReasonNoContent  = "does_not_exist" // the content is deleted
 	ReasonUnstorable = "unstorable"     // the store will never take it
@@ -208,6 +209,11 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 
 func (w *Worker) decode(d queue.Delivery) *handled {
 	h := &handled{Delivery: d}
+	if d.Damaged {
+		w.cfg.Logger.Error("rating: a message is damaged", "key", d.Key, "stream", d.Stream, "offset", d.Offset)
+		h.reject(ReasonMalformed, "the message is damaged", w.cfg.time())
+		return h
+	}
 	e, err := decodeEvent(d.Body)
 	if err != nil {
 		w.cfg.Logger.Error("rating: a message is malformed", "key", d.Key, "stream", d.Stream, "offset", d.Offset, "error", err)

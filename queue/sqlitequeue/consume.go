@@ -101,12 +101,10 @@ func (q *Queue) read(ctx context.Context, t topic, limit int) ([]queue.Delivery,
 		if err := rows.StructScan(&r); err != nil {
 			return nil, err
 		}
-		m, err := r.decode()
-		if err != nil {
-			return nil, fmt.Errorf("header of message %d: %w", r.Offset, err)
-		}
+		d := queue.Delivery{Position: queue.Position{Stream: t.Stream, Offset: r.Offset}}
+		d.Message, d.Damaged = r.decode()
 		size += len(r.Body)
-		batch = append(batch, queue.Delivery{Message: m, Position: queue.Position{Stream: t.Stream, Offset: r.Offset}})
+		batch = append(batch, d)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, sqlitefile.Error(err)

@@ -133,12 +133,14 @@ func encode(m queue.Message) (record, error) {
 	return r, err
 }
 
-func (r record) decode() (queue.Message, error) {
-	m := queue.Message{Key: r.Key, Body: r.Body}
-	if r.Header == nil {
-		return m, nil
+// decode returns the message, without its header if that is damaged.
+func (r record) decode() (m queue.Message, damaged bool) {
+	m = queue.Message{Key: r.Key, Body: r.Body}
+	if r.Header != nil && json.Unmarshal(r.Header, &m.Header) != nil {
+		m.Header = nil
+		return m, true
 	}
-	return m, json.Unmarshal(r.Header, &m.Header)
+	return m, false
 }
 
 // Publish implements queue.Publisher. A full queue, a full disk and a locked file are queue.ErrNotAccepted.

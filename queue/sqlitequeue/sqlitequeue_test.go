@@ -362,3 +362,33 @@ func TestMessagesWithoutATimeAreNew(t *testing.T) {
 		t.Errorf("got %q", got[0].Body)
 	}
 }
+
+// A message whose header something else has damaged is delivered without it, and holds nobody up.
+func TestDamagedHeaderHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	headers := []string{`{"a":1}`, `["a"]`, `"a"`, `{"a":"b"`, ``, `{"a":{"b":"c"}}`}
+	f := openFile(t, newPath(t))
+	q := open(t, f, sqlitequeue.Config{})
+	for i := range 2 * len(headers) {
+		m := queue.Message{Key: "k", Body: []byte{byte(i)}, Header: map[string]string{"a": "b"}}
+		if _, err := q.Publish(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		for i, h := range headers {
+			if _, err := tx.Exec(`UPDATE queue_messages SET header = ? WHERE "offset" = ?`, h, 2*i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range consume(t, q, 2*len(headers)) {
+		damaged := i%2 == 0
+		if d.Damaged != damaged || (d.Header == nil) != damaged || len(d.Body) != 1 || d.Body[0] != byte(i) {
+			t.Errorf("message %d is damaged: %v, has the header %v and the body %v", i, d.Damaged, d.Header, d.Body)
+		}
+	}
+}

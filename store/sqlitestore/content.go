@@ -147,18 +147,52 @@ func (s *Store) ForgetContent(ctx context.Context, id string) error {
 	return nil
 }
 
-// forget removes the ratings of a content and refuses those to come.
+// piece is how many ratings of a deleted content one transaction removes, so that others need not
+// wait long for their turn to write.
+const piece = 1000
+
+// notCleared holds for the ratings r that are not those of a deleted content.
+const notCleared = `r.content NOT IN (SELECT content FROM clearing)`
+
+// forget removes the ratings of a content and refuses those to come. Beyond a piece of them, it
+// hides them, and SweepRatings removes them.
 func forget(tx *sqlitefile.Tx, id string) error {
 	for _, step := range []string{
 		`INSERT INTO deleted_contents (id) VALUES (?) ON CONFLICT DO NOTHING`,
-		`DELETE FROM ratings WHERE content = ?`,
 		`DELETE FROM rating_stats WHERE content = ?`,
 		`DELETE FROM rating_bins WHERE content = ?`,
 		`DELETE FROM rating_buckets WHERE content = ?`,
 		`DELETE FROM rating_windows WHERE content = ?`,
 		`DELETE FROM openings WHERE content = ?`,
+		`INSERT INTO clearing (content) VALUES (?) ON CONFLICT DO NOTHING`,
 	} {
 		if _, err := tx.Exec(step, id); err != nil {
+			return err
+		}
+	}
+	return clearPiece(tx, id)
+}
+
+// clearPiece removes a piece of the ratings of a deleted content.
+func clearPiece(tx *sqlitefile.Tx, id string) error {
+	n, err := tx.Exec(`DELETE FROM ratings WHERE content = ?1 AND rater IN
+		(SELECT rater FROM ratings WHERE content = ?1 LIMIT ?2)`, id, piece)
+	if err == nil && n < piece {
+		_, err = tx.Exec(`DELETE FROM clearing WHERE content = ?`, id)
+	}
+	return err
+}
+
+// clearAll removes the ratings of deleted contents, piece by piece.
+func (s *Store) clearAll(ctx context.Context) error {
+	for more := true; more; {
+		if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+			var id string
+			if more, err = tx.Get(&id, `SELECT content FROM clearing LIMIT 1`); err == nil && more {
+				err = clearPiece(tx, id)
+			}
+			return err
+		}); err != nil {
 			return err
 		}
 	}

@@ -48,7 +48,8 @@ func ratings(rows []ratingRow) []rating.Rating {
 }
 
 // byKeys finds the rows of the keys in a JSON array of pairs.
-const byKeys = `SELECT ` + ratingColumns + ` FROM json_each(?) k CROSS JOIN ratings r ON r.content = k.value ->> 0 AND r.rater = k.value ->> 1`
+const byKeys = `SELECT ` + ratingColumns + ` FROM json_each(?) k
+	CROSS JOIN ratings r ON r.content = k.value ->> 0 AND r.rater = k.value ->> 1 WHERE ` + notCleared
 
 // pairs returns the keys as byKeys takes them, each once.
 func pairs(keys []rating.Key) string {
@@ -79,6 +80,7 @@ func (s *Store) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.R
 func filterRatings(f rating.Filter) conditions {
 	var cond conditions
 	cond.add("r.result <> 'withdrawn'")
+	cond.add(notCleared)
 	if f.Content != "" {
 		cond.add("r.content = ?", f.Content)
 	}

@@ -15,19 +15,22 @@ import (
 // RatedContents implements rating.Store. It leaps from content to content, however many ratings one has.
 func (s *Store) RatedContents(ctx context.Context, after string, limit int) ([]string, error) {
 	var ids []string
-	err := s.file.Select(ctx, &ids, `WITH RECURSIVE
-		rated (id) AS (
-			SELECT (SELECT min(id) FROM (SELECT (SELECT content FROM ratings WHERE content > ?1 ORDER BY content LIMIT 1) AS id
-				UNION ALL SELECT (SELECT content FROM rating_stats WHERE content > ?1 AND (revision > 0 OR n <> 0) ORDER BY content LIMIT 1)))
-			UNION ALL
-			SELECT (SELECT min(id) FROM (SELECT (SELECT content FROM ratings WHERE content > rated.id ORDER BY content LIMIT 1) AS id
-				UNION ALL SELECT (SELECT content FROM rating_stats WHERE content > rated.id AND (revision > 0 OR n <> 0) ORDER BY content LIMIT 1)))
-			FROM rated WHERE rated.id IS NOT NULL)
+	err := s.file.Select(ctx, &ids, `WITH RECURSIVE rated (id) AS (SELECT `+nextRated("?1")+`
+		UNION ALL SELECT `+nextRated("rated.id")+` FROM rated WHERE rated.id IS NOT NULL)
 		SELECT id FROM rated WHERE id IS NOT NULL LIMIT ?2`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: rated contents: %w", err)
 	}
 	return ids, nil
+}
+
+// nextRated returns the expression of the first content after another that has ratings or numbers.
+func nextRated(after string) string {
+	return `(SELECT min(id) FROM (
+		SELECT (SELECT content FROM ratings r WHERE content > ` + after + ` AND ` + notCleared + `
+			ORDER BY content LIMIT 1) AS id
+		UNION ALL SELECT (SELECT content FROM rating_stats WHERE content > ` + after + ` AND (revision > 0 OR n <> 0)
+			ORDER BY content LIMIT 1)))`
 }
 
 // tally is the part of a content's numbers that follows from its rows by counting.
@@ -60,7 +63,8 @@ const auditContent = `SELECT
 	(SELECT json_group_array(json_array(score, n)) FROM rating_bins WHERE content = ?1) AS bins,
 	(SELECT json_group_array(json_array(bucket, n, sum)) FROM rating_buckets WHERE content = ?1) AS buckets,
 	(SELECT json_group_array(json_array(score, bucket, n)) FROM
-		(SELECT score, bucket, count(*) AS n FROM ratings WHERE content = ?1 AND result <> 'withdrawn' GROUP BY score, bucket)) AS rows`
+		(SELECT score, bucket, count(*) AS n FROM ratings r
+			WHERE content = ?1 AND result <> 'withdrawn' AND ` + notCleared + ` GROUP BY score, bucket)) AS rows`
 
 // tallies returns what is stored and what should be.
 func (a audit) tallies() (stored, counted tally, err error) {

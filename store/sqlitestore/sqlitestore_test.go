@@ -184,6 +184,50 @@ func TestEveryTermIsFound(t *testing.T) {
 	}
 }
 
+// A content with many ratings is deleted in transactions of a thousand of them at most, so that
+// nobody waits long for a turn to write.
+func TestDeletionIsDoneInPieces(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(s *sqlitestore.Store) error{
+		"DeleteContent": func(s *sqlitestore.Store) error { return s.DeleteContent(t.Context(), "c", 0) },
+		"ForgetContent": func(s *sqlitestore.Store) error { return s.ForgetContent(t.Context(), "c") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			create(t, s, "c", "title", "")
+			var batch rating.Batch
+			for i := range 2500 {
+				c := rating.Change{Version: rating.Version{Epoch: 1}, Score: 4, At: at(i)}
+				c.Key = rating.Key{Content: "c", Rater: fmt.Sprint("r", i)}
+				batch.Changes = append(batch.Changes, c)
+			}
+			if _, err := s.ApplyRatings(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			left := func(when string, want int) {
+				t.Helper()
+				var n int
+				if _, err := s.File().Get(t.Context(), &n, `SELECT count(*) FROM ratings`); err != nil || n != want {
+					t.Errorf("%s: %d rows (%v), want %d", when, n, err, want)
+				}
+			}
+			if err := remove(s); err != nil {
+				t.Fatal(err)
+			}
+			left("deleted", 1500)
+			if _, err := s.SweepRatings(t.Context(), at(-1), 1); err != nil {
+				t.Fatal(err)
+			}
+			left("swept", 0)
+			var marks int
+			if _, err := s.File().Get(t.Context(), &marks, `SELECT count(*) FROM clearing`); err != nil || marks != 0 {
+				t.Errorf("%d contents are still to be cleared (%v)", marks, err)
+			}
+		})
+	}
+}
+
 func TestRecountRepairsAndReportsDrift(t *testing.T) {
 	t.Parallel()
 	corruptions := map[string][]string{

@@ -142,20 +142,23 @@ func (s *Store) RemoveRejected(ctx context.Context, ids []int64) error {
 
 // SweepRatings implements rating.Store.
 func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
-	withdrawn, err := s.delete(ctx, `DELETE FROM ratings WHERE (content, rater) IN
-		(SELECT content, rater FROM ratings WHERE result = 'withdrawn' AND updated_at < ? LIMIT ?)`, before.UnixMicro(), limit)
-	if err != nil {
-		return 0, fmt.Errorf("sqlitestore: sweep ratings: %w", err)
+	if err := s.clearAll(ctx); err != nil {
+		return 0, fmt.Errorf("sqlitestore: sweep ratings of deleted contents: %w", err)
 	}
-	rejected, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT id FROM rejected WHERE at < ? ORDER BY at LIMIT ?)`,
-		before.UnixMicro(), int64(limit)-withdrawn)
-	if err != nil {
-		return int(withdrawn), fmt.Errorf("sqlitestore: sweep rejected messages: %w", err)
+	swept := int64(0)
+	for _, what := range []struct{ name, text string }{
+		{"ratings", `DELETE FROM ratings WHERE (content, rater) IN
+			(SELECT content, rater FROM ratings WHERE result = 'withdrawn' AND updated_at < ? LIMIT ?)`},
+		{"rejected messages", `DELETE FROM rejected WHERE id IN
+			(SELECT id FROM rejected WHERE at < ? ORDER BY at LIMIT ?)`},
+		{"departures", `DELETE FROM departures WHERE rater IN
+			(SELECT rater FROM departures WHERE at < ? ORDER BY at LIMIT ?)`},
+	} {
+		n, err := s.delete(ctx, what.text, before.UnixMicro(), int64(limit)-swept)
+		if err != nil {
+			return int(swept), fmt.Errorf("sqlitestore: sweep %s: %w", what.name, err)
+		}
+		swept += n
 	}
-	departed, err := s.delete(ctx, `DELETE FROM departures WHERE rater IN (SELECT rater FROM departures WHERE at < ? ORDER BY at LIMIT ?)`,
-		before.UnixMicro(), int64(limit)-withdrawn-rejected)
-	if err != nil {
-		return int(withdrawn + rejected), fmt.Errorf("sqlitestore: sweep departures: %w", err)
-	}
-	return int(withdrawn + rejected + departed), nil
+	return int(swept), nil
 }

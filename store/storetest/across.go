@@ -22,6 +22,8 @@ func Across() []Check {
 		{"across/present", "The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the moment of the query.", acrossPresent},
 		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.", acrossDeletedContent},
 		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.", acrossRefused},
+		{"across/delete-many", "It holds nobody up, however many ratings that are: they are gone at once for every " +
+			"method, and their rows may be removed in pieces, by SweepRatings of a rating.Store.", acrossDeleteMany},
 		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.", acrossDeleteRace},
 		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteFold},
 		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
@@ -316,6 +318,58 @@ func acrossDeletedContent(ctx context.Context, s store.Store) error {
 	}
 	drifts, err := s.Recount(ctx, []string{gone, stays})
 	return errors.Join(err, want("drifts", len(drifts), 0), newAudit([]string{stays}).fold(ctx, s))
+}
+
+func acrossDeleteMany(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 1)
+	if err != nil {
+		return err
+	}
+	return removeMany(ctx, s, all[0].ID, func() error { return s.DeleteContent(ctx, all[0].ID, 0) })
+}
+
+// removeMany gives a content more ratings than a store may remove at once, and removes it.
+func removeMany(ctx context.Context, s store.Store, gone string, remove func() error) error {
+	stays, rater := newName(), newName()
+	keys := []rating.Key{{Content: gone, Rater: rater}}
+	for range 3 {
+		batch := []rating.Change{change(rating.Key{Content: stays, Rater: newName()}, 1, 2)}
+		for range 999 {
+			k := rating.Key{Content: gone, Rater: newName()}
+			keys = append(keys, k)
+			batch = append(batch, change(k, 1, 4))
+		}
+		if _, err := apply(ctx, s, batch...); err != nil {
+			return err
+		}
+	}
+	if _, err := apply(ctx, s, change(keys[0], 1, 5)); err != nil {
+		return err
+	}
+	if err := remove(); err != nil {
+		return err
+	}
+	for _, when := range []string{"deleted", "swept"} {
+		n, err := s.CountRatings(ctx, rating.Filter{Rater: rater}, 10)
+		err = errors.Join(err, want("ratings of the rater", n, 0), wantNoRatings(ctx, s, gone, keys))
+		if err == nil {
+			var drifts []rating.Drift
+			drifts, err = s.Recount(ctx, []string{gone, stays})
+			err = errors.Join(err, want("drifts", len(drifts), 0))
+		}
+		if err == nil {
+			n, err = s.CountRatings(ctx, rating.Filter{Content: stays}, 10)
+			err = errors.Join(err, want("ratings of another content", n, 3))
+		}
+		if err != nil {
+			return fmt.Errorf("a content with %d ratings was %s: %w", len(keys), when, err)
+		}
+		swept, err := s.SweepRatings(ctx, at(-1_000_000_000), 1)
+		if err := errors.Join(err, want("what was swept of other rows", swept, 0)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func acrossRefused(ctx context.Context, s store.Store) error {

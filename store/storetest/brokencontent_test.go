@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -93,6 +94,46 @@ func (s *keeping) ContentsByID(ctx context.Context, ids []string) ([]content.Con
 		}
 	}
 	return found, err
+}
+
+// lingering removes ratings of a deleted content beyond the first thousand when they are swept.
+type lingering struct {
+	store.Store
+	hides bool
+	left  sync.Map
+}
+
+func (s *lingering) leave(ctx context.Context, id string) error {
+	all, err := s.Store.ListRatings(ctx, rating.Query{Filter: rating.Filter{Content: id}, Limit: 2000})
+	if err == nil && len(all) > 1000 {
+		s.left.Store(id, all[1000:])
+	}
+	return err
+}
+
+func (s *lingering) DeleteContent(ctx context.Context, id string, version int64) error {
+	return errors.Join(s.leave(ctx, id), s.Store.DeleteContent(ctx, id, version))
+}
+
+func (s *lingering) ForgetContent(ctx context.Context, id string) error {
+	return errors.Join(s.leave(ctx, id), s.Store.ForgetContent(ctx, id))
+}
+
+func (s *lingering) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
+	if left, ok := s.left.Load(q.Filter.Content); ok && !s.hides {
+		return left.([]rating.Rating), nil
+	}
+	return s.Store.ListRatings(ctx, q)
+}
+
+func (s *lingering) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := s.Store.SweepRatings(ctx, before, limit)
+	s.left.Range(func(id, left any) bool {
+		s.left.Delete(id)
+		n += len(left.([]rating.Rating))
+		return true
+	})
+	return n, err
 }
 
 type gap struct{ store.Store }

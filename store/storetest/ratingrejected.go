@@ -22,6 +22,8 @@ func ratingRejections() []Check {
 		{"rating/rejected-bytes", "Rejected messages it always takes, whatever bytes their keys, bodies and details are made of: there is no other place for them.", ratingRejectedBytes},
 		{"rating/unstorable", "ErrUnstorable: the database will never take one of the changes.", ratingUnstorable},
 		{"rating/rejected-remove", "RemoveRejected removes rejected messages. Missing ones are no error.", ratingRejectedRemove},
+		{"rating/sweep-forgotten", "It also removes, piece by piece, the rows that deleted and forgotten contents have " +
+			"left; nobody sees them, so they do not count.", ratingSweepForgotten},
 		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings, rejected messages and departures from before the given time and returns how many.", ratingSweep},
 	}
 }
@@ -228,6 +230,11 @@ func ratingRejectedRemove(ctx context.Context, s store.Store) error {
 }
 
 // ratingSweep works with times of long ago, which no other check uses. A withdrawn rating is as old as its withdrawal.
+func ratingSweepForgotten(ctx context.Context, s store.Store) error {
+	gone := newName()
+	return removeMany(ctx, s, gone, func() error { return s.ForgetContent(ctx, gone) })
+}
+
 func ratingSweep(ctx context.Context, s store.Store) error {
 	ancient := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 	border := ancient.Add(time.Hour)
