@@ -45,6 +45,9 @@ func translate(err error) error {
 	if isUnstorable(err) {
 		return fmt.Errorf("%w: %w", unstorable.Err, err)
 	}
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, outage.Err) { // the file was not available in time
+		return fmt.Errorf("%w: %w", outage.Err, err)
+	}
 	if errors.Is(err, sql.ErrConnDone) {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}

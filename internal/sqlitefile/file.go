@@ -14,6 +14,11 @@
 // # Concurrency
 //
 // A File may be used concurrently, and a file may be open several times, in several processes of one machine.
+//
+// # Reading
+//
+// SQLite computes in this process. So what may take long has connections of its own, and half of the processors at the most:
+// rows that are looked up by key never wait for a list. A statement that runs is interrupted when its context is done.
 package sqlitefile
 
 import (
@@ -24,6 +29,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,12 +37,16 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver
+
+	"github.com/khodnevis/khodnevis/internal/semaphore"
 )
 
 // Config of a File. The zero value is usable.
 type Config struct {
-	// Readers is how many connections read at the same time. Default 8.
+	// Readers is how many connections look rows up at the same time. Default 8.
 	Readers int
+	// Lists is how many connections read lists at the same time, beside Readers. Default 4.
+	Lists int
 	// BusyTimeout is how long a job of Write waits while another process holds the write lock, unless its context is done before.
 	// Default 5 s.
 	BusyTimeout time.Duration
@@ -47,6 +57,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Readers == 0 {
 		c.Readers = 8
+	}
+	if c.Lists == 0 {
+		c.Lists = 4
 	}
 	if c.BusyTimeout == 0 {
 		c.BusyTimeout = 5 * time.Second
@@ -62,6 +75,9 @@ func (c Config) validate() error {
 	if c.Readers < 0 {
 		bad = append(bad, fmt.Errorf("sqlitefile: %d readers, must be positive", c.Readers))
 	}
+	if c.Lists < 0 {
+		bad = append(bad, fmt.Errorf("sqlitefile: %d connections for lists, must be positive", c.Lists))
+	}
 	if c.BusyTimeout < 0 {
 		bad = append(bad, fmt.Errorf("sqlitefile: a busy timeout of %s, must be positive", c.BusyTimeout))
 	}
@@ -73,6 +89,8 @@ type File struct {
 	path     string
 	cfg      Config
 	readers  *sqlx.DB
+	lists    *sqlx.DB
+	scans    semaphore.Semaphore
 	writer   *sqlx.DB
 	conn     *sqlx.Conn            // the one connection that writes; only the goroutine of drain touches it
 	writes   map[string]*sqlx.Stmt // prepared on conn, by text; likewise
@@ -99,7 +117,7 @@ func Open(path string, cfg Config) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlitefile: create %s: %w", path, err)
 	}
-	f := &File{path: path, cfg: cfg, writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
+	f := &File{path: path, cfg: cfg, scans: semaphore.New(runtime.GOMAXPROCS(0) / 2), writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
 	if cause := f.open(path, cfg); cause != nil {
 		err := errors.Join(fmt.Errorf("sqlitefile: open %s: %w", path, translate(cause)), f.closePools())
 		if made && !busy(cause) {
@@ -155,12 +173,24 @@ func (f *File) open(path string, cfg Config) error {
 	if _, err := f.conn.ExecContext(context.Background(), "PRAGMA busy_timeout = 0"); err != nil {
 		return err
 	}
-	if f.readers, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "query_only(1)")); err != nil {
+	if f.readers, err = f.pool(cfg.Readers); err != nil {
 		return err
 	}
-	f.readers.SetMaxOpenConns(cfg.Readers)
-	f.readers.SetMaxIdleConns(cfg.Readers)
+	if f.lists, err = f.pool(cfg.Lists); err != nil {
+		return err
+	}
 	return f.readers.PingContext(context.Background())
+}
+
+// pool returns connections that read.
+func (f *File) pool(conns int) (*sqlx.DB, error) {
+	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg, "query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
 }
 
 // connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at once, one is told that it
@@ -288,8 +318,10 @@ func (f *File) closePools() error {
 			errs = append(errs, stmt.Close())
 		}
 	}
-	if f.readers != nil { // first, so that the last connection is one that may write the log back into the file
-		errs = append(errs, f.readers.Close())
+	for _, db := range []*sqlx.DB{f.readers, f.lists} { // first, so that the last connection is one that may write the log back into the file
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
 	}
 	if f.conn != nil {
 		errs = append(errs, f.conn.Close())

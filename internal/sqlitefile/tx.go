@@ -84,9 +84,17 @@ func (f *File) Select(ctx context.Context, dest any, query string, args ...any) 
 // Reader returns the connections that read, for statements of too many texts to be kept. Translate its errors with Error.
 func (f *File) Reader() *sqlx.DB { return f.readers }
 
-// View runs op in a transaction that sees the file as of one moment. It passes errors on as they are, marked as those of a Reader by Error.
-func (f *File) View(ctx context.Context, op func(*sqlx.Tx) error) error {
-	tx, err := f.readers.BeginTxx(ctx, nil)
+// Lists returns the connections that read lists, for statements that cost what they return. Translate its errors with Error.
+func (f *File) Lists() *sqlx.DB { return f.lists }
+
+// Scan runs op in a transaction that sees the file as of one moment, on a connection of Lists, for statements that look at many rows. As
+// many run at once as half of the processors, at least one; the others wait for their turn until ctx is done.
+func (f *File) Scan(ctx context.Context, op func(*sqlx.Tx) error) error {
+	if err := f.scans.Acquire(ctx); err != nil {
+		return translate(err)
+	}
+	defer f.scans.Release()
+	tx, err := f.lists.BeginTxx(ctx, nil)
 	if err != nil {
 		return translate(err)
 	}

@@ -295,7 +295,7 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	}
 	var rows []listedRow
 	if text, args, ok := l.served(); ok {
-		err = s.search(ctx, &rows, text, args...)
+		err = s.list(ctx, &rows, text, args...)
 	} else {
 		rows, err = s.scanContents(ctx, l)
 	}
@@ -310,6 +310,11 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 }
 
 func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, error) {
+	end, err := s.scanning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	var ways []way[listedRow]
 	for _, p := range contentParts(l.Filter) {
 		if alone(p.part) {
@@ -324,14 +329,14 @@ func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, e
 		ways = append(ways, way[listedRow]{n, func() ([]listedRow, error) {
 			text, args := l.gathered(p)
 			var rows []listedRow
-			err := s.search(ctx, &rows, text, args...)
+			err := s.list(ctx, &rows, text, args...)
 			return rows, err
 		}})
 	}
 	return scan(ways, l.MaxRows, func() ([]listedRow, error) {
 		text, args := l.window(l.MaxRows + l.Limit)
 		var rows []listedRow
-		err := s.search(ctx, &rows, text, args...)
+		err := s.list(ctx, &rows, text, args...)
 		return rows, err
 	}, func(r listedRow) bool { return r.Beyond })
 }
@@ -346,6 +351,11 @@ func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int
 }
 
 func (s *Store) countContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
+	end, err := s.scanning(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	parts := contentParts(f)
 	if maxRows == 0 {
 		var where conditions

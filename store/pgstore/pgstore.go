@@ -26,6 +26,9 @@
 //
 // # Concurrency
 //
+// Lists and counts take a part of the connections only (Config.Lists), and wait for their turn until their context is done, so that rows
+// that are looked up by key never wait for a list.
+//
 // A Store may be used concurrently. Statements that run often are prepared once a connection; behind a pooler that hands
 // out connections by transaction, PostgreSQL's sessions are not what they seem, and this adapter does not work.
 package pgstore
@@ -42,6 +45,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/internal/breaker"
+	"github.com/khodnevis/khodnevis/internal/semaphore"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -50,6 +54,9 @@ type Config struct {
 	// Schema is the schema that the tables live in: 1 to 63 lower-case letters, digits and underscores, not beginning with a
 	// digit. Default "khodnevis". Stores with different schemas share nothing.
 	Schema string
+	// Lists is how many connections lists and counts take at once, at most; those that look at many rows take half of them.
+	// Default: a quarter of the handle's MaxOpenConns, or 4 if it has no bound; always at least 1.
+	Lists int
 }
 
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
@@ -65,6 +72,9 @@ func (c Config) validate() error {
 	if !schemaName.MatchString(c.Schema) || strings.HasPrefix(c.Schema, "pg_") {
 		return fmt.Errorf("pgstore: the schema %q must be 1 to 63 of a-z, 0-9 and _, and begin with neither a digit nor pg_", c.Schema)
 	}
+	if c.Lists < 0 {
+		return fmt.Errorf("pgstore: Config.Lists is %d, must be positive", c.Lists)
+	}
 	return nil
 }
 
@@ -75,6 +85,8 @@ type Store struct {
 	prefix   string // the quoted schema and a dot
 	attempts int    // how often a transaction is tried that the database gives up in favour of another
 	prepared statements
+	lists    semaphore.Semaphore // of connections that lists take
+	scans    semaphore.Semaphore // of lists and counts that look at many rows
 	breaker  breaker.Breaker
 	lost     atomic.Int64 // operations that nobody waits for any more, and that hold a connection
 	// reconnected is when the idle connections were closed last, in nanoseconds since 1970.
@@ -92,11 +104,16 @@ func New(db *sqlx.DB, cfg Config) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("pgstore: New needs a database")
 	}
-	cfg = cfg.orDefault()
+	if cfg = cfg.orDefault(); cfg.Lists == 0 {
+		cfg.Lists = 4
+		if conns := db.Stats().MaxOpenConnections; conns > 0 {
+			cfg.Lists = max(conns/4, 1)
+		}
+	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Store{db: db, schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
+	return &Store{db: db, lists: semaphore.New(cfg.Lists), scans: semaphore.New(cfg.Lists / 2), schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
 }
 
 // Down implements store.Breaker.

@@ -135,7 +135,7 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	text, args, ok := ratingQuery(q)
 	var err error
 	if ok {
-		err = s.search(ctx, &rows, text, args...)
+		err = s.list(ctx, &rows, text, args...)
 	} else {
 		rows, err = s.scanRatings(ctx, q)
 	}
@@ -221,6 +221,11 @@ func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []an
 }
 
 func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating, error) {
+	end, err := s.scanning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	var ways []way[listedRating]
 	for _, part := range ratingParts(q.Filter) {
 		if part == (rating.Filter{}) {
@@ -235,14 +240,14 @@ func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating
 		ways = append(ways, way[listedRating]{n, func() ([]listedRating, error) {
 			text, args := gatheredRatings(q, part)
 			var rows []listedRating
-			err := s.search(ctx, &rows, text, args...)
+			err := s.list(ctx, &rows, text, args...)
 			return rows, err
 		}})
 	}
 	return scan(ways, q.MaxRows, func() ([]listedRating, error) {
 		text, args := ratingWindow(q, q.MaxRows+q.Limit)
 		var rows []listedRating
-		err := s.search(ctx, &rows, text, args...)
+		err := s.list(ctx, &rows, text, args...)
 		return rows, err
 	}, func(r listedRating) bool { return r.Beyond })
 }
@@ -257,6 +262,11 @@ func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) 
 }
 
 func (s *Store) countRatings(ctx context.Context, f rating.Filter, maxRows int) (int64, error) {
+	end, err := s.scanning(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	var all conditions
 	all.ratings(f)
 	if maxRows == 0 {

@@ -39,10 +39,27 @@ func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond fu
 	return nil, toobroad.Err
 }
 
+// list is search for lists and counts: it waits for one of the connections that they may take.
+func (s *Store) list(ctx context.Context, rows any, text string, args ...any) error {
+	if err := s.lists.Acquire(ctx); err != nil {
+		return over(ctx)
+	}
+	defer s.lists.Release()
+	return s.search(ctx, rows, text, args...)
+}
+
+// scanning waits for the turn of a list or a count that looks at many rows, and returns what ends it.
+func (s *Store) scanning(ctx context.Context) (end func(), err error) {
+	if err := s.scans.Acquire(ctx); err != nil {
+		return nil, over(ctx)
+	}
+	return s.scans.Release, nil
+}
+
 // estimate returns how many rows the server expects a query to have.
 func (s *Store) estimate(ctx context.Context, text string, args ...any) (int, error) {
 	var found []string
-	if err := s.search(ctx, &found, `EXPLAIN (FORMAT JSON) `+text, args...); err != nil {
+	if err := s.list(ctx, &found, `EXPLAIN (FORMAT JSON) `+text, args...); err != nil {
 		return 0, err
 	}
 	var plans []struct {
@@ -59,7 +76,7 @@ func (s *Store) estimate(ctx context.Context, text string, args ...any) (int, er
 // number returns the one number that a query has.
 func (s *Store) number(ctx context.Context, text string, args ...any) (int64, error) {
 	var n []int64
-	if err := s.search(ctx, &n, text, args...); err != nil {
+	if err := s.list(ctx, &n, text, args...); err != nil {
 		return 0, err
 	}
 	return n[0], nil

@@ -258,9 +258,9 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	}
 	var rows []listedRow
 	if text, args, ok := l.served(); ok {
-		err = sqlitefile.Error(s.file.Reader().SelectContext(ctx, &rows, text, args...))
+		err = sqlitefile.Error(s.file.Lists().SelectContext(ctx, &rows, text, args...))
 	} else {
-		err = s.file.View(ctx, func(tx *sqlx.Tx) error {
+		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
 			rows, err = l.scan(ctx, tx)
 			return err
 		})
@@ -429,9 +429,9 @@ func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int
 		if len(f.Terms) > 0 {
 			cond.add("c.num IN (SELECT rowid FROM content_terms WHERE content_terms MATCH ?)", match(f.Terms))
 		}
-		err = sqlitefile.Error(s.file.Reader().GetContext(ctx, &n, `SELECT count(*) FROM `+contentTables(contentOrder{}, stats)+cond.where(), cond.args...))
+		err = sqlitefile.Error(s.file.Lists().GetContext(ctx, &n, `SELECT count(*) FROM `+contentTables(contentOrder{}, stats)+cond.where(), cond.args...))
 	} else {
-		err = s.file.View(ctx, func(tx *sqlx.Tx) error {
+		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
 			n, err = countContents(ctx, tx, f, maxRows)
 			return err
 		})

@@ -139,9 +139,9 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	}
 	var rows []ratingRow
 	if served {
-		err = sqlitefile.Error(s.file.Reader().SelectContext(ctx, &rows, text, args...))
+		err = sqlitefile.Error(s.file.Lists().SelectContext(ctx, &rows, text, args...))
 	} else {
-		err = s.file.View(ctx, func(tx *sqlx.Tx) error {
+		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
 			rows, err = scanRatings(ctx, tx, q)
 			return err
 		})
@@ -275,9 +275,9 @@ func (c *conditions) after(q rating.Query) {
 func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) (n int64, err error) {
 	if maxRows == 0 {
 		cond := filterRatings(f)
-		err = sqlitefile.Error(s.file.Reader().GetContext(ctx, &n, `SELECT count(*) FROM ratings r`+cond.where(), cond.args...))
+		err = sqlitefile.Error(s.file.Lists().GetContext(ctx, &n, `SELECT count(*) FROM ratings r`+cond.where(), cond.args...))
 	} else {
-		err = s.file.View(ctx, func(tx *sqlx.Tx) error {
+		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
 			n, err = countRatings(ctx, tx, f, maxRows)
 			return err
 		})
