@@ -69,6 +69,18 @@ func parseRefresh(s string) (Hash, family, bool) {
 	return sha256.Sum256([]byte(s)), family(b[:tokenBytes/2]), true
 }
 
+// RefreshFamily returns a name of the session that a refresh token is of, which no other session
+// has. It does not reveal the token. It reports false if refresh is not formed like a refresh
+// token. Whether there is such a session, it does not say.
+func RefreshFamily(refresh string) (string, bool) {
+	_, f, ok := parseRefresh(refresh)
+	if !ok {
+		return "", false
+	}
+	hash := f.hash()
+	return hex.EncodeToString(hash[:]), true
+}
+
 func readToken(s string, kind Kind) (b [tokenBytes]byte, ok bool) {
 	if len(s) != tokenLen || !strings.HasPrefix(s, prefixOf(kind)) {
 		return b, false

@@ -46,9 +46,6 @@ func (h hostUsers) Authenticate(ctx context.Context, r *http.Request) (auth.Prin
 
 // authenticate finds out who calls. Errors that package auth does not name are failures of the server, whatever they wrap.
 func (c *call) authenticate(p policy) error {
-	if p == credential {
-		return nil
-	}
 	who, err := c.cfg.Authenticator.Authenticate(c.r.Context(), c.r)
 	var busy *auth.BusyError
 	switch {

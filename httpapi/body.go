@@ -45,14 +45,6 @@ type body struct {
 	members []member
 }
 
-// most is how many bytes may be sent. A route that takes no body reads what is small, to say that it takes none.
-func (b *body) most() int64 {
-	if b == nil {
-		return smallBody
-	}
-	return b.limit
-}
-
 const (
 	smallBody = 4 << 10
 	largeBody = 1 << 20
@@ -250,8 +242,13 @@ func checkMediaType(h http.Header) error {
 
 // bodyProblem says why a body of at most limit bytes was not received.
 func bodyProblem(err error, limit int64) error {
-	var over *http.MaxBytesError
+	var (
+		over    *http.MaxBytesError
+		refused *problem
+	)
 	switch {
+	case errors.As(err, &refused):
+		return refused
 	case errors.As(err, &over):
 		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -266,7 +263,7 @@ func tooLarge(limit int64) error {
 
 // refuseBody tells clients that send what a route would ignore. An empty object is as good as nothing.
 func (c *call) refuseBody() error {
-	if c.r.Body == nil || c.r.ContentLength == 0 {
+	if c.received {
 		return nil
 	}
 	raw, err := c.receive(smallBody)

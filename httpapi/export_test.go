@@ -31,8 +31,13 @@ func (a *API) Policy(path, method string) string { return a.table()[path][method
 // Schema returns the schema as it is served.
 func (a *API) Schema() []byte { return a.schema.body }
 
-// InHand returns how many requests are in hand.
-func (a *API) InHand() int { return a.load.inHand.count() }
+// InFlight returns how many requests are in flight, and Reading how many bodies are on their way
+// that need not hurry.
+func (a *API) InFlight() int { return int(a.admission.inFlight.Held()) }
+func (a *API) Reading() int  { return int(a.admission.reading.Held()) }
+
+// BodyBytes returns how many bytes of bodies are held.
+func (a *API) BodyBytes() int { return int(a.admission.memory.Held()) }
 
 // ParseObject is what reads bodies.
 func ParseObject(body []byte) (map[string]any, error) { return parseObject(body) }
@@ -42,7 +47,11 @@ const (
 	MaxDepth          = maxDepth
 	MaxValues         = maxValues
 	WaitsOfUser       = waitsOfUser
-	SlowWrite         = slowWrite
+	Hurried           = hurried
+	BodyGrace         = bodyGrace
+	LeastRate         = leastRate
+	BodyMemory        = bodyMemory
+	ShareOfMemory     = shareOfMemory
 	MaxWait           = maxWait
 	MaxURL            = maxURL
 	SmallBody         = smallBody
@@ -120,7 +129,8 @@ func Fields(value string) (picked, there []string, accepted bool) {
 func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
 	w := httptest.NewRecorder()
-	c := &call{API: &API{cfg: Config{Prefix: "/api/"}, load: newLoad(Limits{}.orDefault())}, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r)}
+	api := &API{cfg: Config{Prefix: "/api/"}, admission: newAdmission(Limits{}.orDefault())}
+	c := &call{API: api, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r)}
 	var bad []fieldProblem
 	if utf8.ValidString(name) { // others never get out of a body
 		in := &input{body: &body{}, values: map[string]any{name: nil}}

@@ -120,18 +120,18 @@ func (c Config) Validate() error {
 
 // API serves the REST surface.
 type API struct {
-	cfg      Config
-	router   *bunrouter.Router
-	prefixes []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
-	replays  *replays
-	proxies  proxies
-	schema   *file
-	page     map[string]*file // that people read the schema on
-	requests *counter.Counter
-	denied   *counter.Counter // wrong credentials, by IP prefix
-	load     load
-	answered answers
-	scheme   scheme
+	cfg       Config
+	router    *bunrouter.Router
+	prefixes  []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
+	replays   *replays
+	proxies   proxies
+	schema    *file
+	page      map[string]*file // that people read the schema on
+	requests  *counter.Counter
+	denied    *counter.Counter // wrong credentials, by IP prefix
+	admission admission
+	answered  answers
+	scheme    scheme
 }
 
 var _ http.Handler = (*API)(nil)
@@ -147,7 +147,9 @@ func New(cfg Config) (*API, error) {
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache, cfg.Now), proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg), denied: newDenialCounter(cfg), load: newLoad(cfg.Limits), scheme: scheme}
+	a := &API{cfg: cfg, replays: newReplays(cfg.Cache, cfg.Now),
+		proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg),
+		denied: newDenialCounter(cfg), admission: newAdmission(cfg.Limits), scheme: scheme}
 	if cfg.Limits.Off {
 		cfg.Logger.Warn("httpapi: rate limits are off")
 	}

@@ -2,12 +2,14 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/docsection"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/rating"
@@ -36,19 +38,30 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("result of a task", "410", "%g hours", rating.Retention.Hours())
 	l := httpapi.DefaultLimits()
 	const more = "429; `Config.Limits`"
+	row("an IP prefix, wherever it is counted", "",
+		"an IPv4 /24 or an IPv6 /64; an IPv6 /48 may have %d times what a /64 has",
+		counter.GroupsOf(netip.IPv6Loopback())[1].Factor)
 	row("ratings, changes and withdrawals by a user", more, "%d a minute", l.RatingWrites)
 	row("writes of contents by a user", more, "%d a minute", l.ContentWrites)
 	row("everything else by a user", more, "%d a minute", l.Reads)
-	row("all users behind one IP prefix (/24, /64)", more, "%d times as much", l.PrefixFactor)
+	row("logins and registrations from one IP prefix", more, "%d a minute", l.Logins)
+	row("refreshes of one session", more, "%d a minute", l.Logins)
+	row("all users behind one IP prefix", more, "%d times as much", l.PrefixFactor)
 	row("all who are not signed in at one IP prefix", more, "as much as one user")
+	row("wrong access tokens, wrong refresh tokens from one IP prefix", "429", "%d a minute each",
+		l.Reads*l.PrefixFactor)
 	row("ratings of one content from one IP prefix", more, "%d a minute", l.ContentRatings)
-	row("requests in hand", "503", "%d", l.InHand)
-	row("requests in hand from one IP prefix", "429", "%d", l.PrefixInHand)
+	row("requests in flight", "503", "%d", l.InHand)
+	row("requests in flight from one IP prefix", "429", "%d", l.PrefixInHand)
 	row("waits of one user", "as things stand", "%d", httpapi.WaitsOfUser)
 	row("an answer, from when the request is there", "503; `Config.Limits`", "%s", l.RequestTimeout)
-	row("a body on its way", "408", "%s", l.ReadTimeout)
+	row("a body on its way", "408", "%s; after %s it must have come at %d KiB a second",
+		l.ReadTimeout, httpapi.BodyGrace, httpapi.LeastRate>>10)
+	row("a body on its way beside as many as may be in flight", "408", "%s", httpapi.Hurried)
+	row("bodies that are held, beyond the first 4 KiB of each", "503", "%d MiB", httpapi.BodyMemory>>20)
+	row("bodies that are held from one IP prefix", "429", "%d MiB", httpapi.BodyMemory/httpapi.ShareOfMemory>>20)
 	row("an answer on its way", "the connection ends", "%s", l.WriteTimeout)
-	row("an answer on its way beside as many as may be in hand", "the connection ends", "%s", httpapi.SlowWrite)
+	row("an answer on its way beside as many as may be in flight", "the connection ends", "%s", httpapi.Hurried)
 	row("counts kept in process", "the least used go first", "%d", httpapi.MaxCounts)
 	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "requests", b.String(), *update)
 }

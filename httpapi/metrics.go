@@ -70,7 +70,8 @@ func (a *API) exposition(ctx context.Context) []byte {
 	if backlog.Oldest >= 0 {
 		metric("queue_oldest_seconds", "gauge", "For how long the oldest of them has waited.", " "+strconv.FormatFloat(backlog.Oldest.Seconds(), 'f', -1, 64))
 	}
-	metric("requests_in_hand", "gauge", "Requests that are answered right now.", fmt.Sprintf(" %d", a.load.inHand.count()))
+	metric("requests_in_hand", "gauge", "Requests that are answered right now.",
+		fmt.Sprintf(" %d", a.admission.inFlight.Held()))
 	metric("waits", "gauge", "Requests that wait for a rating to be stored.", fmt.Sprintf(" %d", a.cfg.Ratings.Waiting()))
 	var classes []string
 	for class := 2; class < len(a.answered); class++ {

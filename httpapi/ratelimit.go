@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
@@ -15,22 +16,31 @@ import (
 type Limits struct {
 	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. InHand and the timeouts stay.
 	Off bool
-	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may make, and all who are not
-	// signed in at one IP prefix (/24, /64) together. Whatever writes no rating and no content is a read. Defaults 60, 30 and 600.
+	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may
+	// make, and all who are not signed in at one IP prefix together. An IP prefix is an IPv4 /24 or
+	// an IPv6 /64. IPv6 addresses are counted by their /48 as well, which may have four times what
+	// a /64 has. Logins, registrations and refreshes are apart; whatever else writes no rating and
+	// no content is a read. Defaults 60, 30 and 600.
 	RatingWrites  int
 	ContentWrites int
 	Reads         int
+	// Logins is how many logins and registrations a minute may come from one IP prefix, together,
+	// and how many times a minute the tokens of one session may be refreshed. Default 60.
+	Logins int
 	// ContentRatings is how many ratings of one content a minute may come from one IP prefix. Default 300.
 	ContentRatings int
 	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a house, an office or a carrier has one
 	// prefix. Default 10.
 	PrefixFactor int
-	// InHand is how many requests are answered at once; the next ones get 503. PrefixInHand is how many of them may come from one IP
-	// prefix; the next ones get 429. Defaults 512 and 64.
+	// InHand is how many requests are answered at once; the next ones get 503. PrefixInHand is how
+	// many of them may come from one IP prefix; the next ones get 429. A request whose body is
+	// still on its way is not among them. As many bodies may be on their way, and as many answers;
+	// the next ones get a second. Defaults 512 and 64.
 	InHand       int
 	PrefixInHand int
-	// ReadTimeout is how long a client may take to send a body, and WriteTimeout how long after its request to take the answer. They hold
-	// where the host's http.Server has none of its own. Defaults 15 s and 30 s.
+	// ReadTimeout is how long a client may take to send a body, and WriteTimeout how long after its
+	// request to take the answer. They hold where the host's http.Server has none of its own. A
+	// body that takes longer than 5 s must have come at 1 KiB a second. Defaults 15 s and 30 s.
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
 	// RequestTimeout is how long a request may take until it is answered, from when its body is there: the deadline of the context
@@ -41,8 +51,11 @@ type Limits struct {
 
 // counts are the fields that are numbers.
 func (l *Limits) counts() []limitField[int] {
-	return []limitField[int]{{"RatingWrites", &l.RatingWrites, 60}, {"ContentWrites", &l.ContentWrites, 30}, {"Reads", &l.Reads, 600},
-		{"ContentRatings", &l.ContentRatings, 300}, {"PrefixFactor", &l.PrefixFactor, 10}, {"InHand", &l.InHand, 512}, {"PrefixInHand", &l.PrefixInHand, 64}}
+	return []limitField[int]{
+		{"RatingWrites", &l.RatingWrites, 60}, {"ContentWrites", &l.ContentWrites, 30}, {"Reads", &l.Reads, 600},
+		{"Logins", &l.Logins, 60}, {"ContentRatings", &l.ContentRatings, 300}, {"PrefixFactor", &l.PrefixFactor, 10},
+		{"InHand", &l.InHand, 512}, {"PrefixInHand", &l.PrefixInHand, 64},
+	}
 }
 
 // times are the fields that are durations.
@@ -106,6 +119,8 @@ const (
 	reads requestKind = iota
 	ratingWrites
 	contentWrites
+	logins    // and registrations
+	refreshes // of the tokens of a session
 )
 
 // kindOf returns the kind of a method on a resource of the table.
@@ -115,6 +130,10 @@ func kindOf(path, method string) requestKind {
 		return reads
 	case path == "/contents/" || path == "/contents/:id/":
 		return contentWrites
+	case path == "/users/" || path == "/users/login/":
+		return logins
+	case path == "/users/token/refresh/":
+		return refreshes
 	case strings.HasPrefix(path, "/contents/") || strings.HasPrefix(path, "/ratings/"):
 		return ratingWrites
 	}
@@ -134,6 +153,10 @@ func (l Limits) of(k requestKind) quota {
 		return quota{"rating", l.RatingWrites}
 	case contentWrites:
 		return quota{"content", l.ContentWrites}
+	case logins:
+		return quota{"login", l.Logins}
+	case refreshes:
+		return quota{"refresh", l.Logins}
 	}
 	return quota{"read", l.Reads}
 }
@@ -148,39 +171,94 @@ func newRequestCounter(cfg Config) *counter.Counter {
 	return counter.New(counter.Config{Name: "httpapi", Max: maxCounts, Shared: shared, Now: cfg.Now, Logger: cfg.Logger})
 }
 
-// countCaller counts the call against what the caller has, and then, if that is not used up, against what all at the IP prefix have
-// together: so those who are refused anyway take nothing from their neighbours. Those who are not signed in, or not rightly, are one
-// caller a prefix.
-func (c *call) countCaller() error {
+// countCaller counts the call against what the caller has, and then, if that is not used up,
+// against what all at the IP prefix have together: so those who are refused anyway take nothing
+// from their neighbours. Those who are not signed in are one caller a prefix, and so are those
+// whose credentials are wrong. Logins have a quota of their own, or neighbours could sign people
+// out by reading.
+func (c *call) countCaller(denied error) error {
 	q := c.cfg.Limits.of(c.kind)
-	caller, who := quota{q.name + "-user", q.limit}, c.who.Subject
-	if c.anonymous() {
-		caller, who = quota{q.name + "-anonymous", q.limit}, c.prefix
+	var err error
+	switch {
+	case c.kind == refreshes: // counted when the body is there, which says of what session
+		return nil
+	case c.kind == logins:
+		return c.countPrefix(q)
+	case !c.anonymous():
+		err = c.count(quota{q.name + "-user", q.limit}, c.who.Subject)
+	case denied == nil || errors.Is(denied, c.scheme.missing):
+		err = c.countPrefix(quota{q.name + "-anonymous", q.limit})
+	default:
+		err = c.countPrefix(quota{q.name + "-denied", q.limit})
 	}
-	if err := c.count(caller, who); err != nil {
+	if err != nil {
 		return err
 	}
-	return c.count(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor}, c.prefix)
+	return c.countPrefix(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor})
 }
 
-// check checks a request's credentials, unless too many wrong ones came from its IP prefix: to find out that they are wrong may cost as much as an
-// answer. As many as a prefix may send in all are not refused, so that nobody keeps neighbours out with less.
-func (c *call) check(p policy) error {
-	most := int64(c.cfg.Limits.Reads * c.cfg.Limits.PrefixFactor)
-	key := counter.KeyOf("denied", c.prefix)
-	if n, left := c.denied.Add(c.r.Context(), key, 0, limitWindow); !c.cfg.Limits.Off && p != credential && n >= most {
-		return problemThrottled("Too many wrong credentials came from there. Try again later.", left)
+// countSession counts a refresh for its session. What names no session is counted as a login.
+func (c *call) countSession() error {
+	if c.kind != refreshes {
+		return nil
 	}
-	err := c.authenticate(p)
-	if wrong := (*problem)(nil); errors.As(err, &wrong) && wrong == c.scheme.wrong {
-		c.denied.Add(c.r.Context(), key, 1, limitWindow)
+	if c.input != nil {
+		token, _ := c.input.text("refresh")
+		if session, ok := auth.RefreshFamily(token); ok {
+			return c.count(c.cfg.Limits.of(refreshes), session)
+		}
 	}
-	return err
+	return c.countPrefix(c.cfg.Limits.of(logins))
 }
 
 // countContent counts a rating of a content against what the IP prefix has of it.
 func (c *call) countContent(contentID string) error {
-	return c.count(quota{"rating-content", c.cfg.Limits.ContentRatings}, c.prefix, contentID)
+	return c.countPrefix(quota{"rating-content", c.cfg.Limits.ContentRatings}, contentID)
+}
+
+// countPrefix counts the call under a quota of its IP prefix and, of IPv6, under one of its /48.
+func (c *call) countPrefix(q quota, of ...string) error {
+	for _, g := range c.groups {
+		own := quota{q.name, q.limit * int(g.Factor)}
+		if g.Factor > 1 {
+			own.name += "-site"
+		}
+		if err := c.count(own, append([]string{g.Name}, of...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check authenticates the call, unless too many wrong credentials came from its IP prefix this
+// minute.
+func (c *call) check(p policy) error {
+	if p == credential {
+		return nil
+	}
+	if err := c.countWrong("access", 0); err != nil {
+		return err
+	}
+	err := c.authenticate(p)
+	if errors.Is(err, c.scheme.wrong) {
+		_ = c.countWrong("access", 1)
+	}
+	return err
+}
+
+// countWrong adds n to the wrong credentials of a kind that came from the call's IP prefix. It
+// returns a problem if there were too many of them already: to find out that credentials are wrong
+// may cost as much as an answer. As many as a prefix may send in all are not refused, so that
+// nobody keeps neighbours out with less.
+func (c *call) countWrong(kind string, n int64) (err error) {
+	most := int64(c.cfg.Limits.Reads * c.cfg.Limits.PrefixFactor)
+	for _, g := range c.groups {
+		sum, left := c.denied.Add(c.r.Context(), counter.KeyOf("denied", kind, g.Name), n, limitWindow)
+		if !c.cfg.Limits.Off && sum-n >= most*g.Factor {
+			err = problemThrottled("Too many wrong credentials came from there. Try again later.", left)
+		}
+	}
+	return err
 }
 
 // count counts the call under a quota and refuses it if that is used up. The answer tells of the quota that is nearest to it.

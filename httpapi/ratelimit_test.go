@@ -2,8 +2,11 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -33,6 +36,7 @@ func (c *standing) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
 func limited(t *testing.T, limits httpapi.Limits, config func(*khodnevis.Config)) (*server, *standing) {
 	t.Helper()
 	now := &standing{start: time.Now()}
+	limits.RequestTimeout = time.Minute // beside all other tests, a request may take long
 	return serve(t, setup{config: func(c *khodnevis.Config) {
 		c.Now, c.Limits, c.TrustedProxies = now.Now, limits, prefixes("127.0.0.1/32")
 		if config != nil {
@@ -107,7 +111,8 @@ func TestEveryRouteIsLimited(t *testing.T) {
 	all, _ := limited(t, httpapi.Limits{}, nil)
 	for path, methods := range all.app.Handler().(*httpapi.API).Routes() {
 		for _, method := range methods {
-			s, _ := limited(t, httpapi.Limits{RatingWrites: 1, ContentWrites: 1, Reads: 1, PrefixFactor: 1}, nil)
+			one := httpapi.Limits{RatingWrites: 1, ContentWrites: 1, Reads: 1, Logins: 1, PrefixFactor: 1}
+			s, _ := limited(t, one, nil)
 			r := request{method: method, path: strings.ReplaceAll(strings.TrimPrefix(path, "/"), ":id", "x"), as: ada}
 			for n, a := range []answer{s.do(t, r), s.do(t, r)} {
 				if (a.status == 429) != (n == 1) || a.header.Get("RateLimit") == "" || a.header.Get("RateLimit-Policy") == "" {
@@ -137,6 +142,130 @@ func TestRateLimitOfAPrefix(t *testing.T) {
 	s.repeat(t, 2, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 401)
 	s.repeat(t, 9, at("2001:db8:0:3::1", "Bearer kha_nonsense"), 429)
 	s.repeat(t, 1, at("2001:db8:0:4::1", ""), 200)
+}
+
+// L2: of IPv6 addresses a /48 has four times what a /64 has, of whatever an IP prefix has so much.
+// IPv4 addresses that are mapped into IPv6 are those of IPv4.
+func TestRateLimitOfASite(t *testing.T) {
+	t.Parallel()
+	s, now := limited(t, httpapi.Limits{RatingWrites: 2, Reads: 2, Logins: 2, ContentRatings: 1, PrefixFactor: 1}, nil)
+	id := s.write(t, "Stalker")
+	at := func(network int) string { return fmt.Sprintf("2001:db8:0:%x::1", network) }
+	from := func(ip string, r request) request {
+		r.header = map[string]string{"X-Forwarded-For": ip}
+		return r
+	}
+	read := request{path: "contents/" + id + "/"}
+	login := request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"wrong password"}`}
+	for n := range 4 {
+		s.repeat(t, 2, from(at(n), read), 200)
+		s.repeat(t, 2, from(at(n), login), 401)
+		s.repeat(t, 1, rates([]string{ada, ben}[n/2], id, at(n)), 202)
+	}
+	refused := func(r request, name string, limit int) {
+		t.Helper()
+		wantLimit(t, s.repeat(t, 1, r, 429), fmt.Sprintf("%q;q=%d;w=60", name, limit), fmt.Sprintf("%q;r=0;t=60", name))
+	}
+	refused(from(at(0), read), "read-anonymous", 2)
+	refused(from(at(4), read), "read-anonymous-site", 8)
+	refused(from(at(4), login), "login-site", 8)
+	refused(rates(sam, id, at(4)), "rating-content-site", 4)
+	s.repeat(t, 1, rates(sam, id, "2001:db8:1:4::1"), 202)
+	s.repeat(t, 1, from("2001:db8:1:4::1", read), 200)
+
+	s.repeat(t, 1, from("203.0.113.1", read), 200)
+	s.repeat(t, 1, from("::ffff:203.0.113.2", read), 200)
+	s.repeat(t, 1, from("::ffff:203.0.113.3", read), 429)
+	s.repeat(t, 1, from("::ffff:203.0.114.3", read), 200)
+
+	now.Advance(time.Minute)
+	wrong := request{path: "contents/" + id + "/", header: map[string]string{"Authorization": "Bearer kha_nonsense"}}
+	for n := range 4 {
+		wrong.header["X-Forwarded-For"] = at(n)
+		s.repeat(t, 2, wrong, 401)
+	}
+	wrong.header["X-Forwarded-For"] = at(4)
+	refused(wrong, "read-denied-site", 8)
+}
+
+// L2: what neighbours read, as nobody, signs nobody out: tokens are refreshed, people log in and
+// register, and a token that has ended is called that.
+func TestReadsSignNobodyOut(t *testing.T) {
+	t.Parallel()
+	s, now := limited(t, httpapi.Limits{}, nil)
+	office := func(r request) request {
+		r.header = map[string]string{"X-Forwarded-For": "203.0.113.1"}
+		return r
+	}
+	post := func(path, body string) request { return office(request{method: "POST", path: path, body: body}) }
+	login := post("users/login/", `{"username":"ada","password":"`+password+`"}`)
+	refresh := func(session answer) request {
+		return post("users/token/refresh/", fmt.Sprintf(`{"refresh":%q}`, session.at(t, "refresh")))
+	}
+	session := s.do(t, login)
+	wantLimit(t, session, `"login";q=60;w=60`, `"login";r=59;t=60`)
+	s.repeat(t, 600, office(request{path: "contents/"}), 200)
+	s.repeat(t, 1, office(request{path: "contents/"}), 429)
+	s.repeat(t, 600, post("users/logout/", ""), 429)
+
+	session = s.repeat(t, 1, refresh(session), 200)
+	wantLimit(t, session, `"refresh";q=60;w=60`, `"refresh";r=59;t=60`)
+	wantLimit(t, s.repeat(t, 1, login, 200), `"login";q=60;w=60`, `"login";r=58;t=60`)
+	s.repeat(t, 1, post("users/", `{"username":"forough","password":"`+password+`"}`), 201)
+	ended := office(request{path: "contents/"})
+	ended.header["Authorization"] = "Bearer kha_nonsense"
+	wantLimit(t, s.repeat(t, 1, ended, 401), `"read-denied";q=600;w=60`, `"read-denied";r=599;t=60`)
+
+	// Logins and registrations are counted together, refreshes by session.
+	s.repeat(t, 57, login, 200)
+	wantLimit(t, s.repeat(t, 1, login, 429), `"login";q=60;w=60`, `"login";r=0;t=60`)
+	s.repeat(t, 1, post("users/", `{}`), 429)
+	other := s.do(t, request{method: "POST", path: "users/login/", body: login.body})
+	for range 59 {
+		session = s.repeat(t, 1, refresh(session), 200)
+	}
+	wantLimit(t, s.repeat(t, 1, refresh(session), 429), `"refresh";q=60;w=60`, `"refresh";r=0;t=60`)
+	s.repeat(t, 1, refresh(other), 200)
+	now.Advance(time.Minute)
+	s.repeat(t, 1, refresh(session), 200)
+	s.repeat(t, 1, login, 200)
+}
+
+// L2: refresh tokens that are made up take nothing from sessions, and are looked for so often and
+// no more; what is none is counted as a login.
+func TestWrongRefreshTokensAreBounded(t *testing.T) {
+	t.Parallel()
+	s, now := limited(t, httpapi.Limits{Reads: 5, PrefixFactor: 4, Logins: 7}, nil)
+	login := `{"username":"ada","password":"` + password + `"}`
+	session := s.do(t, request{method: "POST", path: "users/login/", body: login})
+	refresh := func(token string) request {
+		return request{method: "POST", path: "users/token/refresh/", body: fmt.Sprintf(`{"refresh":%q}`, token)}
+	}
+	s.repeat(t, 3, refresh("junk"), 401)
+	s.repeat(t, 2, request{method: "POST", path: "users/token/refresh/", body: `{`}, 400)
+	wantLimit(t, s.repeat(t, 1, refresh(""), 401), `"login";q=7;w=60`, `"login";r=0;t=60`)
+	s.repeat(t, 1, refresh("junk"), 429)
+	for range 16 { // and four were not even formed like one
+		s.repeat(t, 1, refresh(forgedRefresh(t)), 401)
+	}
+	s.repeat(t, 9, refresh(forgedRefresh(t)), 429)
+	s.repeat(t, 1, request{path: "users/me/", as: ada}, 200)
+	elsewhere := refresh(fmt.Sprint(session.at(t, "refresh")))
+	elsewhere.header = map[string]string{"X-Forwarded-For": "203.0.114.1"}
+	s.repeat(t, 1, elsewhere, 200)
+	now.Advance(time.Minute)
+	s.repeat(t, 1, refresh(forgedRefresh(t)), 401)
+}
+
+// forgedRefresh returns a refresh token that nobody was given.
+func forgedRefresh(t *testing.T) string {
+	t.Helper()
+	random := make([]byte, 32)
+	if _, err := rand.Read(random); err != nil {
+		t.Fatal(err)
+	}
+	token := "khr_" + base64.RawURLEncoding.EncodeToString(random)
+	return token + fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(token)))
 }
 
 // L2: who is not signed in, or not rightly, takes nothing from neighbours who are, however often they ask.
@@ -249,8 +378,11 @@ func TestLimitsOff(t *testing.T) {
 
 func TestLimitsAreChecked(t *testing.T) {
 	t.Parallel()
-	_, err := khodnevis.New(khodnevis.Config{Limits: httpapi.Limits{RatingWrites: -1, ContentWrites: -1, Reads: -1, ContentRatings: -1, PrefixFactor: -1}})
-	for _, name := range []string{"RatingWrites", "ContentWrites", "Reads", "ContentRatings", "PrefixFactor"} {
+	_, err := khodnevis.New(khodnevis.Config{Limits: httpapi.Limits{
+		RatingWrites: -1, ContentWrites: -1, Reads: -1, Logins: -1, ContentRatings: -1, PrefixFactor: -1,
+	}})
+	names := []string{"RatingWrites", "ContentWrites", "Reads", "Logins", "ContentRatings", "PrefixFactor"}
+	for _, name := range names {
 		if err == nil || !strings.Contains(err.Error(), "Limits."+name+" is -1") {
 			t.Errorf("%v does not mention %s", err, name)
 		}
@@ -302,6 +434,13 @@ func TestWrongCredentialsAreBounded(t *testing.T) {
 	}
 	if n := users.n.Load(); n != 20 {
 		t.Errorf("%d were checked, want 20", n)
+	}
+	for n := range 500 { // of one /48, which has four times as much
+		header := map[string]string{"X-Forwarded-For": fmt.Sprintf("2001:db8:0:%x::1", n%5), "Authorization": "wrong"}
+		s.do(t, request{path: "ratings/", header: header})
+	}
+	if n := users.n.Load(); n != 20+80 {
+		t.Errorf("%d were checked, want 80 more", n)
 	}
 	s.repeat(t, 1, request{path: "ratings/", header: map[string]string{"X-Forwarded-For": "203.0.114.1"}}, 200)
 	now.Advance(time.Minute)

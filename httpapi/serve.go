@@ -32,16 +32,19 @@ type call struct {
 	base   context.Context // the request's, without that deadline
 	cancel context.CancelFunc
 	ip     netip.Addr
-	prefix string // of the ip, as it is counted
+	groups []counter.Group // what the ip is counted as
 	kind   requestKind
 	who    auth.Principal
 	param  string // the value of :id in the path
 	input  *input // what was sent, when the route takes a body
 	query  *query // the parameters that the route takes
 	prefer preferences
-	sent   *sent // the body; nil: not read
-	// entered says that the call is in hand.
-	entered bool
+	// received says that the body was read to its end, or that there is none; memory is what it
+	// holds of the admission's.
+	received bool
+	memory   int64
+	// inFlight says that the call was admitted and has not left.
+	inFlight bool
 	// limited says that the answer tells of a quota, of which this much remains.
 	limited   bool
 	remaining int64
@@ -74,7 +77,8 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // begin makes a call of a request, with the headers that every answer has.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{API: a, w: &answer{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r), ip: a.proxies.client(r), prefer: parsePrefer(r.Header)}
-	c.prefix = counter.PrefixOf(c.ip)
+	c.groups = counter.GroupsOf(c.ip)
+	c.received = r.Body == nil || r.Body == http.NoBody
 	c.began, c.cancel = time.Now(), func() {}
 	c.answerWithin(a.cfg.Limits.RequestTimeout)
 	h := w.Header()
@@ -97,7 +101,7 @@ func (c *call) answerWithin(d time.Duration) {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := a.begin(w, r)
-	c.hurry()
+	c.setDeadlines()
 	defer func() {
 		c.leave()
 		c.cancel()
@@ -210,14 +214,14 @@ func (a *API) resource(path string, m methods) bunrouter.HandlerFunc {
 
 // run does what a route says, in the order that is promised: bounds, credentials, quotas, body, parameters, then the rest.
 func (c *call) run(rt route) error {
-	if err := c.admit(rt.body); err != nil {
+	if err := c.enter(); err != nil {
 		return err
 	}
 	if !rt.page && !acceptable(c.r.Header) {
 		return problemNotAcceptable
 	}
 	denied := c.check(rt.policy)
-	if err := c.countCaller(); err != nil {
+	if err := c.countCaller(denied); err != nil {
 		return err
 	}
 	if denied != nil {
@@ -226,8 +230,12 @@ func (c *call) run(rt route) error {
 	if rt.policy == staffOnly && !c.who.Staff {
 		return problemForbidden
 	}
-	if err := c.readBody(rt.body); err != nil {
+	unread := c.readBody(rt.body)
+	if err := c.countSession(); err != nil {
 		return err
+	}
+	if unread != nil {
+		return unread
 	}
 	if err := c.readQuery(rt.query); err != nil {
 		return err

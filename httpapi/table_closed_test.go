@@ -22,7 +22,7 @@ func TestTablesOfConditions(t *testing.T) {
 		now := &standing{start: time.Now()}
 		strict := serve(t, setup{open: open, config: func(c *khodnevis.Config) {
 			c.Now, c.RequireIfMatch = now.Now, true
-			c.Limits = httpapi.Limits{RatingWrites: 1, ContentWrites: 1, Reads: 1, PrefixFactor: 1}
+			c.Limits = httpapi.Limits{RatingWrites: 1, ContentWrites: 1, Reads: 1, Logins: 1, PrefixFactor: 1}
 		}})
 		guarded := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Now, c.Auth.LimitsOff = now.Now, false }})
 		var rows []tried

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -119,13 +120,20 @@ func (c *call) waited() {
 	}
 }
 
-// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop, by one of the two ways to wait that
-// rating.Service has. Who waits is not in hand. The wait ends when d has passed since the call began: what came before is part of it.
-func (c *call) waitFor(taskID string, d time.Duration, wait func(context.Context, rating.Actor, string) (rating.Task, error)) (rating.Task, error) {
-	if d <= 0 || !c.load.waiting.take(c.who.Subject) {
+// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop,
+// by one of the two ways to wait that rating.Service has. A call that waits is not in flight. The
+// wait ends when d has passed since the call began: what came before is part of it.
+func (c *call) waitFor(
+	taskID string, d time.Duration, wait func(context.Context, rating.Actor, string) (rating.Task, error),
+) (rating.Task, error) {
+	user := counter.Group{Name: c.who.Subject, Factor: 1}
+	if d <= 0 {
 		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
 	}
-	defer c.load.waiting.giveBack(c.who.Subject)
+	if ok, _ := c.admission.waiting.Acquire(1, user); !ok {
+		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
+	}
+	defer c.admission.waiting.Release(1, user)
 	c.leave()
 	c.answerWithin(max(c.cfg.Limits.RequestTimeout, d))
 	ctx, cancel := context.WithTimeout(c.r.Context(), d)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -53,6 +54,8 @@ func (a *API) addUsers(t map[string]methods) {
 	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userShape.readOnly("email")...)}
 	farewell := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.Fates()},
 		{"description", "What becomes of the account's ratings: they are deleted, or each stays as that of a rater who is made up for it."}}}}}
+	ownQuota := fmt.Sprintf("One IP prefix logs in and registers %d times a minute at most, however much it reads.",
+		a.cfg.Limits.Logins)
 	tokens := []reply{ok("The tokens, and whose they are.", tokensShape)}
 	t["/users/"] = methods{
 		http.MethodGet: {
@@ -60,15 +63,18 @@ func (a *API) addUsers(t map[string]methods) {
 			answers: []reply{ok("A page of accounts.", userList, linkHeader)}, run: (*call).listUsers,
 		},
 		http.MethodPost: {
-			name: "register", summary: "Make an account", policy: credential, body: registration,
+			name: "register", summary: "Make an account", about: ownQuota, policy: credential, body: registration,
 			answers: []reply{{http.StatusCreated, "The account was made.", &userShape, nil}}, run: (*call).register,
 		},
 	}
 	t["/users/login/"] = methods{http.MethodPost: {
-		name: "login", summary: "Log in", policy: credential, body: login, fails: []int{401}, answers: tokens, run: (*call).login,
+		name: "login", summary: "Log in", about: ownQuota, policy: credential, body: login, fails: []int{401},
+		answers: tokens, run: (*call).login,
 	}}
 	t["/users/token/refresh/"] = methods{http.MethodPost: {
-		name: "refreshToken", summary: "Get new tokens for a refresh token", policy: credential, body: refresh, fails: []int{401}, answers: tokens, run: (*call).refresh,
+		name: "refreshToken", summary: "Get new tokens for a refresh token",
+		about:  fmt.Sprintf("One session is refreshed %d times a minute at most.", a.cfg.Limits.Logins),
+		policy: credential, body: refresh, fails: []int{401}, answers: tokens, run: (*call).refresh,
 	}}
 	t["/users/logout/"] = methods{http.MethodPost: {
 		name: "logout", summary: "Log out", about: "The session's tokens end.", policy: signedIn, answers: []reply{noContent("The session is over.")}, run: (*call).logout,
@@ -190,7 +196,13 @@ func (c *call) refresh() error {
 		return err
 	}
 	token, _ := c.input.text("refresh")
+	if err := c.countWrong("refresh", 0); err != nil {
+		return err
+	}
 	t, err := c.cfg.Users.Refresh(c.r.Context(), token, c.source())
+	if errors.Is(err, auth.ErrInvalidToken) {
+		_ = c.countWrong("refresh", 1)
+	}
 	if err != nil {
 		return err
 	}

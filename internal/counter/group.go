@@ -30,6 +30,3 @@ func GroupsOf(ip netip.Addr) []Group {
 }
 
 func prefix(ip netip.Addr, bits int) string { return netip.PrefixFrom(ip, bits).Masked().String() }
-
-// PrefixOf returns the name of the narrowest group of an address.
-func PrefixOf(ip netip.Addr) string { return GroupsOf(ip)[0].Name }

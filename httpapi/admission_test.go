@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/khodnevis/khodnevis"
@@ -21,8 +23,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// inHand returns how many requests a server answers right now.
-func (s *server) inHand() int { return s.app.Handler().(*httpapi.API).InHand() }
+// inFlight returns how many requests a server answers right now.
+func (s *server) inFlight() int { return s.app.Handler().(*httpapi.API).InFlight() }
 
 // slowLists is a store whose lists of contents say when they begin, and end when they are told to.
 type slowLists struct {
@@ -36,9 +38,9 @@ func (s slowLists) ListContents(ctx context.Context, q content.Query) ([]content
 	return s.Store.ListContents(ctx, q)
 }
 
-// L1: more requests than fit in hand are refused at once, of one IP prefix with 429 and of all with 503, and the next one after
-// that is answered.
-func TestTooManyInHand(t *testing.T) {
+// L1: more requests than may be in flight are refused at once, of one IP prefix with 429 and of all
+// with 503, and the next one after that is answered.
+func TestTooManyInFlight(t *testing.T) {
 	t.Parallel()
 	log, slow := &syncBuffer{}, slowLists{began: make(chan struct{}), end: make(chan struct{})}
 	s, _ := limited(t, httpapi.Limits{InHand: 3, PrefixInHand: 2}, func(c *khodnevis.Config) {
@@ -75,7 +77,7 @@ func TestTooManyInHand(t *testing.T) {
 	close(slow.end)
 	for range 3 {
 		if a := <-done; a.status != 200 {
-			t.Errorf("one in hand: %s", a)
+			t.Errorf("one in flight: %s", a)
 		}
 	}
 	s.repeat(t, 1, request{path: "ratings/", header: from("203.0.113.1")}, 200)
@@ -84,40 +86,65 @@ func TestTooManyInHand(t *testing.T) {
 	}
 }
 
-// begin sends the head of a request that announces a body, and its first byte.
-func (s *server) begin(t *testing.T, target, token, announce string) net.Conn {
-	t.Helper()
-	conn := s.dial(t)
-	fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%s\r\n\r\n", target, token, announce)
-	return conn
+// L1: of IPv6 addresses a /48 has four times the requests in flight that a /64 has.
+func TestInFlightOfASite(t *testing.T) {
+	t.Parallel()
+	slow := slowLists{began: make(chan struct{}), end: make(chan struct{})}
+	s, _ := limited(t, httpapi.Limits{InHand: 100, PrefixInHand: 1}, func(c *khodnevis.Config) {
+		slow.Store = c.Store
+		c.Store = slow
+	})
+	list := func(site, network int) request {
+		ip := fmt.Sprintf("2001:db8:%x:%x::1", site, network)
+		return request{path: "contents/", header: map[string]string{"X-Forwarded-For": ip}}
+	}
+	var all sync.WaitGroup
+	hold := func(r request) {
+		all.Go(func() {
+			if a, err := s.send(t, r); err != nil || a.status != 200 {
+				t.Errorf("%s, %v", a, err)
+			}
+		})
+		<-slow.began
+	}
+	hold(list(0, 0))
+	s.repeat(t, 1, list(0, 0), 429)
+	for network := 1; network < 4; network++ {
+		hold(list(0, network))
+	}
+	s.repeat(t, 1, list(0, 4), 429)
+	hold(list(1, 0))
+	close(slow.end)
+	all.Wait()
 }
 
-// I13: 200 clients from one place that send slowly keep nobody away. Great bodies are in hand while they come.
+// I13: 200 clients from one place that send slowly, small bodies and large ones, keep nobody away.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	var entered atomic.Int64
 	s := serve(t, setup{
-		config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 50} },
+		config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 50, Logins: 100} },
 		mount: func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { entered.Add(1); h.ServeHTTP(w, r) })
 		},
 	})
 	for n := range 200 {
-		target := []string{"POST /api/users/login/", "POST /api/ratings/", "POST /api/users/logout/"}[n%3]
-		s.begin(t, target, s.tokens[[]string{ada, ben, sam}[n/3%3]], "Content-Length: 100\r\n\r\n{")
+		size := 100
+		if n%4 == 3 {
+			size = 5000
+		}
+		target := []string{"users/login/", "ratings/", "users/logout/", "contents/"}[n%4]
+		s.upload(t, "POST /api/"+target, "", s.tokens[[]string{ada, ben, sam}[n/4%3]], size, "{")
 	}
 	for range 100 {
 		fmt.Fprint(s.dial(t), "GET /api/contents/ HTTP/1.1\r\nHo")
 	}
-	eventually(t, "all of them are waited for", func() bool { return entered.Load() == 200 && s.inHand() == 0 })
+	api := s.app.Handler().(*httpapi.API)
+	eventually(t, "all of them are waited for", func() bool {
+		return entered.Load() == 200 && api.Reading() == 50 && s.inFlight() == 0
+	})
 	s.repeat(t, 1, request{path: "contents/"}, 200)
-	s.repeat(t, 1, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 201)
-
-	for n := range 50 {
-		s.begin(t, "POST /api/contents/", s.tokens[[]string{ada, ben}[n%2]], "Content-Length: 5000\r\n\r\n{")
-	}
-	eventually(t, "great bodies are in hand", func() bool { return s.inHand() == 50 })
-	s.repeat(t, 1, request{path: "contents/"}, 429)
+	s.repeat(t, 1, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 201) // which hurries
 }
 
 // narrow is a listener whose connections hold little of what is sent.
@@ -155,14 +182,14 @@ func TestSlowReaders(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := s.inHand(); n != 0 {
-		t.Errorf("%d requests are in hand whose answers wait for their clients", n)
+	if n := s.inFlight(); n != 0 {
+		t.Errorf("%d requests are in flight whose answers wait for their clients", n)
 	}
 	s.repeat(t, clients, request{path: "contents/"}, 200)
 }
 
 // L1: waits take no place of those who are answered, and of one user there is a bound.
-func TestWaitsAreNotInHand(t *testing.T) {
+func TestWaitsAreNotInFlight(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 4} }})
 	id := s.write(t, "Stalker")
@@ -180,7 +207,7 @@ func TestWaitsAreNotInHand(t *testing.T) {
 				t.Errorf("one that waits: %s", a)
 			}
 		})
-		eventually(t, "it waits", func() bool { return s.app.Ratings.Waiting() == n+1 && s.inHand() == 0 })
+		eventually(t, "it waits", func() bool { return s.app.Ratings.Waiting() == n+1 && s.inFlight() == 0 })
 	}
 	if a := ask(); a.status != 202 {
 		t.Errorf("one wait too many: %s", a)
@@ -232,29 +259,42 @@ func TestClientThatDoesNotRead(t *testing.T) {
 // deadlines notes what a handler asks of the connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
-	read, write time.Time
+	read  []time.Time
+	write time.Time
 }
 
-func (d *deadlines) SetReadDeadline(at time.Time) error  { d.read = at; return nil }
+func (d *deadlines) SetReadDeadline(at time.Time) error  { d.read = append(d.read, at); return nil }
 func (d *deadlines) SetWriteDeadline(at time.Time) error { d.write = at; return nil }
 
-// I13: in a host, requests have the deadlines that the host's server does not give them, and those alone.
+// I13: in a host, requests have the deadlines that the host's server does not give them. A body has
+// its own in any case, which are over when it is there.
 func TestDeadlinesInAHost(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})
+	const none, short, grace, own = time.Duration(0), time.Second, 5 * time.Second, 15 * time.Second
+	const write = 30 * time.Second
 	for _, x := range []struct {
-		name        string
-		server      *http.Server
-		body        io.Reader
-		read, write time.Duration
+		name   string
+		server *http.Server
+		body   bool
+		read   []time.Duration
+		write  time.Duration
 	}{
-		{"no server is known", nil, strings.NewReader("{}"), 15 * time.Second, 30 * time.Second},
-		{"no body", &http.Server{}, nil, 0, 30 * time.Second},
-		{"no timeouts", &http.Server{}, strings.NewReader("{}"), 15 * time.Second, 30 * time.Second},
-		{"a time to read", &http.Server{ReadTimeout: time.Hour}, strings.NewReader("{}"), 0, 30 * time.Second},
-		{"a time to write", &http.Server{WriteTimeout: time.Hour}, strings.NewReader("{}"), 15 * time.Second, 0},
+		{"no server is known", nil, true, []time.Duration{own, grace, grace, none}, write},
+		{"no body", &http.Server{}, false, nil, write},
+		{"no timeouts", &http.Server{}, true, []time.Duration{own, grace, grace, none}, write},
+		{"a long time to read", &http.Server{ReadTimeout: time.Hour}, true, []time.Duration{grace, grace, none}, write},
+		{"a short time to read", &http.Server{ReadTimeout: short}, true, []time.Duration{short, short, none}, write},
+		{"a time to write", &http.Server{WriteTimeout: time.Hour}, true, []time.Duration{own, grace, grace, none}, 0},
 	} {
-		r := httptest.NewRequest("POST", "/api/users/login/", x.body)
+		var body io.Reader
+		if x.body {
+			body = strings.NewReader("{}")
+		}
+		r := httptest.NewRequest("POST", "/api/users/login/", body)
+		if x.body {
+			r.Header.Set("Content-Type", "application/json")
+		}
 		if x.server != nil {
 			r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, x.server))
 		}
@@ -262,13 +302,38 @@ func TestDeadlinesInAHost(t *testing.T) {
 		before := time.Now()
 		s.app.Handler().ServeHTTP(w, r)
 		after := time.Now()
-		for what, d := range map[string]struct {
-			got  time.Time
-			want time.Duration
-		}{"read": {w.read, x.read}, "write": {w.write, x.write}} {
-			if d.got.IsZero() != (d.want == 0) || d.want > 0 && (d.got.Before(before.Add(d.want)) || d.got.After(after.Add(d.want))) {
-				t.Errorf("%s: the %s deadline is in %v, want %v", x.name, what, d.got.Sub(before), d.want)
+		within := func(got time.Time, want time.Duration) bool {
+			if want == none {
+				return got.IsZero()
 			}
+			// A byte of the body gives a millisecond more.
+			return !got.Before(before.Add(want)) && !got.After(after.Add(want+2*time.Second/httpapi.LeastRate))
+		}
+		if !slices.EqualFunc(w.read, x.read, within) || !within(w.write, x.write) {
+			t.Errorf("%s, at %v: the deadlines are %v and %v, want %v and %v from then",
+				x.name, before, w.read, w.write, x.read, x.write)
+		}
+	}
+}
+
+// I13: after 5 s a body must have come at a least rate, and is given up after 15 s however it came.
+func TestLeastRateOfABody(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	body := `{"title":"t","description":"` + strings.Repeat("a", 20_000) + `"}`
+	r := httptest.NewRequest("POST", "/api/contents/", iotest.OneByteReader(strings.NewReader(body)))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+s.tokens[ada])
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	s.app.Handler().ServeHTTP(w, r)
+	if w.Code != 201 || len(w.read) != len(body)+3 {
+		t.Fatalf("%d %s with %d deadlines for %d bytes", w.Code, w.Body, len(w.read), len(body))
+	}
+	first := w.read[1] // the first is that of the request
+	for n, at := range w.read[1 : len(w.read)-1] {
+		want := min(httpapi.BodyGrace+time.Duration(n)*time.Second/httpapi.LeastRate, 15*time.Second)
+		if got := at.Sub(first) + httpapi.BodyGrace; got != want {
+			t.Fatalf("after %d bytes the next one may take until %v, want %v", n, got, want)
 		}
 	}
 }

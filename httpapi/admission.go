@@ -1,0 +1,204 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/counter"
+	"github.com/khodnevis/khodnevis/internal/seldom"
+)
+
+const (
+	// waitsOfUser is how many waits for ratings to be stored one user may have at once; the next
+	// ones are answered as things stand.
+	waitsOfUser = 32
+	// hurried is how long a client may take to send a body, or to take an answer, when as many
+	// bodies or answers as there may be requests in flight are on their way already.
+	hurried = time.Second
+	// bodyGrace is how long a body may be on its way before it must have come at leastRate, in
+	// bytes a second, from its beginning.
+	bodyGrace = 5 * time.Second
+	leastRate = 1 << 10
+	// bodyMemory is how many bytes of bodies are held at once, not counting the first smallBody
+	// bytes of each. Memory is taken as bytes arrive, whatever Content-Length says.
+	bodyMemory = 64 << 20
+	// shareOfMemory is the part of bodyMemory that one IP prefix may have.
+	shareOfMemory = 8
+)
+
+// admission bounds what an API does at once.
+type admission struct {
+	inFlight *counter.Limiter // requests that are answered: their bodies have arrived
+	reading  *counter.Limiter // bodies on their way, which need not hurry
+	writing  *counter.Limiter // answers on their way, which need not hurry
+	memory   *counter.Limiter // bytes of bodies
+	waiting  *counter.Limiter // waits for ratings to be stored, of each user
+	full     seldom.Log       // reports that inFlight is full
+}
+
+func newAdmission(l Limits) admission {
+	requests, share := int64(l.InHand), int64(l.PrefixInHand)
+	memoryShare := int64(bodyMemory / shareOfMemory)
+	if l.Off {
+		share, memoryShare = requests, bodyMemory
+	}
+	return admission{
+		inFlight: counter.NewLimiter(requests, share),
+		reading:  counter.NewLimiter(requests, share),
+		writing:  counter.NewLimiter(requests, share),
+		memory:   counter.NewLimiter(bodyMemory, memoryShare),
+		waiting:  counter.NewLimiter(requests, waitsOfUser),
+	}
+}
+
+// enter admits the call: from here on it is in flight. It refuses the call at once if too many are.
+func (c *call) enter() error {
+	ok, share := c.admission.inFlight.Acquire(1, c.groups...)
+	switch {
+	case ok:
+		c.inFlight = true
+		return nil
+	case share == "":
+		c.admission.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once",
+			slog.Int("in_hand", c.cfg.Limits.InHand))
+	}
+	return c.overloaded("Too many requests%s are being answered. Try again later.", share)
+}
+
+// overloaded refuses the call because the total, or the share of an IP prefix, is in use.
+func (c *call) overloaded(detail, share string) error {
+	if share != "" {
+		return problemThrottled(fmt.Sprintf(detail, " from there"), time.Second)
+	}
+	p := problemUnavailable("")
+	p.detail = fmt.Sprintf(detail, "")
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		p.outcome = "not_accepted"
+	}
+	return p
+}
+
+// leave ends what the call holds of the admission: it is done, or only waits for something that
+// takes no processor and little memory.
+func (c *call) leave() {
+	if c.inFlight {
+		c.inFlight = false
+		c.admission.inFlight.Release(1, c.groups...)
+	}
+	if c.memory > 0 {
+		c.admission.memory.Release(c.memory, c.groups...)
+		c.memory = 0
+	}
+}
+
+// send writes the body of an answer. Clients that take it slowly keep nobody away: the call is no
+// longer in flight, and when many are that slow the next ones must hurry. So must clients whose
+// body nobody read: net/http reads some of it before it answers.
+func (c *call) send(body []byte) {
+	c.leave()
+	control := http.NewResponseController(c.w.ResponseWriter)
+	if !c.received {
+		_ = control.SetReadDeadline(time.Now().Add(hurried)) // not every host has a connection
+	}
+	if ok, _ := c.admission.writing.Acquire(1, c.groups...); ok {
+		defer c.admission.writing.Release(1, c.groups...)
+	} else {
+		_ = control.SetWriteDeadline(time.Now().Add(hurried))
+	}
+	_, _ = c.w.Write(body) // the client is gone; there is nobody to tell
+}
+
+// receive returns the body, if it has at most limit bytes. While it arrives the call is not in
+// flight, and the time that the client takes for it does not count towards the call's deadline.
+func (c *call) receive(limit int64) ([]byte, error) {
+	switch {
+	case c.r.ContentLength > limit:
+		return nil, &http.MaxBytesError{Limit: limit}
+	case c.received:
+		return nil, nil
+	}
+	c.leave()
+	began := time.Now()
+	raw, err := c.read(limit)
+	c.began = c.began.Add(time.Since(began))
+	c.answerWithin(c.cfg.Limits.RequestTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return raw, c.enter()
+}
+
+// read reads the body within its time, its rate and its memory.
+func (c *call) read(limit int64) ([]byte, error) {
+	patience, _ := c.serverTimeouts()
+	if patience == 0 {
+		patience = c.cfg.Limits.ReadTimeout
+	}
+	if ok, _ := c.admission.reading.Acquire(1, c.groups...); ok {
+		defer c.admission.reading.Release(1, c.groups...)
+	} else {
+		patience = min(patience, hurried)
+	}
+	control, start := http.NewResponseController(c.w.ResponseWriter), time.Now()
+	from := http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit)
+	var raw []byte
+	for {
+		if len(raw) == cap(raw) {
+			var err error
+			if raw, err = c.grow(raw, limit); err != nil {
+				return nil, err
+			}
+		}
+		due := bodyGrace + time.Duration(len(raw))*time.Second/leastRate
+		_ = control.SetReadDeadline(start.Add(min(patience, due))) // not every host has a connection
+		n, err := from.Read(raw[len(raw):cap(raw)])
+		raw = raw[:len(raw)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			c.received = true
+			// The server reads ahead, to see the client go: that must not end in time.
+			_ = control.SetReadDeadline(time.Time{})
+			return raw, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// grow returns raw with room for more of a body of at most limit bytes.
+func (c *call) grow(raw []byte, limit int64) ([]byte, error) {
+	size := min(max(512, 2*int64(cap(raw))), limit+1) // one more than it may have, to see its end
+	if held := size - smallBody - 1 - c.memory; held > 0 {
+		if ok, share := c.admission.memory.Acquire(held, c.groups...); !ok {
+			return nil, c.overloaded("Too many bodies%s are on their way. Try again later.", share)
+		}
+		c.memory += held
+	}
+	return append(make([]byte, 0, size), raw...), nil
+}
+
+// serverTimeouts are those of the host's server, 0 where it has none.
+func (c *call) serverTimeouts() (read, write time.Duration) {
+	server, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server)
+	if !ok {
+		return 0, 0
+	}
+	return server.ReadTimeout, server.WriteTimeout
+}
+
+// setDeadlines gives the client a time to send a body and one to take the answer, where the host's
+// server gives none. The server forgets both with the request.
+func (c *call) setDeadlines() {
+	read, write := c.serverTimeouts()
+	control, now := http.NewResponseController(c.w.ResponseWriter), time.Now()
+	if read == 0 && !c.received {
+		_ = control.SetReadDeadline(now.Add(c.cfg.Limits.ReadTimeout)) // not every host has a connection to wait for
+	}
+	if write == 0 {
+		_ = control.SetWriteDeadline(now.Add(c.cfg.Limits.WriteTimeout))
+	}
+}
