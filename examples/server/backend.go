@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/khodnevis/khodnevis"
@@ -36,6 +37,10 @@ type backend struct {
 	role    string
 	cfg     khodnevis.Config
 	command bool
+	// state is why the process is not ready; nil if it is, as far as its servers are concerned.
+	state atomic.Pointer[error]
+	// rights looks whether the queue lets this process do its work. Nil: nobody has to.
+	rights  func(context.Context) error
 	closers []func() error
 }
 
@@ -61,6 +66,7 @@ func (b *backend) where() string {
 // alone.
 func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
 	b := &backend{role: s.role, command: command, prepare: func(context.Context) error { return nil }}
+	b.state.Store(&errStarting)
 	proxies, err := parsePrefixes(s.proxies)
 	if err != nil {
 		return nil, err
@@ -103,7 +109,13 @@ func (b *backend) pick(s settings, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		b.cfg.Store, b.cfg.Batch, b.prepare = store, 0, store.Migrate
+		b.cfg.Store, b.cfg.Batch = store, 0
+		b.prepare = func(ctx context.Context) error {
+			if err := store.Migrate(ctx); err != nil {
+				return err
+			}
+			return store.Check(ctx)
+		}
 		names = append(names, "PostgreSQL")
 	}
 	if s.kafka != "" && !b.command {
@@ -118,6 +130,7 @@ func (b *backend) pick(s settings, log *slog.Logger) error {
 		}
 		b.closers = append(b.closers, queue.Close)
 		b.cfg.Queue = queue
+		b.rights = func(ctx context.Context) error { return queue.MayWork(ctx, s.role != "api") }
 		names = append(names, "Kafka")
 	}
 	if s.redis != "" {
@@ -172,28 +185,84 @@ func (b *backend) identity(ctx context.Context) (string, error) { return b.cfg.S
 // preparePause is how long a server that is not there yet is left alone.
 const preparePause = 2 * time.Second
 
-// prepared calls prepare until it succeeds, and reports false if ctx was done before that.
-func (b *backend) prepared(ctx context.Context, log *slog.Logger) bool {
+// prepared calls prepare until it succeeds. It returns why the process must end instead, or that
+// ctx was done.
+func (b *backend) prepared(ctx context.Context, log *slog.Logger) error {
 	for {
 		err := b.prepare(ctx)
 		var id string
 		if err == nil {
 			id, err = b.identity(ctx)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			log.Info("the database is ready", "installation", id)
-			return true
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, pgstore.ErrPooled): // its answers would be those to others' questions
+			return fmt.Errorf("-postgres: %w", err)
+		case errors.Is(err, pgstore.ErrRights):
+			b.state.Store(&errDatabaseRights)
+			log.Error("the database role lacks rights: grant them as docs/operations.md says, or, for a change of the tables, "+
+				"run server migrate as their owner; trying again", "pause", preparePause, "error", err)
+		default:
+			b.state.Store(&errStarting)
+			log.Warn("the database is not ready, trying again", "pause", preparePause, "error", err)
 		}
-		if ctx.Err() != nil {
-			return false
-		}
-		log.Warn("the database is not ready, trying again", "pause", preparePause, "error", err)
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(preparePause):
+		if !pause(ctx, preparePause) {
+			return ctx.Err()
 		}
 	}
+}
+
+// What readiness says of a process that waits for others. It is public, so it names no role and no
+// server.
+var (
+	errStarting       = errors.New("starting")
+	errDatabaseRights = errors.New("the database role lacks rights, which the log names")
+	errQueueRights    = errors.New("the user of the queue lacks rights, which the log names")
+)
+
+// mayQueue asks the queue until it has an answer whether this process has the rights that it needs,
+// and goes on while some are missing. A queue that is away is none of its business: requests and
+// workers find out.
+func (b *backend) mayQueue(ctx context.Context, log *slog.Logger) {
+	for b.rights != nil {
+		err := b.rights(ctx)
+		if err == nil {
+			b.state.Store(nil)
+			return
+		}
+		if errors.Is(err, kafkaqueue.ErrRights) {
+			b.state.Store(&errQueueRights)
+			log.Error("rights in Kafka are missing: grant them as docs/operations.md says; trying again",
+				"pause", preparePause, "error", err)
+		}
+		if !pause(ctx, preparePause) {
+			return
+		}
+	}
+}
+
+// pause reports false if ctx was done before d was over.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// unready returns why this process should get no requests, or nil.
+func (b *backend) unready() error {
+	if why := b.state.Load(); why != nil {
+		return *why
+	}
+	return b.app.Ready()
 }
 
 // ready is prepared for a command, which has no time to wait.

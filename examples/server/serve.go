@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,8 +24,6 @@ const (
 	shutdownTimeout = 25 * time.Second
 	finishTimeout   = 10 * time.Second
 )
-
-var errStarting = errors.New("starting")
 
 // listeners are where a server takes connections.
 type listeners struct {
@@ -79,22 +76,20 @@ func serve(ctx context.Context, s settings, b *backend, l listeners, log *slog.L
 	if limits.all < maxConnections {
 		log.Warn("this process may have few files open, so there are fewer connections", "files", files, "connections", limits.all)
 	}
-	var started atomic.Bool
-	server := newServer(routes(b, s.role != "worker", func() error {
-		if !started.Load() {
-			return errStarting
-		}
-		return b.app.Ready()
-	}), log)
+	server := newServer(routes(b, s.role != "worker", b.unready), log)
 	scraped := newServer(metricsRoutes(b), log)
 	// The worker goes on while requests end, since some of them wait for it.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	worked := make(chan error, 1)
 	go func() {
-		ready := b.prepared(work, log)
-		started.Store(ready)
-		if !ready || s.role == "api" {
+		if err := b.prepared(work, log); err != nil && work.Err() == nil {
+			worked <- err
+			return
+		}
+		b.state.Store(nil)
+		go b.mayQueue(work, log)
+		if s.role == "api" {
 			<-work.Done()
 			worked <- nil
 			return

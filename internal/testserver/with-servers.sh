@@ -62,6 +62,12 @@ postgres() {
   say "PostgreSQL: $("$bin/postgres" --version | sed 's/.*) //'), started on port $port"
 }
 
+# The tests of poolers start PgBouncer themselves, and say so where there is none.
+pooler() {
+  if [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer > /dev/null || install_packages pgbouncer; then return; fi
+  say "PgBouncer: none to be had; its tests are skipped"
+}
+
 redis() {
   if [ -n "${KHODNEVIS_TEST_REDIS:-}" ]; then say "Redis: the one that KHODNEVIS_TEST_REDIS names"; return; fi
   local port
@@ -114,5 +120,6 @@ if [ -n "${KHODNEVIS_TEST_POSTGRES:-}${KHODNEVIS_TEST_REDIS:-}${KHODNEVIS_TEST_K
   redis
   kafka
 fi
+pooler
 cd "$root"
 "$@"

@@ -21,11 +21,16 @@ type step struct {
 	text    string
 }
 
-// Migrate makes the schema and brings its tables up to date: it runs the steps that were not run yet, each in a
-// transaction. It may be called by several processes at once, and needs no rights but to read when there is nothing to do.
-// ErrNewer: the schema has steps that this program does not know.
+// Migrate makes the schema and brings its tables up to date: it runs the steps that were not run
+// yet, each in a transaction. It may be called by several processes at once, and needs no rights
+// but to read when there is nothing to do. ErrNewer: the schema has steps that this program does
+// not know. ErrPooled: see there. ErrRights: the role may not read the schema, or not change one
+// that is to be changed.
 func (s *Store) Migrate(ctx context.Context) error {
 	steps, err := steps()
+	if err == nil {
+		err = s.within(ctx, s.ownSessions)
+	}
 	if err == nil {
 		err = s.transact(ctx, s.prepareSchema)
 	}
@@ -33,7 +38,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		err = s.transact(ctx, func(tx transaction) error { return tx.migrate(steps, i) })
 	}
 	if err != nil {
-		return fmt.Errorf("pgstore: migrate the schema %s: %w", s.schema, err)
+		return fmt.Errorf("pgstore: migrate the schema %s: %w", s.schema, forbidden(err))
 	}
 	return nil
 }

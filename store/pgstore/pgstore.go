@@ -1,15 +1,17 @@
 // Package pgstore is a store in PostgreSQL (15 or later), for any number of processes.
 //
-// A host opens its own *sqlx.DB, or lets Open do it, hands it to New and calls Migrate once. Everything lives in a schema of
-// its own, so that the tables stand beside those of the host in one database.
+// A host opens its own *sqlx.DB, or lets Open do it, hands it to New and calls Migrate once.
+// Everything lives in a schema of its own, so that the tables stand beside those of the host in one
+// database.
 //
 // # Deadlines
 //
-// The driver ignores a context once the server has gone silent. So two things bound a call: every method returns at most 50 ms
-// after its context is done, whatever the driver does, and the connections that Open makes, as well as those of a host that uses Dialer, give up on a
-// server that says nothing. A call whose context has no deadline is bounded by the latter. A write whose caller left may still be done.
-// After five calls in a row without an answer the server is taken to be down: every call fails at once, but for one a second that
-// tries again.
+// The driver ignores a context once the server has gone silent. So two things bound a call: every
+// method returns at most 50 ms after its context is done, whatever the driver does, and the
+// connections that Open makes, as well as those of a host that uses Dialer, give up on a server
+// that says nothing. A call whose context has no deadline is bounded by the latter. A write whose
+// caller left may still be done. After five calls in a row without an answer the server is taken to
+// be down: every call fails at once, but for one a second that tries again.
 //
 // # Errors
 //
@@ -30,7 +32,7 @@
 // that are looked up by key never wait for a list.
 //
 // A Store may be used concurrently. Statements that run often are prepared once a connection; behind a pooler that hands
-// out connections by transaction, PostgreSQL's sessions are not what they seem, and this adapter does not work.
+// out connections by transaction, PostgreSQL's sessions are not what they seem, and Migrate returns ErrPooled.
 package pgstore
 
 import (
