@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -408,6 +409,76 @@ func TestCursors(t *testing.T) {
 					t.Errorf("%s with bit %d flipped: %d", path, bit, a.status)
 				}
 				b[bit/8] ^= 1 << (bit % 8)
+			}
+		}
+	})
+}
+
+// TestCursorsAreBoundToFilters uses the cursor of each filter with another value of it, with every
+// other filter and with none, in every list.
+func TestCursorsAreBoundToFilters(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s, ids := library(t, open, 3)
+		for _, id := range ids {
+			s.rate(t, ada, id, 4)
+			s.rate(t, ben, id, 4)
+		}
+		const early, earlier = "2001-01-01T00:00:00Z", "2002-01-01T00:00:00Z"
+		const late, later = "2101-01-01T00:00:00Z", "2102-01-01T00:00:00Z"
+		times := map[string][2]string{
+			"created_at__gte": {early, earlier}, "created_at__lt": {late, later},
+			"updated_at__gte": {early, earlier}, "updated_at__lt": {late, later},
+		}
+		// Two values of each filter; several results match the first.
+		filters := map[string]map[string][2]string{
+			"contents": {
+				"author": {s.ids[ada], s.ids[ben]}, "search": {"film", "film 1"},
+				"score__gte": {"1", "2"}, "score__lte": {"5", "4"}, "ratings_count__gte": {"1", "2"},
+			},
+			"ratings": {
+				"content": {ids[0], ids[1]}, "rater": {s.ids[ada], s.ids[ben]},
+				"score": {"4", "5"}, "score__gte": {"1", "2"}, "score__lte": {"5", "4"},
+			},
+			"users": {},
+		}
+		maps.Copy(filters["contents"], times)
+		for _, name := range []string{"updated_at__gte", "updated_at__lt"} {
+			filters["ratings"][name] = times[name]
+		}
+		schema := s.get(t, nobody, "schema/")
+		for list, of := range filters {
+			for _, p := range schema.at(t, "paths./"+list+"/.get.parameters").([]any) {
+				p := p.(map[string]any)
+				name, _ := p["name"].(string)
+				paging := []string{"page_size", "cursor", "fields", "count", "ordering"}
+				if _, tried := of[name]; p["in"] == "query" && !tried && !slices.Contains(paging, name) {
+					t.Errorf("%s: the filter %q is not tried", list, name)
+				}
+			}
+			first := func(name string) string { return list + "/?page_size=1&" + name + "=" + url.QueryEscape(of[name][0]) }
+			for name, values := range of {
+				eventually(t, "several "+list+" match "+name, func() bool { // the score is folded later
+					return s.get(t, sam, first(name)).at(t, "next") != nil
+				})
+				next, err := url.Parse(s.get(t, sam, first(name)).text(t, "next"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				cursor := "&cursor=" + next.Query().Get("cursor")
+				if a := s.get(t, sam, first(name)+cursor); a.status != 200 {
+					t.Errorf("%s does not take its own cursor: %s", first(name), a)
+				}
+				others := []string{list + "/?page_size=1", list + "/?" + name + "=" + url.QueryEscape(values[1])}
+				for other := range of {
+					if other != name {
+						others = append(others, first(other))
+					}
+				}
+				for _, path := range others {
+					if a := s.get(t, sam, path+cursor); a.problem() != "cursor_mismatch ?cursor=cursor_mismatch" {
+						t.Errorf("%s takes the cursor of %s: %s", path, first(name), a)
+					}
+				}
 			}
 		}
 	})

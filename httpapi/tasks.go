@@ -15,10 +15,10 @@ type taskDetail struct {
 	ID        string       `json:"id" doc:"Its identifier."`
 	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate ratings.recount ratings.sweep ratings.forget" doc:"What it does."`
 	State     rating.State `json:"state" doc:"How it stands. SUCCESS and FAILURE are final."`
-	Attempts  int          `json:"attempts" doc:"How often a worker has tried, 0 if that is not known any more."`
+	Attempts  int          `json:"attempts" doc:"How often a worker has tried, as far as is known."`
 	CreatedAt stamp        `json:"created_at" doc:"When it was accepted."`
-	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began, if that has happened and is still known."`
-	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done, if that has happened and is still known."`
+	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began, if one has."`
+	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done, or by when at the latest, if it is."`
 	ExpiresAt stamp        `json:"expires_at" doc:"Until when the task can be asked for."`
 	Result    taskResult   `json:"result" doc:"With SUCCESS, what has been done."`
 	Error     *taskError   `json:"error" doc:"What went wrong, with RETRY the last time and with FAILURE for good."`

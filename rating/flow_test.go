@@ -710,10 +710,39 @@ func TestDerivedSuccessComesWithItsNumbers(t *testing.T) {
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{ // what a worker does, up to its commit
 		Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: epoch, Offset: deliveries[0].Offset}, Score: 4, At: receipt.Rating.CreatedAt,
 	}}}))(t)
-	if done := w.task(receipt.Task); done.State != rating.Success {
+	done := w.task(receipt.Task)
+	if done.State != rating.Success {
 		t.Fatalf("the task is %s", done.State)
 	}
 	if s := w.stats(c.ID); s.Count != 1 {
 		t.Errorf("count %d after the success", s.Count)
+	}
+	if done.Attempts != 1 || done.StartedAt.Before(done.CreatedAt) || done.DoneAt.Before(done.StartedAt) ||
+		done.DoneAt.After(w.now()) || done.Result.Outcome != rating.Created {
+		t.Errorf("it is not whole: %+v, %+v", done, done.Result)
+	}
+}
+
+// What is told of a task is whole also when the cache has forgotten it, or knows of a former
+// attempt alone.
+func TestForgottenTasksAreWhole(t *testing.T) {
+	t.Parallel()
+	w := newForgetful(t)
+	c, gone := w.content(), w.content()
+	receipts := map[string]rating.Receipt{"stored": w.submit("u1", c.ID, 4), "rejected": w.submit("u2", gone.ID, 4)}
+	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, gone.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	for _, r := range receipts {
+		w.await(r.Task)
+	}
+	w.wipe()
+	for name, r := range receipts {
+		done := w.task(r.Task)
+		if done.Attempts != 1 || done.StartedAt.Before(done.CreatedAt) || done.DoneAt.Before(done.StartedAt) ||
+			done.DoneAt.After(w.now()) {
+			t.Errorf("%s: it is not whole: %+v", name, done)
+		}
 	}
 }

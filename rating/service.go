@@ -394,12 +394,20 @@ func (s *Service) look(ctx context.Context, actor Actor, taskID string) (task Ta
 	if err != nil {
 		return Task{}, known, err
 	}
+	if !derived.State.Done() {
+		return derived.complete(task, t.Key), known, nil
+	}
+	done := now
 	if derived.State == Success { // the worker has committed, and may not have come to refreshing the numbers
-		if _, err := s.numbers.ask(ctx, []string{t.Key.Content}); err != nil {
+		stats, err := s.numbers.ask(ctx, []string{t.Key.Content})
+		if err != nil {
 			return Task{}, known, err
 		}
+		if changed := stats[0].AsOf; changed.Before(now) {
+			done = changed
+		}
 	}
-	return derived.complete(task, t.Key), known, nil
+	return derived.after(remembered, t.At, done).complete(task, t.Key), known, nil
 }
 
 // recall asks the cache for what is known of a task.

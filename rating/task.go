@@ -41,10 +41,13 @@ type Task struct {
 	State    State
 	// Creator is the identifier of who asked for it, as ID says, which its bearer may have made up: it gives nobody any right.
 	Creator string
-	// Attempts is how often a worker has tried, 0 if none has or it is not known any more.
+	// Attempts is how often a worker has tried, 0 if none has. Attempts that the cache has
+	// forgotten are not counted, but for the last one of a task that is done.
 	Attempts int
-	// CreatedAt is when it was accepted. StartedAt and DoneAt are zero if that has not happened or is not known any more.
-	// After ExpiresAt the task cannot be asked for.
+	// CreatedAt is when it was accepted. StartedAt and DoneAt are zero if that has not happened. If
+	// the cache does not know of a task that is done, both are when the numbers of its content last
+	// changed or its message was rejected: it was done by then. After ExpiresAt the task cannot be
+	// asked for.
 	CreatedAt, StartedAt, DoneAt, ExpiresAt time.Time
 	// Result is set with Success.
 	Result *TaskResult
@@ -107,6 +110,25 @@ func (r record) item(id string) cache.Item {
 		panic(err) // no value of these types fails to encode
 	}
 	return cache.Item{Key: taskKey(id), Value: value, Version: r.version(), TTL: Retention}
+}
+
+// after adds to r, a final state that follows from what is stored, what only the cache keeps: how
+// often a worker has tried and when. last is what the cache remembers of an attempt before. What it
+// does not know is told as if the first attempt had done it at the given time. Where r has no time
+// although it failed, nobody has tried: the message is lost, or will be refused.
+func (r record) after(last record, accepted, done time.Time) record {
+	r.Attempts, r.Started = last.Attempts, last.Started
+	tried := r.State == Success || r.Done != 0
+	if r.Done == 0 {
+		r.Done = max(done.UnixMicro(), accepted.UnixMicro(), last.Started)
+	}
+	if tried {
+		r.Attempts++
+		if r.Started == 0 {
+			r.Started = r.Done
+		}
+	}
+	return r
 }
 
 // complete adds to t what r knows.
