@@ -62,7 +62,8 @@ func isOutage(err error) bool {
 		case pqerror.QueryCanceled, // by statement_timeout, or because the context is done
 			pqerror.AdminShutdown, pqerror.CrashShutdown, pqerror.CannotConnectNow, pqerror.DatabaseDropped, pqerror.IdleSessionTimeout,
 			pqerror.LockNotAvailable, pqerror.IdleInTransactionSessionTimeout, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure,
-			pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported: // see readOnly
+			pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported, // see readOnly
+			pqerror.UndefinedTable, pqerror.InvalidSchemaName: // until somebody has migrated
 			return true
 		}
 		return false

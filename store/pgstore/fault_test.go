@@ -286,6 +286,21 @@ func TestNoServer(t *testing.T) {
 	wantOutage(t, over(t, db, ""), t.Context(), time.Now().Add(10*time.Second))
 }
 
+// What is asked before the tables are there comes too early, no more.
+func TestNoTablesYet(t *testing.T) {
+	t.Parallel()
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{})
+	s := over(t, db, newSchema(t, db))
+	for name, call := range calls(s) {
+		if name == "Ping" || name == "Migrate" {
+			continue
+		}
+		if err := call(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: the error is %v, want ErrUnavailable", name, err)
+		}
+	}
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	s := open(t)
