@@ -12,6 +12,7 @@ KAFKA_DIR=${KAFKA_DIR:-$PWD/.kafka}
 KAFKA_LIBS=${KAFKA_LIBS:-$KAFKA_DIR/lib}
 KAFKA_PORT=${KAFKA_PORT:-19092}
 CONTROLLER_PORT=${CONTROLLER_PORT:-19093}
+KAFKA_ADVERTISED=${KAFKA_ADVERTISED:-}                    # PORT:OTHER ...: listens on PORT too, and says there that it is at OTHER
 KAFKA_VERSIONS=${KAFKA_VERSIONS:-"4.1.1 4.0.0 3.9.1"}     # the first that resolves is used
 KAFKA_HEAP=${KAFKA_HEAP:-"-Xms256m -Xmx512m"}
 # C1 only starts faster; for a throughput comparison set KAFKA_JVM="-XX:+UseG1GC".
@@ -76,6 +77,12 @@ firstclass() { # ARGS -- CLASS...: the first class that runs with ARGS
 }
 
 config() {
+  local pair listeners='' advertised='' protocols=''
+  for pair in $KAFKA_ADVERTISED; do
+    listeners+=",VIA${pair%:*}://127.0.0.1:${pair%:*}"
+    advertised+=",VIA${pair%:*}://127.0.0.1:${pair#*:}"
+    protocols+=",VIA${pair%:*}:PLAINTEXT"
+  done
   cat > "$KAFKA_DIR/log4j.properties" <<'X'
 log4j.rootLogger=WARN, out
 log4j.logger.kafka.server.KafkaRaftServer=INFO
@@ -96,11 +103,11 @@ X
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$CONTROLLER_PORT
-listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT
-advertised.listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT
+listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT$listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT$advertised
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT$protocols
 log.dirs=$KAFKA_DIR/data
 num.partitions=6
 default.replication.factor=1
