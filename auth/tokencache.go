@@ -6,6 +6,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/lru"
+	"github.com/khodnevis/khodnevis/internal/planted"
 )
 
 // Bounds of what is remembered of tokens.
@@ -169,6 +170,8 @@ func (c *tokenCache) forget(f SessionFilter) {
 		if f.Only != "" && session != f.Only || f.Except != "" && session == f.Except {
 			continue
 		}
-		c.good.Remove(h)
+		if !planted.ForgetInvalidation {
+			c.good.Remove(h)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/internal/toobroad"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -245,6 +246,9 @@ const rememberTime = 200 * time.Millisecond
 
 // accept publishes e and remembers it as pending.
 func (s *Service) accept(ctx context.Context, key Key, e event, request string) (Receipt, error) {
+	if planted.WallClock {
+		e.At = e.At.Add(planted.Skew)
+	}
 	positions, err := s.publish(ctx, e.message(key.String(), request))
 	if err != nil {
 		return Receipt{}, err

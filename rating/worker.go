@@ -13,6 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
+	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/internal/seldom"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -267,6 +268,9 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 			return err
 		}
 		h.change = Change{Key: h.key, Version: Version{epoch, h.Offset}, Withdraw: h.event.Op == opWithdraw, Anonymous: h.event.Anonymous, At: h.event.At}
+		if planted.WallClock { // in milliseconds since 2001, which is less than 2^40
+			h.change.Version.Offset = h.event.At.UnixMilli() - 1e12
+		}
 		if h.change.Withdraw {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -207,6 +208,12 @@ func (p *producer) publish(ctx context.Context, c *call) error {
 	if n, err := p.send(ctx, c.messages); err != nil {
 		c.leave(len(c.messages) - n)
 		return err
+	}
+	if planted.AckEarly { // at the beginning of the log, for want of a place
+		for i := range c.positions {
+			c.positions[i] = queue.Position{Stream: p.topic.stream()}
+		}
+		return nil
 	}
 	select {
 	case <-c.done:

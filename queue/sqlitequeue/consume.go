@@ -2,9 +2,11 @@ package sqlitequeue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -52,6 +54,9 @@ func (q *Queue) consume(ctx context.Context, limit int, h queue.Handler) error {
 		batch, err := q.read(ctx, t, limit)
 		if err != nil {
 			return err
+		}
+		if planted.CommitEarly {
+			return errors.Join(q.finish(context.WithoutCancel(ctx), t.First, batch[len(batch)-1].Offset+1), q.handle(ctx, batch, h))
 		}
 		if q.handle(ctx, batch, h) == nil {
 			return q.finish(context.WithoutCancel(ctx), t.First, batch[len(batch)-1].Offset+1)

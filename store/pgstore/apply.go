@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/lib/pq"
 
+	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -136,6 +138,10 @@ func statementOf(changes []rating.Change) (text string, args []any) {
 		}
 	}
 	args = changeArrays(changes)
+	if planted.CountTwice {
+		return strings.NewReplacer("WHERE (r.epoch, r.position) <", "WHERE (r.epoch, r.position) <=",
+			"WHEN NOT r.withdrawn THEN r.score", "WHEN NOT r.withdrawn AND (r.epoch, r.position) < (excluded.epoch, excluded.position) THEN r.score").Replace(applyChanges), args
+	}
 	if len(anonymous) == 0 {
 		return applyChanges, args
 	}

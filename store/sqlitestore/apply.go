@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -70,6 +71,8 @@ func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error)
 			outcomes[i] = rating.Outcome{Result: old.Result, Rating: old}
 			if order < 0 {
 				outcomes[i].Result = rating.Superseded
+			} else if planted.CountTwice && live(old) {
+				deltas.add(old, 1)
 			}
 			continue
 		}
