@@ -3,11 +3,15 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: test bits browser clients schemathesis lint vulnerabilities docs fuzz bench
+.PHONY: test bits browser clients schemathesis faults plants syncs lint vulnerabilities docs fuzz bench
+
+# Modules of their own, for what the module itself must not depend on.
+NESTED = internal/faultlab
 
 # Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
 test:
 	bash internal/testserver/with-servers.sh go test -race -timeout 20m ./...
+	@set -e; for dir in $(NESTED); do echo "in $$dir:"; (cd $$dir && go vet ./... && go test -race ./...); done
 
 # The pages of the bundled server, in a headless Chromium. With SCREENSHOTS=folder it leaves a picture of each page there.
 browser:
@@ -22,12 +26,32 @@ clients:
 schemathesis:
 	bash internal/schemacheck/schemathesis.sh
 
+# The bundled server with everything failing around it; internal/faultlab/README.md says how to read it. SEED=0 draws one.
+STACK   ?= embedded
+SEED    ?= 0
+SECONDS ?= 60
+LAB      = cd internal/faultlab && go run .
+
+faults:
+	$(LAB) -stack $(STACK) -seed $(SEED) -seconds $(SECONDS)
+
+# Builds with a bug on purpose, which the lab must find.
+plants:
+	$(LAB) -plants -stack $(STACK) -seed $(SEED)
+
+# Every commit that the embedded server acknowledges is synced, counted by strace.
+syncs:
+	$(LAB) -syncs
+
 lint:
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	go vet -tags browser ./examples/server
 	go run $(STATICCHECK) -tags browser ./...
+	go vet -tags planted ./...
 	go run $(GOLANGCI) run --build-tags browser ./...
+	@set -e; for dir in $(NESTED); do echo "in $$dir:"; (cd $$dir && go vet ./... && go run $(STATICCHECK) ./... && \
+		go run $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...); done
 
 # What is known of the dependencies; only a notice where the database cannot be reached.
 vulnerabilities:

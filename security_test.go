@@ -169,12 +169,49 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
+// modules are all that go.mod requires, directly or not. What else tests or tools need is in modules of their own, which hosts never
+// see: internal/faultlab.
+var modules = []string{
+	"github.com/IBM/sarama", "github.com/alicebob/miniredis/v2", "github.com/chromedp/cdproto",
+	"github.com/chromedp/chromedp", "github.com/davecgh/go-spew", "github.com/dustin/go-humanize",
+	"github.com/eapache/go-resiliency", "github.com/go-json-experiment/json", "github.com/golang-jwt/jwt/v5",
+	"github.com/gomodule/redigo", "github.com/google/uuid", "github.com/hashicorp/go-uuid",
+	"github.com/jcmturner/aescts/v2", "github.com/jcmturner/dnsutils/v2", "github.com/jcmturner/gofork",
+	"github.com/jcmturner/gokrb5/v8", "github.com/jcmturner/rpc/v2", "github.com/jmoiron/sqlx",
+	"github.com/klauspost/compress", "github.com/lib/pq", "github.com/mattn/go-isatty",
+	"github.com/ncruces/go-strftime", "github.com/pierrec/lz4/v4", "github.com/rcrowley/go-metrics",
+	"github.com/remyoudompheng/bigfft", "github.com/robfig/cron/v3",
+	"github.com/santhosh-tekuri/jsonschema/v6", "github.com/twmb/franz-go",
+	"github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kmsg", "github.com/uptrace/bunrouter",
+	"github.com/yuin/gopher-lua", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/sync",
+	"golang.org/x/sys", "golang.org/x/text", "modernc.org/libc", "modernc.org/mathutil", "modernc.org/memory",
+	"modernc.org/sqlite",
+}
+
+// TestModules: nobody who imports this module gets another one with it.
+func TestModules(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct{ Require []struct{ Path string } }
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range mod.Require {
+		if !slices.Contains(modules, r.Path) {
+			t.Errorf("go.mod requires %s: put what needs it into a module of its own", r.Path)
+		}
+	}
+}
+
 // TestGate: the gate runs everything, with tools of fixed versions.
 func TestGate(t *testing.T) {
 	t.Parallel()
 	for file, wants := range map[string][]string{
-		".ci/run":             {"set -euo pipefail", "KHODNEVIS_TEST_REQUIRE=postgres,redis,kafka", "make test", "make browser", "make lint", "make vulnerabilities"},
-		"Makefile":            {"go test -race", "gofmt -l .", "go vet ./...", "staticcheck@v0.8.2", "golangci-lint/v2/cmd/golangci-lint@v2.15.0", ".ci/vulnerabilities"},
+		".ci/run":             {"set -euo pipefail", "KHODNEVIS_TEST_REQUIRE=postgres,redis,kafka", "make test", "make faults", "make syncs", "make browser", "make lint", "make vulnerabilities"},
+		"Makefile":            {"go test -race", "NESTED = internal/faultlab\n", "gofmt -l .", "go vet ./...", "staticcheck@v0.8.2", "golangci-lint/v2/cmd/golangci-lint@v2.15.0", ".ci/vulnerabilities"},
 		".ci/vulnerabilities": {"govulncheck@v1.9.0", "3) exit 1", "NOTICE"},
 		".golangci.yml":       {"gosec", "errorlint", "bodyclose", "sqlclosecheck", "rowserrcheck", "noctx", "contextcheck", "depguard"},
 	} {
