@@ -61,7 +61,7 @@ type child struct {
 	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
-	log  *bytes.Buffer
+	log  *output
 	ends chan error
 }
 
@@ -84,7 +84,7 @@ func startBy(t testing.TB, by []string, data string, args ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{t: t, log: &bytes.Buffer{}, ends: make(chan error, 1)}
+	c := &child{t: t, log: &output{}, ends: make(chan error, 1)}
 	command := slices.Concat(by, []string{exe, "-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args)
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = childEnv()
