@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/pgstore"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
@@ -237,5 +241,125 @@ func TestTwoServersInOneTopic(t *testing.T) {
 	}
 	for _, x := range both {
 		x.stored()
+	}
+}
+
+// The keys in Redis begin with the prefix that was set, and with the identity of the database.
+func TestKeysInRedis(t *testing.T) {
+	t.Parallel()
+	redis := miniredis.RunT(t)
+	x := newTenant(t, "-redis", redis.Addr(), "-redis-prefix", "mine:")
+	x.rate(1)
+	x.stored()
+	keys, id := redis.Keys(), x.identity()
+	if len(keys) == 0 {
+		t.Error("there are none")
+	}
+	for _, key := range keys {
+		if !strings.HasPrefix(key, "mine:i:"+id+":") && !strings.HasPrefix(key, "mine:n:"+id+":") {
+			t.Errorf("key %q", key)
+		}
+	}
+}
+
+// A server whose database is away when it starts, so that nobody knows the names of its topic and group, lives and accepts nothing. When the
+// database comes, it is well by itself.
+func TestDatabaseComesLater(t *testing.T) {
+	t.Parallel()
+	brokers, args := shared(t)
+	real, err := url.Parse(testserver.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgstore.Open(real.String(), pgstore.OpenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := strings.ToLower("khodnevis_later_" + rand.Text())
+	if _, err := db.Exec(`CREATE DATABASE ` + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		db, err := pgstore.Open(real.String(), pgstore.OpenConfig{StatementTimeout: time.Minute})
+		if err == nil {
+			defer db.Close()
+			_, err = db.Exec(`DROP DATABASE ` + name + ` WITH (FORCE)`)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	door, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := door.Addr().String()
+	door.Close()
+	away := *real
+	away.Host, away.Path = address, "/"+name
+	x := &tenant{child: start(t, filepath.Join(t.TempDir(), "unused.db"), slices.Concat(args, []string{"-postgres", away.String()})...)}
+	x.must(200, "GET", "/livez", "", nil, nil)
+	if status, text := x.ready(); status != 503 || text != "starting\n" {
+		t.Errorf("readyz: %d %q", status, text)
+	}
+	x.must(503, "POST", "/api/users/login/", "", object{"username": "ann", "password": "a rather long one"}, nil)
+	if door, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	go forward(door, real.Host)
+	for end := time.Now().Add(30 * time.Second); ; {
+		if status, _ := x.ready(); status == 200 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("it is not ready\n%s", x.log)
+		}
+	}
+	x.token, _ = x.signUp("ann")
+	x.rate(3)
+	later, err := pgstore.Open(strings.Replace(away.String(), address, real.Host, 1), pgstore.OpenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later.Close()
+	var id string
+	if err := later.Get(&id, `SELECT id FROM khodnevis.installation`); err != nil {
+		t.Fatal(err)
+	}
+	forget(t, brokers, []string{"khodnevis.ratings." + id}, []string{"khodnevis." + id})
+	for _, task := range x.tasks {
+		got := struct{ State string }{}
+		for end := time.Now().Add(30 * time.Second); got.State != "SUCCESS"; {
+			x.must(200, "GET", "/api/tasks/"+task+"/", x.token, nil, &got)
+			if time.Now().After(end) {
+				t.Fatalf("a rating is %s\n%s", got.State, x.log)
+			}
+		}
+	}
+	if err := x.end(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}
+
+// forward passes every connection of a listener on.
+func forward(from net.Listener, to string) {
+	for {
+		near, err := from.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", to)
+		if err != nil {
+			near.Close()
+			continue
+		}
+		for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+			go func() {
+				_, _ = io.Copy(way[0], way[1])
+				way[0].Close()
+			}()
+		}
 	}
 }
