@@ -109,10 +109,13 @@ func TestMadeUpTasksKeepNobodyWaiting(t *testing.T) {
 	film := s.write(t, "Stalker")
 	rate := request{method: "POST", path: "ratings/", as: ben, body: fmt.Sprintf(`{"content":%q,"score":4}`, film)}
 	seen := s.do(t, rate).text(t, "task")
-	var all, crowded sync.WaitGroup
+	var names []string
 	for n := range crowd {
-		name := fmt.Sprint("eve-", n)
-		s.join(t, name)
+		names = append(names, fmt.Sprint("eve-", n))
+		s.join(t, names[n])
+	}
+	var all, crowded sync.WaitGroup
+	for _, name := range names {
 		forged := madeUp{kind: taskRate, ids: []string{film, s.ids[name]}}.like(t, seen)
 		beyond := madeUp{kind: taskRate, ids: []string{film, s.ids[name]}, beyond: 1000}.like(t, seen)
 		for range each {
