@@ -479,6 +479,12 @@ func (s *Service) patientLook(ctx context.Context, actor Actor, taskID string) (
 	return s.look(kept, actor, taskID)
 }
 
+// over reports whether ctx is done. Its deadline may have passed a moment before it is told so.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
+}
+
 // Wait returns the task as soon as it is done. When ctx is done before that, it returns the task as it was at the last look, at most
 // a quarter of a second ago if the store answers; at once if too many callers wait already. Errors are those of Task. The identifier
 // may be made up: tasks that the cache does not know have few places to wait, see Config.Waiters.
@@ -524,7 +530,7 @@ func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted
 		if known = known && done.State.Done(); known || s.cfg.Now().Sub(asked) > 250*time.Millisecond {
 			seen, _, err := s.patientLook(ctx, actor, taskID)
 			switch {
-			case err != nil && ctx.Err() != nil:
+			case err != nil && over(ctx):
 				return task, nil
 			case err != nil || seen.State.Done():
 				return seen, err

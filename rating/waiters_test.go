@@ -52,3 +52,26 @@ func TestTooManyWaiters(t *testing.T) {
 	end()
 	all.Wait()
 }
+
+// tardy is a context whose deadline passes some time before it is done, as on a machine that is busy.
+type tardy struct {
+	context.Context
+	end time.Time
+}
+
+func (c tardy) Deadline() (time.Time, bool) { return c.end, true }
+
+// A look at the task that the end of the wait cuts off is no error: the caller gets what was seen before.
+func TestEndOfAWait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.cfg.Cache = nil // so that the store is asked while it waits
+	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
+	task := w.submit("ben", w.content().ID, 4).Task
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	got, err := w.ratings.Wait(tardy{ctx, time.Now().Add(400 * time.Millisecond)}, rating.Actor{User: "ben"}, task.ID)
+	if err != nil || got.State != rating.Pending || ctx.Err() != nil {
+		t.Errorf("the task is %s, %v; after it %v", got.State, err, ctx.Err())
+	}
+}
