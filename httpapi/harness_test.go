@@ -68,14 +68,14 @@ func postgres(t testing.TB) *sqlx.DB {
 	t.Helper()
 	dsn := testserver.Postgres(t)
 	shared.once.Do(func() {
-		join := "?"
+		settings := "?options=-c%20synchronous_commit=off"
 		switch {
 		case !strings.Contains(dsn, "://"):
-			join = " "
+			settings = " options='-c synchronous_commit=off'"
 		case strings.Contains(dsn, "?"):
-			join = "&"
+			settings = "&" + settings[1:]
 		}
-		shared.db, shared.err = pgstore.Open(dsn+join+"synchronous_commit=off", pgstore.OpenConfig{MaxConns: 10, StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second})
+		shared.db, shared.err = pgstore.Open(dsn+settings, pgstore.OpenConfig{MaxConns: 10, StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
