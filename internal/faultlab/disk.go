@@ -62,7 +62,7 @@ func (d *disk) close() {
 		return
 	}
 	for _, name := range []string{"lab.db", "lab.db-wal"} {
-		if data, err := os.ReadFile(filepath.Join(d.dir, name)); err == nil { // #nosec G304 -- of the run
+		if data, err := os.ReadFile(filepath.Join(d.dir, name)); err == nil {
 			_ = os.WriteFile(filepath.Join(filepath.Dir(d.dir), name), data, 0o600)
 		}
 	}

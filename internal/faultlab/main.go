@@ -24,7 +24,7 @@ func main() {
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "faultlab:", err)
 		stop()
-		os.Exit(1) //nolint:gocritic // nothing is left to be done
+		os.Exit(1)
 	}
 }
 
@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if l.seed == 0 {
-		l.seed = 1 + rand.Uint64N(1_000_000) // #nosec G404 -- any will do
+		l.seed = 1 + rand.Uint64N(1_000_000)
 	}
 	l.length, l.out = time.Duration(*seconds)*time.Second, out
 	var err error
@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
-		text, missing := os.ReadFile(filepath.Join(dir, "go.mod")) // #nosec G304 -- of the repository
+		text, missing := os.ReadFile(filepath.Join(dir, "go.mod"))
 		if missing == nil && strings.HasPrefix(string(text), "module github.com/khodnevis/khodnevis\n") {
 			return dir, nil
 		}
@@ -99,7 +99,7 @@ func (l *lab) run(ctx context.Context) (found []violation, err error) {
 	if l.dir, err = os.MkdirTemp("", fmt.Sprintf("faultlab-%s-%d-", l.stackName, l.seed)); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(l.dir, 0o755); err != nil { // #nosec G302 -- PostgreSQL runs as another user, in a folder of its own
+	if err := os.Chmod(l.dir, 0o755); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -139,7 +139,7 @@ func (l *lab) run(ctx context.Context) (found []violation, err error) {
 
 // stress sends the load, breaks things, heals them, and looks at what is left.
 func (l *lab) stress(ctx context.Context, s *stack, w *world) (*nemesis, *evidence, []violation, error) {
-	faults, err := os.Create(filepath.Join(l.dir, "faults.log")) // #nosec G304 -- of the run
+	faults, err := os.Create(filepath.Join(l.dir, "faults.log"))
 	if err != nil {
 		return nil, nil, nil, err
 	}

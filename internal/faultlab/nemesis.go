@@ -26,7 +26,7 @@ const (
 func (s *stack) newPlans(seed uint64, length time.Duration) []plan {
 	var plans []plan
 	for track, gap := range []float64{2, 5} {
-		r := rand.New(rand.NewPCG(seed, uint64(track))) // #nosec G404 -- it must be repeatable
+		r := rand.New(rand.NewPCG(seed, uint64(track)))
 		for at := quietStart + seconds(r, 0, gap); at < length-quietEnd; at += seconds(r, 0.3, gap) {
 			f := s.faults(r)
 			plans = append(plans, plan{at, f})

@@ -146,7 +146,7 @@ func newKafka(root, dir, addr, controller string, via map[string]string) (*serve
 	environ := []string{"KAFKA_DIR=" + home, "KAFKA_LIBS=" + libs, "KAFKA_PORT=" + port, "CONTROLLER_PORT=" + controllerPort,
 		"KAFKA_ADVERTISED=" + strings.Join(advertised, " "), "KAFKA_HEAP=-Xms192m -Xmx320m"}
 	script := func(verb string) error {
-		cmd := exec.CommandContext(context.Background(), "bash", filepath.Join(root, "internal/testserver/kafka.sh"), verb) // #nosec G204 -- fixed verbs
+		cmd := exec.CommandContext(context.Background(), "bash", filepath.Join(root, "internal/testserver/kafka.sh"), verb)
 		cmd.Env, cmd.Dir = append(os.Environ(), environ...), dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		log, err := os.OpenFile(filepath.Join(dir, "kafka.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -161,7 +161,7 @@ func newKafka(root, dir, addr, controller string, via map[string]string) (*serve
 		return nil
 	}
 	signal := func(sig syscall.Signal) {
-		text, err := os.ReadFile(filepath.Join(home, "pid")) // #nosec G304 -- of the run
+		text, err := os.ReadFile(filepath.Join(home, "pid"))
 		if pid, bad := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && bad == nil && pid > 0 {
 			_ = syscall.Kill(pid, sig)
 		}

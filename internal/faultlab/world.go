@@ -226,7 +226,7 @@ func (w *world) load(seed uint64, length time.Duration) {
 	start := func(n int, name string, step func(*client, *rand.Rand)) {
 		for i := range n {
 			number++
-			c, r := newClient(fmt.Sprintf("%s%d", name, i+1), w.history), rand.New(rand.NewPCG(seed, 1000+number)) // #nosec G404 -- repeatable
+			c, r := newClient(fmt.Sprintf("%s%d", name, i+1), w.history), rand.New(rand.NewPCG(seed, 1000+number))
 			clients.Go(func() {
 				for w.history.now() < length {
 					step(c, r)
