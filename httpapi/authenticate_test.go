@@ -117,8 +117,8 @@ func TestHostAuthenticator(t *testing.T) {
 	}
 }
 
-// TestHostAuthenticatorHangs: a request waits until its deadline; those that hang keep others neither out of their own answer nor from being
-// refused in time. (A21)
+// TestHostAuthenticatorHangs: a request waits until its deadline; those that hang keep others
+// neither out of their own answer nor from being refused in time. (A21)
 func TestHostAuthenticatorHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -41,9 +41,11 @@ type Config struct {
 	Ratings *rating.Service
 	// Users are this module's own. With nil the user routes are not there, and Authenticator must be set.
 	Users *auth.Service
-	// Authenticator finds out who makes a request. Nil: Users does. It is the host's, so its answers are not trusted blindly: a
-	// request waits for it until the request's deadline (Limits.RequestTimeout), 2 s at most, then the answer is 503; a panic, a
-	// Subject that is no identifier, and any error that package auth does not name are logged and 500. At most 1,024 calls of it run at once, those included that nobody waits for any more.
+	// Authenticator finds out who makes a request. Nil: Users does. It is the host's, so its
+	// answers are not trusted blindly: a request waits for it until the request's deadline
+	// (Limits.RequestTimeout), 2 s at most, then the answer is 503; a panic, a Subject that is no
+	// identifier, and any error that package auth does not name are logged and 500. At most 1,024
+	// calls of it run at once, those included that nobody waits for any more.
 	Authenticator auth.Authenticator
 	// Prefix is the full path that the API is mounted under, as clients see it, with a slash at both ends. Default "/api/".
 	// Requests may arrive with the whole prefix or with its beginning stripped.

@@ -43,9 +43,10 @@ type Limits struct {
 	// body that takes longer than 5 s must have come at 1 KiB a second. Defaults 15 s and 30 s.
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
-	// RequestTimeout is how long a request may take until it is answered, from when its body is there: the deadline of the context
-	// that the services, the store, the queue and the cache get. What is not done by then is 503. A wait for a rating to be stored
-	// moves the deadline to the end of the wait, if that is later. Default 1.9 s, so that the answer is there within 2 s.
+	// RequestTimeout is how long a request may take until it is answered, from when its body is
+	// there: the deadline of the context that the services, the store, the queue and the cache get.
+	// What is not done by then is 503. A wait for a rating to be stored moves the deadline to the
+	// end of the wait, if that is later. Default 1.9 s, so that the answer is there within 2 s.
 	RequestTimeout time.Duration
 }
 

@@ -241,7 +241,8 @@ func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request
 	return ticket{Op: e.Op, Position: positions[0], At: e.At, Key: Key{Content: content}, By: e.By}.task(), nil
 }
 
-// rememberTime is what remains of a request's time for the cache, once the queue has what the request brought.
+// rememberTime is what remains of a request's time for the cache, once the queue has what the
+// request brought.
 const rememberTime = 200 * time.Millisecond
 
 // accept publishes e and remembers it as pending.
@@ -467,7 +468,8 @@ func (t ticket) messageKey() string {
 	return t.Key.String()
 }
 
-// askTimeout bounds one question to the store that is asked again, or shared by several callers, beside the deadlines of the callers.
+// askTimeout bounds one question to the store that is asked again, or shared by several callers,
+// beside the deadlines of the callers.
 const askTimeout = 1500 * time.Millisecond
 
 // patientLook is look for a caller who waits until ctx is done. The cancellation of ctx ends the wait and not the look; its deadline ends both.
@@ -485,9 +487,10 @@ func over(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
-// Wait returns the task as soon as it is done. When ctx is done before that, it returns the task as it was at the last look, at most
-// a quarter of a second ago if the store answers; at once if too many callers wait already. Errors are those of Task. The identifier
-// may be made up: tasks that the cache does not know have few places to wait, see Config.Waiters.
+// Wait returns the task as soon as it is done. When ctx is done before that, it returns the task as
+// it was at the last look, at most a quarter of a second ago if the store answers; at once if too
+// many callers wait already. Errors are those of Task. The identifier may be made up: tasks that
+// the cache does not know have few places to wait, see Config.Waiters.
 func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, error) {
 	return s.wait(ctx, actor, taskID, false)
 }

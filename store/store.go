@@ -1,31 +1,37 @@
-// Package store is the union of the three ports that one database serves, and the rules that reach across them.
+// Package store is the union of the three ports that one database serves, and the rules that reach
+// across them.
 //
-// An adapter is a type with the methods of content.Store, rating.Store and auth.Store over one database. It holds no rules:
-// the services check, decide, and make identifiers and times; the adapter keeps what it is given and answers queries.
-// Adapters of this module: memstore (nothing survives the process), sqlitestore (the embedded default, one file).
-// A new one is right when it passes the suite in package storetest.
+// An adapter is a type with the methods of content.Store, rating.Store and auth.Store over one
+// database. It holds no rules: the services check, decide, and make identifiers and times; the
+// adapter keeps what it is given and answers queries. Adapters of this module: memstore (nothing
+// survives the process), sqlitestore (the embedded default, one file). A new one is right when it
+// passes the suite in package storetest.
 //
 // # Rules across the ports
 //
-// The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the
-// moment of the query. A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.
-// A deleted user's contents and ratings stay. What shall become of the ratings is recorded together with the deletion, as by
+// The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as
+// they are stored, at the moment of the query. A deleted content takes its ratings and their
+// numbers along, and a rating of it that comes later is refused. A deleted user's contents and
+// ratings stay. What shall become of the ratings is recorded together with the deletion, as by
 // Depart: either both happen or neither.
 //
 // # Errors
 //
-// An adapter translates its driver's errors, by code: what the ports name gets their sentinels; a database that does not answer or
-// has no room wraps ErrUnavailable; values that the database will never take wrap ErrUnstorable.
+// An adapter translates its driver's errors, by code: what the ports name gets their sentinels; a
+// database that does not answer or has no room wraps ErrUnavailable; values that the database will
+// never take wrap ErrUnstorable.
 //
 // # Deadlines
 //
-// A request has one deadline for all that is done for it: that of the context. A method returns when the deadline of its context has
-// passed, with an error that wraps ErrUnavailable or context.DeadlineExceeded, also if the database has fallen silent or somebody
-// holds a lock. Workers and jobs set no deadline; an adapter bounds their calls by timeouts of its own.
+// A request has one deadline for all that is done for it: that of the context. A method returns
+// when the deadline of its context has passed, with an error that wraps ErrUnavailable or
+// context.DeadlineExceeded, also if the database has fallen silent or somebody holds a lock.
+// Workers and jobs set no deadline; an adapter bounds their calls by timeouts of its own.
 //
 // # Concurrency
 //
-// Every method may be called concurrently, and, for a database that processes share, from several of them.
+// Every method may be called concurrently, and, for a database that processes share, from several
+// of them.
 package store
 
 import (

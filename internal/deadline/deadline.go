@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Reserve returns a context whose deadline is reserve before that of ctx, for a call that has a fallback: the rest of the time is for
-// the fallback. Without a deadline there is nothing to reserve.
+// Reserve returns a context whose deadline is reserve before that of ctx, for a call that has a
+// fallback: the rest of the time is for the fallback. Without a deadline there is nothing to
+// reserve.
 func Reserve(ctx context.Context, reserve time.Duration) (context.Context, context.CancelFunc) {
 	if end, ok := ctx.Deadline(); ok {
 		return context.WithDeadline(ctx, end.Add(-reserve))

@@ -1,5 +1,5 @@
-// Package faultproxy stands between a test and a server and fails on demand: it refuses connections, falls silent, delays what passes, and
-// loses answers.
+// Package faultproxy stands between a test and a server and fails on demand: it refuses
+// connections, falls silent, delays what passes, and loses answers.
 package faultproxy
 
 import (
@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// maxChunk is how many bytes are passed on at once, and maxQueued how many chunks may wait for their delay in one direction.
+// maxChunk is how many bytes are passed on at once, and maxQueued how many chunks may wait for
+// their delay in one direction.
 const (
 	maxChunk  = 64 << 10
 	maxQueued = 1024
@@ -71,7 +72,8 @@ func (p *Proxy) Addr() string { return p.addr }
 // Refuse ends all connections, and every new one at once.
 func (p *Proxy) Refuse() { p.set(func() { p.refuses = true; p.drop() }) }
 
-// FallSilent lets nothing through any more, in neither direction. Connections stay open and new ones are taken.
+// FallSilent lets nothing through any more, in neither direction. Connections stay open and new
+// ones are taken.
 func (p *Proxy) FallSilent() { p.set(func() { p.silent = true }) }
 
 // Delay holds up every byte for d, in each direction, so that a round trip takes twice as long.
@@ -80,7 +82,8 @@ func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
 // Heal ends what Refuse, FallSilent and Delay began.
 func (p *Proxy) Heal() { p.set(func() { p.refuses, p.silent, p.delay = false, false, 0 }) }
 
-// LoseAnswer breaks a connection when the server has answered a message that holds text, before the answer is passed on. It does so once.
+// LoseAnswer breaks a connection when the server has answered a message that holds text, before the
+// answer is passed on. It does so once.
 func (p *Proxy) LoseAnswer(text string) { p.set(func() { p.lose = []byte(text) }) }
 
 // AnswersLost returns how many answers were lost.

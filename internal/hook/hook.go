@@ -118,8 +118,9 @@ func (r *Runner) Before(ctx context.Context, name string, f func(context.Context
 	return fmt.Errorf("hook %s: %s", name, err.Error())
 }
 
-// After runs a hook that is told what has happened. Nothing that it does changes that, so its failures are logged. The end of ctx does not
-// reach the hook, but After waits for the hook no longer than until the deadline of ctx.
+// After runs a hook that is told what has happened. Nothing that it does changes that, so its
+// failures are logged. The end of ctx does not reach the hook, but After waits for the hook no
+// longer than until the deadline of ctx.
 func (r *Runner) After(ctx context.Context, name string, f func(context.Context) error) {
 	wait, cancel := deadline.Keep(ctx)
 	defer cancel()

@@ -54,7 +54,8 @@ func translate(err error) error {
 	return err
 }
 
-// over returns the error of ctx, which is done. To a caller, a deadline that passed means that the file was not available in time.
+// over returns the error of ctx, which is done. To a caller, a deadline that passed means that the
+// file was not available in time.
 func over(ctx context.Context) error {
 	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		return err

@@ -48,8 +48,8 @@ type Config struct {
 	Readers int
 	// Lists is how many connections read lists at the same time, beside Readers. Default 4.
 	Lists int
-	// BusyTimeout is how long a job of Write waits while another process holds the write lock, unless its context is done before.
-	// Default 5 s.
+	// BusyTimeout is how long a job of Write waits while another process holds the write lock,
+	// unless its context is done before. Default 5 s.
 	BusyTimeout time.Duration
 	// Driver is the name of the driver in database/sql. Default "sqlite"; a test may have registered one around it.
 	Driver string
@@ -170,7 +170,8 @@ func (f *File) open(path string, cfg Config) error {
 	if err := f.verify(); err != nil {
 		return err
 	}
-	// From here on nothing waits inside SQLite for another process: each job has a deadline of its own.
+	// From here on nothing waits inside SQLite for another process: each job has a deadline of its
+	// own.
 	if _, err := f.conn.ExecContext(context.Background(), "PRAGMA busy_timeout = 0"); err != nil {
 		return err
 	}

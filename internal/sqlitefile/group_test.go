@@ -164,7 +164,8 @@ func TestLongJobsTakeTurnsWithShortOnes(t *testing.T) {
 	}
 }
 
-// While another process holds the write lock, a caller waits no longer than until its deadline, and what it wanted is not done later.
+// While another process holds the write lock, a caller waits no longer than until its deadline, and
+// what it wanted is not done later.
 func TestLockedFileHoldsNobodyBeyondItsDeadline(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f.db")

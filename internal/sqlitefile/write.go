@@ -40,14 +40,16 @@ const (
 	abandoned // will not be done: its context was done before it began
 )
 
-// Write runs job inside a transaction and returns once that is committed, or not. An error of the job undoes what the job did
-// and nothing else, and is returned as it is; a panic likewise. Unless the error wraps ErrUnknown, nothing was written.
+// Write runs job inside a transaction and returns once that is committed, or not. An error of the
+// job undoes what the job did and nothing else, and is returned as it is; a panic likewise. Unless
+// the error wraps ErrUnknown, nothing was written.
 //
-// A job begins when the file's write lock is held. If ctx is done before, or another process has held the lock for
-// Config.BusyTimeout, the job never begins and nothing was written. When ctx is done later, Write returns with ErrUnknown, and the
-// job may still be running: it must not touch memory that the caller of Write goes on to use. A deadline that passed also wraps
-// outage.Err. A job uses only its Tx, does not keep it, returns every error of it, and does not wait for anything; in particular
-// not for another Write.
+// A job begins when the file's write lock is held. If ctx is done before, or another process has
+// held the lock for Config.BusyTimeout, the job never begins and nothing was written. When ctx is
+// done later, Write returns with ErrUnknown, and the job may still be running: it must not touch
+// memory that the caller of Write goes on to use. A deadline that passed also wraps outage.Err. A
+// job uses only its Tx, does not keep it, returns every error of it, and does not wait for
+// anything; in particular not for another Write.
 func (f *File) Write(ctx context.Context, job func(*Tx) error) error {
 	return f.write(ctx, &waiter{job: job})
 }
@@ -138,11 +140,13 @@ func (f *File) drain() {
 	}
 }
 
-// maxPause is the longest pause between two attempts to get the write lock that another process holds.
+// maxPause is the longest pause between two attempts to get the write lock that another process
+// holds.
 const maxPause = 10 * time.Millisecond
 
-// begin begins a transaction. While another process holds the write lock it tries again and again, as long as a job waits: none has
-// begun, so that each caller can leave when its context is done. It reports false if no job waits any more.
+// begin begins a transaction. While another process holds the write lock it tries again and again,
+// as long as a job waits: none has begun, so that each caller can leave when its context is done.
+// It reports false if no job waits any more.
 func (tx *Tx) begin() bool {
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
 		_, err := tx.Exec("BEGIN IMMEDIATE")
@@ -156,8 +160,9 @@ func (tx *Tx) begin() bool {
 	}
 }
 
-// refuse drops the jobs whose callers have left, and fails those that cannot wait for what begin failed with: that have waited for the
-// lock for Config.BusyTimeout, or all of them after another error. It reports whether jobs are left.
+// refuse drops the jobs whose callers have left, and fails those that cannot wait for what begin
+// failed with: that have waited for the lock for Config.BusyTimeout, or all of them after another
+// error. It reports whether jobs are left.
 func (f *File) refuse(err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,7 +239,8 @@ func take(waiting *[]*waiter) *waiter {
 // next returns what shall be done next, together, in a transaction that already holds group and shall end soon after end.
 type next func(group []*waiter, end time.Time) []*waiter
 
-// commit does one group in the transaction that has begun, and returns to everybody in it what became of it.
+// commit does one group in the transaction that has begun, and returns to everybody in it what
+// became of it.
 func (tx *Tx) commit(next next) {
 	group, err := tx.do(next, time.Now().Add(maxTime))
 	if planted.AckEarly && err == nil && len(group) > 0 && group[0].joint != nil { // publications
@@ -261,8 +267,8 @@ func (tx *Tx) commit(next next) {
 	}
 }
 
-// do does one unit after the other, until nothing comes next. It returns all that it did and that is to be committed. An error means
-// that the transaction, and so all of them, failed.
+// do does one unit after the other, until nothing comes next. It returns all that it did and that
+// is to be committed. An error means that the transaction, and so all of them, failed.
 func (tx *Tx) do(next next, end time.Time) (group []*waiter, err error) {
 	unit := next(nil, end)
 	if len(unit) == 0 || !tx.doFirst(unit) {
@@ -278,9 +284,10 @@ func (tx *Tx) do(next next, end time.Time) (group []*waiter, err error) {
 	return group, nil
 }
 
-// doFirst does the first unit of a group, which is undone by giving the transaction up. That spares a job that writes much, and
-// often has its group to itself, the copies of pages that a savepoint takes. It reports false if the transaction is to be given up: a
-// job alone has failed then, and several wait again, each for itself.
+// doFirst does the first unit of a group, which is undone by giving the transaction up. That spares
+// a job that writes much, and often has its group to itself, the copies of pages that a savepoint
+// takes. It reports false if the transaction is to be given up: a job alone has failed then, and
+// several wait again, each for itself.
 func (tx *Tx) doFirst(unit []*waiter) bool {
 	all := unit[0]
 	if len(unit) > 1 {
@@ -313,7 +320,8 @@ func together(unit []*waiter) *waiter {
 	return &waiter{job: func(tx *Tx) error { return unit[0].joint.do(tx, items) }}
 }
 
-// doUnit does the jobs of unit together, or one after the other if that fails. An error means that the transaction is gone.
+// doUnit does the jobs of unit together, or one after the other if that fails. An error means that
+// the transaction is gone.
 func (tx *Tx) doUnit(unit []*waiter) error {
 	if len(unit) == 1 {
 		return tx.doAnother(unit[0])

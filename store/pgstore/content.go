@@ -52,19 +52,24 @@ func termsOf(c content.Content) pq.StringArray {
 	return indexed(content.Terms(c.Title + " " + c.Description))
 }
 
-// createContent needs no identifier twice: an identifier that is there, or is just being deleted, is in its snapshot, and one that comes
-// meanwhile is a violation of the primary key.
+// createContent takes no identifier twice. One that is there, or is just being deleted, is in the
+// statement's snapshot; one that comes meanwhile violates the primary key. What is left is a
+// content that another call creates and a third deletes while this statement runs; services use no
+// identifier for two calls.
 const (
-	unusedContent = `NOT EXISTS (SELECT FROM khodnevis.contents WHERE id = $1) AND NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)`
+	unusedContent = `NOT EXISTS (SELECT FROM khodnevis.contents WHERE id = $1)
+		AND NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)`
 
 	contentValues = `$1, $2::text, $3::bytea, $4::text, $5::text[], $6::text, $7::bigint, $8::timestamptz, $9::timestamptz`
 
-	insertContent = `INSERT INTO khodnevis.contents (id, title, title_key, description, terms, author, version, created_at, updated_at)
-		SELECT ` + contentValues
+	insertContent = `INSERT INTO khodnevis.contents
+		(id, title, title_key, description, terms, author, version, created_at, updated_at) SELECT ` + contentValues
 
-	scoreContent = `INSERT INTO khodnevis.rating_scores (content_id) SELECT id FROM made ON CONFLICT (content_id) DO UPDATE SET rank = rating_scores.rank`
+	scoreContent = `INSERT INTO khodnevis.rating_scores (content_id) SELECT id FROM made
+		ON CONFLICT (content_id) DO UPDATE SET rank = rating_scores.rank`
 
-	createContent = `WITH made AS (` + insertContent + ` WHERE ` + unusedContent + ` RETURNING id), scored AS (` + scoreContent + `) SELECT id FROM made`
+	createContent = `WITH made AS (` + insertContent + ` WHERE ` + unusedContent + ` RETURNING id),
+		scored AS (` + scoreContent + `) SELECT id FROM made`
 )
 
 func contentArgs(c content.Content) []any {
@@ -102,11 +107,13 @@ func (s *Store) ContentsByID(ctx context.Context, ids []string) ([]content.Conte
 }
 
 const (
-	updateContent = `UPDATE khodnevis.contents SET title = $2, title_key = $3, description = $4, terms = $5, version = $6, updated_at = $7
+	updateContent = `UPDATE khodnevis.contents
+		SET title = $2, title_key = $3, description = $4, terms = $5, version = $6, updated_at = $7
 		WHERE id = $1 AND version = $6 - 1 RETURNING id`
 
 	// deleteContent deletes whatever version there is if $2 is zero.
-	deleteContent = `WITH gone AS (DELETE FROM khodnevis.contents WHERE id = $1 AND $2::bigint IN (0, version) RETURNING id),
+	deleteContent = `WITH gone AS (DELETE FROM khodnevis.contents
+			WHERE id = $1 AND $2::bigint IN (0, version) RETURNING id),
 		kept AS (INSERT INTO khodnevis.deleted_contents (id) SELECT id FROM gone ON CONFLICT DO NOTHING) SELECT id FROM gone`
 
 	contentIsThere = `SELECT id FROM khodnevis.contents WHERE id = $1`
@@ -114,7 +121,8 @@ const (
 
 // UpdateContent implements content.Store.
 func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
-	changed, again, err := s.write(ctx, updateContent, c.ID, c.Title, titleKey(c.Title), c.Description, termsOf(c), c.Version, c.UpdatedAt)
+	changed, again, err := s.write(ctx, updateContent,
+		c.ID, c.Title, titleKey(c.Title), c.Description, termsOf(c), c.Version, c.UpdatedAt)
 	if err == nil && len(changed) == 0 {
 		err = s.missed(ctx, contentIsThere, c.ID, content.ErrNotFound, content.ErrConflict)
 	}

@@ -25,14 +25,17 @@ func (r creationRow) creation(author string, key content.Hash) content.Creation 
 const (
 	creationByKey = `SELECT request, content_id, at FROM khodnevis.creations WHERE author = $1 AND key = $2`
 
-	// createOnce waits for whoever is at the same key. It writes nothing where there is one that counts, or the content's identifier is used.
+	// createOnce waits for whoever is at the same key. It writes nothing where there is one that
+	// counts, or the content's identifier is used.
 	createOnce = `WITH held AS (INSERT INTO khodnevis.creations AS kept (author, key, request, content_id, at)
 			SELECT $10::text, $11::bytea, $12::bytea, $13::text, $14::timestamptz WHERE ` + unusedContent + `
-			ON CONFLICT (author, key) DO UPDATE SET request = excluded.request, content_id = excluded.content_id, at = excluded.at WHERE kept.at < $15
+			ON CONFLICT (author, key) DO UPDATE
+			SET request = excluded.request, content_id = excluded.content_id, at = excluded.at WHERE kept.at < $15
 			RETURNING kept.author),
 		made AS (` + insertContent + ` FROM held RETURNING id), scored AS (` + scoreContent + `) SELECT id FROM made`
 
-	contentIsUsed = `SELECT id FROM khodnevis.contents WHERE id = $1 UNION ALL SELECT id FROM khodnevis.deleted_contents WHERE id = $1`
+	contentIsUsed = `SELECT id FROM khodnevis.contents WHERE id = $1
+		UNION ALL SELECT id FROM khodnevis.deleted_contents WHERE id = $1`
 
 	sweepCreations = `DELETE FROM khodnevis.creations WHERE ctid = ANY(ARRAY(
 		SELECT ctid FROM khodnevis.creations WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`
@@ -45,7 +48,8 @@ func (s *Store) CreateContentOnce(ctx context.Context, c content.Content, r cont
 		made, again, err := s.write(ctx, createOnce, c.ID, args...)
 		kept, taken := r, taken(err)
 		if err == nil && len(made) == 0 {
-			if kept, err = s.CreationByKey(ctx, r.Author, r.Key); err == nil && kept.At.Before(since) || errors.Is(err, content.ErrNotFound) {
+			kept, err = s.CreationByKey(ctx, r.Author, r.Key)
+			if err == nil && kept.At.Before(since) || errors.Is(err, content.ErrNotFound) {
 				err = s.missed(ctx, contentIsUsed, c.ID, errSwept, content.ErrConflict)
 			}
 		}

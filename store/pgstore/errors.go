@@ -74,9 +74,10 @@ func isOutage(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// readOnly reports whether the database takes no writes: a standby, default_transaction_read_only=on, or (0A000) what a standby cannot do
-// and what a connection cannot do any more since the tables have changed. It may be this one connection that is so: to a server that is no
-// longer the primary, or with a setting that has been changed since.
+// readOnly reports whether the database takes no writes: a standby,
+// default_transaction_read_only=on, or (0A000) what a standby cannot do and what a connection
+// cannot do any more since the tables have changed. It may be this one connection that is so: to a
+// server that is no longer the primary, or with a setting that has been changed since.
 func readOnly(err error) bool {
 	return pq.As(err, pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported) != nil
 }

@@ -173,7 +173,8 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 		t.Cleanup(cancel)
 		return ctx
 	}
-	// With fewer connections than failures: those who wait for one fail once it is known that those who have them are lost.
+	// With fewer connections than failures: those who wait for one fail once it is known that those
+	// who have them are lost.
 	if err := eventually(t, func() error {
 		wantOutage(t, s, soon(), time.Now().Add(little+200*time.Millisecond))
 		if !s.Down() {
@@ -335,8 +336,9 @@ func TestTimeoutsOfTheServer(t *testing.T) {
 	}
 }
 
-// The answer to what was committed is lost. A single statement is run again: it must say what it said before, or leave open what became
-// of it. A transaction is not run again, and its error must leave that open.
+// The answer to what was committed is lost. A single statement is run again: it must say what it
+// said before, or leave open what became of it. A transaction is not run again, and its error must
+// leave that open.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
@@ -546,7 +548,8 @@ func lock(t *testing.T, s bench, tables ...string) {
 	}
 }
 
-// Connections that take no writes any more are replaced as soon as the server takes writes on new ones.
+// Connections that take no writes any more are replaced as soon as the server takes writes on new
+// ones.
 func TestReadOnlyConnectionsAreReplaced(t *testing.T) {
 	t.Parallel()
 	const conns = 4

@@ -15,24 +15,28 @@
 //
 // # Errors
 //
-// Errors of the database are told apart by SQLSTATE. Those that may pass wrap store.ErrUnavailable: no connection, a server
-// that starts, stops or takes no writes (a standby, default_transaction_read_only), no room, timeouts, and deadlocks that occurred several times in a row. Those of values that the server will
-// never take (class 22, broken checks, limits) wrap store.ErrUnstorable.
+// Errors of the database are told apart by SQLSTATE. Those that may pass wrap store.ErrUnavailable:
+// no connection, a server that starts, stops or takes no writes (a standby,
+// default_transaction_read_only), no room, timeouts, and deadlocks that occurred several times in a
+// row. Those of values that the server will never take (class 22, broken checks, limits) wrap
+// store.ErrUnstorable.
 //
 // # Limits
 //
-// A list that no index serves looks at about Query.MaxRows rows in each of the ways that it is tried in, or fails with ErrTooBroad. Beside
-// them, a search for several words reads as much of the index of words as these words fill, and an order by the number of ratings
-// the numbers of those contents that were rated since the last fold. After a deletion of a content with many ratings, lists pass over what
-// SweepRatings has not removed yet.
+// A list that no index serves looks at about Query.MaxRows rows in each of the ways that it is
+// tried in, or fails with ErrTooBroad. Beside them, a search for several words reads as much of the
+// index of words as these words fill, and an order by the number of ratings the numbers of those
+// contents that were rated since the last fold. After a deletion of a content with many ratings,
+// lists pass over what SweepRatings has not removed yet.
 //
 // # Concurrency
 //
 // Lists and counts take a part of the connections only (Config.Lists), and wait for their turn until their context is done, so that rows
 // that are looked up by key never wait for a list.
 //
-// A Store may be used concurrently. Statements that run often are prepared once a connection; behind a pooler that hands
-// out connections by transaction, PostgreSQL's sessions are not what they seem, and Migrate returns ErrPooled.
+// A Store may be used concurrently. Statements that run often are prepared once a connection;
+// behind a pooler that hands out connections by transaction, PostgreSQL's sessions are not what
+// they seem, and Migrate returns ErrPooled.
 package pgstore
 
 import (

@@ -35,7 +35,8 @@ const sessionColumns = `id, user_id, label, generation, siblings, version, creat
 const (
 	addTokens = `INSERT INTO khodnevis.tokens (hash, session_id, kind, generation, expires_at)
 		SELECT t.hash, session.id, t.kind, t.generation, t.expires_at
-		FROM session, unnest($2::bytea[], $3::text[], $4::bigint[], $5::timestamptz[]) AS t (hash, kind, generation, expires_at)`
+		FROM session, unnest($2::bytea[], $3::text[], $4::bigint[], $5::timestamptz[])
+			AS t (hash, kind, generation, expires_at)`
 
 	createSession = `WITH session AS (INSERT INTO khodnevis.sessions (` + sessionColumns + `)
 			VALUES ($1, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id),
@@ -72,7 +73,8 @@ func tokenArgs(tokens []auth.Token) []any {
 	hashes, kinds := make(pq.ByteaArray, len(tokens)), make(pq.StringArray, len(tokens))
 	generations, ends := make(pq.Int64Array, len(tokens)), make(pq.StringArray, len(tokens))
 	for i, t := range tokens {
-		hashes[i], kinds[i], generations[i], ends[i] = t.Hash[:], string(t.Kind), t.Generation, t.ExpiresAt.Format(time.RFC3339Nano)
+		hashes[i], kinds[i], generations[i] = t.Hash[:], string(t.Kind), t.Generation
+		ends[i] = t.ExpiresAt.Format(time.RFC3339Nano)
 	}
 	return []any{hashes, kinds, generations, ends}
 }
@@ -99,7 +101,7 @@ const grantByToken = `SELECT t.hash, t.kind, t.generation AS token_generation, t
 // GrantByToken implements auth.Store.
 func (s *Store) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
 	var rows []grantRow
-	err := s.query(ctx, &rows, grantByToken, hash[:])
+	err := s.search(ctx, &rows, grantByToken, hash[:])
 	if err == nil && len(rows) == 0 {
 		err = auth.ErrNotFound
 	}
@@ -117,7 +119,8 @@ func (s *Store) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, e
 // RotateSession implements auth.Store.
 func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
 	rotated, again, err := s.write(ctx, rotateSession, n.ID, append(tokenArgs(tokens),
-		n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt, n.IdleAt, n.ExpiresAt, n.Generation-auth.KeptGenerations)...)
+		n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt, n.IdleAt, n.ExpiresAt,
+		n.Generation-auth.KeptGenerations)...)
 	if err == nil && len(rotated) == 0 {
 		err = s.missed(ctx, sessionIsThere, n.ID, auth.ErrNotFound, auth.ErrConflict)
 	}
@@ -143,7 +146,8 @@ func (s *Store) SessionsByUser(ctx context.Context, user string) ([]auth.Session
 }
 
 const deleteSessions = `DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
-	WHERE user_id = $1 AND ($2::text = '' OR id = $2) AND ($3::text = '' OR id <> $3) ORDER BY id FOR UPDATE)) RETURNING id`
+	WHERE user_id = $1 AND ($2::text = '' OR id = $2) AND ($3::text = '' OR id <> $3) ORDER BY id FOR UPDATE))
+	RETURNING id`
 
 // DeleteSessions implements auth.Store. The rows are locked in the order of their identifiers, so that two calls for one user
 // wait for each other instead of dying.

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// linger is how long a call waits for the driver to cancel the statement, once its context is done: a server that speaks needs less.
+	// linger is how long a call waits for the driver to cancel the statement, once its context is
+	// done: a server that speaks needs less.
 	linger = 50 * time.Millisecond
 	// grace is how long after that the server counts as silent.
 	grace = 450 * time.Millisecond
@@ -69,8 +70,10 @@ func (s *Store) query(ctx context.Context, rows any, text string, args ...any) e
 	})
 }
 
-// search is query for a text that is put together for one call. It is planned for the very values, which prepared statements
-// are not after a few executions: a list of a hot content must not be planned for the average one.
+// search is query for a text that is put together for one call, or that is not worth a second round
+// trip on each connection: with the connections that Open makes it takes one. It is planned for the
+// very values, which prepared statements are not after a few executions: a list of a hot content
+// must not be planned for the average one.
 func (s *Store) search(ctx context.Context, rows any, text string, args ...any) error {
 	return s.within(ctx, func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, rows, s.sql(text), args...)
@@ -98,12 +101,13 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (int, error)
 	return int(n), nil
 }
 
-// write runs a statement that is a transaction by itself, in one round trip: BEGIN and COMMIT would cost two more. It returns the identifiers
-// that the statement returns, none if nothing was to be written. The first argument is a text.
+// write runs a statement that is a transaction by itself, in one round trip: BEGIN and COMMIT would
+// cost two more. It returns the identifiers that the statement returns, none if nothing was to be
+// written. The first argument is a text.
 //
-// If the connection breaks, database/sql may run the statement again, and what the first run did is unknown: again is true then, and what
-// the second one found is for unsure.
-func (s *Store) write(ctx context.Context, text string, first string, args ...any) (ids []string, again bool, err error) {
+// If the connection breaks, database/sql may run the statement again, and what the first run did is
+// unknown: again is true then, and what the second one found is for unsure.
+func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids []string, again bool, err error) {
 	var runs atomic.Int32
 	all := append([]any{counted{first, &runs}}, args...)
 	err = s.within(ctx, func(ctx context.Context) error {
@@ -123,8 +127,8 @@ func (s *Store) write(ctx context.Context, text string, first string, args ...an
 	return ids, runs.Load() > 1, nil
 }
 
-// unsure returns err, or if the statement was run again an error that leaves open what was written: somebody who was faster may have been
-// the first run.
+// unsure returns err, or if the statement was run again an error that leaves open what was written:
+// somebody who was faster may have been the first run.
 func unsure(again bool, err error) error {
 	if err == nil || !again {
 		return err
@@ -132,7 +136,8 @@ func unsure(again bool, err error) error {
 	return fmt.Errorf("%w: the connection broke: %s", store.ErrUnavailable, err.Error())
 }
 
-// missed returns why a write met no row: gone if there is none with the identifier, otherwise changed.
+// missed returns why a write met no row: gone if there is none with the identifier, otherwise
+// changed.
 func (s *Store) missed(ctx context.Context, isThere, id string, gone, changed error) error {
 	var ids []string
 	switch err := s.search(ctx, &ids, isThere, id); {
@@ -190,8 +195,10 @@ func (s *Store) transact(ctx context.Context, op func(transaction) error) error 
 	})
 }
 
-// heedReadOnly undoes the READ WRITE that the driver begins every transaction with, where the operator wants no writes.
-const heedReadOnly = `SELECT set_config('transaction_read_only', current_setting('default_transaction_read_only'), true)`
+// heedReadOnly undoes the READ WRITE that the driver begins every transaction with, where the
+// operator wants no writes.
+const heedReadOnly = `SELECT set_config('transaction_read_only',
+	current_setting('default_transaction_read_only'), true)`
 
 func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 	tx, err := s.db.BeginTxx(ctx, nil)
@@ -211,8 +218,9 @@ func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 // ErrDown says that the database did not answer lately and was not asked this time. It wraps store.ErrUnavailable.
 var ErrDown = fmt.Errorf("pgstore: the database does not answer and was not asked again: %w", store.ErrUnavailable)
 
-// within runs op, unless the database is down. It returns soon after ctx is done, whatever op does: the driver ignores a context once the
-// server has fallen silent. What op finds after that is for nobody; op ends when its connection does.
+// within runs op, unless the database is down. It returns soon after ctx is done, whatever op does:
+// the driver ignores a context once the server has fallen silent. What op finds after that is for
+// nobody; op ends when its connection does.
 func (s *Store) within(ctx context.Context, op func(context.Context) error) error {
 	if ctx.Err() != nil {
 		return over(ctx)
@@ -259,8 +267,9 @@ func (s *Store) within(ctx context.Context, op func(context.Context) error) erro
 	return translate(ctx, e.result())
 }
 
-// reconnect closes the idle connections, so that the next call gets a new one, and reports true; false if that was less than a second ago: a
-// standby that stays one is not connected to for every write.
+// reconnect closes the idle connections, so that the next call gets a new one, and reports true;
+// false if that was less than a second ago: a standby that stays one is not connected to for every
+// write.
 func (s *Store) reconnect(ctx context.Context) bool {
 	now, last := time.Now().UnixNano(), s.reconnected.Load()
 	if now-last < int64(breaker.ProbeInterval) || !s.reconnected.CompareAndSwap(last, now) {
@@ -277,8 +286,8 @@ func (s *Store) reconnect(ctx context.Context) bool {
 	return true
 }
 
-// heard tells the breaker how an operation ended. One that got no connection in time says nothing, unless connections are lost to a server
-// that is silent.
+// heard tells the breaker how an operation ended. One that got no connection in time says nothing,
+// unless connections are lost to a server that is silent.
 func (s *Store) heard(err error) {
 	switch {
 	case errors.Is(err, context.Canceled): // a caller who went away says nothing about the database
@@ -289,8 +298,8 @@ func (s *Store) heard(err error) {
 	}
 }
 
-// watch tells the breaker how an operation ends whose caller has left. A server that speaks says within the grace that it has cancelled the
-// statement.
+// watch tells the breaker how an operation ends whose caller has left. A server that speaks says
+// within the grace that it has cancelled the statement.
 func (s *Store) watch(ctx context.Context, done <-chan end) {
 	late := time.NewTimer(grace)
 	defer late.Stop()

@@ -42,7 +42,8 @@ func users(rows []userRow) []auth.User {
 
 const createUser = `WITH name AS (INSERT INTO khodnevis.usernames (canonical) VALUES ($3) RETURNING canonical)
 	INSERT INTO khodnevis.users (` + userColumns + `)
-	SELECT $1, $2::text, canonical, $4::text, $5::text, $6::boolean, $7::boolean, $8::bigint, $9::timestamptz, $10::timestamptz FROM name RETURNING id`
+	SELECT $1, $2::text, canonical, $4::text, $5::text, $6::boolean, $7::boolean, $8::bigint, $9::timestamptz, $10::timestamptz
+	FROM name RETURNING id`
 
 // CreateUser implements auth.Store.
 func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
@@ -101,21 +102,24 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 const (
-	updateUser = `UPDATE khodnevis.users SET email = $2, password_hash = $3, staff = $4, disabled = $5, version = $6, updated_at = $7
+	updateUser = `UPDATE khodnevis.users
+		SET email = $2, password_hash = $3, staff = $4, disabled = $5, version = $6, updated_at = $7
 		WHERE id = $1 AND version = $6 - 1 RETURNING id`
 
 	userIsThere = `SELECT id FROM khodnevis.users WHERE id = $1`
 
 	// deleteUser records no departure if there is no fate.
 	deleteUser = `WITH gone AS (DELETE FROM khodnevis.users WHERE id = $1 RETURNING id),
-		departed AS (INSERT INTO khodnevis.departures (rater, fate, at) SELECT id, $2::text, $3::timestamptz FROM gone WHERE $2 <> ''
+		departed AS (INSERT INTO khodnevis.departures (rater, fate, at)
+			SELECT id, $2::text, $3::timestamptz FROM gone WHERE $2 <> ''
 			ON CONFLICT (rater) DO UPDATE SET fate = excluded.fate, at = excluded.at)
 		SELECT id FROM gone`
 )
 
 // UpdateUser implements auth.Store.
 func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
-	changed, again, err := s.write(ctx, updateUser, u.ID, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt)
+	changed, again, err := s.write(ctx, updateUser,
+		u.ID, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt)
 	if err == nil && len(changed) == 0 {
 		err = s.missed(ctx, userIsThere, u.ID, auth.ErrNotFound, auth.ErrConflict)
 	}
