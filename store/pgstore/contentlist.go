@@ -92,18 +92,12 @@ func joined(scores, stats bool) string {
 // contentOrder is how a list of contents is ordered: by a column (or what is computed), then by the identifier of the same
 // table, so that an index on both gives the order.
 type contentOrder struct {
-	from    string // what gives the order, contents c among it
+	from    string // what gives the order, contents c among it; see contentList.byRatings
 	key, id string // its columns
 	any     string // the key without what gives the order, of contents c, scores f and numbers s
 	number  bool   // the key is a number that contents do not have
 	value   func(content.Position) any
 }
-
-// byRatings has what an index on the numbers of ratings would give, which would make every rating dearer: the copies of them that
-// folding leaves behind have an index, and those that changed since are few.
-const byRatings = `((SELECT f.content_id AS id, f.n FROM khodnevis.rating_scores f
-		WHERE NOT EXISTS (SELECT FROM khodnevis.rating_stats d WHERE d.content_id = f.content_id AND d.dirty))
-	UNION ALL (SELECT d.content_id, d.n FROM khodnevis.rating_stats d WHERE d.dirty)) o JOIN khodnevis.contents c ON c.id = o.id`
 
 var contentOrders = map[content.Field]contentOrder{
 	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`, value: func(p content.Position) any { return p.Time }},
@@ -111,7 +105,7 @@ var contentOrders = map[content.Field]contentOrder{
 	content.ByTitle:   {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`, value: func(p content.Position) any { return []byte(p.Text) }},
 	content.ByScore: {from: `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`, key: `f.rank`, id: `f.content_id`, any: `f.rank`, number: true,
 		value: func(p content.Position) any { return p.Number }},
-	content.ByRatings: {from: byRatings, key: `o.n`, id: `o.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Position) any { return int64(p.Number) }},
+	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Position) any { return int64(p.Number) }},
 }
 
 // listedRow is a row of a list of contents; Number is the value that it is ordered by, where the content does not have it.
@@ -185,15 +179,38 @@ func (l contentList) number(key string) string {
 	return `0::double precision`
 }
 
-// start adds where the piece starts and what else the index of the order finds.
-func (l contentList) start(where *conditions) {
-	seek := l.seek
-	if l.Order.Field == content.ByRatings && seek.RatingsMin > 0 {
-		where.add(`o.n >= ?`, seek.RatingsMin)
-		seek.RatingsMin = 0
+// source returns the FROM and WHERE clauses of a list, whose conditions are those given, where it starts, and what else the index of its
+// order finds. Rows is how many of them are used, 0 if nobody knows.
+func (l contentList) source(where *conditions, scores, stats bool, rows int) string {
+	join := joined(scores && l.Order.Field != content.ByScore, stats)
+	if l.Order.Field == content.ByRatings {
+		return l.byRatings(where, rows) + join + ` WHERE ` + where.String()
 	}
-	where.contents(seek)
+	where.contents(l.seek)
 	l.after(where, l.order.key, l.order.id)
+	return l.order.from + join + ` WHERE ` + where.String()
+}
+
+// byRatings has what an index on the numbers of ratings would give, which would make every rating dearer: the copies of them that
+// folding leaves behind have an index, and those that changed since are few. The server merges both.
+func (l contentList) byRatings(where *conditions, rows int) string {
+	part := func(from, n, id string) string {
+		text := `(SELECT c.*, ` + n + ` FROM ` + from
+		if l.seek.RatingsMin > 0 {
+			text += where.bind(` AND `+n+` >= ?`, l.seek.RatingsMin)
+		}
+		if l.After != nil {
+			text += where.bind(` AND (`+n+`, `+id+`) `+l.follows+` (?, ?)`, l.order.value(*l.After), l.After.ID)
+		}
+		text += l.by(n, id)
+		if rows > 0 {
+			text += ` LIMIT ` + strconv.Itoa(rows)
+		}
+		return text + `)`
+	}
+	return `(` + part(`khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id
+			WHERE NOT EXISTS (SELECT FROM khodnevis.rating_stats d WHERE d.content_id = f.content_id AND d.dirty)`, `f.n`, `f.content_id`) + ` UNION ALL ` +
+		part(`khodnevis.rating_stats d JOIN khodnevis.contents c ON c.id = d.content_id WHERE d.dirty`, `d.n`, `d.content_id`) + `) c`
 }
 
 func (l contentList) after(where *conditions, key, id string) {
@@ -209,11 +226,14 @@ func (l contentList) by(key, id string) string {
 // served returns the statement of a list that an index serves, or that may look at any number of rows.
 func (l contentList) served() (text string, args []any, ok bool) {
 	var where conditions
-	l.start(&where)
 	scores, stats := where.contents(l.rest)
-	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` +
-		l.order.from + joined(scores && l.Order.Field != content.ByScore, stats) + ` WHERE ` + where.String() + l.by(l.order.key, l.order.id)
-	return text + where.bind(` LIMIT ?`, l.Limit), where.args, l.MaxRows == 0 || alone(l.rest)
+	rows := 0
+	if ok = alone(l.rest); ok {
+		rows = l.Limit
+	}
+	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` + l.source(&where, scores, stats, rows) +
+		l.by(l.order.key, l.order.id)
+	return text + where.bind(` LIMIT ?`, l.Limit), where.args, ok || l.MaxRows == 0
 }
 
 // window returns the statement that looks for the piece among the next rows in the order of the list, and returns the row after them
@@ -223,12 +243,11 @@ func (l contentList) window(rows int) (text string, args []any) {
 	scores, stats := hit.contents(l.rest)
 	hits := hit.String()
 	where.args = hit.args
-	l.start(&where)
-	by := l.by(l.order.key, l.order.id)
-	text = `SELECT id, title, description, author, version, created_at, updated_at, number, row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT ` + contentColumns + `, ` +
-		l.order.key + ` AS key, ` + l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
-		l.order.from + joined(scores && l.Order.Field != content.ByScore, stats) + ` WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
-		WHERE hit OR row > ` + strconv.Itoa(rows) + l.by(`key`, `id`)
+	by, last := l.by(l.order.key, l.order.id), strconv.Itoa(rows)
+	text = `SELECT id, title, description, author, version, created_at, updated_at, number, row > ` + last + ` AS beyond FROM (
+		SELECT ` + contentColumns + `, ` + l.order.key + ` AS key, ` + l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
+		l.source(&where, scores, stats, rows+1) + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
+		WHERE hit OR row > ` + last + l.by(`key`, `id`)
 	return text + where.bind(` LIMIT ?`, l.Limit), where.args
 }
 
@@ -275,11 +294,11 @@ func (l contentList) gathered(p contentPart) (text string, args []any) {
 }
 
 // gather returns the beginning of a statement that has the contents of a part as m, or one more than maxRows of them, and the arguments
-// so far.
+// so far. The bound stands apart from the condition, lest the server go through the table in the hope of reaching it soon.
 func (p contentPart) gather(maxRows int) (with string, where conditions) {
 	where.contents(p.part)
-	with = `WITH m AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at FROM khodnevis.contents c WHERE ` +
-		where.String() + ` LIMIT ` + strconv.Itoa(maxRows+1) + `)`
+	with = `WITH part AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at FROM khodnevis.contents c WHERE ` +
+		where.String() + `), m AS MATERIALIZED (SELECT * FROM part LIMIT ` + strconv.Itoa(maxRows+1) + `)`
 	return with, conditions{args: where.args}
 }
 

@@ -205,7 +205,8 @@ func ratingParts(f rating.Filter) []rating.Filter {
 func gatherRatings(part rating.Filter, maxRows int) (with string, where conditions) {
 	where.add(`NOT r.withdrawn`)
 	where.part(part)
-	with = `WITH m AS MATERIALIZED (SELECT r.* FROM khodnevis.ratings r WHERE ` + where.String() + ` LIMIT ` + strconv.Itoa(maxRows+1) + `)`
+	with = `WITH part AS MATERIALIZED (SELECT r.* FROM khodnevis.ratings r WHERE ` + where.String() +
+		`), m AS MATERIALIZED (SELECT * FROM part LIMIT ` + strconv.Itoa(maxRows+1) + `)`
 	return with, conditions{args: where.args}
 }
 

@@ -23,10 +23,10 @@ func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond fu
 	slices.SortStableFunc(ways, func(a, b way[R]) int { return cmp.Compare(a.rows, b.rows) })
 	looks := []func() ([]R, error){walk}
 	for _, w := range ways {
-		switch { // expectations are wrong now and then, hardly ever by an order of magnitude
+		switch {
 		case w.rows <= maxRows/10 && len(looks) == 1:
 			looks = append([]func() ([]R, error){w.look}, looks...)
-		case w.rows <= 10*maxRows:
+		case w.rows <= 2*maxRows: // what is expected is somewhat wrong
 			looks = append(looks, w.look)
 		}
 	}

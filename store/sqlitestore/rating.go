@@ -239,18 +239,25 @@ func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, rows int) ([]
 	if len(found) == q.Limit {
 		return found, true, nil
 	}
-	next := filterRatings(rating.Filter{})
-	next.after(q)
+	next := ratingRows(q)
 	var more int
 	err := tx.GetContext(ctx, &more, `SELECT count(*) FROM (SELECT 1 FROM ratings r`+next.where()+` ORDER BY `+ratingOrders[q.Order]+` LIMIT 1 OFFSET ?)`,
 		append(next.args, rows)...)
 	return found, more == 0, err
 }
 
+// ratingRows are the conditions on what nextRatings looks at, withdrawn ratings among it where the index has them.
+func ratingRows(q rating.Query) (next conditions) {
+	if q.Order != rating.ByKey {
+		next.add("r.result <> 'withdrawn'")
+	}
+	next.after(q)
+	return next
+}
+
 // ratingWindow returns the statement of nextRatings.
 func ratingWindow(q rating.Query, rows int) (text string, args []any) {
-	next, hit := filterRatings(rating.Filter{}), filterRatings(q.Filter)
-	next.after(q)
+	next, hit := ratingRows(q), filterRatings(q.Filter)
 	return `SELECT ` + ratingColumns + ` FROM (SELECT * FROM ratings r` + next.where() + ` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?) r` + hit.where() +
 		` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?`, slices.Concat(next.args, []any{rows}, hit.args, []any{q.Limit})
 }
