@@ -74,8 +74,19 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+// migrating is how many migrations run in this process. A server that makes an index says nothing for as long as that takes, on a
+// connection that the driver keeps to itself.
+var migrating atomic.Int32
+
+// migrationSilence is how long a server may say nothing while migrations run. One that is gone is noticed sooner, by keep-alive.
+const migrationSilence = time.Hour
+
 func (c *conn) deadline() time.Time {
-	t := time.Now().Add(c.silence)
+	silence := c.silence
+	if migrating.Load() > 0 {
+		silence = max(silence, migrationSilence)
+	}
+	t := time.Now().Add(silence)
 	if limit := c.limit.Load(); limit != nil && !limit.IsZero() && limit.Before(t) {
 		return *limit
 	}

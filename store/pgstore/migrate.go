@@ -25,8 +25,11 @@ type step struct {
 // yet, each in a transaction. It may be called by several processes at once, and needs no rights
 // but to read when there is nothing to do. ErrNewer: the schema has steps that this program does
 // not know. ErrPooled: see there. ErrRights: the role may not read the schema, or not change one
-// that is to be changed.
+// that is to be changed. A step takes as long as it takes, some seconds for a million rows, and is
+// given up when ctx is done.
 func (s *Store) Migrate(ctx context.Context) error {
+	migrating.Add(1)
+	defer migrating.Add(-1)
 	steps, err := steps()
 	if err == nil {
 		err = s.within(ctx, s.ownSessions)
@@ -43,9 +46,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// alone keeps others from migrating the schema until the transaction ends. Whoever waits does so for as long as a step may take.
+// alone keeps others from migrating the schema until the transaction ends. Whoever waits does so for as long as a step takes.
 func (tx transaction) alone() error {
-	if _, err := tx.exec(`SET LOCAL lock_timeout = 0`); err != nil {
+	if _, err := tx.exec(`SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0`); err != nil {
 		return err
 	}
 	_, err := tx.exec(`SELECT pg_advisory_xact_lock(hashtextextended('khodnevis/' || $1, 0))`, tx.store.schema)

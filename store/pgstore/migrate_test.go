@@ -147,3 +147,51 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%d connections are open and %d idle, want 3 and 3", st.OpenConnections, st.Idle)
 	}
 }
+
+// A step that takes longer than any statement may is waited for, and carries over what is there.
+func TestMigrationTakesItsTime(t *testing.T) {
+	t.Parallel()
+	const timeout = 100 * time.Millisecond
+	s := open(t)
+	if err := s.CreateContent(t.Context(), newContent("c")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r1", 1, 3), change("c", "r2", 1, 4)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, strings.ReplaceAll(`DELETE FROM {s}.migrations WHERE version = 7; DROP INDEX {s}.ratings_updated; DROP INDEX {s}.ratings_rater;
+		CREATE INDEX ratings_rater ON {s}.ratings (rater, content_id); ALTER TABLE {s}.rating_scores DROP COLUMN n;`, "{s}", s.schema))
+	holder, err := s.db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback() //nolint:errcheck // it ends with the test
+	holder.MustExec(`LOCK TABLE ` + s.schema + `.ratings IN ACCESS SHARE MODE`)
+	migrated := make(chan error)
+	go func() {
+		migrated <- over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1, StatementTimeout: timeout}), s.schema).Migrate(t.Context())
+	}()
+	if err := eventually(t, func() error { // until it has said nothing for longer than a statement, and a connection, may
+		var waiting int
+		if err := s.db.Get(&waiting, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1 AND now() - query_start > $2::interval`,
+			"%"+s.schema+"%ratings_updated%", (timeout + 1200*time.Millisecond).String()); err != nil {
+			return err
+		}
+		if waiting == 0 {
+			return errors.New("it does not wait")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := holder.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-migrated; err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := s.db.Get(&n, `SELECT n FROM `+s.schema+`.rating_scores WHERE content_id = 'c'`); err != nil || n != 2 {
+		t.Errorf("the content has %d ratings for the order of lists, want 2: %v", n, err)
+	}
+}

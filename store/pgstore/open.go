@@ -19,7 +19,7 @@ type OpenConfig struct {
 	// Several hosts share it. Default 2 seconds.
 	ConnectTimeout time.Duration
 	// StatementTimeout is when the server ends a statement; a second later the connection gives up on a server that does not say
-	// so. It also is the longest that a migration step may take. Default 8 seconds.
+	// so. Migrations take longer than that if they must. Default 8 seconds.
 	StatementTimeout time.Duration
 	// LockTimeout is how long a statement waits for a lock. Default 3 seconds.
 	LockTimeout time.Duration
