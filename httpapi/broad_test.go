@@ -9,8 +9,8 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 )
 
-// TestTooBroad checks that a list or a count that would look at too many rows is refused by the names of its parameters, and that those
-// whose rows an index has are not.
+// TestTooBroad checks that a list or a count that would look at too many rows is refused by the
+// names of its parameters, and that those whose rows an index has are not.
 func TestTooBroad(t *testing.T) {
 	t.Parallel()
 	s, ids := library(t, stores()["memstore"], 1)

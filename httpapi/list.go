@@ -42,7 +42,8 @@ type envelope struct {
 	Results      results `json:"results" doc:"The results on this page."`
 }
 
-// listParameters are what all lists take, with what is their own. Lists whose length nobody needs are not counted.
+// listParameters are what all lists take, with what is their own. Lists whose length nobody needs
+// are not counted.
 func listParameters(results shape, counted bool, own ...parameter) []parameter {
 	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("How many results a page has, %d if it is not given.", defaultPage), 1, maxPage),
 		cursorParameter, fieldsParameter(results))
@@ -64,8 +65,8 @@ func (q *query) page(list, order string) page {
 	return p
 }
 
-// place hands the place of the cursor, if there is one, to parse. A cursor that was not made here, or for another list, is
-// an error of its own.
+// place hands the place of the cursor, if there is one, to parse. A cursor that was not made here,
+// or for another list, is an error of its own.
 func (p page) place(parse func([]byte) bool) error {
 	if _, given := p.request.raw["cursor"]; !given {
 		return nil
@@ -85,7 +86,8 @@ func (p page) place(parse func([]byte) bool) error {
 		errors: []fieldProblem{{Parameter: "cursor", Code: fieldCode(code), Detail: detail}}}
 }
 
-// results answers with a page. more is the place that the next page begins after, nil when there is none.
+// results answers with a page. more is the place that the next page begins after, nil when there is
+// none.
 func (c *call) results(p page, found results, more []byte, count func() (n int64, more bool, err error)) error {
 	e := envelope{Results: found}
 	if p.count {
@@ -108,8 +110,8 @@ func (c *call) results(p page, found results, more []byte, count func() (n int64
 	return c.json(http.StatusOK, e)
 }
 
-// tooBroad names the parameters of a list that would cost too much: its filters and its order or, of a count that would, count. Other errors
-// it returns as they are.
+// tooBroad names the parameters of a list that would cost too much: its filters and its order or,
+// of a count that would, count. Other errors it returns as they are.
 func (p page) tooBroad(err error) error {
 	if !errors.Is(err, content.ErrTooBroad) { // the same value as rating.ErrTooBroad
 		return err

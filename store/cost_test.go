@@ -124,9 +124,10 @@ func countRatings(f rating.Filter) func(context.Context, store.Store, int) error
 // words are those of content i, in both dialects of SQL.
 const words = `'a b c d e f common ' || CASE WHEN i % 2 = 0 THEN 'half' ELSE 'other' END || CASE WHEN i % 1009 = 0 THEN ' rare' ELSE '' END || ' w' || i`
 
-// fill stores n contents and three times as many ratings: a third of one content, a tenth of one rater, and of others alike.
+// fill stores n contents and three times as many ratings: a third of one content, a tenth of one
+// rater, and of others alike.
 func (m meter) fill(n int, sqlite bool) {
-	series := func(n int) string { return fmt.Sprintf(`generate_series(0, %d) AS g(i)`, n-1) }
+	series := func(n int) string { return fmt.Sprintf(`generate_series(0, %d::bigint) AS g(i)`, n-1) }
 	at := `timestamptz '2020-01-01 00:00:00Z' + i * interval '1 second'`
 	id := func(expr string) string { return `'c' || lpad((` + expr + `)::text, 7, '0')` }
 	title, epochAndPosition := `convert_to('title ' || i * 7919 % 1000003, 'UTF8')`, "epoch, position"
@@ -261,7 +262,8 @@ func (m meter) cost(t *testing.T, run func(context.Context, store.Store, int) er
 	return looked, broad
 }
 
-// TestWhatListsLookAt asserts that a call looks at no more where there are thirty times as many rows as it may look at.
+// TestWhatListsLookAt asserts that a call looks at no more where there are thirty times as many
+// rows as it may look at.
 func TestWhatListsLookAt(t *testing.T) {
 	t.Parallel()
 	const maxRows = 1000
@@ -271,7 +273,8 @@ func TestWhatListsLookAt(t *testing.T) {
 	}{
 		// A row costs its look-ups in some indexes, of two or three pages each.
 		"sqlitestore": {sqliteMeter, 12 * maxRows},
-		// A row is looked at in its table, in the index that led there, and in tables that it is joined with; some parts are tried in turn.
+		// A row is looked at in its table, in the index that led there, and in tables that it is
+		// joined with; some parts are tried in turn.
 		"pgstore": {postgresMeter, 10 * maxRows},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -328,8 +331,8 @@ func TestCostTable(t *testing.T) {
 			}
 			out.WriteString(" |\n")
 		}
-	}
-	if err := os.WriteFile(*costTable, []byte(out.String()), 0o644); err != nil {
-		t.Fatal(err)
+		if err := os.WriteFile(*costTable, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -72,8 +72,8 @@ func TestReadsHeedTheirDeadline(t *testing.T) {
 	}
 }
 
-// However many lists run and wait, a row that is looked up waits for none of them, and neither does a short list for those that look at
-// many rows.
+// However many lists run and wait, a row that is looked up waits for none of them, and neither does
+// a short list for those that look at many rows.
 func TestLookUpsDoNotWaitForLists(t *testing.T) {
 	t.Parallel()
 	for busy, free := range map[string][]string{"a list": {"a look-up"}, "a scan": {"a look-up", "a list"}} {

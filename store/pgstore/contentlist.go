@@ -10,7 +10,8 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 )
 
-// conditions are parts of a WHERE clause and what is bound to them. The texts are constants of this package, never input.
+// conditions are parts of a WHERE clause and what is bound to them. The texts are constants of this
+// package, never input.
 type conditions struct {
 	texts []string
 	args  []any
@@ -42,7 +43,8 @@ func (c *conditions) String() string {
 	return strings.Join(c.texts, " AND ")
 }
 
-// contentFilter returns the conditions of f on contents c, and whether they need the scores f and the numbers s.
+// contentFilter returns the conditions of f on contents c, and whether they need the scores f and
+// the numbers s.
 func (where *conditions) contents(f content.Filter) (scores, stats bool) {
 	if f.Author != "" {
 		where.add(`c.author = ?`, f.Author)
@@ -89,8 +91,8 @@ func joined(scores, stats bool) string {
 	return join
 }
 
-// contentOrder is how a list of contents is ordered: by a column (or what is computed), then by the identifier of the same
-// table, so that an index on both gives the order.
+// contentOrder is how a list of contents is ordered: by a column (or what is computed), then by the
+// identifier of the same table, so that an index on both gives the order.
 type contentOrder struct {
 	from    string // what gives the order, contents c among it; see contentList.byRatings
 	key, id string // its columns
@@ -108,11 +110,13 @@ var contentOrders = map[content.Field]contentOrder{
 	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Position) any { return int64(p.Number) }},
 }
 
-// listedRow is a row of a list of contents; Number is the value that it is ordered by, where the content does not have it.
+// listedRow is a row of a list of contents; Number is the value that it is ordered by, where the
+// content does not have it.
 type listedRow struct {
 	contentRow
 	Number float64 `db:"number"`
-	// Beyond marks a row that is none of the list: it says that there are rows that were not looked at.
+	// Beyond marks a row that is none of the list: it says that there are rows that were not looked
+	// at.
 	Beyond bool `db:"beyond"`
 }
 
@@ -179,8 +183,9 @@ func (l contentList) number(key string) string {
 	return `0::double precision`
 }
 
-// source returns the FROM and WHERE clauses of a list, whose conditions are those given, where it starts, and what else the index of its
-// order finds. Rows is how many of them are used, 0 if nobody knows.
+// source returns the FROM and WHERE clauses of a list, whose conditions are those given, where it
+// starts, and what else the index of its order finds. Rows is how many of them are used, 0 if
+// nobody knows.
 func (l contentList) source(where *conditions, scores, stats bool, rows int) string {
 	join := joined(scores && l.Order.Field != content.ByScore, stats)
 	if l.Order.Field == content.ByRatings {
@@ -191,8 +196,9 @@ func (l contentList) source(where *conditions, scores, stats bool, rows int) str
 	return l.order.from + join + ` WHERE ` + where.String()
 }
 
-// byRatings has what an index on the numbers of ratings would give, which would make every rating dearer: the copies of them that
-// folding leaves behind have an index, and those that changed since are few. The server merges both.
+// byRatings has what an index on the numbers of ratings would give, which would make every rating
+// dearer: the copies of them that folding leaves behind have an index, and those that changed since
+// are few. The server merges both.
 func (l contentList) byRatings(where *conditions, rows int) string {
 	part := func(from, n, id string) string {
 		text := `(SELECT c.*, ` + n + ` FROM ` + from
@@ -223,7 +229,8 @@ func (l contentList) by(key, id string) string {
 	return ` ORDER BY ` + key + ` ` + l.way + `, ` + id + ` ` + l.way
 }
 
-// served returns the statement of a list that an index serves, or that may look at any number of rows.
+// served returns the statement of a list that an index serves, or that may look at any number of
+// rows.
 func (l contentList) served() (text string, args []any, ok bool) {
 	var where conditions
 	scores, stats := where.contents(l.rest)
@@ -236,8 +243,8 @@ func (l contentList) served() (text string, args []any, ok bool) {
 	return text + where.bind(` LIMIT ?`, l.Limit), where.args, ok || l.MaxRows == 0
 }
 
-// window returns the statement that looks for the piece among the next rows in the order of the list, and returns the row after them
-// too if it gets there.
+// window returns the statement that looks for the piece among the next rows in the order of the
+// list, and returns the row after them too if it gets there.
 func (l contentList) window(rows int) (text string, args []any) {
 	var where, hit conditions
 	scores, stats := hit.contents(l.rest)
@@ -280,7 +287,8 @@ func contentParts(f content.Filter) []contentPart {
 	return append(all, contentPart{rest: f})
 }
 
-// gathered returns the statement that looks for the piece in all of a part. It returns a row more if the part has too many contents.
+// gathered returns the statement that looks for the piece in all of a part. It returns a row more
+// if the part has too many contents.
 func (l contentList) gathered(p contentPart) (text string, args []any) {
 	with, where := p.gather(l.MaxRows)
 	scores, stats := where.contents(p.rest)
@@ -293,8 +301,9 @@ func (l contentList) gathered(p contentPart) (text string, args []any) {
 	return text, where.args
 }
 
-// gather returns the beginning of a statement that has the contents of a part as m, or one more than maxRows of them, and the arguments
-// so far. The bound stands apart from the condition, lest the server go through the table in the hope of reaching it soon.
+// gather returns the beginning of a statement that has the contents of a part as m, or one more
+// than maxRows of them, and the arguments so far. The bound stands apart from the condition, lest
+// the server go through the table in the hope of reaching it soon.
 func (p contentPart) gather(maxRows int) (with string, where conditions) {
 	where.contents(p.part)
 	with = `WITH part AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at FROM khodnevis.contents c WHERE ` +

@@ -9,16 +9,18 @@ import (
 	"github.com/khodnevis/khodnevis/internal/toobroad"
 )
 
-// way is one of looking for a piece of a list: among rows that one condition leaves, about as many as the server expects.
+// way is one of looking for a piece of a list: among rows that one condition leaves, about as many
+// as the server expects.
 type way[R any] struct {
 	rows int
 	look func() ([]R, error)
 }
 
-// scan looks for a piece of a list without looking at many more than maxRows rows at a time: in the ways that promise few rows, and by
-// walk, which looks at the next maxRows rows in the order of the list. Where few rows are left, gathering them is quickest; where many
-// are, the first of them are soon found on the walk. What a look returns is the piece unless beyond reports of its last or only
-// row that the look ended before it had it.
+// scan looks for a piece of a list without looking at many more than maxRows rows at a time: in the
+// ways that promise few rows, and by walk, which looks at the next maxRows rows in the order of the
+// list. Where few rows are left, gathering them is quickest; where many are, the first of them are
+// soon found on the walk. What a look returns is the piece unless beyond reports of its last or
+// only row that the look ended before it had it.
 func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond func(R) bool) ([]R, error) {
 	slices.SortStableFunc(ways, func(a, b way[R]) int { return cmp.Compare(a.rows, b.rows) })
 	looks := []func() ([]R, error){walk}
@@ -48,7 +50,8 @@ func (s *Store) list(ctx context.Context, rows any, text string, args ...any) er
 	return s.search(ctx, rows, text, args...)
 }
 
-// scanning waits for the turn of a list or a count that looks at many rows, and returns what ends it.
+// scanning waits for the turn of a list or a count that looks at many rows, and returns what ends
+// it.
 func (s *Store) scanning(ctx context.Context) (end func(), err error) {
 	if err := s.scans.Acquire(ctx); err != nil {
 		return nil, over(ctx)

@@ -13,7 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
-// conditions are parts of a WHERE clause and what is bound to them. The texts are constants of this package, never input.
+// conditions are parts of a WHERE clause and what is bound to them. The texts are constants of this
+// package, never input.
 type conditions struct {
 	texts []string
 	args  []any
@@ -58,7 +59,8 @@ func (c conditions) where() string {
 	return " WHERE " + c.String()
 }
 
-// contentOrder is how a list of contents is ordered: two columns that an index holds, and the table that the index is on.
+// contentOrder is how a list of contents is ordered: two columns that an index holds, and the table
+// that the index is on.
 type contentOrder struct {
 	key, id string
 	stats   bool // the index is on rating_stats
@@ -110,7 +112,8 @@ func filterContents(f content.Filter) (cond conditions, stats bool) {
 	return cond, f.ScoreMin != nil || f.ScoreMax != nil || f.RatingsMin > 0
 }
 
-// sought divides f into what the index of an order finds by itself, because it lies together there, and the rest.
+// sought divides f into what the index of an order finds by itself, because it lies together there,
+// and the rest.
 func sought(f content.Filter, field content.Field) (found, rest content.Filter) {
 	rest = f
 	switch field {
@@ -127,7 +130,8 @@ func sought(f content.Filter, field content.Field) (found, rest content.Filter) 
 	return found, rest
 }
 
-// match returns the query for contents that have all terms. Quoted, a term means nothing but itself. What is no term matches nothing.
+// match returns the query for contents that have all terms. Quoted, a term means nothing but
+// itself. What is no term matches nothing.
 func match(terms []string) string {
 	quoted := make([]string, len(terms))
 	for i, term := range terms {
@@ -139,7 +143,8 @@ func match(terms []string) string {
 	return strings.Join(quoted, " AND ")
 }
 
-// contentTables returns the FROM clause of a list. Where the order comes from an index on rating_stats, that stands first.
+// contentTables returns the FROM clause of a list. Where the order comes from an index on
+// rating_stats, that stands first.
 func contentTables(order contentOrder, stats bool) string {
 	switch {
 	case order.stats:
@@ -150,7 +155,8 @@ func contentTables(order contentOrder, stats bool) string {
 	return "contents c"
 }
 
-// contentPart is a set of contents that an index finds: those that one condition of a filter leaves. rest is what else the filter asks.
+// contentPart is a set of contents that an index finds: those that one condition of a filter
+// leaves. rest is what else the filter asks.
 type contentPart struct {
 	from  string
 	where conditions
@@ -241,8 +247,9 @@ func narrow(ctx context.Context, tx *sqlx.Tx, f content.Filter, maxRows int) (co
 	return contentPart{}, false, nil
 }
 
-// among is the condition on rows w that their contents have all terms. It reads the index of the terms from the first to the last of
-// the rows, which are those of a span of time if they were made one after the other.
+// among is the condition on rows w that their contents have all terms. It reads the index of the
+// terms from the first to the last of the rows, which are those of a span of time if they were made
+// one after the other.
 const among = `w.num IN (SELECT rowid FROM content_terms WHERE content_terms MATCH ? AND rowid BETWEEN (SELECT min(num) FROM w) AND (SELECT max(num) FROM w)
 	AND +rowid IN (SELECT num FROM w))`
 
@@ -318,8 +325,8 @@ func (l contentList) number() string {
 	return "0.0"
 }
 
-// served returns the statement of a list that an index serves, or that may look at any number of rows. It finds the piece first and
-// reads the texts of that only, in case it has to sort.
+// served returns the statement of a list that an index serves, or that may look at any number of
+// rows. It finds the piece first and reads the texts of that only, in case it has to sort.
 func (l contentList) served() (text string, args []any, ok bool) {
 	cond, stats := filterContents(l.Filter)
 	if len(l.Filter.Terms) > 0 {
@@ -336,7 +343,8 @@ func (l contentList) page(piece string) string {
 	return `SELECT ` + contentColumns + `, p.number FROM (` + piece + `) p CROSS JOIN contents c ON c.num = p.num ORDER BY p.key ` + l.way + `, p.id ` + l.way
 }
 
-// firstRows is how many rows a list is looked for among at first: as many as it takes where every 20th matches.
+// firstRows is how many rows a list is looked for among at first: as many as it takes where every
+// 20th matches.
 const firstRows = 500
 
 // scan looks at about MaxRows rows.
@@ -360,7 +368,8 @@ func (l contentList) scan(ctx context.Context, tx *sqlx.Tx) ([]listedRow, error)
 	return rows, err
 }
 
-// next looks for the piece among the next rows in the order of the list, and reports whether it found all of it.
+// next looks for the piece among the next rows in the order of the list, and reports whether it
+// found all of it.
 func (l contentList) next(ctx context.Context, tx *sqlx.Tx, rows int) ([]listedRow, bool, error) {
 	text, args := l.window(rows)
 	var found []listedRow

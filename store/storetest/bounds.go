@@ -34,8 +34,8 @@ func ratingBounds() []Check {
 // few is the MaxRows of these checks, and many more is what most filters match.
 const few = 5
 
-// checkBounded pages through a list with MaxRows few. It reports whether the list was too broad, and an error if that is not
-// allowed or a piece is not what it must be.
+// checkBounded pages through a list with MaxRows few. It reports whether the list was too broad,
+// and an error if that is not allowed or a piece is not what it must be.
 func (sh shelf) checkBounded(ctx context.Context, s content.Store, f content.Filter, o content.Order, limit int, allowed bool) (broad bool, err error) {
 	wanted := sh.find(f, o)
 	q := content.Query{Filter: f, Order: o, Limit: limit, MaxRows: few}
@@ -58,7 +58,8 @@ func (sh shelf) checkBounded(ctx context.Context, s content.Store, f content.Fil
 	}
 }
 
-// wide stores 60 contents of one author and rates them, so that every word and every time stands in many of them.
+// wide stores 60 contents of one author and rates them, so that every word and every time stands in
+// many of them.
 func wide(ctx context.Context, s store.Store) (shelf, string, error) {
 	author := newName()
 	sh, err := newRatedShelf(ctx, s, 81, 60, []string{author})
