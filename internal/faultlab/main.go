@@ -125,7 +125,7 @@ func (l *lab) run(ctx context.Context) (found []violation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.plant != "" {
+	if l.plant != "" && len(s.servers) == 0 {
 		w.patience = plantDrained
 	}
 	m, e, found, err := l.stress(ctx, s, w)

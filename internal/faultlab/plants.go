@@ -35,7 +35,7 @@ const plantNothing = "none"
 const (
 	plantSeeds  = 3
 	plantLength = 30 * time.Second
-	// plantDrained stands for drained, since what a bug has lost does not come.
+	// plantDrained stands for drained in the embedded stack, where nothing takes long and what a bug has lost does not come.
 	plantDrained = 20 * time.Second
 )
 
