@@ -7,8 +7,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/crypto/argon2"
-
 	"github.com/khodnevis/khodnevis/cache"
 )
 
@@ -50,9 +48,6 @@ type Config struct {
 	// in. Defaults 64 and 1 s.
 	HashQueue int
 	HashWait  time.Duration
-	// IDKey computes argon2id; default argon2.IDKey of golang.org/x/crypto, whose signature it has. A server whose other answers must not wait for
-	// passwords may have it done elsewhere, as the bundled one does in a process of its own. It is called MaxHashes times at once at most.
-	IDKey func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 
 	// Counter shares the throttles among processes, and lets them know within a second whose
 	// sessions ended, also those whose store does not answer: they accept none of the user's tokens
@@ -97,9 +92,6 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.MaxHashes, max(1, runtime.GOMAXPROCS(0)/2))
 	fill(&c.HashQueue, 64)
 	fill(&c.HashWait, time.Second)
-	if c.IDKey == nil {
-		c.IDKey = argon2.IDKey
-	}
 	return c, c.validate()
 }
 

@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/argon2"
 
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
@@ -55,7 +56,7 @@ func newHasher(cfg Config) *hasher {
 	h := &hasher{
 		params: cfg.Hash,
 		derive: func(p phc, password string) []byte {
-			return cfg.IDKey([]byte(password), p.salt, p.params.Time, p.params.Memory, p.params.Threads, uint32(len(p.key)))
+			return argon2.IDKey([]byte(password), p.salt, p.params.Time, p.params.Memory, p.params.Threads, uint32(len(p.key)))
 		},
 		slots: make(chan struct{}, cfg.MaxHashes),
 		queue: int64(cfg.HashQueue),
@@ -108,11 +109,7 @@ func (h *hasher) run(ctx context.Context, who holders, p phc, password string) (
 		return nil, err
 	}
 	defer func() { <-h.slots }()
-	key := h.derive(p, password)
-	if len(key) != len(p.key) {
-		return nil, fmt.Errorf("auth: Config.IDKey gives %d bytes, not %d", len(key), len(p.key))
-	}
-	return key, nil
+	return h.derive(p, password), nil
 }
 
 // room reports whether who would find a place now.

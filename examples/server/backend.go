@@ -16,7 +16,6 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache/rediscache"
 	"github.com/khodnevis/khodnevis/httpapi"
-	"github.com/khodnevis/khodnevis/internal/hashproc"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
@@ -74,11 +73,6 @@ func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
 	off := s.limits == "off"
 	b.cfg = khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers,
 		SkipForeign: s.foreign == "skip", TrustedProxies: proxies, Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}}
-	if !command {
-		helper := hashproc.New(log)
-		b.closers = append(b.closers, helper.Close)
-		b.cfg.Auth.IDKey = helper.IDKey
-	}
 	if err = b.pick(s, log); err == nil {
 		_, err = khodnevis.New(b.cfg) // in memory for now, so that what is wrong shows before there is a file
 	}

@@ -132,7 +132,7 @@ func TestEveryLineIsJSON(t *testing.T) {
 	t.Run("a server", func(t *testing.T) {
 		t.Parallel()
 		c := start(t, filepath.Join(t.TempDir(), "data.db"), "-log", "json")
-		c.signUp("ana") // by the process that hashes passwords
+		c.signUp("ana")
 		address := strings.TrimPrefix(c.url, "http://")
 		conn, err := net.Dial("tcp", address)
 		if err != nil {

@@ -29,6 +29,6 @@ func TestLimitsAreDocumented(t *testing.T) {
 		maxConnections/shareOfConnections)
 	row("idle connection", "%s", idleTimeout)
 	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout, finishTimeout)
-	row("memory", "Go keeps that of the server to about %d MiB (`GOMEMLIMIT`); the process that hashes passwords has that of hashing besides", maxHeap>>20)
+	row("memory", "Go keeps that of the server to about %d MiB (`GOMEMLIMIT`)", maxHeap>>20)
 	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)
 }

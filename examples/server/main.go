@@ -23,14 +23,9 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-
-	"github.com/khodnevis/khodnevis/internal/hashproc"
 )
 
 func main() {
-	if hashproc.Main() {
-		return
-	}
 	tune()
 	format := logFormat(os.Args[1:], os.Environ())
 	slog.SetDefault(newLogger(format, os.Stderr)) // for libraries that log by themselves

@@ -22,16 +22,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/hashproc"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
 // TestMain lets the test binary be the server, since only another process can be killed, or the storm of BenchmarkLoginStorm.
 func TestMain(m *testing.M) {
-	if hashproc.Main() {
-		return
-	}
 	if os.Getenv("KHODNEVIS_TEST_CHILD") != "" {
 		main()
 		return
