@@ -474,7 +474,7 @@ func (a answer) as(want string, ok int) (err error) {
 		switch {
 		case strconv.Itoa(a.status) != status,
 			unavailable != (a.header.Get("Retry-After") != ""),
-			(more == "Age") != (a.header.Get("Age") != ""),
+			more == "Age" && a.header.Get("Age") == "", // on a busy machine others may have one
 			(more == "outcome") != (unavailable && strings.Contains(string(a.body), `"outcome":"`)):
 			err = fmt.Errorf("%.300s %v, want %s", a, a.header, one)
 		default:

@@ -109,6 +109,7 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (int, error)
 // unknown: again is true then, and what the second one found is for unsure.
 func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids []string, again bool, err error) {
 	var runs atomic.Int32
+	var last []string // of the caller only if there is no error: it may have left before
 	all := append([]any{counted{first, &runs}}, args...)
 	err = s.within(ctx, func(ctx context.Context) error {
 		for attempt := 1; ; attempt++ {
@@ -116,7 +117,7 @@ func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids
 			var found []string
 			err := s.db.SelectContext(ctx, &found, s.sql(text), all...)
 			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
-				ids = found
+				last = found
 				return err
 			}
 		}
@@ -124,7 +125,7 @@ func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids
 	if err != nil {
 		return nil, runs.Load() > 1, err
 	}
-	return ids, runs.Load() > 1, nil
+	return last, runs.Load() > 1, nil
 }
 
 // unsure returns err, or if the statement was run again an error that leaves open what was written:
