@@ -108,7 +108,11 @@ func (e *evidence) checkStats() (found []violation) {
 			continue // its numbers may fall
 		}
 		given := map[string]time.Duration{} // when each rater's first attempt began
+		removed := never                    // when somebody began to delete the content
 		for _, o := range ops {
+			if o.Kind == deleteContent && o.fate() != refused {
+				removed = min(removed, o.Start)
+			}
 			if _, ok := given[o.User]; o.Kind == rate && o.fate() != refused && !ok {
 				given[o.User] = o.Start
 			}
@@ -119,7 +123,7 @@ func (e *evidence) checkStats() (found []violation) {
 			}
 			least, most := int64(0), int64(0)
 			for _, at := range stored[id] {
-				if at < o.asOf(freshFor) {
+				if at < o.asOf(freshFor) && o.End < removed { // what goes with its content is gone at once
 					least++
 				}
 			}

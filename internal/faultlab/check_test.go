@@ -160,6 +160,12 @@ func TestChecks(t *testing.T) {
 			s.at += 10 * time.Second
 			stale(s.readStats(0), 2*time.Second)
 		}, []string{"stale"}},
+		"ratings go with their content, which others may know a little later": {func(s *story) {
+			stored(s)
+			s.at += freshFor
+			s.remove()
+			s.readStats(0)
+		}, nil},
 		"stale: statistics of what nobody gave": {func(s *story) { s.readStats(1) }, []string{"stale"}},
 		"N5: what was deleted is read":          {func(s *story) { s.remove(); s.read(1, "t1") }, []string{"N5", "content"}},
 		"stale: the statistics of what was deleted": {func(s *story) {
