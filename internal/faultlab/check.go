@@ -28,6 +28,11 @@ func ids(ops ...*operation) (ids []int) {
 	return ids
 }
 
+// add appends a violation that operations show.
+func add(found []violation, rule string, operations []int, format string, args ...any) []violation {
+	return append(found, violation{rule, fmt.Sprintf(format, args...), operations})
+}
+
 // evidence is all that the checks look at.
 type evidence struct {
 	ops     []*operation // in the order of their starts
@@ -41,7 +46,13 @@ type evidence struct {
 }
 
 func newEvidence(w *world, m *nemesis, f *final) *evidence {
-	e := &evidence{ops: w.history.all(), periods: m.all(), final: f, names: map[string]string{}, keys: map[ratingKey]*key{}}
+	e := &evidence{
+		ops:     w.history.all(),
+		periods: m.all(),
+		final:   f,
+		names:   map[string]string{},
+		keys:    map[ratingKey]*key{},
+	}
 	for _, a := range w.raters {
 		e.names[a.id] = a.name
 	}
@@ -70,7 +81,8 @@ func (e *evidence) index() {
 	}
 }
 
-// troubled reports whether something was broken between two moments. forgets asks only for what makes caches forget.
+// troubled reports whether something was broken between two moments. forgets asks only for what
+// makes caches forget.
 func (e *evidence) troubled(from, to time.Duration, forgets bool) bool {
 	return slices.ContainsFunc(e.periods, func(p *period) bool {
 		return (p.forgets || !forgets) && p.start <= to && (p.end == 0 || p.end >= from)
@@ -81,7 +93,8 @@ func (e *evidence) troubled(from, to time.Duration, forgets bool) bool {
 func (e *evidence) check() (found []violation, undecided int) {
 	found = append(found, e.final.broken...)
 	for _, check := range []func() []violation{
-		e.checkAnswers, e.checkTasks, e.checkRows, e.checkWinners, e.checkVersions, e.checkStaleContents, e.checkStats, e.checkDeleted, e.checkLists, e.checkSessions,
+		e.checkAnswers, e.checkTasks, e.checkRows, e.checkWinners, e.checkVersions, e.checkStaleContents,
+		e.checkStats, e.checkDeleted, e.checkLists, e.checkSessions,
 	} {
 		found = append(found, check()...)
 	}
@@ -94,19 +107,20 @@ func (e *evidence) checkAnswers() (found []violation) {
 	for _, o := range e.ops {
 		switch {
 		case o.Status >= 500 && o.Status != 503:
-			found = append(found, violation{"F1", fmt.Sprintf("status %d: %s", o.Status, o), ids(o)})
+			found = add(found, "F1", ids(o), "status %d: %s", o.Status, o)
 		case o.Status == 503 && !o.RetryAfter:
-			found = append(found, violation{"F1", "503 without Retry-After: " + o.String(), ids(o)})
+			found = add(found, "F1", ids(o), "503 without Retry-After: %s", o)
 		case o.Status >= 200 && o.Status < 300 && o.Error != "":
-			found = append(found, violation{"F1", "the answer cannot be read: " + o.String(), ids(o)})
+			found = add(found, "F1", ids(o), "the answer cannot be read: %s", o)
 		case o.Status == 401 && o.Session == "":
-			found = append(found, violation{"A20", "a token that is valid was refused: " + o.String(), ids(o)})
+			found = add(found, "A20", ids(o), "a token that is valid was refused: %s", o)
 		}
 	}
 	return found
 }
 
-// checkSessions: a session that lasts is never refused; one that was ended is, at once on the node that ended it, and soon on others.
+// checkSessions: a session that lasts is never refused; one that was ended is, at once on the node
+// that ended it, and soon on others.
 func (e *evidence) checkSessions() (found []violation) {
 	ended := map[string]*operation{}
 	maybe := map[string]bool{}
@@ -121,9 +135,9 @@ func (e *evidence) checkSessions() (found []violation) {
 		case o.Kind == logout && o.fate() == unknown:
 			maybe[o.Session] = true
 		case o.Status == 401 && end == nil && !maybe[o.Session]:
-			found = append(found, violation{"A20", "a session that was not ended was refused: " + o.String(), ids(o)})
+			found = add(found, "A20", ids(o), "a session that was not ended was refused: %s", o)
 		case o.Kind == readMe && o.fate() == done && end != nil && o.Start > end.End+e.endsIn(end, o):
-			found = append(found, violation{"A19", fmt.Sprintf("a session was still good after it was ended: %s; %s", end, o), ids(end, o)})
+			found = add(found, "A19", ids(end, o), "a session was still good after it was ended: %s; %s", end, o)
 		}
 	}
 	return found

@@ -39,10 +39,14 @@ func (e *evidence) writes() map[ratingKey][]*operation {
 
 // mayBeDeleted reports whether somebody has tried to delete a content.
 func (e *evidence) mayBeDeleted(content string) bool {
-	return slices.ContainsFunc(e.byID[content], func(o *operation) bool { return o.Kind == deleteContent && o.fate() != refused })
+	return slices.ContainsFunc(
+		e.byID[content],
+		func(o *operation) bool { return o.Kind == deleteContent && o.fate() != refused },
+	)
 }
 
-// checkTasks (N1): each write that was accepted is applied, superseded or rejected with a reason, as its task says.
+// checkTasks (N1): each write that was accepted is applied, superseded or rejected with a reason,
+// as its task says.
 func (e *evidence) checkTasks() (found []violation) {
 	for _, o := range e.ops {
 		if o.Kind != rate && o.Kind != withdraw || o.Task == "" {
@@ -51,11 +55,12 @@ func (e *evidence) checkTasks() (found []violation) {
 		last := e.final.tasks[o.Task]
 		switch {
 		case last == nil:
-			found = append(found, violation{"N1", "the lab did not ask for the task of " + o.String(), ids(o)})
+			found = add(found, "N1", ids(o), "the lab did not ask for the task of %s", o)
 		case last.fate() == refused:
-			found = append(found, violation{"N1", fmt.Sprintf("the task of what was accepted is not known: %s; %s", o, last), ids(o, last)})
-		case last.fate() == done && last.Got.State == "FAILURE" && !(last.Got.Reason == "does_not_exist" && e.mayBeDeleted(o.Content)):
-			found = append(found, violation{"N1", fmt.Sprintf("what was accepted was rejected as %q: %s", last.Got.Reason, o), ids(o, last)})
+			found = add(found, "N1", ids(o, last), "the task of what was accepted is not known: %s; %s", o, last)
+		case last.fate() != done || last.Got.State != "FAILURE":
+		case last.Got.Reason != "does_not_exist" || !e.mayBeDeleted(o.Content):
+			found = add(found, "N1", ids(o, last), "what was accepted was rejected as %q: %s", last.Got.Reason, o)
 		}
 	}
 	return found
@@ -77,7 +82,14 @@ func (e *evidence) checkRows() (found []violation) {
 	for _, k := range slices.SortedFunc(maps.Keys(rows), compareKeys) {
 		attempted := func(o *operation) bool { return o.Kind == rate && o.Score == rows[k] && o.fate() != refused }
 		if !slices.ContainsFunc(writes[k], attempted) {
-			found = append(found, violation{"N2", fmt.Sprintf("the row of %v has the score %d, which nobody gave, or which was refused", k, rows[k]), ids(writes[k]...)})
+			found = add(
+				found,
+				"N2",
+				ids(writes[k]...),
+				"the row of %v has the score %d, which nobody gave, or which was refused",
+				k,
+				rows[k],
+			)
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(writes), compareKeys) {
@@ -89,13 +101,14 @@ func (e *evidence) checkRows() (found []violation) {
 		withdrawn := slices.ContainsFunc(of, func(o *operation) bool { return o.Kind == withdraw && o.fate() != refused })
 		accepted := slices.IndexFunc(of, func(o *operation) bool { return o.Kind == rate && o.fate() == done })
 		if accepted >= 0 && !withdrawn {
-			found = append(found, violation{"N1", fmt.Sprintf("what was accepted is lost: %s", of[accepted]), ids(of[accepted])})
+			found = add(found, "N1", ids(of[accepted]), "what was accepted is lost: %s", of[accepted])
 		}
 	}
 	return found
 }
 
-// checkWinners (N2): what a contested rating is in the end was attempted, and nobody was told of a later write.
+// checkWinners (N2): what a contested rating is in the end was attempted, and nobody was told of a
+// later write.
 func (e *evidence) checkWinners() (found []violation) {
 	writes := e.writes()
 	for _, k := range slices.SortedFunc(maps.Keys(e.keys), compareKeys) {
@@ -106,12 +119,19 @@ func (e *evidence) checkWinners() (found []violation) {
 		case last.fate() == done:
 			score = last.Got.Score
 		case last.Status != 404:
-			found = append(found, violation{"F1", "a rating cannot be read: " + last.String(), ids(last)})
+			found = add(found, "F1", ids(last), "a rating cannot be read: %s", last)
 			continue
 		}
 		won := func(o *operation) bool { return o.value() == score && !overtaken(o, of) }
 		if len(of) > 0 && !slices.ContainsFunc(of, won) {
-			found = append(found, violation{"N2", fmt.Sprintf("the rating of %v is %d in the end, although a later write was acknowledged", k, score), ids(append(of, last)...)})
+			found = add(
+				found,
+				"N2",
+				ids(append(of, last)...),
+				"the rating of %v is %d in the end, although a later write was acknowledged",
+				k,
+				score,
+			)
 		}
 	}
 	return found

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -11,15 +10,19 @@ import (
 
 // The bounds that the product promises for what it reads from a cache.
 const (
-	// freshFor is how old statistics, and the knowledge that a content exists, may be without an Age (README, "Many processes").
+	// freshFor is how old statistics, and the knowledge that a content exists, may be without an Age
+	// (README, "Many processes").
 	freshFor = 2 * time.Second
-	// maxAge is how old a copy may be that is served while the store is away, and its Age says so (SECURITY.md, section 4).
+	// maxAge is how old a copy may be that is served while the store is away, and its Age says so
+	// (SECURITY.md, section 4).
 	maxAge = 5 * time.Minute
-	// endsWithin is how long other nodes that share a cache may accept the tokens of a session that was ended (SECURITY.md, A19), and a
-	// second more for a busy machine; without the cache it is endsWithoutCache, and ten minutes without the store as well.
+	// endsWithin is how long other nodes that share a cache may accept the tokens of a session that
+	// was ended (SECURITY.md, A19), and a second more for a busy machine; without the cache it is
+	// endsWithoutCache, and ten minutes without the store as well.
 	endsWithin       = 2 * time.Second
 	endsWithoutCache = 30 * time.Second
-	// recovering is how long a cache may be bypassed after it is well again: its breaker asks once a second.
+	// recovering is how long a cache may be bypassed after it is well again: its breaker asks once a
+	// second.
 	recovering = 3 * time.Second
 	// slack is for clocks that are read a moment apart.
 	slack = 100 * time.Millisecond
@@ -41,10 +44,12 @@ type versionKnown struct {
 	by      *operation
 }
 
-// knownVersions returns the versions of a content that somebody was told of, in the order of time, as of now and no stale copies.
+// knownVersions returns the versions of a content that somebody was told of, in the order of time,
+// as of now and no stale copies.
 func knownVersions(ops []*operation) (all []versionKnown) {
 	for _, o := range ops {
-		if o.fate() == done && !o.Stale && o.Got.Version > 0 && (o.Kind == createContent || o.Kind == editContent || o.Kind == readContent) {
+		if o.fate() == done && !o.Stale && o.Got.Version > 0 &&
+			(o.Kind == createContent || o.Kind == editContent || o.Kind == readContent) {
 			all = append(all, versionKnown{o.Got.Version, o.End, o})
 		}
 	}
@@ -74,7 +79,16 @@ func (e *evidence) checkVersions() (found []violation) {
 				continue
 			}
 			if before := newest(versions, o.Start); o.Got.Version < before.version {
-				found = append(found, violation{"N5", fmt.Sprintf("version %d was read after version %d: %s; %s", o.Got.Version, before.version, before.by, o), ids(before.by, o)})
+				found = add(
+					found,
+					"N5",
+					ids(before.by, o),
+					"version %d was read after version %d: %s; %s",
+					o.Got.Version,
+					before.version,
+					before.by,
+					o,
+				)
 			}
 		}
 	}
@@ -91,15 +105,25 @@ func (e *evidence) checkStaleContents() (found []violation) {
 			}
 			before := newest(versions, o.asOf(0))
 			if o.Got.Version < before.version {
-				found = append(found, violation{"stale", fmt.Sprintf("a copy is older than its Age of %v: version %d, after version %d: %s; %s",
-					o.Age, o.Got.Version, before.version, before.by, o), ids(before.by, o)})
+				found = add(
+					found,
+					"stale",
+					ids(before.by, o),
+					"a copy is older than its Age of %v: version %d, after version %d: %s; %s",
+					o.Age,
+					o.Got.Version,
+					before.version,
+					before.by,
+					o,
+				)
 			}
 		}
 	}
 	return found
 }
 
-// checkStats: statistics have what was stored longer ago than their bound, and nothing that nobody gave.
+// checkStats: statistics have what was stored longer ago than their bound, and nothing that nobody
+// gave.
 func (e *evidence) checkStats() (found []violation) {
 	stored := e.stored()
 	for _, id := range slices.Sorted(maps.Keys(e.byID)) {
@@ -133,10 +157,20 @@ func (e *evidence) checkStats() (found []violation) {
 				}
 			}
 			if n := o.Got.Stats.Count; n < least || n > most {
-				found = append(found, violation{"stale", fmt.Sprintf("ratings_count is %d; %d ratings were stored %v before, and %d were given: %s", n, least, freshFor, most, o), ids(o)})
+				found = add(
+					found,
+					"stale",
+					ids(o),
+					"ratings_count is %d; %d ratings were stored %v before, and %d were given: %s",
+					n,
+					least,
+					freshFor,
+					most,
+					o,
+				)
 			}
 			if o.Age > maxAge {
-				found = append(found, violation{"stale", fmt.Sprintf("an answer is %v old: %s", o.Age, o), ids(o)})
+				found = add(found, "stale", ids(o), "an answer is %v old: %s", o.Age, o)
 			}
 		}
 	}
@@ -174,8 +208,8 @@ func (e *evidence) stored() map[string]map[string]time.Duration {
 	return stored
 }
 
-// checkDeleted: what was deleted is gone, its statistics too. While the store is away, a copy with an Age may be of before, and a rating
-// may be accepted that is refused when it is to be stored.
+// checkDeleted: what was deleted is gone, its statistics too. While the store is away, a copy with
+// an Age may be of before, and a rating may be accepted that is refused when it is to be stored.
 func (e *evidence) checkDeleted() (found []violation) {
 	for _, id := range slices.Sorted(maps.Keys(e.byID)) {
 		ops := e.byID[id]
@@ -192,16 +226,17 @@ func (e *evidence) checkDeleted() (found []violation) {
 			quiet := o.Kind != rate || !e.troubled(o.Start-recovering, o.End, true)
 			switch {
 			case strict && o.Start > deleted.End:
-				found = append(found, violation{"N5", fmt.Sprintf("what was deleted is there: %s; %s", deleted, o), ids(deleted, o)})
+				found = add(found, "N5", ids(deleted, o), "what was deleted is there: %s; %s", deleted, o)
 			case (o.Kind == readStats || o.Kind == readContent || o.Kind == rate) && quiet && o.asOf(freshFor) > deleted.End:
-				found = append(found, violation{"stale", fmt.Sprintf("%v after it was deleted: %s; %s", o.Start-deleted.End, deleted, o), ids(deleted, o)})
+				found = add(found, "stale", ids(deleted, o), "%v after it was deleted: %s; %s", o.Start-deleted.End, deleted, o)
 			}
 		}
 	}
 	return found
 }
 
-// checkLists: a list has what was there before it was asked for, as it was then or later, and nothing that was deleted.
+// checkLists: a list has what was there before it was asked for, as it was then or later, and
+// nothing that was deleted.
 func (e *evidence) checkLists() (found []violation) {
 	stored := e.stored()
 	for _, o := range e.ops {
@@ -212,7 +247,8 @@ func (e *evidence) checkLists() (found []violation) {
 		case listContents:
 			found = append(found, e.checkContentList(o)...)
 		case listRatings:
-			if !o.Got.Whole || e.mayBeDeleted(o.Content) || slices.ContainsFunc(e.byID[o.Content], func(w *operation) bool { return w.Kind == withdraw }) {
+			if !o.Got.Whole || e.mayBeDeleted(o.Content) ||
+				slices.ContainsFunc(e.byID[o.Content], func(w *operation) bool { return w.Kind == withdraw }) {
 				continue
 			}
 			there := map[string]bool{}
@@ -221,7 +257,7 @@ func (e *evidence) checkLists() (found []violation) {
 			}
 			for rater, at := range stored[o.Content] {
 				if at < o.Start && !there[rater] && o.Client != "auditor" { // an auditor's page may be one of several
-					found = append(found, violation{"N5", fmt.Sprintf("the rating of %s was stored, and is not in the list: %s", rater, o), ids(o)})
+					found = add(found, "N5", ids(o), "the rating of %s was stored, and is not in the list: %s", rater, o)
 				}
 			}
 		}
@@ -246,15 +282,27 @@ func (e *evidence) checkContentList(o *operation) (found []violation) {
 		ops := e.byID[id]
 		c, listed := there[id]
 		before := newest(e.known[id], o.Start)
-		deleted := slices.IndexFunc(ops, func(d *operation) bool { return d.Kind == deleteContent && d.fate() == done && d.End < o.Start })
+		deleted := slices.IndexFunc(
+			ops,
+			func(d *operation) bool { return d.Kind == deleteContent && d.fate() == done && d.End < o.Start },
+		)
 		made := e.created[id]
 		switch {
 		case listed && deleted >= 0:
-			found = append(found, violation{"N5", fmt.Sprintf("what was deleted is in a list: %s; %s", ops[deleted], o), ids(ops[deleted], o)})
+			found = add(found, "N5", ids(ops[deleted], o), "what was deleted is in a list: %s; %s", ops[deleted], o)
 		case listed && c.Version < before.version:
-			found = append(found, violation{"N5", fmt.Sprintf("a list has version %d after version %d: %s; %s", c.Version, before.version, before.by, o), ids(before.by, o)})
+			found = add(
+				found,
+				"N5",
+				ids(before.by, o),
+				"a list has version %d after version %d: %s; %s",
+				c.Version,
+				before.version,
+				before.by,
+				o,
+			)
 		case !listed && made != nil && made.End < o.Start && made.Start > since && !e.mayBeDeleted(id):
-			found = append(found, violation{"N5", fmt.Sprintf("what was there is missing in a list: %s; %s", made, o), ids(made, o)})
+			found = add(found, "N5", ids(made, o), "what was there is missing in a list: %s; %s", made, o)
 		}
 	}
 	return found

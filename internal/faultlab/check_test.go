@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// story is a history that a test makes up: one content and one rater, a second for each operation unless it says otherwise.
+// story is a history that a test makes up: one content and one rater, a second for each operation
+// unless it says otherwise.
 type story struct {
 	ops     []*operation
 	periods []*period
@@ -17,7 +18,13 @@ type story struct {
 }
 
 func newStory() *story {
-	s := &story{final: &final{tasks: map[string]*operation{}, contents: map[string]*finalContent{"c": {content: &operation{Status: 200}}}, own: map[ratingKey]*operation{}}}
+	s := &story{
+		final: &final{
+			tasks:    map[string]*operation{},
+			contents: map[string]*finalContent{"c": {content: &operation{Status: 200}}},
+			own:      map[ratingKey]*operation{},
+		},
+	}
 	s.add(&operation{Kind: createContent, Status: 201, Title: "t1", Got: &seen{ID: "c", Version: 1, Title: "t1"}})
 	return s
 }
@@ -81,7 +88,13 @@ func (s *story) row(score int) {
 
 // check returns the rules that are violated, each once.
 func (s *story) check() []string {
-	e := &evidence{ops: s.ops, periods: s.periods, final: s.final, names: map[string]string{"ana-id": "ana"}, keys: map[ratingKey]*key{}}
+	e := &evidence{
+		ops:     s.ops,
+		periods: s.periods,
+		final:   s.final,
+		names:   map[string]string{"ana-id": "ana"},
+		keys:    map[ratingKey]*key{},
+	}
 	if len(s.final.own) > 0 {
 		e.keys[ratingKey{"c", "ana"}] = &key{node: &node{}}
 	}
@@ -127,23 +140,68 @@ func TestChecks(t *testing.T) {
 			s.final.tasks[s.rate(4, 202).Task] = &operation{Kind: readTask, Status: 404}
 			s.row(4)
 		}, []string{"N1"}},
-		"an open rating may have a row":            {func(s *story) { s.rate(4, 503); s.row(4) }, nil},
-		"an open rating may have none":             {func(s *story) { s.rate(4, 503) }, nil},
-		"N2: a row that was refused":               {func(s *story) { s.rate(4, 400); s.row(4) }, []string{"N2"}},
-		"N2: a row that was not accepted":          {func(s *story) { s.rate(4, 503).Outcome = "not_accepted"; s.row(4) }, []string{"N2"}},
-		"N2: a row that nobody wrote":              {func(s *story) { s.rate(4, 202); s.row(3) }, []string{"N2"}},
-		"N2: an older write wins":                  {func(s *story) { s.rate(4, 202); s.rate(5, 202); s.ends(4) }, []string{"N2", "rating"}},
-		"an open write may win later":              {func(s *story) { s.rate(4, 503); s.rate(5, 202); s.own(5); s.ends(4) }, nil},
-		"N3: two rows of one rating":               {func(s *story) { s.rate(4, 202); s.row(4); s.row(4) }, []string{"N3"}},
-		"N5: a version goes back":                  {func(s *story) { s.edit(1, "t2", 200); s.read(1, "t1") }, []string{"N5", "content"}},
-		"a stale copy says its age":                {func(s *story) { s.edit(1, "t2", 200); stale(s.read(1, "t1"), 2*time.Second) }, nil},
-		"stale: a copy is older than it says":      {func(s *story) { s.edit(1, "t2", 200); s.at += 9 * time.Second; stale(s.read(1, "t1"), 2*time.Second) }, []string{"stale"}},
-		"stale: a copy is too old":                 {func(s *story) { s.readStats(0); stale(s.readStats(0), 6*time.Minute) }, []string{"stale"}},
-		"content: two edits of one version":        {func(s *story) { s.edit(1, "t2", 200); s.edit(1, "t3", 200) }, []string{"content"}},
-		"content: a refused edit has taken effect": {func(s *story) { s.edit(1, "t2", 412); s.read(2, "t2") }, []string{"content"}},
-		"an open edit may take effect later":       {func(s *story) { s.edit(1, "t2", 503); s.read(1, "t1"); s.read(2, "t2"); s.edit(1, "t3", 412) }, nil},
-		"an open edit may never take effect":       {func(s *story) { s.edit(1, "t2", 503); s.edit(1, "t3", 200); s.read(2, "t3") }, nil},
-		"rating: a rater reads what was before":    {func(s *story) { s.rate(4, 202); s.rate(5, 202); s.own(4); s.ends(5) }, []string{"rating"}},
+		"an open rating may have a row": {func(s *story) { s.rate(4, 503); s.row(4) }, nil},
+		"an open rating may have none":  {func(s *story) { s.rate(4, 503) }, nil},
+		"N2: a row that was refused":    {func(s *story) { s.rate(4, 400); s.row(4) }, []string{"N2"}},
+		"N2: a row that was not accepted": {func(s *story) {
+			s.rate(4, 503).Outcome = "not_accepted"
+			s.row(4)
+		}, []string{"N2"}},
+		"N2: a row that nobody wrote": {func(s *story) { s.rate(4, 202); s.row(3) }, []string{"N2"}},
+		"N2: an older write wins": {func(s *story) {
+			s.rate(4, 202)
+			s.rate(5, 202)
+			s.ends(4)
+		}, []string{"N2", "rating"}},
+		"an open write may win later": {func(s *story) {
+			s.rate(4, 503)
+			s.rate(5, 202)
+			s.own(5)
+			s.ends(4)
+		}, nil},
+		"N3: two rows of one rating": {func(s *story) { s.rate(4, 202); s.row(4); s.row(4) }, []string{"N3"}},
+		"N5: a version goes back": {func(s *story) {
+			s.edit(1, "t2", 200)
+			s.read(1, "t1")
+		}, []string{"N5", "content"}},
+		"a stale copy says its age": {func(s *story) {
+			s.edit(1, "t2", 200)
+			stale(s.read(1, "t1"), 2*time.Second)
+		}, nil},
+		"stale: a copy is older than it says": {func(s *story) {
+			s.edit(1, "t2", 200)
+			s.at += 9 * time.Second
+			stale(s.read(1, "t1"), 2*time.Second)
+		}, []string{"stale"}},
+		"stale: a copy is too old": {func(s *story) {
+			s.readStats(0)
+			stale(s.readStats(0), 6*time.Minute)
+		}, []string{"stale"}},
+		"content: two edits of one version": {func(s *story) {
+			s.edit(1, "t2", 200)
+			s.edit(1, "t3", 200)
+		}, []string{"content"}},
+		"content: a refused edit has taken effect": {func(s *story) {
+			s.edit(1, "t2", 412)
+			s.read(2, "t2")
+		}, []string{"content"}},
+		"an open edit may take effect later": {func(s *story) {
+			s.edit(1, "t2", 503)
+			s.read(1, "t1")
+			s.read(2, "t2")
+			s.edit(1, "t3", 412)
+		}, nil},
+		"an open edit may never take effect": {func(s *story) {
+			s.edit(1, "t2", 503)
+			s.edit(1, "t3", 200)
+			s.read(2, "t3")
+		}, nil},
+		"rating: a rater reads what was before": {func(s *story) {
+			s.rate(4, 202)
+			s.rate(5, 202)
+			s.own(4)
+			s.ends(5)
+		}, []string{"rating"}},
 		"a cache may forget what is pending": {func(s *story) {
 			s.rate(4, 202)
 			s.rate(5, 202)
@@ -152,9 +210,17 @@ func TestChecks(t *testing.T) {
 			s.rate(5, 202)
 			s.ends(5)
 		}, nil},
-		"stale: statistics without what was stored": {func(s *story) { stored(s); s.at += freshFor; s.readStats(0) }, []string{"stale"}},
-		"statistics may be a little late":           {func(s *story) { stored(s); s.readStats(0) }, nil},
-		"statistics may be late with an Age":        {func(s *story) { stored(s); s.at += freshFor; stale(s.readStats(0), 2*time.Second) }, nil},
+		"stale: statistics without what was stored": {func(s *story) {
+			stored(s)
+			s.at += freshFor
+			s.readStats(0)
+		}, []string{"stale"}},
+		"statistics may be a little late": {func(s *story) { stored(s); s.readStats(0) }, nil},
+		"statistics may be late with an Age": {func(s *story) {
+			stored(s)
+			s.at += freshFor
+			stale(s.readStats(0), 2*time.Second)
+		}, nil},
 		"stale: statistics are older than their Age": {func(s *story) {
 			stored(s)
 			s.at += 10 * time.Second
@@ -173,10 +239,13 @@ func TestChecks(t *testing.T) {
 			s.at += freshFor
 			s.readStats(0)
 		}, []string{"stale"}},
-		"N5: a list without what was there": {func(s *story) { s.add(&operation{Kind: listContents, Status: 200, Got: &seen{Whole: true}}) }, []string{"N5"}},
+		"N5: a list without what was there": {func(s *story) {
+			s.add(&operation{Kind: listContents, Status: 200, Got: &seen{Whole: true}})
+		}, []string{"N5"}},
 		"N5: a list with an old version": {func(s *story) {
 			s.edit(1, "t2", 200)
-			s.add(&operation{Kind: listContents, Status: 200, Got: &seen{Whole: true, Contents: []listedContent{{ID: "c", Version: 1}}}})
+			page := &seen{Whole: true, Contents: []listedContent{{ID: "c", Version: 1}}}
+			s.add(&operation{Kind: listContents, Status: 200, Got: page})
 		}, []string{"N5"}},
 		"F1: a fault of the server":     {func(s *story) { s.rate(4, 500) }, []string{"F1"}},
 		"F1: 503 without Retry-After":   {func(s *story) { s.rate(4, 503).RetryAfter = false }, []string{"F1"}},
@@ -226,7 +295,12 @@ func TestRecount(t *testing.T) {
 	ratings := []listedRating{{"c", "ana", 4}, {"c", "bob", 5}}
 	whole := func() *stats {
 		average := 4.5
-		return &stats{Count: 2, Sum: 9, Average: &average, Histogram: map[string]int64{"1": 0, "2": 0, "3": 0, "4": 1, "5": 1}}
+		return &stats{
+			Count:     2,
+			Sum:       9,
+			Average:   &average,
+			Histogram: map[string]int64{"1": 0, "2": 0, "3": 0, "4": 1, "5": 1},
+		}
 	}
 	if problem := recount(ratings, whole()); problem != "" {
 		t.Error(problem)

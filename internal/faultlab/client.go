@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// clientTimeout is how long a client waits before it gives up and does not know what became of its request.
+// clientTimeout is how long a client waits before it gives up and does not know what became of its
+// request.
 const clientTimeout = 8 * time.Second
 
 // retryPause is how long a client leaves a node alone that could not serve it.

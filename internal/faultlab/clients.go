@@ -11,8 +11,22 @@ import (
 )
 
 // rateContent sends a rating. The content and the rater are its key.
-func (w *world) rateContent(c *client, n *node, content string, rater *account, score int, method string, header map[string]string) *operation {
-	r := request{method: method, path: "/contents/" + content + "/rating/", token: rater.token, body: map[string]any{"score": score}, header: header}
+func (w *world) rateContent(
+	c *client,
+	n *node,
+	content string,
+	rater *account,
+	score int,
+	method string,
+	header map[string]string,
+) *operation {
+	r := request{
+		method: method,
+		path:   "/contents/" + content + "/rating/",
+		token:  rater.token,
+		body:   map[string]any{"score": score},
+		header: header,
+	}
 	if method == http.MethodPost {
 		r.path, r.body = "/ratings/", map[string]any{"content": content, "score": score}
 	}
@@ -35,7 +49,12 @@ func (w *world) readOwn(c *client, n *node, content string, rater *account) *ope
 }
 
 func (w *world) readTask(c *client, n *node, t givenTask) *operation {
-	return c.do(n, &operation{Kind: readTask, Task: t.id, User: t.rater.name}, request{method: http.MethodGet, path: "/tasks/" + t.id + "/", token: t.rater.token}, readTaskBody)
+	return c.do(
+		n,
+		&operation{Kind: readTask, Task: t.id, User: t.rater.name},
+		request{method: http.MethodGet, path: "/tasks/" + t.id + "/", token: t.rater.token},
+		readTaskBody,
+	)
 }
 
 // rateOnce rates what nobody has rated: each 202 must become a row. Then it reads it, or its task.
@@ -80,15 +99,19 @@ func (w *world) contest(c *client, r *rand.Rand) {
 		w.rateContent(c, n, k.content, k.rater, 1+r.IntN(5), http.MethodPut, nil)
 	case p < 60:
 		o := &operation{Kind: withdraw, Content: k.content, User: k.rater.name}
-		w.noteTask(c.do(n, o, request{method: http.MethodDelete, path: "/contents/" + k.content + "/rating/", token: k.rater.token,
-			header: map[string]string{"Prefer": "respond-async"}}, readRatingBody), k.rater)
+		w.noteTask(
+			c.do(n, o, request{method: http.MethodDelete, path: "/contents/" + k.content + "/rating/", token: k.rater.token,
+				header: map[string]string{"Prefer": "respond-async"}}, readRatingBody),
+			k.rater,
+		)
 	default:
 		w.readOwn(c, n, k.content, k.rater)
 	}
 	pause(r, 50*time.Millisecond)
 }
 
-// edit changes a content, mostly on condition that it is as it was last seen, and now and then deletes it.
+// edit changes a content, mostly on condition that it is as it was last seen, and now and then
+// deletes it.
 func (w *world) edit(c *client, r *rand.Rand) {
 	defer pause(r, 80*time.Millisecond)
 	n, i := w.node(r), w.changing(r, false)
@@ -102,7 +125,12 @@ func (w *world) edit(c *client, r *rand.Rand) {
 		return
 	}
 	o := &operation{Kind: editContent, Content: i.id, User: i.author.name}
-	q := request{method: http.MethodPatch, path: "/contents/" + i.id + "/", token: i.author.token, header: map[string]string{}}
+	q := request{
+		method: http.MethodPatch,
+		path:   "/contents/" + i.id + "/",
+		token:  i.author.token,
+		header: map[string]string{},
+	}
 	if p < 92 {
 		o.IfMatch = w.version(i)
 		q.header["If-Match"] = `"c` + strconv.FormatInt(o.IfMatch, 10) + `.s0"`
@@ -122,7 +150,12 @@ func (w *world) edit(c *client, r *rand.Rand) {
 }
 
 func (w *world) readContent(c *client, n *node, i *item) {
-	o := c.do(n, &operation{Kind: readContent, Content: i.id}, request{method: http.MethodGet, path: "/contents/" + i.id + "/"}, readContentBody)
+	o := c.do(
+		n,
+		&operation{Kind: readContent, Content: i.id},
+		request{method: http.MethodGet, path: "/contents/" + i.id + "/"},
+		readContentBody,
+	)
 	if o.fate() == done && !o.Stale {
 		w.know(i, o.Got.Version, false)
 	}
@@ -130,7 +163,12 @@ func (w *world) readContent(c *client, n *node, i *item) {
 }
 
 func (w *world) readStats(c *client, n *node, content string) *operation {
-	return c.do(n, &operation{Kind: readStats, Content: content}, request{method: http.MethodGet, path: "/contents/" + content + "/stats/"}, readStatsBody)
+	return c.do(
+		n,
+		&operation{Kind: readStats, Content: content},
+		request{method: http.MethodGet, path: "/contents/" + content + "/stats/"},
+		readStatsBody,
+	)
 }
 
 // read is everybody else: contents, statistics, lists and tasks.
@@ -152,11 +190,21 @@ func (w *world) read(c *client, r *rand.Rand) {
 		}
 	case 4:
 		var next string
-		c.do(n, &operation{Kind: listContents}, request{method: http.MethodGet, path: "/contents/?page_size=100"}, readPage(&next))
+		c.do(
+			n,
+			&operation{Kind: listContents},
+			request{method: http.MethodGet, path: "/contents/?page_size=100"},
+			readPage(&next),
+		)
 	case 5:
 		if i := w.pick(r, func(i *item) bool { return i.stable }); i != nil {
 			var next string
-			c.do(n, &operation{Kind: listRatings, Content: i.id}, request{method: http.MethodGet, path: "/ratings/?page_size=100&content=" + i.id}, readPage(&next))
+			c.do(
+				n,
+				&operation{Kind: listRatings, Content: i.id},
+				request{method: http.MethodGet, path: "/ratings/?page_size=100&content=" + i.id},
+				readPage(&next),
+			)
 		}
 	default:
 		if t, ok := w.oldTask(r); ok {

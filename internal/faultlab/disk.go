@@ -14,8 +14,9 @@ import (
 // diskSize is the size of the embedded stack's disk.
 const diskSize = 256 << 20
 
-// disk is a file system in memory of the run's own, so that it can be full for the server alone. A limit of the size of files
-// would not do: a Go process dies of SIGXFSZ. Where the lab may not mount, small is false, and no disk is filled.
+// disk is a file system in memory of the run's own, so that it can be full for the server alone. A
+// limit of the size of files would not do: a Go process dies of SIGXFSZ. Where the lab may not
+// mount, small is false, and no disk is filled.
 type disk struct {
 	dir   string
 	small bool
@@ -56,7 +57,8 @@ func (d *disk) clear() error {
 	return err
 }
 
-// close unmounts the disk. What is on it is copied into the folder below it first, for whoever looks into a failure.
+// close unmounts the disk. What is on it is copied into the folder below it first, for whoever
+// looks into a failure.
 func (d *disk) close() {
 	if !d.small {
 		return

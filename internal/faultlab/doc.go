@@ -1,4 +1,5 @@
-// Command faultlab runs the bundled server as processes, breaks what it stands on, and checks from outside what it promises.
+// Command faultlab runs the bundled server as processes, breaks what it stands on, and checks from
+// outside what it promises.
 //
 //	go run . -stack embedded -seed 7 -seconds 60     one run on one file
 //	go run . -stack services -seed 7 -seconds 60     two API servers and two workers on PostgreSQL, Kafka and Redis

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -39,7 +40,12 @@ type ratingKey struct{ content, rater string }
 
 // settle waits until everything serves and what was accepted is stored, and reads all of it.
 func (w *world) settle() *final {
-	f := &final{healed: w.history.now(), tasks: map[string]*operation{}, contents: map[string]*finalContent{}, own: map[ratingKey]*operation{}}
+	f := &final{
+		healed:   w.history.now(),
+		tasks:    map[string]*operation{},
+		contents: map[string]*finalContent{},
+		own:      map[ratingKey]*operation{},
+	}
 	f.broken = append(f.broken, w.progress(f.healed)...)
 	f.broken = append(f.broken, w.drain(f)...)
 	c := newClient("auditor", w.history)
@@ -53,7 +59,9 @@ func (w *world) settle() *final {
 		if n == nil {
 			n = w.stack.apis[0]
 		}
-		f.own[ratingKey{k.content, k.rater.name}] = w.untilAnswered(func() *operation { return w.readOwn(c, n, k.content, k.rater) })
+		f.own[ratingKey{k.content, k.rater.name}] = w.untilAnswered(
+			func() *operation { return w.readOwn(c, n, k.content, k.rater) },
+		)
 	}
 	return f
 }
@@ -77,7 +85,14 @@ func (w *world) progress(healed time.Duration) (broken []violation) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		broken = append(broken, violation{Rule: "F1", Text: fmt.Sprintf("%s takes no writes within %v after the last fault", n.name, recovery), Operations: ids(last)})
+		broken = append(
+			broken,
+			violation{
+				Rule:       "F1",
+				Text:       fmt.Sprintf("%s takes no writes within %v after the last fault", n.name, recovery),
+				Operations: ids(last),
+			},
+		)
 		return nil
 	})
 	return broken
@@ -108,7 +123,8 @@ func (w *world) drain(f *final) (broken []violation) {
 		}
 		group.Wait()
 		for _, id := range names {
-			if o := f.tasks[id]; o.fate() == refused || o.fate() == done && (o.Got.State == "SUCCESS" || o.Got.State == "FAILURE") {
+			if o := f.tasks[id]; o.fate() == refused ||
+				o.fate() == done && (o.Got.State == "SUCCESS" || o.Got.State == "FAILURE") {
 				delete(waiting, id)
 			}
 		}
@@ -121,8 +137,19 @@ func (w *world) drain(f *final) (broken []violation) {
 		time.Sleep(250 * time.Millisecond)
 	}
 	for id := range waiting {
-		broken = append(broken, violation{Rule: "N1", Text: fmt.Sprintf("task %s is not done within %v after the last fault: %s", id, w.patience, describe(f.tasks[id])),
-			Operations: ids(f.tasks[id])})
+		broken = append(
+			broken,
+			violation{
+				Rule: "N1",
+				Text: fmt.Sprintf(
+					"task %s is not done within %v after the last fault: %s",
+					id,
+					w.patience,
+					describe(f.tasks[id]),
+				),
+				Operations: ids(f.tasks[id]),
+			},
+		)
 	}
 	return broken
 }
@@ -134,11 +161,17 @@ func describe(o *operation) string {
 	return o.String()
 }
 
-// audit reads a content, its statistics and its ratings, until the statistics are those of the ratings or too old.
+// audit reads a content, its statistics and its ratings, until the statistics are those of the
+// ratings or too old.
 func (w *world) audit(c *client, id string, healed time.Duration, one *finalContent) []violation {
 	n := w.stack.apis[0]
 	one.content = w.untilAnswered(func() *operation {
-		return c.do(n, &operation{Kind: readContent, Content: id}, request{method: http.MethodGet, path: "/contents/" + id + "/"}, readContentBody)
+		return c.do(
+			n,
+			&operation{Kind: readContent, Content: id},
+			request{method: http.MethodGet, path: "/contents/" + id + "/"},
+			readContentBody,
+		)
 	})
 	for {
 		ratings, failed := w.allRatings(c, n, id)
@@ -167,7 +200,12 @@ func (w *world) allRatings(c *client, n *node, id string) (ratings []listedRatin
 	for next != "" {
 		path := next
 		o := w.untilAnswered(func() *operation {
-			return c.do(n, &operation{Kind: listRatings, Content: id}, request{method: http.MethodGet, path: path}, readPage(&next))
+			return c.do(
+				n,
+				&operation{Kind: listRatings, Content: id},
+				request{method: http.MethodGet, path: path},
+				readPage(&next),
+			)
 		})
 		if o.fate() != done {
 			return ratings, "the list of its ratings cannot be read: " + o.String()
@@ -205,7 +243,7 @@ func recount(ratings []listedRating, s *stats) string {
 		return fmt.Sprintf("histogram is %v, the ratings' is %v", s.Histogram, histogram)
 	case (s.Average == nil) != (count == 0):
 		return fmt.Sprintf("the average is there or not, with %d ratings", count)
-	case s.Average != nil && (*s.Average-float64(sum)/float64(count) > 1e-9 || *s.Average-float64(sum)/float64(count) < -1e-9):
+	case s.Average != nil && math.Abs(*s.Average-float64(sum)/float64(count)) > 1e-9:
 		return fmt.Sprintf("the average is %v, of %d ratings with the sum %d", *s.Average, count, sum)
 	}
 	return ""

@@ -13,7 +13,8 @@ import (
 // fault is something that goes wrong and ends.
 type fault struct {
 	name string
-	// locks are what it breaks. Of two faults with a lock in common, the second waits for the end of the first.
+	// locks are what it breaks. Of two faults with a lock in common, the second waits for the end of
+	// the first.
 	locks []string
 	// forgets reports that a cache may have lost, or not have taken, what it should have.
 	forgets bool
@@ -29,7 +30,8 @@ func (s *stack) faults(r *rand.Rand) fault {
 		kinds = append(kinds, s.diskFull)
 	}
 	if len(s.servers) > 0 {
-		kinds = append(kinds, s.cutOff, s.cutOff, s.cutOff, s.allCutOff, s.allCutOff, s.serverCrashed, s.serverFrozen, s.flushed, s.backendsEnded, s.rolling)
+		kinds = append(kinds, s.cutOff, s.cutOff, s.cutOff, s.allCutOff, s.allCutOff,
+			s.serverCrashed, s.serverFrozen, s.flushed, s.backendsEnded, s.rolling)
 	}
 	return kinds[r.IntN(len(kinds))](r)
 }
@@ -38,7 +40,8 @@ func seconds(r *rand.Rand, least, most float64) time.Duration {
 	return time.Duration((least + r.Float64()*(most-least)) * float64(time.Second)).Round(time.Millisecond)
 }
 
-// remembers reports whether what the node has given to its cache, or was about to, may be lost when the node is hit.
+// remembers reports whether what the node has given to its cache, or was about to, may be lost when
+// the node is hit.
 func (n *node) remembers() bool { return n.role != "worker" }
 
 // killed is kill -9 of a node.
@@ -55,16 +58,21 @@ func (s *stack) crashLoop(r *rand.Rand) fault {
 	for i := range lives {
 		lives[i] = seconds(r, 0.05, 0.6)
 	}
-	return fault{name: fmt.Sprintf("%d times kill -9 %s", len(lives), n.name), locks: []string{n.name}, forgets: n.remembers(), begin: func() error {
-		for _, life := range lives {
-			time.Sleep(life)
-			n.process.kill()
-			if err := n.process.start(); err != nil {
-				return err
+	return fault{
+		name:    fmt.Sprintf("%d times kill -9 %s", len(lives), n.name),
+		locks:   []string{n.name},
+		forgets: n.remembers(),
+		begin: func() error {
+			for _, life := range lives {
+				time.Sleep(life)
+				n.process.kill()
+				if err := n.process.start(); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}}
+			return nil
+		},
+	}
 }
 
 // frozen is SIGSTOP and SIGCONT of a node.
@@ -78,7 +86,12 @@ func (s *stack) frozen(r *rand.Rand) fault {
 // restarted is a clean stop and start of a node.
 func (s *stack) restarted(r *rand.Rand) fault {
 	n := s.nodes[r.IntN(len(s.nodes))]
-	return fault{name: "SIGTERM " + n.name, locks: []string{n.name}, forgets: n.remembers(), begin: func() error { return n.restart() }}
+	return fault{
+		name:    "SIGTERM " + n.name,
+		locks:   []string{n.name},
+		forgets: n.remembers(),
+		begin:   func() error { return n.restart() },
+	}
 }
 
 func (n *node) restart() error {
@@ -106,10 +119,17 @@ func (s *stack) rolling(*rand.Rand) fault {
 	return f
 }
 
-// diskFull leaves no room on the disk. Every other time the server is killed meanwhile, and has room again when it comes back.
+// diskFull leaves no room on the disk. Every other time the server is killed meanwhile, and has
+// room again when it comes back.
 func (s *stack) diskFull(r *rand.Rand) fault {
 	n := s.nodes[0]
-	f := fault{name: "disk full", locks: []string{n.name}, longest: seconds(r, 1, 6), begin: s.disk.fill, end: s.disk.clear}
+	f := fault{
+		name:    "disk full",
+		locks:   []string{n.name},
+		longest: seconds(r, 1, 6),
+		begin:   s.disk.fill,
+		end:     s.disk.clear,
+	}
 	if r.IntN(2) == 0 {
 		f.name, f.forgets = "disk full, kill -9", true
 		f.end = func() error {
@@ -139,7 +159,11 @@ func (s *stack) allCutOff(r *rand.Rand) fault {
 
 func (s *stack) between(nodes []*node, dependency, who string, r *rand.Rand) fault {
 	mode, delay := drawTrouble(r)
-	f := fault{name: fmt.Sprintf("%s %s-%s", troubleNames[mode], who, dependency), forgets: dependency != "kafka", longest: seconds(r, 0.5, 8)}
+	f := fault{
+		name:    fmt.Sprintf("%s %s-%s", troubleNames[mode], who, dependency),
+		forgets: dependency != "kafka",
+		longest: seconds(r, 0.5, 8),
+	}
 	if mode == latency {
 		f.name += " " + delay.String()
 	}
@@ -156,8 +180,14 @@ func (s *stack) between(nodes []*node, dependency, who string, r *rand.Rand) fau
 // serverCrashed is the sudden end, or the clean one, of a dependency, and its return.
 func (s *stack) serverCrashed(r *rand.Rand) fault {
 	one, clean := s.servers[r.IntN(len(s.servers))], r.IntN(2) == 0
-	f := fault{name: "kill -9 " + one.name, locks: []string{one.name}, forgets: one.name != "kafka", longest: seconds(r, 0, 3),
-		begin: func() error { one.kill(); return nil }, end: one.start}
+	f := fault{
+		name:    "kill -9 " + one.name,
+		locks:   []string{one.name},
+		forgets: one.name != "kafka",
+		longest: seconds(r, 0, 3),
+		begin:   func() error { one.kill(); return nil },
+		end:     one.start,
+	}
 	if clean {
 		f.name, f.begin = "restart "+one.name, func() error { one.stop(); return nil }
 	}
@@ -166,15 +196,29 @@ func (s *stack) serverCrashed(r *rand.Rand) fault {
 
 func (s *stack) serverFrozen(r *rand.Rand) fault {
 	one := s.servers[r.IntN(len(s.servers))]
-	return fault{name: "SIGSTOP " + one.name, locks: []string{one.name}, forgets: one.name != "kafka", longest: seconds(r, 0.5, 7),
-		begin: func() error { one.signal(syscall.SIGSTOP); return nil },
-		end:   func() error { one.signal(syscall.SIGCONT); return nil }}
+	return fault{
+		name:    "SIGSTOP " + one.name,
+		locks:   []string{one.name},
+		forgets: one.name != "kafka",
+		longest: seconds(r, 0.5, 7),
+		begin:   func() error { one.signal(syscall.SIGSTOP); return nil },
+		end:     func() error { one.signal(syscall.SIGCONT); return nil },
+	}
 }
 
 func (s *stack) flushed(*rand.Rand) fault {
-	return fault{name: "FLUSHALL", locks: []string{"redis"}, forgets: true, begin: func() error { return redisDo(s.redis, "FLUSHALL", 5*time.Second) }}
+	return fault{
+		name:    "FLUSHALL",
+		locks:   []string{"redis"},
+		forgets: true,
+		begin:   func() error { return redisDo(s.redis, "FLUSHALL", 5*time.Second) },
+	}
 }
 
 func (s *stack) backendsEnded(*rand.Rand) fault {
-	return fault{name: "terminate back ends", locks: []string{"postgres"}, begin: func() error { return psql(s.pgBin, s.servers[0].addr, terminateBackends) }}
+	return fault{
+		name:  "terminate back ends",
+		locks: []string{"postgres"},
+		begin: func() error { return psql(s.pgBin, s.servers[0].addr, terminateBackends) },
+	}
 }

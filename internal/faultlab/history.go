@@ -104,7 +104,8 @@ const (
 	unknown             // it may take effect once, at any time after its start
 )
 
-// fate follows SECURITY.md: a 4xx has no effect, nor has a rating that was not accepted; every other failure leaves it open.
+// fate follows SECURITY.md: a 4xx has no effect, nor has a rating that was not accepted; every
+// other failure leaves it open.
 func (o *operation) fate() fate {
 	switch {
 	case o.Status >= 200 && o.Status < 400:
@@ -125,14 +126,25 @@ func (o *operation) acknowledged() bool {
 }
 
 func (o *operation) String() string {
-	text := fmt.Sprintf("#%d %s %s %s@%s %.3f-%.3f s: %d", o.ID, o.Kind, o.Content, o.User, o.Node, o.Start.Seconds(), o.End.Seconds(), o.Status)
+	text := fmt.Sprintf(
+		"#%d %s %s %s@%s %.3f-%.3f s: %d",
+		o.ID,
+		o.Kind,
+		o.Content,
+		o.User,
+		o.Node,
+		o.Start.Seconds(),
+		o.End.Seconds(),
+		o.Status,
+	)
 	if o.Code != "" || o.Error != "" {
 		text += " " + o.Code + o.Error
 	}
 	return text
 }
 
-// history is every operation, also in a file that is only appended to: a line when it begins, a line when it has ended.
+// history is every operation, also in a file that is only appended to: a line when it begins, a
+// line when it has ended.
 type history struct {
 	began time.Time
 	mu    sync.Mutex
@@ -181,7 +193,8 @@ func (h *history) write(phase string, o *operation) {
 	}
 }
 
-// all returns the operations that have ended, in the order of their starts. What never ended has no answer and no end.
+// all returns the operations that have ended, in the order of their starts. What never ended has no
+// answer and no end.
 func (h *history) all() []*operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()

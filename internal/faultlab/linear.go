@@ -22,8 +22,8 @@ type registered struct {
 	title   string
 }
 
-// contents are registers with compare-and-set. What may have taken effect at any time, or never, is an operation without an end: if it
-// had no effect, its place is behind everything else.
+// contents are registers with compare-and-set. What may have taken effect at any time, or never, is
+// an operation without an end: if it had no effect, its place is behind everything else.
 var contents = porcupine.Model{
 	Init: func() any { return registered{} },
 	Step: func(state, input, output any) (bool, any) {
@@ -79,8 +79,8 @@ var ratings = porcupine.Model{
 	DescribeOperation: func(input, _ any) string { return input.(*operation).String() },
 }
 
-// checkLinear looks for an order of the operations on each content, and on each contested rating, in which each does what one alone
-// would do.
+// checkLinear looks for an order of the operations on each content, and on each contested rating,
+// in which each does what one alone would do.
 func (e *evidence) checkLinear() (found []violation, undecided int) {
 	judge := func(rule, what string, model porcupine.Model, ops []*operation) {
 		history := make([]porcupine.Operation, len(ops))
@@ -93,7 +93,10 @@ func (e *evidence) checkLinear() (found []violation, undecided int) {
 		}
 		switch porcupine.CheckOperationsTimeout(model, history, linearTimeout) {
 		case porcupine.Illegal:
-			found = append(found, violation{rule, "no order explains the operations on " + what, ids(shortest(model, history, ops)...)})
+			found = append(
+				found,
+				violation{rule, "no order explains the operations on " + what, ids(shortest(model, history, ops)...)},
+			)
 		case porcupine.Unknown:
 			undecided++
 		}
@@ -113,7 +116,10 @@ func (e *evidence) checkLinear() (found []violation, undecided int) {
 
 // shortest cuts a history that has no order down to its shortest beginning that has none.
 func shortest(model porcupine.Model, history []porcupine.Operation, ops []*operation) []*operation {
-	ends := slices.SortedFunc(slices.Values(history), func(a, b porcupine.Operation) int { return int(min(max(a.Return-b.Return, -1), 1)) })
+	ends := slices.SortedFunc(
+		slices.Values(history),
+		func(a, b porcupine.Operation) int { return int(min(max(a.Return-b.Return, -1), 1)) },
+	)
 	until := func(n int) (part []porcupine.Operation, of []*operation) {
 		for i, h := range history {
 			if h.Call <= ends[n].Return {
@@ -136,14 +142,15 @@ func shortest(model porcupine.Model, history []porcupine.Operation, ops []*opera
 	return ops
 }
 
-// contentHistory returns what belongs into the history of a content: its writes, and the reads of no stale copies. Of writes whose
-// outcome is open it leaves out those that change nothing about whether there is an order, which keeps the search short.
+// contentHistory returns what belongs into the history of a content: its writes, and the reads of
+// no stale copies. Of writes whose outcome is open it leaves out those that change nothing about
+// whether there is an order, which keeps the search short.
 func (e *evidence) contentHistory(id string) (ops []*operation) {
 	title := map[int64]string{} // of each version that somebody saw
 	for _, k := range e.known[id] {
 		title[k.version] = k.by.Got.Title
 	}
-	kept := map[int64]bool{} // the versions that an open compare-and-set without a trace is there for; -1: an open deletion
+	kept := map[int64]bool{} // the versions that an open compare-and-set is there for; -1: a deletion
 	for _, o := range e.byID[id] {
 		switch o.Kind {
 		case createContent:
@@ -169,8 +176,9 @@ func (e *evidence) contentHistory(id string) (ops []*operation) {
 	return ops
 }
 
-// redundant reports whether an open write can be left out: a compare-and-set whose next version is known to be another's had no effect;
-// of those without a trace the first can stand for all, since it may take effect whenever another may; and so it is with deletions.
+// redundant reports whether an open write can be left out: a compare-and-set whose next version is
+// known to be another's had no effect; of those without a trace the first can stand for all, since
+// it may take effect whenever another may; and so it is with deletions.
 func redundant(o *operation, title map[int64]string, kept map[int64]bool) bool {
 	replaces := o.IfMatch
 	switch seen, known := title[o.IfMatch+1]; {
@@ -188,8 +196,9 @@ func redundant(o *operation, title map[int64]string, kept map[int64]bool) bool {
 	return false
 }
 
-// ratingHistory returns the writes of a rating and those reads that must see them: a cache that was made to forget since the last
-// write that was acknowledged may show what is stored instead, and so may the end of such a time.
+// ratingHistory returns the writes of a rating and those reads that must see them: a cache that was
+// made to forget since the last write that was acknowledged may show what is stored instead, and so
+// may the end of such a time.
 func (e *evidence) ratingHistory(k ratingKey) (ops []*operation) {
 	var acknowledged []*operation
 	for _, o := range e.byID[k.content] {
@@ -202,7 +211,8 @@ func (e *evidence) ratingHistory(k ratingKey) (ops []*operation) {
 				acknowledged = append(acknowledged, o)
 			}
 			ops = append(ops, o)
-		case o.Kind == readRating && (o.fate() == done || o.Status == http.StatusNotFound), o.Kind == withdraw && o.Status == http.StatusNotFound:
+		case o.Kind == readRating && (o.fate() == done || o.Status == http.StatusNotFound),
+			o.Kind == withdraw && o.Status == http.StatusNotFound:
 			if !e.troubled(since(acknowledged, o)-recovering, o.End, true) {
 				ops = append(ops, o)
 			}

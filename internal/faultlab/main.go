@@ -93,7 +93,8 @@ type lab struct {
 	out       io.Writer
 }
 
-// run does one run and returns the violations. What it leaves is in l.dir, which is removed if there are none.
+// run does one run and returns the violations. What it leaves is in l.dir, which is removed if
+// there are none.
 func (l *lab) run(ctx context.Context) (found []violation, err error) {
 	began := time.Now()
 	if l.dir, err = os.MkdirTemp("", fmt.Sprintf("faultlab-%s-%d-", l.stackName, l.seed)); err != nil {
@@ -197,8 +198,19 @@ func (l *lab) report(e *evidence, m *nemesis, found []violation, undecided int, 
 	if l.plant != "" {
 		plant = " plant=" + l.plant
 	}
-	fmt.Fprintf(l.out, "faultlab: stack=%s seed=%d%s operations=%d faults=%d acknowledged=%d violations=%d undecided=%d time=%v\n",
-		l.stackName, l.seed, plant, len(e.ops), m.count(), acknowledged, len(found), undecided, time.Since(began).Round(100*time.Millisecond))
+	fmt.Fprintf(
+		l.out,
+		"faultlab: stack=%s seed=%d%s operations=%d faults=%d acknowledged=%d violations=%d undecided=%d time=%v\n",
+		l.stackName,
+		l.seed,
+		plant,
+		len(e.ops),
+		m.count(),
+		acknowledged,
+		len(found),
+		undecided,
+		time.Since(began).Round(100*time.Millisecond),
+	)
 	if len(found) == 0 {
 		return nil
 	}

@@ -59,7 +59,8 @@ func newNemesis(now func() time.Duration, log func(string, ...any)) *nemesis {
 	return &nemesis{now: now, log: log, locks: map[string]*sync.Mutex{}}
 }
 
-// run carries out plans until the last of them has ended, those excepted that have not begun at end, when the load ends.
+// run carries out plans until the last of them has ended, those excepted that have not begun at
+// end, when the load ends.
 func (m *nemesis) run(ctx context.Context, plans []plan, end time.Duration) {
 	var going sync.WaitGroup
 	defer going.Wait()
@@ -128,7 +129,8 @@ func (m *nemesis) fail(err error) {
 	}
 }
 
-// violations returns which of the failures are promises that were broken, and err those of the lab itself.
+// violations returns which of the failures are promises that were broken, and err those of the lab
+// itself.
 func (m *nemesis) violations() (found []violation) {
 	for _, err := range m.failed {
 		if v := (violation{}); errors.As(err, &v) {
@@ -161,7 +163,8 @@ func (m *nemesis) count() int {
 	return m.faults
 }
 
-// redisSlow is when a Redis that nothing stands in front of is so slow that servers may have given up on it: half of their timeout.
+// redisSlow is when a Redis that nothing stands in front of is so slow that servers may have given
+// up on it: half of their timeout.
 const redisSlow = 25 * time.Millisecond
 
 // watchRedis notes when the machine alone, which may have much else to do, makes Redis too slow.

@@ -31,7 +31,13 @@ func names(plans []plan) (all []string) {
 func TestSeedDecidesFaults(t *testing.T) {
 	t.Parallel()
 	s := testStack()
-	one, again, other := names(s.newPlans(7, time.Minute)), names(s.newPlans(7, time.Minute)), names(s.newPlans(8, time.Minute))
+	one, again, other := names(
+		s.newPlans(7, time.Minute),
+	), names(
+		s.newPlans(7, time.Minute),
+	), names(
+		s.newPlans(8, time.Minute),
+	)
 	if !slices.Equal(one, again) {
 		t.Error("the same seed has other faults")
 	}
@@ -49,7 +55,17 @@ func TestNemesisNotesWhatIsBroken(t *testing.T) {
 	m := newNemesis(func() time.Duration { return time.Since(began) }, func(string, ...any) {})
 	broken := errors.New("no such process")
 	m.run(context.Background(), []plan{
-		{0, fault{name: "first", locks: []string{"a"}, forgets: true, longest: time.Millisecond, begin: func() error { return violated("F19", "it hangs") }, end: func() error { return nil }}},
+		{
+			0,
+			fault{
+				name:    "first",
+				locks:   []string{"a"},
+				forgets: true,
+				longest: time.Millisecond,
+				begin:   func() error { return violated("F19", "it hangs") },
+				end:     func() error { return nil },
+			},
+		},
 		{0, fault{name: "second", locks: []string{"a"}, begin: func() error { return broken }}},
 	}, time.Hour)
 	periods := m.all()

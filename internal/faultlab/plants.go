@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// planted are bugs that a build with -tags planted can have, and how long a run is that must catch one.
+// planted are bugs that a build with -tags planted can have, and how long a run is that must catch
+// one.
 var planted = []struct {
 	name string
 	what string
@@ -29,18 +30,20 @@ func plantNames() (names []string) {
 	return append(names, plantNothing)
 }
 
-// plantNothing is the build for planted bugs without one: its clocks are wrong, and nothing else is. It must pass.
+// plantNothing is the build for planted bugs without one: its clocks are wrong, and nothing else
+// is. It must pass.
 const plantNothing = "none"
 
 const (
 	plantSeeds  = 3
 	plantLength = 30 * time.Second
-	// plantDrained stands for drained in the embedded stack, where nothing takes long and what a bug has lost does not come.
+	// plantDrained stands for drained in the embedded stack, where nothing takes long and what a bug
+	// has lost does not come.
 	plantDrained = 20 * time.Second
 )
 
-// tryPlants runs each planted bug with up to three seeds, the first one being l.seed, until one catches it. The build without a bug
-// must pass with the first.
+// tryPlants runs each planted bug with up to three seeds, the first one being l.seed, until one
+// catches it. The build without a bug must pass with the first.
 func (l *lab) tryPlants(ctx context.Context) error {
 	var missed []string
 	for _, name := range plantNames() {

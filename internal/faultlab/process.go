@@ -175,8 +175,9 @@ func descendants(pid int) []int {
 	return all
 }
 
-// freePorts returns so many addresses, all different, that nobody listens on. They lie below those that the system gives to outgoing
-// connections, so that nobody takes one while its process is down.
+// freePorts returns so many addresses, all different, that nobody listens on. They lie below those
+// that the system gives to outgoing connections, so that nobody takes one while its process is
+// down.
 func freePorts(n int) ([]string, error) {
 	addrs := make([]string, 0, n)
 	var config net.ListenConfig

@@ -22,7 +22,13 @@ const (
 	latency           // everything comes later
 )
 
-var troubleNames = map[trouble]string{none: "heal", refuse: "refuse", blackhole: "blackhole", oneWay: "one-way", latency: "latency"}
+var troubleNames = map[trouble]string{
+	none:      "heal",
+	refuse:    "refuse",
+	blackhole: "blackhole",
+	oneWay:    "one-way",
+	latency:   "latency",
+}
 
 // link is a TCP proxy between one process and one of its dependencies.
 type link struct {

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// server is a dependency of the services stack: a process of the lab's own, with its data in the folder of the run.
+// server is a dependency of the services stack: a process of the lab's own, with its data in the
+// folder of the run.
 type server struct {
 	name   string // postgres, kafka or redis
 	addr   string
@@ -27,8 +28,8 @@ type server struct {
 	signal func(syscall.Signal)
 }
 
-// newPostgres makes a database cluster and returns its server, which is not started, and the folder of its programs. PostgreSQL refuses
-// to be root.
+// newPostgres makes a database cluster and returns its server, which is not started, and the folder
+// of its programs. PostgreSQL refuses to be root.
 func newPostgres(dir, addr string) (*server, string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
@@ -48,7 +49,10 @@ func newPostgres(dir, addr string) (*server, string, error) {
 			return nil, "", err
 		}
 	}
-	initdb := exec.CommandContext(context.Background(), filepath.Join(bin, "initdb"), "-D", data, "-U", "khodnevis", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	initdb := exec.CommandContext(
+		context.Background(), filepath.Join(bin, "initdb"), "-D", data, "-U", "khodnevis", "--auth=trust",
+		"--encoding=UTF8", "--locale=C", "--no-sync",
+	)
 	initdb.Dir, initdb.SysProcAttr = "/", &syscall.SysProcAttr{Credential: owner}
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, "", fmt.Errorf("initdb: %w\n%s", err, out)
@@ -56,8 +60,10 @@ func newPostgres(dir, addr string) (*server, string, error) {
 	_, port, _ := net.SplitHostPort(addr)
 	p := &process{
 		name: "postgres", dir: "/", user: owner, logFile: filepath.Join(dir, "postgres.log"),
-		argv: []string{filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-			"-c", "shared_buffers=128MB", "-c", "max_connections=300"},
+		argv: []string{
+			filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c",
+			"unix_socket_directories=", "-c", "shared_buffers=128MB", "-c", "max_connections=300",
+		},
 		up: func() bool { return psql(bin, addr, "SELECT 1") == nil },
 	}
 	return &server{name: "postgres", addr: addr, start: p.start, kill: p.kill, signal: p.signal,
@@ -69,7 +75,10 @@ func psql(bin, addr, statement string) error {
 	host, port, _ := net.SplitHostPort(addr)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "psql"), "-X", "-q", "-h", host, "-p", port, "-U", "khodnevis", "-d", "postgres", "-c", statement)
+	cmd := exec.CommandContext(
+		ctx, filepath.Join(bin, "psql"), "-X", "-q", "-h", host, "-p", port, "-U", "khodnevis", "-d", "postgres",
+		"-c", statement,
+	)
 	cmd.Env = append(os.Environ(), "PGCONNECT_TIMEOUT=5")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("psql: %w: %s", err, out)
@@ -78,7 +87,8 @@ func psql(bin, addr, statement string) error {
 }
 
 // terminateBackends ends all connections of clients, in the midst of what they do.
-const terminateBackends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+const terminateBackends = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+	WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`
 
 func credential(name string) (*syscall.Credential, error) {
 	account, err := user.Lookup(name)
@@ -95,8 +105,10 @@ func newRedis(dir, addr string) *server {
 	_, port, _ := net.SplitHostPort(addr)
 	p := &process{
 		name: "redis", dir: dir, logFile: filepath.Join(dir, "redis.log"),
-		argv: []string{"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir},
-		up:   func() bool { return redisDo(addr, "PING", time.Second) == nil },
+		argv: []string{
+			"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
+		},
+		up: func() bool { return redisDo(addr, "PING", time.Second) == nil },
 	}
 	return &server{name: "redis", addr: addr, start: p.start, kill: p.kill, signal: p.signal,
 		stop: func() { p.terminate(syscall.SIGTERM, 20*time.Second) }}
@@ -123,8 +135,9 @@ func redisDo(addr, command string, patience time.Duration) error {
 	return err
 }
 
-// newKafka returns a broker with one listener more for each of via, which maps addresses to listen on to those that clients are told:
-// the links in front of them. Otherwise clients would go on past their links.
+// newKafka returns a broker with one listener more for each of via, which maps addresses to listen
+// on to those that clients are told: the links in front of them. Otherwise clients would go on past
+// their links.
 func newKafka(root, dir, addr, controller string, via map[string]string) (*server, error) {
 	_, port, _ := net.SplitHostPort(addr)
 	_, controllerPort, _ := net.SplitHostPort(controller)
@@ -143,8 +156,14 @@ func newKafka(root, dir, addr, controller string, via map[string]string) (*serve
 		}
 		libs = filepath.Join(cache, "khodnevis-kafka")
 	}
-	environ := []string{"KAFKA_DIR=" + home, "KAFKA_LIBS=" + libs, "KAFKA_PORT=" + port, "CONTROLLER_PORT=" + controllerPort,
-		"KAFKA_ADVERTISED=" + strings.Join(advertised, " "), "KAFKA_HEAP=-Xms192m -Xmx320m"}
+	environ := []string{
+		"KAFKA_DIR=" + home,
+		"KAFKA_LIBS=" + libs,
+		"KAFKA_PORT=" + port,
+		"CONTROLLER_PORT=" + controllerPort,
+		"KAFKA_ADVERTISED=" + strings.Join(advertised, " "),
+		"KAFKA_HEAP=-Xms192m -Xmx320m",
+	}
 	script := func(verb string) error {
 		cmd := exec.CommandContext(context.Background(), "bash", filepath.Join(root, "internal/testserver/kafka.sh"), verb)
 		cmd.Env, cmd.Dir = append(os.Environ(), environ...), dir
@@ -176,5 +195,12 @@ func newKafka(root, dir, addr, controller string, via map[string]string) (*serve
 		}
 		_ = os.Remove(filepath.Join(home, "pid"))
 	}
-	return &server{name: "kafka", addr: addr, start: func() error { return script("start") }, kill: kill, stop: func() { _ = script("stop") }, signal: signal}, nil
+	return &server{
+		name:   "kafka",
+		addr:   addr,
+		start:  func() error { return script("start") },
+		kill:   kill,
+		stop:   func() { _ = script("stop") },
+		signal: signal,
+	}, nil
 }

@@ -41,7 +41,8 @@ type stack struct {
 	binary string
 }
 
-// stopTimeout is how long a server may take to end when it is told to: 25 s for requests in flight, 10 s for the batch, and a little.
+// stopTimeout is how long a server may take to end when it is told to: 25 s for requests in flight,
+// 10 s for the batch, and a little.
 const stopTimeout = 37 * time.Second
 
 // build compiles the bundled server. planted builds it with the hooks of internal/planted.
@@ -59,10 +60,17 @@ func build(root, dir string, planted bool) (string, error) {
 	return binary, nil
 }
 
-// newNode returns a node whose settings are fixed, and whose bug, if one is planted, has a clock that differs from start to start.
+// newNode returns a node whose settings are fixed, and whose bug, if one is planted, has a clock
+// that differs from start to start.
 func newNode(dir, binary, name, addr, role, plant string, settings ...string) *node {
 	n := &node{name: name, addr: addr, role: role, links: map[string]*link{}}
-	settings = append(settings, "KHODNEVIS_ADDR="+addr, "KHODNEVIS_ROLE="+role, "KHODNEVIS_LIMITS=off", "KHODNEVIS_RECALCULATE=@every 2s")
+	settings = append(
+		settings,
+		"KHODNEVIS_ADDR="+addr,
+		"KHODNEVIS_ROLE="+role,
+		"KHODNEVIS_LIMITS=off",
+		"KHODNEVIS_RECALCULATE=@every 2s",
+	)
 	n.process = &process{
 		name: name, argv: []string{binary}, dir: dir, logFile: filepath.Join(dir, name+".log"),
 		environ: func() []string {
@@ -126,7 +134,11 @@ func (s *stack) services(l *lab) error {
 	postgres, kafka, controller, redis := next(), next(), next(), next()
 	s.redis = redis
 	settings := func(postgres, kafka, redis string) []string {
-		return []string{"KHODNEVIS_POSTGRES=postgres://khodnevis@" + postgres + "/postgres?sslmode=disable", "KHODNEVIS_KAFKA=" + kafka, "KHODNEVIS_REDIS=" + redis}
+		return []string{
+			"KHODNEVIS_POSTGRES=postgres://khodnevis@" + postgres + "/postgres?sslmode=disable",
+			"KHODNEVIS_KAFKA=" + kafka,
+			"KHODNEVIS_REDIS=" + redis,
+		}
 	}
 	s.verify = settings(postgres, kafka, redis)
 	via := map[string]string{}
@@ -140,7 +152,14 @@ func (s *stack) services(l *lab) error {
 			}
 		}
 		via[broker] = links["kafka"].listen
-		n := newNode(l.dir, s.binary, name, next(), strings.TrimRight(name, "12"), l.plant, settings(links["postgres"].listen, links["kafka"].listen, links["redis"].listen)...)
+		n := newNode(
+			l.dir,
+			s.binary,
+			name,
+			next(),
+			strings.TrimRight(name, "12"),
+			l.plant,
+			settings(links["postgres"].listen, links["kafka"].listen, links["redis"].listen)...)
 		n.links = links
 		s.nodes = append(s.nodes, n)
 		if n.role == "api" {

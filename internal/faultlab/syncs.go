@@ -14,14 +14,16 @@ import (
 	"strings"
 )
 
-// skipSync is the planted bug that kill -9 does not show: commits that are not synced survive the process, and not a power cut.
+// skipSync is the planted bug that kill -9 does not show: commits that are not synced survive the
+// process, and not a power cut.
 const skipSync = "skip-sync"
 
 // syncedWrites is how many writes are sent, one after the other.
 const syncedWrites = 40
 
-// countSyncs sends writes to the embedded server under strace, one after the other, and demands at least one sync of the disk during
-// each that was acknowledged. Then it demands that a build that skips syncs does not pass.
+// countSyncs sends writes to the embedded server under strace, one after the other, and demands at
+// least one sync of the disk during each that was acknowledged. Then it demands that a build that
+// skips syncs does not pass.
 func (l *lab) countSyncs(ctx context.Context) error {
 	if _, err := exec.LookPath("strace"); err != nil {
 		return errors.New("no strace: install it, on Debian by apt-get install strace")
@@ -100,7 +102,8 @@ func (l *lab) syncs(ctx context.Context, plant string) (acknowledged, synced int
 	return acknowledged, synced, ctx.Err()
 }
 
-// countTrace returns how many syncs have succeeded. strace writes each down before the process goes on.
+// countTrace returns how many syncs have succeeded. strace writes each down before the process goes
+// on.
 func countTrace(path string) (n int, err error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -100,8 +100,8 @@ func newWorld(s *stack, h *history) (*world, error) {
 	return w, nil
 }
 
-// join registers a user and signs in, again if the machine is too busy for it. A name that is taken was so by an answer that came
-// too late.
+// join registers a user and signs in, again if the machine is too busy for it. A name that is taken
+// was so by an answer that came too late.
 func (a *account) join(c *client, n *node) error {
 	const attempts = 30
 	for _, do := range []func(*client, *node) *operation{a.register, a.login} {
@@ -118,8 +118,8 @@ func (a *account) join(c *client, n *node) error {
 	return nil
 }
 
-// create makes a content and returns it, nil if it is not known to be there. An answer that got lost is asked for again by its
-// Idempotency-Key.
+// create makes a content and returns it, nil if it is not known to be there. An answer that got
+// lost is asked for again by its Idempotency-Key.
 func (w *world) create(c *client, n *node, author *account, stable bool) *item {
 	w.mu.Lock()
 	w.titles++
@@ -127,7 +127,8 @@ func (w *world) create(c *client, n *node, author *account, stable bool) *item {
 	w.mu.Unlock()
 	for range 3 {
 		o := c.do(n, &operation{Kind: createContent, User: author.name, Title: title}, request{
-			method: http.MethodPost, path: "/contents/", token: author.token, body: map[string]string{"title": title, "description": "d"},
+			method: http.MethodPost, path: "/contents/", token: author.token,
+			body:   map[string]string{"title": title, "description": "d"},
 			header: map[string]string{"Idempotency-Key": strings.ReplaceAll(title, " ", "-")},
 		}, readContentBody)
 		if o.fate() == done {

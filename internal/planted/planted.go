@@ -1,7 +1,8 @@
 //go:build !planted
 
-// Package planted has bugs that a build with the tag planted can have, so that the fault lab (internal/faultlab) can show that it
-// finds them. In every other build the constants are false, and the compiler removes what they guard.
+// Package planted has bugs that a build with the tag planted can have, so that the fault lab
+// (internal/faultlab) can show that it finds them. In every other build the constants are false,
+// and the compiler removes what they guard.
 package planted
 
 import "time"
