@@ -146,9 +146,8 @@ func (s *server) exchanges(g stage) map[string]attempted {
 
 // trouble is a dependency that fails in one way.
 type trouble struct {
-	dependency, how string
-	config          func(*khodnevis.Config)
-	begin, end      func()
+	config     func(*khodnevis.Config)
+	begin, end func()
 }
 
 // troubles are all ways in which dependencies fail, each with dependencies of its own.
