@@ -34,16 +34,20 @@ func everyMethod(t *testing.T, c *rediscache.Cache, key string) error {
 	return got
 }
 
-// recovers fails the test unless c answers again soon.
-func recovers(t *testing.T, c *rediscache.Cache, within time.Duration) {
+// recovers fails the test unless every method of c answers again soon. One that was late, as on a busy
+// machine, is asked again. recovers returns the items of the last answer to GetMany for "k".
+func recovers(t *testing.T, c *rediscache.Cache, within time.Duration) map[string]cache.Item {
 	t.Helper()
 	began := time.Now()
 	for {
-		_, err := c.GetMany(t.Context(), []string{"k"})
-		took := time.Since(began)
+		found, got := c.GetMany(t.Context(), []string{"k"})
+		set := c.SetMany(t.Context(), []cache.Item{{Key: "other", Value: []byte("other")}})
+		deleted := c.DeleteMany(t.Context(), []string{"other"})
+		_, added := c.Add(t.Context(), "other", 1, time.Hour)
+		err, took := errors.Join(got, set, deleted, added), time.Since(began)
 		if err == nil {
 			t.Logf("answered again after %v", took.Round(time.Millisecond))
-			return
+			return found
 		}
 		if took > within {
 			t.Fatalf("no answer %v after Redis came back: %v", took, err)
@@ -149,10 +153,8 @@ func TestSilence(t *testing.T) {
 	if err := server.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	recovers(t, c, 2*time.Second)
-	holds(t, c, []string{"k"}, it) // and no answer to an earlier question
-	if err := everyMethod(t, c, "other"); err != nil {
-		t.Error("after the silence:", err)
+	if got := recovers(t, c, 10*time.Second)["k"]; got.Version != it.Version || string(got.Value) != string(it.Value) {
+		t.Errorf("after the silence %q of version %d, an answer to another question", got.Value, got.Version)
 	}
 }
 
