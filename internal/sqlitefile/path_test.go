@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"modernc.org/sqlite"
@@ -126,9 +127,15 @@ func (c hollowConn) Prepare(text string) (driver.Stmt, error) {
 	return c.Conn.Prepare(text)
 }
 
+// register registers the drivers of these tests once, however often they run.
+var register = sync.OnceFunc(func() {
+	sql.Register("hollow", hollow{&sqlite.Driver{}})
+	sql.Register("refusing", refusing{})
+})
+
 // A copy that holds nothing is no success, whatever SQLite says.
 func TestEmptyBackupFails(t *testing.T) {
-	sql.Register("hollow", hollow{&sqlite.Driver{}})
+	register()
 	folder := inFolder(t, "")
 	f, err := sqlitefile.Open(filepath.Join(t.TempDir(), "f.db"), sqlitefile.Config{Driver: "hollow"})
 	if err != nil {
@@ -150,7 +157,7 @@ func (refusing) Open(string) (driver.Conn, error) { return nil, errors.New("refu
 
 // An Open that fails makes no file, neither under its path nor elsewhere.
 func TestFailedOpenLeavesNoFile(t *testing.T) {
-	sql.Register("refusing", refusing{})
+	register()
 	folder := inFolder(t, "")
 	if err := os.Symlink("target.db", "dangling"); err != nil {
 		t.Fatal(err)
