@@ -90,6 +90,13 @@ const (
 // TitleKey is how many bytes of a title take part in its order, so that a position in a list stays small.
 const TitleKey = 96
 
+// SortTitle is for adapters. It returns the first TitleKey bytes of the title.
+func (c Content) SortTitle() string { return c.Title[:min(TitleKey, len(c.Title))] }
+
+// Terms is for adapters. It returns the terms that searches find c by, of title and description, each
+// once.
+func (c Content) Terms() []string { return Terms(c.Title + "\n" + c.Description) }
+
 // Fields returns all fields that lists can be ordered by.
 func Fields() []Field { return []Field{ByCreated, ByUpdated, ByTitle, ByScore, ByRatings} }
 

@@ -126,6 +126,47 @@ type Change struct {
 	At time.Time
 }
 
+// Apply is for adapters. Given the rating that is stored under the change's key, withdrawn or not, or
+// the zero Rating if there is none, it returns the outcome, and whether the adapter is to store the
+// outcome's rating in its place. It does not know whether the content was deleted.
+func (c Change) Apply(old Rating) (Outcome, bool) {
+	known := old.Result != ""
+	if known {
+		switch c.Version.Compare(old.Version) {
+		case -1:
+			return Outcome{Result: Superseded, Rating: old}, false
+		case 0:
+			return Outcome{Result: old.Result, Rating: old}, false
+		}
+	}
+	next := Rating{Key: c.Key, Version: c.Version, Score: c.Score, Bucket: c.Bucket, CreatedAt: c.At, UpdatedAt: c.At}
+	if known && !old.Withdrawn {
+		next.CreatedAt = old.CreatedAt
+	}
+	switch {
+	case c.Withdraw:
+		next.Result, next.Withdrawn, next.Score, next.Bucket = Withdrawn, true, 0, 0
+	case !known || old.Withdrawn:
+		next.Result = Created
+	case old.Score == c.Score:
+		next.Result, next.Bucket, next.UpdatedAt = Unchanged, old.Bucket, old.UpdatedAt
+	default:
+		next.Result = Updated
+	}
+	return Outcome{Result: next.Result, Rating: next}, true
+}
+
+// HandOver is for adapters. Given the same rating as Apply, it returns the rating of c.Anonymous, and
+// false if c hands nothing over. The adapter stores that rating, and then no number changes, unless the
+// content has a rating of c.Anonymous, withdrawn or not.
+func (c Change) HandOver(old Rating) (Rating, bool) {
+	if !c.Withdraw || c.Anonymous == "" || old.Result == "" || old.Withdrawn {
+		return Rating{}, false
+	}
+	old.Rater, old.Version, old.Result = c.Anonymous, c.Version, Created
+	return old, true
+}
+
 // Outcome is what became of a Change.
 type Outcome struct {
 	// Result is Created, Updated, Unchanged, Withdrawn or Superseded. A change that comes again, with the very Version
