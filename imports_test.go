@@ -24,8 +24,8 @@ func list(t *testing.T, args ...string) []string {
 // A host that imports the root and brings its own adapters compiles no driver.
 func TestRootAndDomainsCompileNoDriver(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range []string{".", "./content", "./rating", "./auth", "./store", "./queue", "./cache", "./httpapi", "./store/memstore", "./queue/memqueue", "./cache/lrucache",
-		"./store/storetest", "./queue/queuetest", "./cache/cachetest", "./auth/authtest"} {
+	for _, pkg := range []string{".", "./content", "./rating", "./auth", "./store", "./queue", "./cache", "./httpapi", "./store/kvstore", "./store/memstore", "./queue/memqueue", "./cache/lrucache",
+		"./store/storetest", "./store/kvstore/kvtest", "./queue/queuetest", "./cache/cachetest", "./auth/authtest"} {
 		for _, dep := range list(t, "-deps", pkg) {
 			for _, driver := range drivers {
 				if dep == driver || strings.HasPrefix(dep, driver+"/") {

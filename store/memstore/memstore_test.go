@@ -3,7 +3,6 @@ package memstore_test
 import (
 	"context"
 	"errors"
-	"reflect"
 	"testing"
 	"time"
 
@@ -26,43 +25,6 @@ func rate(t *testing.T, s *memstore.Store, k rating.Key, offset int64, score int
 	c := rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 3, At: noon}
 	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{c}}); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestRecountRepairs covers what the suite cannot: numbers that are wrong.
-func TestRecountRepairs(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	s := memstore.New(memstore.Config{Now: func() time.Time { return noon }})
-	rate(t, s, rating.Key{Content: "c", Rater: "r"}, 1, 4)
-	fold := func(h rating.History) rating.Score {
-		return rating.Score{Weight: float64(len(h.Buckets)), Folded: true}
-	}
-	if _, err := s.RefreshScores(ctx, 10, fold); err != nil {
-		t.Fatal(err)
-	}
-	s.Damage("c")
-
-	drifts, err := s.Recount(ctx, []string{"c", "missing"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	score := rating.Score{Weight: 1, Folded: true}
-	want := []rating.Drift{{
-		Content:    "c",
-		Was:        rating.Stats{Content: "c", Count: 2, Sum: 9, Histogram: map[int]int64{4: 1, 5: 1}, Score: score, Revision: 2, AsOf: noon},
-		Is:         rating.Stats{Content: "c", Count: 1, Sum: 4, Histogram: map[int]int64{4: 1}, Score: score, Revision: 3, AsOf: noon},
-		WasBuckets: []rating.Bucket{{Index: 3, N: 1, Sum: 4}, {Index: 7, N: 1, Sum: 5}},
-		IsBuckets:  []rating.Bucket{{Index: 3, N: 1, Sum: 4}},
-	}}
-	if !reflect.DeepEqual(drifts, want) {
-		t.Errorf("drifts:\n%+v, want\n%+v", drifts, want)
-	}
-	if drifts, err = s.Recount(ctx, []string{"c"}); err != nil || len(drifts) > 0 {
-		t.Errorf("after the repair: %+v, %v", drifts, err)
-	}
-	if refreshed, err := s.RefreshScores(ctx, 10, fold); err != nil || len(refreshed) != 1 {
-		t.Errorf("what was repaired is not claimed: %+v, %v", refreshed, err)
 	}
 }
 
@@ -94,7 +56,8 @@ func TestClock(t *testing.T) {
 	claim(time.Second, true)
 }
 
-// TestCancelled: a caller whose context is done gets its error and no work done, as with a database.
+// TestCancelled: a caller whose context is done gets its error and no work done, as with a
+// database.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	s := memstore.New(memstore.Config{})

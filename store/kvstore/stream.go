@@ -1,0 +1,76 @@
+package kvstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// next returns the next number of a counter; the first one is 1.
+func (t *tx) next(counter string) int64 {
+	n, _ := counters.get(t, counter)
+	counters.put(t, n+1, counter)
+	return n + 1
+}
+
+// StreamEpoch implements rating.Store.
+func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
+	if epoch, err := s.KnownEpoch(ctx, stream); err == nil {
+		return epoch, nil
+	}
+	return update(ctx, s, fmt.Sprintf("epoch of stream %q", stream), func(t *tx) (int64, error) {
+		epoch, ok := epochs.get(t, sha256.Sum256([]byte(stream)))
+		if !ok {
+			epoch = t.next("epochs")
+			epochs.put(t, epoch, sha256.Sum256([]byte(stream)))
+		}
+		return epoch, nil
+	})
+}
+
+// KnownEpoch implements rating.Store.
+func (s *Store) KnownEpoch(ctx context.Context, stream string) (int64, error) {
+	return view(ctx, s, fmt.Sprintf("epoch of stream %q", stream), func(t *tx) (int64, error) {
+		epoch, ok := epochs.get(t, sha256.Sum256([]byte(stream)))
+		if !ok {
+			return 0, rating.ErrNotFound
+		}
+		return epoch, nil
+	})
+}
+
+// tick is the last claim of a job.
+type tick struct {
+	at    time.Time
+	until int64 // end of the lease, in nanoseconds since 1970
+}
+
+func tickFields(c *codec, v *tick) {
+	instant(c, &v.at)
+	integer(c, &v.until)
+}
+
+// ClaimTick implements rating.Store.
+func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	return update(ctx, s, "claim "+job, func(t *tx) (bool, error) {
+		last, ok := ticks.get(t, job)
+		if ok && (!at.After(last.at) || t.now.UnixNano() < last.until) {
+			return false, nil
+		}
+		ticks.put(t, tick{at: at, until: t.now.Add(lease).UnixNano()}, job)
+		return true, nil
+	})
+}
+
+// ReleaseTick implements rating.Store.
+func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+	return s.write(ctx, "release "+job, func(t *tx) error {
+		if last, ok := ticks.get(t, job); ok && last.at.Equal(at) {
+			ticks.put(t, tick{at: at}, job)
+		}
+		return nil
+	})
+}

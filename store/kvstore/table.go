@@ -1,0 +1,113 @@
+package kvstore
+
+import (
+	"time"
+
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// table is a set of rows of one type.
+type table[T any] struct {
+	name   byte // of its keys
+	fields func(*codec, *T)
+}
+
+// index is the name of a set of keys without values.
+type index = byte
+
+// The tables and the parts of their keys. The name of a table that is removed stays unused.
+var (
+	contents   = table[content.Content]{1, contentFields}     // content
+	tombstones = table[struct{}]{2, nothing}                  // content that was deleted or forgotten
+	creations  = table[content.Creation]{3, creationFields}   // author, hash of the key
+	ratings    = table[rating.Rating]{4, ratingFields}        // content, rater; those that are not withdrawn
+	withdrawn  = table[rating.Rating]{5, ratingFields}        // content, rater
+	numbers    = table[numbersRow]{6, numbersFields}          // content
+	buckets    = table[rating.Bucket]{7, bucketFields}        // content, index
+	windows    = table[rating.Window]{8, windowFields}        // content, window
+	openings   = table[time.Time]{9, instant}                 // content
+	departures = table[rating.Departure]{10, departureFields} // rater
+	rejections = table[rating.Rejected]{11, rejectedFields}   // number
+	epochs     = table[int64]{12, integer[int64]}             // hash of the stream
+	ticks      = table[tick]{13, tickFields}                  // job
+	counters   = table[int64]{14, integer[int64]}             // what is counted
+	identity   = table[string]{15, text[string]}              // nothing
+	users      = table[auth.User]{16, userFields}             // user
+	names      = table[string]{17, text[string]}              // canonical name, of deleted users too
+	sessions   = table[auth.Session]{18, sessionFields}       // session
+	tokens     = table[auth.Token]{19, tokenFields}           // hash
+	hidden     = table[struct{}]{20, nothing}                 // content that is gone, with ratings that are left
+)
+
+// The indexes and the parts of their keys. A new index stands last; one that is removed leaves its name
+// unused.
+const (
+	contentsByCreated  index = 32 + iota // time, content
+	contentsByUpdated                    // time, content
+	contentsByTitle                      // content.Content.SortTitle, content
+	contentsByScore                      // rank, content
+	contentsByRatings                    // count, content
+	contentsByAuthor                     // author, time of creation, content
+	contentsByTerm                       // term, time of creation, content
+	creationsByTime                      // time, author, hash of the key
+	ratingsByTime                        // time of update, content, rater
+	ratingsByContent                     // content, time of update, rater
+	ratingsByRater                       // rater, time of update, content
+	withdrawnByTime                      // time, content, rater
+	numbersDirty                         // time since when, content
+	departuresByTime                     // time, rater
+	rejectedByTime                       // time, number
+	rejectedByKey                        // hash of the key, number
+	rejectedByPosition                   // hash of the position, number
+	rejectedByName                       // hash of position and key, number
+	sessionsByUser                       // user, time of creation, session
+	sessionsByEnd                        // time, session
+	tokensBySession                      // session, 1 for a Family, generation, hash
+	tokensByEnd                          // time, hash; those of access
+)
+
+func (tb table[T]) get(t *tx, id ...any) (v T, ok bool) {
+	row, ok := t.get(key(tb.name, id...))
+	if !ok {
+		return v, false
+	}
+	v, err := decode(row, tb.fields)
+	t.fail(err)
+	return v, err == nil
+}
+
+func (tb table[T]) has(t *tx, id ...any) bool {
+	_, ok := t.get(key(tb.name, id...))
+	return ok
+}
+
+func (tb table[T]) put(t *tx, v T, id ...any) { t.put(key(tb.name, id...), encode(v, tb.fields)) }
+
+func (tb table[T]) delete(t *tx, id ...any) { t.delete(key(tb.name, id...)) }
+
+// list returns the first limit rows in s; a limit of -1 returns all.
+func (tb table[T]) list(t *tx, s span, limit int) []T {
+	var found []T
+	if limit == 0 {
+		return nil
+	}
+	for _, row := range t.scan(s) {
+		v, err := decode(row, tb.fields)
+		if t.fail(err); err != nil {
+			break
+		}
+		if found = append(found, v); len(found) == limit {
+			break
+		}
+	}
+	return found
+}
+
+// following returns the span of the rows whose identifier, a text, is greater than the given one.
+func (tb table[T]) following(id string) span {
+	return span{prefix: key(tb.name), low: append(extend(nil, id), 0)}
+}
+
+func nothing(*codec, *struct{}) {}

@@ -1,0 +1,77 @@
+package kvstore
+
+import (
+	"context"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+func windowFields(c *codec, v *rating.Window) {
+	text(c, &v.ID)
+	text(c, &v.Content)
+	text(c, &v.Ruling)
+	instant(c, &v.From)
+	instant(c, &v.Until)
+	integer(c, &v.First)
+	integer(c, &v.Last)
+	text(c, &v.Note)
+	text(c, &v.By)
+	instant(c, &v.CreatedAt)
+}
+
+// history returns what the score of a content is folded from.
+func (t *tx) history(id string) rating.History {
+	opened, _ := openings.get(t, id)
+	return rating.History{
+		Opened:  opened,
+		Buckets: buckets.list(t, span{prefix: key(buckets.name, id)}, -1),
+		Windows: windows.list(t, span{prefix: key(windows.name, id)}, -1),
+	}
+}
+
+// HistoryByContent implements rating.Store.
+func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
+	return view(ctx, s, "history of content "+id, func(t *tx) (rating.History, error) { return t.history(id), nil })
+}
+
+// OpenContents implements rating.Store.
+func (s *Store) OpenContents(ctx context.Context, opened []rating.Opening) ([]rating.Opening, error) {
+	return update(ctx, s, "open contents", func(t *tx) ([]rating.Opening, error) {
+		recorded := make([]rating.Opening, len(opened))
+		for i, o := range opened {
+			if at, ok := openings.get(t, o.Content); ok {
+				o.At = at
+			} else {
+				openings.put(t, o.At, o.Content)
+			}
+			recorded[i] = o
+		}
+		return recorded, nil
+	})
+}
+
+// AddWindow implements rating.Store.
+func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
+	return s.write(ctx, "add window "+w.ID+" of content "+w.Content, func(t *tx) error {
+		if tombstones.has(t, w.Content) {
+			return rating.ErrNotFound
+		}
+		if !windows.has(t, w.Content, w.ID) {
+			windows.put(t, w, w.Content, w.ID)
+			t.mark(w.Content)
+		}
+		return nil
+	})
+}
+
+// RemoveWindow implements rating.Store.
+func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
+	return s.write(ctx, "remove window "+id+" of content "+content, func(t *tx) error {
+		if !windows.has(t, content, id) {
+			return rating.ErrNotFound
+		}
+		windows.delete(t, content, id)
+		t.mark(content)
+		return nil
+	})
+}
