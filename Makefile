@@ -5,8 +5,8 @@ GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: test bits browser clients schemathesis faults plants syncs lint vulnerabilities docs fuzz bench
 
-# Modules of their own, for what the module itself must not depend on.
-NESTED = internal/faultlab
+# Modules of their own, for what the module itself must not depend on: every go.mod below the root.
+NESTED = $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod | sort))
 
 # Everything, under the race detector, on real PostgreSQL, Redis and Kafka where they can be had.
 test:

@@ -211,7 +211,7 @@ func TestGate(t *testing.T) {
 	t.Parallel()
 	for file, wants := range map[string][]string{
 		".ci/run":             {"set -euo pipefail", "KHODNEVIS_TEST_REQUIRE=postgres,redis,kafka", "make test", "make faults", "make syncs", "make browser", "make lint", "make vulnerabilities"},
-		"Makefile":            {"go test -race", "NESTED = internal/faultlab\n", "gofmt -l .", "go vet ./...", "staticcheck@v0.8.2", "golangci-lint/v2/cmd/golangci-lint@v2.15.0", ".ci/vulnerabilities"},
+		"Makefile":            {"go test -race", "NESTED = $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod | sort))\n", "gofmt -l .", "go vet ./...", "staticcheck@v0.8.2", "golangci-lint/v2/cmd/golangci-lint@v2.15.0", ".ci/vulnerabilities"},
 		".ci/vulnerabilities": {"govulncheck@v1.9.0", "3) exit 1", "NOTICE"},
 		".golangci.yml":       {"gosec", "errorlint", "bodyclose", "sqlclosecheck", "rowserrcheck", "noctx", "contextcheck", "depguard"},
 	} {

@@ -1,9 +1,12 @@
 // Package store is the union of the three ports that one database serves, and the rules that reach
 // across them.
 //
-// Adapters of this module: sqlitestore (the embedded default, one file), pgstore (PostgreSQL),
-// memstore (nothing survives the process). For another database, package kvstore makes a Store of any
-// ordered key-value store. A new adapter is right when it passes the suite in package storetest.
+// An adapter is a type with the methods of content.Store, rating.Store and auth.Store over one
+// database. It holds no rules: the services check, decide, and make identifiers and times; the
+// adapter keeps what it is given and answers queries. Adapters of this module: sqlitestore (the
+// embedded default, one file), pgstore (PostgreSQL), memstore (nothing survives the process). For
+// another database, package kvstore makes a Store of any ordered key-value store. A new adapter is
+// right when it passes the suite in package storetest.
 //
 // # Rules across the ports
 //
