@@ -148,7 +148,6 @@ func (m meter) fill(n int, sqlite bool) {
 		m.exec(`INSERT INTO content_terms (rowid, terms) SELECT i + 1, ` + words + ` FROM ` + series(n))
 		m.exec(`INSERT INTO rating_stats (content, n, value, weight, rank, revision) SELECT ` + id("i") + `, i * 7919 % 1000, ` + values + `, 1 FROM ` + series(n))
 		m.exec(`INSERT INTO ratings (content, rater, ` + epochAndPosition + `, created_at, updated_at, score, bucket, result) ` + rows + ` FROM ` + series(3*n) + ` WHERE TRUE ON CONFLICT DO NOTHING`)
-		m.exec(`ANALYZE`)
 		return
 	}
 	m.exec(`INSERT INTO {s}.contents (id, title, title_key, description, terms, author, version, created_at, updated_at) SELECT ` + id("i") + `, 'title ' || i * 7919 % 1000003, ` + title + `, '', string_to_array(` + words + `, ' '), ` + author + `, 1, ` + at + `, ` + at + ` FROM ` + series(n))

@@ -337,6 +337,13 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	return found, nil
 }
 
+// expected returns how many contents the server expects a part to have.
+func (s *Store) expected(ctx context.Context, part content.Filter) (int, error) {
+	var where conditions
+	where.contents(part)
+	return s.estimate(ctx, `SELECT FROM khodnevis.contents c WHERE `+where.String(), where.args...)
+}
+
 func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, error) {
 	end, err := s.scanning(ctx)
 	if err != nil {
@@ -348,9 +355,7 @@ func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, e
 		if alone(p.part) {
 			continue // the window has all contents if they are few
 		}
-		var where conditions
-		where.contents(p.part)
-		n, err := s.estimate(ctx, `SELECT FROM khodnevis.contents c WHERE `+where.String(), where.args...)
+		n, err := s.expected(ctx, p.part)
 		if err != nil {
 			return nil, err
 		}
@@ -398,6 +403,11 @@ func (s *Store) countContents(ctx context.Context, f content.Filter, maxRows int
 		}
 	}
 	for _, p := range parts {
+		if n, err := s.expected(ctx, p.part); err != nil {
+			return 0, err
+		} else if n > doubt*maxRows {
+			continue
+		}
 		with, where := p.gather(maxRows)
 		scores, stats := where.contents(p.rest)
 		n, err := s.number(ctx, with+` SELECT CASE WHEN (SELECT count(*) FROM m) > `+strconv.Itoa(maxRows)+` THEN -1 ELSE (SELECT count(*) FROM m c`+

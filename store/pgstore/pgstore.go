@@ -31,7 +31,7 @@
 //
 // # Concurrency
 //
-// Lists and counts take a part of the connections only (Config.Lists), and wait for their turn until their context is done, so that rows
+// Lists and counts take a part of the connections only (Config.Lists), and wait for their turn for half of their time, so that rows
 // that are looked up by key never wait for a list.
 //
 // A Store may be used concurrently. Statements that run often are prepared once a connection;

@@ -221,6 +221,13 @@ func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []an
 		strconv.Itoa(q.MaxRows) + `) r` + by, where.args
 }
 
+// expectedRatings returns how many ratings the server expects a part to have.
+func (s *Store) expectedRatings(ctx context.Context, part rating.Filter) (int, error) {
+	where := conditions{texts: []string{`NOT r.withdrawn`}}
+	where.part(part)
+	return s.estimate(ctx, `SELECT FROM khodnevis.ratings r WHERE `+where.String(), where.args...)
+}
+
 func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating, error) {
 	end, err := s.scanning(ctx)
 	if err != nil {
@@ -232,9 +239,7 @@ func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating
 		if part == (rating.Filter{}) {
 			continue // the window has all ratings if they are few
 		}
-		var where conditions
-		where.part(part)
-		n, err := s.estimate(ctx, `SELECT FROM khodnevis.ratings r WHERE `+where.String(), where.args...)
+		n, err := s.expectedRatings(ctx, part)
 		if err != nil {
 			return nil, err
 		}
@@ -278,6 +283,11 @@ func (s *Store) countRatings(ctx context.Context, f rating.Filter, maxRows int) 
 		return s.number(ctx, `SELECT count(*) FROM (SELECT FROM khodnevis.ratings r WHERE `+all.String()+` LIMIT `+strconv.Itoa(maxRows+1)+`) x`, all.args...)
 	}
 	for _, part := range parts {
+		if n, err := s.expectedRatings(ctx, part); err != nil {
+			return 0, err
+		} else if n > doubt*maxRows {
+			continue
+		}
 		with, where := gatherRatings(part, maxRows)
 		where.ratings(f)
 		n, err := s.number(ctx, with+` SELECT CASE WHEN (SELECT count(*) FROM m) > `+strconv.Itoa(maxRows)+` THEN -1 ELSE (SELECT count(*) FROM m r WHERE `+

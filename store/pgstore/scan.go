@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/khodnevis/khodnevis/internal/semaphore"
 	"github.com/khodnevis/khodnevis/internal/toobroad"
 )
 
@@ -28,7 +29,7 @@ func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond fu
 		switch {
 		case w.rows <= maxRows/10 && len(looks) == 1:
 			looks = append([]func() ([]R, error){w.look}, looks...)
-		case w.rows <= 2*maxRows: // what is expected is somewhat wrong
+		case w.rows <= doubt*maxRows:
 			looks = append(looks, w.look)
 		}
 	}
@@ -43,8 +44,8 @@ func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond fu
 
 // list is search for lists and counts: it waits for one of the connections that they may take.
 func (s *Store) list(ctx context.Context, rows any, text string, args ...any) error {
-	if err := s.lists.Acquire(ctx); err != nil {
-		return over(ctx)
+	if err := place(ctx, s.lists); err != nil {
+		return err
 	}
 	defer s.lists.Release()
 	return s.search(ctx, rows, text, args...)
@@ -53,11 +54,23 @@ func (s *Store) list(ctx context.Context, rows any, text string, args ...any) er
 // scanning waits for the turn of a list or a count that looks at many rows, and returns what ends
 // it.
 func (s *Store) scanning(ctx context.Context) (end func(), err error) {
-	if err := s.scans.Acquire(ctx); err != nil {
-		return nil, over(ctx)
+	if err := place(ctx, s.scans); err != nil {
+		return nil, err
 	}
 	return s.scans.Release, nil
 }
+
+// place waits for one.
+func place(ctx context.Context, among semaphore.Semaphore) error {
+	err := among.Acquire(ctx)
+	if err != nil && ctx.Err() != nil {
+		return over(ctx)
+	}
+	return err
+}
+
+// doubt is by which factor fewer rows there may be than the server expects.
+const doubt = 2
 
 // estimate returns how many rows the server expects a query to have.
 func (s *Store) estimate(ctx context.Context, text string, args ...any) (int, error) {
