@@ -37,7 +37,7 @@ func (d Dialer) DialContext(ctx context.Context, network, address string) (net.C
 	if d.Silence == 0 {
 		d.Silence = OpenConfig{}.orDefault().silence()
 	}
-	dialer := net.Dialer{Timeout: d.Silence, KeepAlive: d.Silence}
+	dialer := net.Dialer{Timeout: d.Silence, KeepAlive: min(d.Silence, 15*time.Second)}
 	c, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -74,19 +74,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// migrating is how many migrations run in this process. A server that makes an index says nothing for as long as that takes, on a
-// connection that the driver keeps to itself.
-var migrating atomic.Int32
-
-// migrationSilence is how long a server may say nothing while migrations run. One that is gone is noticed sooner, by keep-alive.
-const migrationSilence = time.Hour
-
 func (c *conn) deadline() time.Time {
-	silence := c.silence
-	if migrating.Load() > 0 {
-		silence = max(silence, migrationSilence)
-	}
-	t := time.Now().Add(silence)
+	t := time.Now().Add(c.silence)
 	if limit := c.limit.Load(); limit != nil && !limit.IsZero() && limit.Before(t) {
 		return *limit
 	}

@@ -25,11 +25,9 @@ type step struct {
 // yet, each in a transaction. It may be called by several processes at once, and needs no rights
 // but to read when there is nothing to do. ErrNewer: the schema has steps that this program does
 // not know. ErrPooled: see there. ErrRights: the role may not read the schema, or not change one
-// that is to be changed. A step takes as long as it takes, some seconds for a million rows, and is
-// given up when ctx is done.
+// that is to be changed. On a handle that Open made, a step takes as long as it takes, some seconds
+// for a million rows, unless ctx ends it; on one of the host's, the host's timeouts hold.
 func (s *Store) Migrate(ctx context.Context) error {
-	migrating.Add(1)
-	defer migrating.Add(-1)
 	steps, err := steps()
 	if err == nil {
 		err = s.within(ctx, s.ownSessions)
@@ -37,13 +35,58 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err == nil {
 		err = s.transact(ctx, s.prepareSchema)
 	}
-	for i := 0; err == nil && i <= len(steps); i++ {
-		err = s.transact(ctx, func(tx transaction) error { return tx.migrate(steps, i) })
+	var done int
+	if err == nil {
+		done, err = s.done(ctx, steps)
+	}
+	if err == nil && done < len(steps) {
+		err = s.migrate(ctx, steps)
 	}
 	if err != nil {
 		return fmt.Errorf("pgstore: migrate the schema %s: %w", s.schema, forbidden(err))
 	}
 	return nil
+}
+
+// migrate runs the steps that were not run yet, on a connection that has patience if there is one.
+func (s *Store) migrate(ctx context.Context, steps []step) (err error) {
+	if o, ok := s.db.Driver().(opened); ok {
+		db, err := o.patient()
+		if err != nil {
+			return err
+		}
+		defer db.Close() //nolint:errcheck // what was committed is there
+		if s, err = New(db, Config{Schema: s.schema}); err != nil {
+			return err
+		}
+	}
+	for i := 0; err == nil && i < len(steps); i++ {
+		err = s.transact(ctx, func(tx transaction) error { return tx.migrate(steps, i) })
+	}
+	return err
+}
+
+// done returns how many of the steps were run.
+func (s *Store) done(ctx context.Context, steps []step) (n int, err error) {
+	err = s.transact(ctx, func(tx transaction) error {
+		n, err = tx.done(steps)
+		return err
+	})
+	return n, err
+}
+
+// done returns how many of the steps were run. ErrNewer: others were, too.
+func (tx transaction) done(steps []step) (int, error) {
+	var done []step
+	if err := tx.query(&done, `SELECT version, name FROM khodnevis.migrations ORDER BY version`); err != nil {
+		return 0, err
+	}
+	for j, d := range done {
+		if j >= len(steps) || d.Version != steps[j].Version || d.Name != steps[j].Name {
+			return 0, fmt.Errorf("%w: it has the step %s", ErrNewer, d.Name)
+		}
+	}
+	return len(done), nil
 }
 
 // alone keeps others from migrating the schema until the transaction ends. Whoever waits does so for as long as a step takes.
@@ -84,27 +127,19 @@ func (s *Store) prepareSchema(tx transaction) error {
 	return nil
 }
 
-// migrate runs step i unless it was run. The step after the last one only looks for others.
+// migrate runs step i unless it was run.
 func (tx transaction) migrate(steps []step, i int) error {
 	if err := tx.alone(); err != nil {
 		return err
 	}
-	var done []step
-	if err := tx.query(&done, `SELECT version, name FROM khodnevis.migrations ORDER BY version`); err != nil {
+	done, err := tx.done(steps)
+	if err != nil || i < done {
 		return err
-	}
-	for j, d := range done {
-		if j >= len(steps) || d.Version != steps[j].Version || d.Name != steps[j].Name {
-			return fmt.Errorf("%w: it has the step %s", ErrNewer, d.Name)
-		}
-	}
-	if i < len(done) || i == len(steps) {
-		return nil
 	}
 	if _, err := tx.exec(steps[i].text); err != nil {
 		return fmt.Errorf("%s: %w", steps[i].Name, err)
 	}
-	_, err := tx.exec(`INSERT INTO khodnevis.migrations (version, name) VALUES ($1, $2)`, steps[i].Version, steps[i].Name)
+	_, err = tx.exec(`INSERT INTO khodnevis.migrations (version, name) VALUES ($1, $2)`, steps[i].Version, steps[i].Name)
 	return err
 }
 

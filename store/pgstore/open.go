@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strconv"
@@ -101,15 +102,46 @@ func Open(dsn string, cfg OpenConfig) (*sqlx.DB, error) {
 	runtime["lock_timeout"] = milliseconds(cfg.LockTimeout)
 	runtime["idle_in_transaction_session_timeout"] = milliseconds(cfg.IdleTimeout)
 	settings.Runtime = runtime
-	connector, err := pq.NewConnectorConfig(settings)
+	made, err := pq.NewConnectorConfig(settings)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: connection string: %w", err)
 	}
-	connector.Dialer(Dialer{Silence: cfg.silence()})
-	db := sql.OpenDB(connector)
+	made.Dialer(Dialer{Silence: cfg.silence()})
+	db := sql.OpenDB(connector{made, opened{made.Driver(), settings}})
 	db.SetMaxOpenConns(cfg.MaxConns)
 	db.SetMaxIdleConns(cfg.MaxConns)
 	db.SetConnMaxLifetime(time.Hour) // sooner or later the pool follows a name that points elsewhere
+	return sqlx.NewDb(db, "postgres"), nil
+}
+
+// connector is the driver's, of a handle that Open made.
+type connector struct {
+	*pq.Connector
+	driver opened
+}
+
+// Driver implements driver.Connector.
+func (c connector) Driver() driver.Driver { return c.driver }
+
+// opened is the driver of a handle that Open made, and knows how to make another one.
+type opened struct {
+	driver.Driver
+	settings pq.Config
+}
+
+// migrationSilence is how long a server may say nothing while a step of a migration runs. A server
+// that is gone is noticed sooner, by keep-alive.
+const migrationSilence = time.Hour
+
+// patient returns a handle of one connection on which a statement may take as long as it takes.
+func (o opened) patient() (*sqlx.DB, error) {
+	made, err := pq.NewConnectorConfig(o.settings)
+	if err != nil {
+		return nil, err
+	}
+	made.Dialer(Dialer{Silence: migrationSilence})
+	db := sql.OpenDB(made)
+	db.SetMaxOpenConns(1)
 	return sqlx.NewDb(db, "postgres"), nil
 }
 
