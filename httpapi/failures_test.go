@@ -100,10 +100,17 @@ func (s *server) prepare(t *testing.T, n int) stage {
 		s.get(t, "", path)
 	}
 	rate := request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":3}`, g.seen)}
-	g.task = s.do(t, rate).text(t, "task")
+	rate.prefer = "respond-async"
+	rate.faulty = true
+	eventually(t, "a task is made", func() bool {
+		a := s.do(t, rate)
+		if a.status == http.StatusAccepted {
+			g.task = a.text(t, "task")
+		}
+		return g.task != ""
+	})
 	rate.prefer = "wait=10"
-	a := s.do(t, rate)
-	if a.status != 200 {
+	if a := s.insist(t, rate); a.status != 200 {
 		t.Fatal(a)
 	}
 	return g

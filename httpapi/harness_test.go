@@ -270,7 +270,7 @@ func (s *server) write(t testing.TB, title string) string {
 // rate stores a rating, waits until the numbers that are shown are those stored with it, and returns its identifier.
 func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 	t.Helper()
-	a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as, body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
+	a := s.insist(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as, body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
 	if a.status != http.StatusOK && a.status != http.StatusCreated {
 		t.Fatalf("%s rates %s: %s", as, contentID, a)
 	}
