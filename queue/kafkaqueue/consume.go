@@ -92,6 +92,8 @@ type consumer struct {
 	restart  context.CancelFunc          // ends the session
 	assigned []int32
 	claims   map[*claim]struct{}
+
+	replaced bool // the member that this one takes the place of is gone; belongs to join
 }
 
 // newConsumer connects nothing yet.
@@ -159,27 +161,53 @@ func (c *consumer) close() {
 	if err := c.group.Close(); err != nil {
 		c.log("leaving the group failed", err)
 	}
-	c.resign()
+	if err := c.resign(); err != nil {
+		c.log("leaving the group failed", err)
+	}
 	c.client.Close()
 	c.link.cut()
 	c.queue.exit(c.number)
 }
 
-// resign tells the brokers that a static member goes for good: closing the group leaves it a member, whose partitions would
-// wait for it until its session times out. It asks through the member's own client, because the queue may be closing.
-func (c *consumer) resign() {
+// resign removes a static member from the group: closing the group leaves it a member, whose
+// partitions would wait for it until its session times out. It asks through the member's own
+// client, because the queue may be closing.
+func (c *consumer) resign() error {
 	if c.name == "" {
-		return
+		return nil
 	}
 	coordinator, err := c.client.Coordinator(c.queue.cfg.Group)
+	if err != nil {
+		return err
+	}
+	answer, err := coordinator.LeaveGroup(&sarama.LeaveGroupRequest{
+		Version: 3, GroupId: c.queue.cfg.Group, Members: []sarama.MemberIdentity{{GroupInstanceId: &c.name}},
+	})
 	if err == nil {
-		_, err = coordinator.LeaveGroup(&sarama.LeaveGroupRequest{
-			Version: 3, GroupId: c.queue.cfg.Group, Members: []sarama.MemberIdentity{{GroupInstanceId: &c.name}},
-		})
+		switch answer.Err {
+		case sarama.ErrNoError, sarama.ErrUnknownMemberId, sarama.ErrGroupIDNotFound: // it is none
+		default:
+			err = answer.Err
+		}
 	}
 	if err != nil {
-		c.log("leaving the group failed", err)
+		_ = c.client.RefreshCoordinator(c.queue.cfg.Group)
 	}
+	return err
+}
+
+// replace removes the member that this process was before it died, if the brokers still wait for it.
+// They would give the new one what the old one had been given last, and if the old one died while
+// it handed partitions over, nobody would ever get those.
+func (c *consumer) replace() error {
+	if c.replaced {
+		return nil
+	}
+	if err := c.resign(); err != nil {
+		return fmt.Errorf("replace the member of before: %w", err)
+	}
+	c.replaced = true
+	return nil
 }
 
 // commit records what was marked. The end of the session does that too, but not if it comes amid a rebalance.
@@ -247,6 +275,9 @@ func (c *consumer) join(ctx context.Context) {
 func (c *consumer) session(ctx context.Context) error {
 	t, err := c.queue.topic(ctx)
 	if err != nil {
+		return err
+	}
+	if err := c.replace(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

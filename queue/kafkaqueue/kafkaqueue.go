@@ -64,9 +64,9 @@ type Config struct {
 	// again until it succeeds; Publish fails with queue.ErrNotAccepted until then, and Consume waits. Default: no ID.
 	Installation func(context.Context) (string, error)
 	// Instance names this process among those of the group, the same after a restart and never the same as another's that runs
-	// (static membership, KIP-345). A process that dies and comes back within the session timeout of 10 s then takes up its
-	// partitions where it left them, and the others notice nothing; without a name they stop for up to that long, because the
-	// brokers wait for the dead one. A clean stop hands the partitions over at once in both cases. 1 to 200 of a-z, A-Z, 0-9,
+	// (static membership, KIP-345). A process that dies and comes back takes the place of the one that died at once; without a
+	// name its partitions wait for the session timeout of 10 s, because the brokers wait for the dead one. The others go on
+	// with theirs meanwhile. A clean stop hands the partitions over at once in both cases. 1 to 200 of a-z, A-Z, 0-9,
 	// dot, underscore and hyphen. Default: no name.
 	Instance string
 	// Partitions of a topic that has to be made, the bound to how many consumers work at once. Default 6.

@@ -91,6 +91,87 @@ func TestNamedProcessComesBack(t *testing.T) {
 	dying.heal()
 }
 
+// A named process that dies while it hands partitions over to another one, and comes back, leaves none of them to nobody. The brokers
+// would give it what they gave it last, and ask nobody else.
+func TestNamedProcessDiesHandingOver(t *testing.T) {
+	t.Parallel()
+	const keys = 40
+	b := brokers(t)
+	cfg := config(t, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	l := newLedger()
+	consume := func(instance string, h queue.Handler) (kill func()) {
+		p, cfg := newProxy(t), cfg
+		cfg.Instance, cfg.Logger, cfg.Configure = instance, nil, p.configure
+		q := open(t, b, cfg)
+		running.Go(func() { _ = q.Consume(ctx, 1000, h) })
+		return p.close
+	}
+	publisher := open(t, b, cfg)
+	var mu sync.Mutex
+	round := 0
+	publish := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		msgs := make([]queue.Message, keys)
+		for k := range msgs {
+			msgs[k] = message(fmt.Sprint("k", k), fmt.Sprint(round))
+		}
+		if _, err := publisher.Publish(t.Context(), msgs...); err != nil {
+			t.Error(err)
+		}
+		round++
+	}
+	held := make(chan struct{})
+	kill := consume("a", func(_ context.Context, batch []queue.Delivery) error {
+		seen := map[string]bool{}
+		for _, d := range batch {
+			seen[d.Key] = true
+		}
+		if len(seen) == keys { // of all partitions: it can hand none over before it is done
+			close(held)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		publish()
+		return l.finish(ctx, batch)
+	})
+	publish()
+	select {
+	case <-held:
+	case <-time.After(time.Minute):
+		t.Fatal("no batch has messages of all partitions")
+	}
+	consume("b", l.finish)
+	eventually(t, time.Minute, "the other one is a member", func() error { return stable(t, b, cfg.Group, 2) })
+	kill()
+	consume("a", l.finish)
+	eventually(t, time.Minute, "every partition is somebody's", func() error { return l.finished(keys, round) })
+}
+
+// stable returns an error until a group has so many members and waits for none of them.
+func stable(t *testing.T, brokers []string, group string, members int) error {
+	t.Helper()
+	settings := sarama.NewConfig()
+	settings.Version = sarama.V3_2_0_0
+	admin, err := sarama.NewClusterAdmin(brokers, settings)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	found, err := admin.DescribeConsumerGroups([]string{group})
+	if err != nil {
+		return err
+	}
+	if found[0].State != "Stable" || len(found[0].Members) != members {
+		return fmt.Errorf("%d members, %s", len(found[0].Members), found[0].State)
+	}
+	return nil
+}
+
 // A named process that stops for good hands its partitions over at once, whether its Consume or its queue is ended.
 func TestNamedProcessHandsOver(t *testing.T) {
 	t.Parallel()
