@@ -11,7 +11,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 	"github.com/khodnevis/khodnevis/internal/toobroad"
 )
 
@@ -45,7 +45,7 @@ type Service struct {
 	now    func() time.Time
 	log    *slog.Logger
 	// What a cache that is down would cause with every request.
-	silent, drop seldom.Log
+	silent, drop logthrottle.Log
 
 	existing existing
 	due      dueMarks

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/counter"
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
 
 const (
@@ -37,7 +37,7 @@ type admission struct {
 	writing  *counter.Limiter // answers on their way, which need not hurry
 	memory   *counter.Limiter // bytes of bodies
 	waiting  *counter.Limiter // waits for ratings to be stored, of each user
-	full     seldom.Log       // reports that inFlight is full
+	full     logthrottle.Log  // reports that inFlight is full
 }
 
 func newAdmission(l Limits) admission {

@@ -221,8 +221,7 @@ func (d *doors) Dial(network, addr string) (net.Conn, error) {
 func overPostgres(t *testing.T) (func(*khodnevis.Config), *doors) {
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Port() == "" || u.Query().Get("sslmode") != "disable" {
-		// The proxy takes their place; make test allows both.
-		t.Skip("the server's address is no URL with a port and sslmode=disable")
+		t.Skip("the server's address is no URL with a port and sslmode=disable") // a proxy takes its place; addresses that make test gives allow that
 	}
 	d := newDoors(t)
 	u.Host = d.to(u.Host)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/content"
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
 
 const (
@@ -35,7 +35,7 @@ type replays struct {
 	now     func() time.Time
 	mu      sync.Mutex
 	claimed map[string]bool // when the cache cannot count
-	lost    seldom.Log
+	lost    logthrottle.Log
 }
 
 func newReplays(c cache.Cache, now func() time.Time) *replays {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -28,7 +28,7 @@ type locator struct {
 	queue queue.Locator // nil: the queue cannot tell
 	now   func() time.Time
 	log   *slog.Logger
-	mute  seldom.Log
+	mute  logthrottle.Log
 
 	mu    sync.Mutex
 	again time.Time // when the queue may be asked again

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -25,7 +25,7 @@ type overdue struct {
 	queue queue.Ager // nil: nobody can tell
 	now   func() time.Time
 	log   *slog.Logger
-	mute  seldom.Log
+	mute  logthrottle.Log
 
 	mu      sync.Mutex
 	looking bool

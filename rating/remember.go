@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/khodnevis/khodnevis/cache"
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
 
 // statsTTL is how long after they were read from the store numbers are served, whatever became of
@@ -26,7 +26,7 @@ const statsTTL = 1500 * time.Millisecond
 type warnings struct {
 	log       *slog.Logger
 	now       func() time.Time
-	get, take seldom.Log
+	get, take logthrottle.Log
 }
 
 func (w *warnings) silent(ctx context.Context, err error) {

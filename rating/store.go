@@ -252,6 +252,37 @@ type Query struct {
 	MaxRows int
 }
 
+// Served reports, for adapters, whether q is a list that is never too broad whatever its ratings are,
+// so that an index must serve it. See Store.ListRatings.
+func (q Query) Served() bool {
+	f := q.Filter
+	switch {
+	case q.MaxRows == 0, f.Content != "" && f.Rater != "":
+		return true
+	case f.ScoreMin != nil || f.ScoreMax != nil:
+		return false
+	case q.Order == ByKey:
+		return f.Rater == "" && f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
+	}
+	return f.Content == ""
+}
+
+// Parts returns, for adapters, the filters that an index finds ratings by and that f consists of: its
+// content, its rater within its span of time, its span of time, and last all ratings.
+func (f Filter) Parts() []Filter {
+	var parts []Filter
+	if f.Content != "" {
+		parts = append(parts, Filter{Content: f.Content})
+	}
+	if f.Rater != "" {
+		parts = append(parts, Filter{Rater: f.Rater, UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
+		parts = append(parts, Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
+	}
+	return append(parts, Filter{})
+}
+
 // Place is the place of a rating in an ordered list. At is ignored in the order ByKey.
 type Place struct {
 	At time.Time

@@ -13,8 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 	"github.com/khodnevis/khodnevis/internal/planted"
-	"github.com/khodnevis/khodnevis/internal/seldom"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -32,7 +32,7 @@ type Worker struct {
 	runner       *hook.Runner
 	mu           sync.Mutex
 	rejected     map[string]int64 // how many messages, by reason
-	skipped      seldom.Log       // warns of foreign messages that were skipped
+	skipped      logthrottle.Log  // warns of foreign messages that were skipped
 	foreign      error            // a *ForeignError while the worker stands before a message of another installation
 }
 

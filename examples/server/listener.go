@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/counter"
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
 
 // Bounds of how many connections are held at once.
@@ -58,7 +58,7 @@ type bounded struct {
 	net.Listener
 	limits     connectionLimits
 	log        *slog.Logger
-	full, many seldom.Log
+	full, many logthrottle.Log
 
 	places *counter.Limiter
 	own    *counter.Limiter // the places that only this machine gets

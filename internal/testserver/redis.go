@@ -15,8 +15,7 @@ func OwnRedis(t testing.TB) (string, *exec.Cmd) {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		// It is stopped or configured. make test installs it.
-		t.Skip("redis-server is not installed, and no stand-in will do")
+		t.Skip("redis-server is not installed, and no stand-in will do") // it is stopped or configured; make test installs it
 	}
 	for range 3 { // somebody else may have taken the port meanwhile
 		addr := freeAddr(t)

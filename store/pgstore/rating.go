@@ -151,21 +151,11 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 
 // ratingQuery returns the statement of a list, and whether an index serves it, or it may look at any number of rows.
 func ratingQuery(q rating.Query) (text string, args []any, served bool) {
-	f := q.Filter
-	switch {
-	case q.MaxRows == 0, f.Content != "" && f.Rater != "":
-		served = true
-	case f.ScoreMin != nil || f.ScoreMax != nil:
-	case q.Order == rating.ByKey:
-		served = f.Rater == "" && f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
-	default:
-		served = f.Content == ""
-	}
 	var where conditions
-	where.ratings(f)
+	where.ratings(q.Filter)
 	where.after(q)
 	text = `SELECT ` + ratingColumns + `, false AS beyond FROM khodnevis.ratings r WHERE ` + where.String() + ` ORDER BY ` + ratingOrders[q.Order]
-	return text + where.bind(` LIMIT ?`, q.Limit), where.args, served
+	return text + where.bind(` LIMIT ?`, q.Limit), where.args, q.Served()
 }
 
 // ratingWindow returns the statement that looks for a piece among the next rows in the order of the list, and returns the row after them
@@ -183,21 +173,6 @@ func ratingWindow(q rating.Query, rows int) (text string, args []any) {
 	text = `SELECT ` + ratingColumns + `, r.row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT r.*, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row
 		FROM khodnevis.ratings r WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) r WHERE r.hit OR r.row > ` + strconv.Itoa(rows) + by
 	return text + where.bind(` LIMIT ?`, q.Limit), where.args
-}
-
-// ratingParts returns the parts of f that an index finds: what each of its conditions leaves, and last all ratings.
-func ratingParts(f rating.Filter) []rating.Filter {
-	var all []rating.Filter
-	if f.Content != "" {
-		all = append(all, rating.Filter{Content: f.Content})
-	}
-	if f.Rater != "" {
-		all = append(all, rating.Filter{Rater: f.Rater, UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
-	}
-	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
-		all = append(all, rating.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
-	}
-	return append(all, rating.Filter{})
 }
 
 // gatherRatings returns the beginning of a statement that has the ratings of a part as m, or one more than maxRows of them, and the
@@ -235,7 +210,7 @@ func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating
 	}
 	defer end()
 	var ways []way[listedRating]
-	for _, part := range ratingParts(q.Filter) {
+	for _, part := range q.Filter.Parts() {
 		if part == (rating.Filter{}) {
 			continue // the window has all ratings if they are few
 		}
@@ -278,7 +253,7 @@ func (s *Store) countRatings(ctx context.Context, f rating.Filter, maxRows int) 
 	if maxRows == 0 {
 		return s.number(ctx, `SELECT count(*) FROM khodnevis.ratings r WHERE `+all.String(), all.args...)
 	}
-	parts := ratingParts(f)
+	parts := f.Parts()
 	if slices.Contains(parts, f) {
 		return s.number(ctx, `SELECT count(*) FROM (SELECT FROM khodnevis.ratings r WHERE `+all.String()+` LIMIT `+strconv.Itoa(maxRows+1)+`) x`, all.args...)
 	}

@@ -158,36 +158,11 @@ func ratingList(q rating.Query) (text string, args []any, served bool, err error
 	if !ok {
 		return "", nil, false, fmt.Errorf("sqlitestore: list ratings: no order %d", q.Order)
 	}
-	f := q.Filter
-	switch {
-	case q.MaxRows == 0, f.Content != "" && f.Rater != "":
-		served = true
-	case f.ScoreMin != nil || f.ScoreMax != nil:
-	case q.Order == rating.ByKey:
-		served = f.Rater == "" && f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
-	default:
-		served = f.Content == ""
-	}
-	cond := filterRatings(f)
+	cond := filterRatings(q.Filter)
 	if q.After != nil {
 		cond.follow(q)
 	}
-	return `SELECT ` + ratingColumns + ` FROM ratings r` + cond.where() + ` ORDER BY ` + order + ` LIMIT ?`, append(cond.args, q.Limit), served, nil
-}
-
-// ratingParts returns the parts of f that an index finds: what each of its conditions leaves, and last all ratings.
-func ratingParts(f rating.Filter) []rating.Filter {
-	var all []rating.Filter
-	if f.Content != "" {
-		all = append(all, rating.Filter{Content: f.Content})
-	}
-	if f.Rater != "" {
-		all = append(all, rating.Filter{Rater: f.Rater, UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
-	}
-	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
-		all = append(all, rating.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore})
-	}
-	return append(all, rating.Filter{})
+	return `SELECT ` + ratingColumns + ` FROM ratings r` + cond.where() + ` ORDER BY ` + order + ` LIMIT ?`, append(cond.args, q.Limit), q.Served(), nil
 }
 
 // countPart counts the ratings of a part, at most limit.
@@ -199,7 +174,7 @@ func countPart(ctx context.Context, tx *sqlx.Tx, part rating.Filter, limit int) 
 
 // narrowRatings returns the first part of f that has no more than maxRows ratings.
 func narrowRatings(ctx context.Context, tx *sqlx.Tx, f rating.Filter, maxRows int) (rating.Filter, bool, error) {
-	for _, part := range ratingParts(f) {
+	for _, part := range f.Parts() {
 		if n, err := countPart(ctx, tx, part, maxRows+1); err != nil || n <= int64(maxRows) {
 			return part, err == nil, err
 		}
@@ -296,7 +271,7 @@ func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) 
 }
 
 func countRatings(ctx context.Context, tx *sqlx.Tx, f rating.Filter, maxRows int) (n int64, err error) {
-	for _, part := range ratingParts(f) {
+	for _, part := range f.Parts() {
 		if part == f {
 			return countPart(ctx, tx, f, maxRows+1)
 		}

@@ -1,5 +1,5 @@
-// Package seldom thins warnings that would otherwise come with every request.
-package seldom
+// Package logthrottle limits the rate of warnings that would otherwise come with every request (log sampling).
+package logthrottle
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Pause is the least time between two warnings of one place.
+// Pause is the least time between two warnings of one Log.
 const Pause = time.Minute
 
-// Log is a place that warns. Its zero value is ready. It may be used concurrently.
+// Log limits the rate of one kind of warning. Its zero value is ready. It may be used concurrently.
 type Log struct {
 	mu   sync.Mutex
 	next time.Time
 	left int64 // out since the last warning
 }
 
-// Warn logs the first warning of the place, and then at most one every Pause, with how many were left out before it.
+// Warn logs the first warning, and then at most one every Pause, with the number of those left out before it.
 func (l *Log) Warn(ctx context.Context, log *slog.Logger, now time.Time, msg string, attrs ...slog.Attr) {
 	left, due := l.due(now)
 	if !due {

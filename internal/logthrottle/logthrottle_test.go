@@ -1,4 +1,4 @@
-package seldom_test
+package logthrottle_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/seldom"
+	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
 
 // L8: a warning that every request repeats is one line a minute, and none is lost from the count.
@@ -15,16 +15,16 @@ func TestOneLineAMinute(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
-	var place, other seldom.Log
+	var place, other logthrottle.Log
 	now := time.Now()
-	warn := func(l *seldom.Log) { l.Warn(t.Context(), log, now, "broken", slog.String("why", "down")) }
+	warn := func(l *logthrottle.Log) { l.Warn(t.Context(), log, now, "broken", slog.String("why", "down")) }
 	for range 100 {
 		warn(&place)
 	}
 	warn(&other)
-	now = now.Add(seldom.Pause)
+	now = now.Add(logthrottle.Pause)
 	warn(&place)
-	now = now.Add(seldom.Pause)
+	now = now.Add(logthrottle.Pause)
 	warn(&place)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 4 {
