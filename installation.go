@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// keyedCache begins each key with the identity of the installation. Until the store has returned that, the cache fails, which callers
-// take for misses.
+// keyedCache begins each key with the identity of the installation. Until the store has returned
+// that, the cache fails, which callers take for misses.
 type keyedCache struct {
 	cache    cache.Cache
 	identity *installation.Identity
@@ -33,7 +33,8 @@ func keyed(c cache.Cache, s store.Store) cache.Cache {
 	return k
 }
 
-// prefix returns what keys begin with. It does not wait for a store that is away: who asks the cache has something else to do.
+// prefix returns what keys begin with. It does not wait for a store that is away: who asks the
+// cache has something else to do.
 func (k keyedCache) prefix(ctx context.Context) (string, error) {
 	id, err := k.identity.Soon(ctx)
 	if err != nil {

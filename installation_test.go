@@ -22,7 +22,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
-// host is an App whose users and contents are the host's, so that another one may have contents of the same identifiers.
+// host is an App whose users and contents are the host's, so that another one may have contents of
+// the same identifiers.
 func host(t *testing.T, cfg khodnevis.Config) *khodnevis.App {
 	t.Helper()
 	cfg.Authenticator, cfg.RatedContents = nobody{}, everything{}
@@ -120,8 +121,8 @@ func (l *logged) count(s string) int {
 	return strings.Count(l.text.String(), s)
 }
 
-// A worker that finds the message of another installation neither stores nor rejects nor finishes it. It says so once, and is not ready
-// until the message is gone.
+// A worker that finds the message of another installation neither stores nor rejects nor finishes
+// it. It says so once, and is not ready until the message is gone.
 func TestForeignMessage(t *testing.T) {
 	t.Parallel()
 	log, q := &logged{}, memqueue.New(memqueue.Config{})
@@ -235,8 +236,9 @@ func (w *watched) SetMany(ctx context.Context, items []cache.Item) error {
 	return w.Cache.SetMany(ctx, items)
 }
 
-// Until the store has answered once, nobody knows which installation this is: a rating is not accepted, though the contents are the host's
-// and the queue is there, and the shared cache is neither asked nor told anything. It is well by itself then.
+// Until the store has answered once, nobody knows which installation this is: a rating is not
+// accepted, though the contents are the host's and the queue is there, and the shared cache is
+// neither asked nor told anything. It is well by itself then.
 func TestInstallationIsNotKnownYet(t *testing.T) {
 	t.Parallel()
 	s, c := &mute{Store: memstore.New(memstore.Config{})}, &watched{Cache: lrucache.New(lrucache.Config{})}

@@ -1,7 +1,8 @@
 // Package khodnevis is content, ratings and accounts that drop into any Go service.
 //
-// An App wires the parts: services over a store, a queue and a cache of your choice, the REST surface over the services, a worker
-// that stores what the queue accepted, and the jobs that recalculate. The smallest program keeps everything in memory:
+// An App wires the parts: services over a store, a queue and a cache of your choice, the REST
+// surface over the services, a worker that stores what the queue accepted, and the jobs that
+// recalculate. The smallest program keeps everything in memory:
 //
 //	app, err := khodnevis.New(khodnevis.Config{})
 //	...
@@ -18,22 +19,25 @@
 //
 // # The tour
 //
-// Packages content, rating and auth hold the nouns, their rules, and the ports they need of a store. Packages queue and cache are
-// the other two ports. Adapters live below store, queue and cache; a custom one is right when it passes the public suite
-// beside them (storetest, queuetest, cachetest). Package httpapi is the REST surface.
+// Packages content, rating and auth hold the nouns, their rules, and the ports they need of a
+// store. Packages queue and cache are the other two ports. Adapters live below store, queue and
+// cache; a custom one is right when it passes the public suite beside them (storetest, queuetest,
+// cachetest). Package httpapi is the REST surface.
 //
 // # Processes
 //
-// A process may serve requests, or work, or both: Handler serves, Run works. Any number of each share a store, a queue and,
-// if there is one that processes share, a cache.
+// A process may serve requests, or work, or both: Handler serves, Run works. Any number of each
+// share a store, a queue and, if there is one that processes share, a cache.
 //
 // # Installations
 //
-// All processes over one database are one installation. Its identity (rating.Store, method Installation) is made together with the
-// database. Messages in the queue and keys in the cache carry it, so that installations which share a Kafka or a Redis do not disturb
-// each other: the keys of one are never those of another, and a worker that finds another one's message in its queue stops; see
-// rating.ForeignError. A copy of a database has the same identity: give it servers of its own. A process whose store has not answered
-// since it started accepts no rating, and uses no cache that it may share.
+// All processes over one database are one installation. Its identity (rating.Store, method
+// Installation) is made together with the database. Messages in the queue and keys in the cache
+// carry it, so that installations which share a Kafka or a Redis do not disturb each other: the
+// keys of one are never those of another, and a worker that finds another one's message in its
+// queue stops; see rating.ForeignError. A copy of a database has the same identity: give it servers
+// of its own. A process whose store has not answered since it started accepts no rating, and uses
+// no cache that it may share.
 //
 // # Errors
 //
@@ -74,23 +78,25 @@ import (
 type Config struct {
 	// Store keeps everything. Nil: memory, which ends with the process; a warning is logged.
 	Store store.Store
-	// Queue holds accepted ratings until they are stored. Nil: memory, which ends with the process; a warning is logged.
+	// Queue holds accepted ratings until they are stored. Nil: memory, which ends with the process;
+	// a warning is logged.
 	Queue queue.Queue
-	// Cache makes reads fast and may forget. Processes that serve one store should share one; its keys begin with the identity of the
-	// store's database, so that other installations may share it, too. Until the store has returned that, the cache is not used. Nil:
-	// memory, bounded.
+	// Cache makes reads fast and may forget. Processes that serve one store should share one; its
+	// keys begin with the identity of the store's database, so that other installations may share
+	// it, too. Until the store has returned that, the cache is not used. Nil: memory, bounded.
 	Cache cache.Cache
 	// Prefix is the full path that Handler is mounted under. Default "/api/".
 	Prefix string
-	// TrustedProxies are the addresses of the proxies that requests come through, if any: the client's address is then the last one in
-	// X-Forwarded-For that is none of theirs. Limits and throttles count by it. Nil: it is the peer's, whatever headers say.
+	// TrustedProxies are the addresses of the proxies that requests come through, if any: the
+	// client's address is then the last one in X-Forwarded-For that is none of theirs. Limits and
+	// throttles count by it. Nil: it is the peer's, whatever headers say.
 	TrustedProxies []netip.Prefix
-	// Limits says how much one user and one IP prefix may ask. The zero value means the defaults. The throttles of logins and
-	// registrations are apart: see Auth.
+	// Limits says how much one user and one IP prefix may ask. The zero value means the defaults.
+	// The throttles of logins and registrations are apart: see Auth.
 	Limits httpapi.Limits
-	// Authenticator brings the host's own users; then there are no user routes and Auth is not used. Package authtest is its suite,
-	// httpapi.Config says what becomes of one that panics, hangs or fails. When one of them leaves, call App.Ratings.Forget. Nil:
-	// this module's users.
+	// Authenticator brings the host's own users; then there are no user routes and Auth is not
+	// used. Package authtest is its suite, httpapi.Config says what becomes of one that panics,
+	// hangs or fails. When one of them leaves, call App.Ratings.Forget. Nil: this module's users.
 	Authenticator auth.Authenticator
 	// RatedContents brings the host's own contents, for ratings alone. Nil: this module's contents.
 	RatedContents rating.Contents
@@ -98,7 +104,8 @@ type Config struct {
 	Auth auth.Config
 	// PrivateRatings makes ratings visible to their raters and to staff only.
 	PrivateRatings bool
-	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which version they are of (428).
+	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which
+	// version they are of (428).
 	RequireIfMatch bool
 	// Hooks are functions of the host that take part in changes: they refuse some, and are told of the others.
 	Hooks Hooks
@@ -106,17 +113,20 @@ type Config struct {
 	Scale rating.Scale
 	// Score holds the constants of the published score. The zero value means the defaults.
 	Score rating.ScorePolicy
-	// Recalculate is the cron spec of the job that folds the published scores of what has changed: five fields, or "@every"
-	// and a duration of whole seconds, aligned to the clock, in UTC. Default "@every 30s". Under light load workers fold within
-	// a second anyway.
+	// Recalculate is the cron spec of the job that folds the published scores of what has changed:
+	// five fields, or "@every" and a duration of whole seconds, aligned to the clock, in UTC.
+	// Default "@every 30s". Under light load workers fold within a second anyway.
 	Recalculate string
-	// Recount is the cron spec of the job that recounts all numbers from the ratings and repairs them. Default "0 3 * * *".
+	// Recount is the cron spec of the job that recounts all numbers from the ratings and repairs
+	// them. Default "0 3 * * *".
 	Recount string
-	// Batch is how many ratings a worker stores in one transaction at the most. Default 1,000. With a store that writes one
-	// transaction at a time, such as sqlitestore, a smaller one keeps requests from waiting behind it.
+	// Batch is how many ratings a worker stores in one transaction at the most. Default 1,000. With
+	// a store that writes one transaction at a time, such as sqlitestore, a smaller one keeps
+	// requests from waiting behind it.
 	Batch int
-	// SkipForeign has workers pass over messages that another installation published into the queue; see rating.Config.SkipForeign. By
-	// default a worker stops at the first one, and Ready returns a *rating.ForeignError.
+	// SkipForeign has workers pass over messages that another installation published into the
+	// queue; see rating.Config.SkipForeign. By default a worker stops at the first one, and Ready
+	// returns a *rating.ForeignError.
 	SkipForeign bool
 	// Workers is how many batches Run stores at once. Default 1; more help with stores that write concurrently.
 	Workers int
@@ -128,9 +138,10 @@ type Config struct {
 	down map[string]func() bool // what breakers returns
 }
 
-// Hooks are those of the services: see content.Hooks and rating.Hooks for when each is called, and what becomes of its errors, its
-// panics and its time. They hold for the REST surface and for calls of the services alike. Statuses and codes of a refusal
-// are the host's, and no part of the OpenAPI document.
+// Hooks are those of the services: see content.Hooks and rating.Hooks for when each is called, and
+// what becomes of its errors, its panics and its time. They hold for the REST surface and for calls
+// of the services alike. Statuses and codes of a refusal are the host's, and no part of the OpenAPI
+// document.
 type Hooks struct {
 	Contents content.Hooks
 	Ratings  rating.Hooks
@@ -138,8 +149,8 @@ type Hooks struct {
 
 // App is content, ratings and accounts, wired.
 type App struct {
-	// Contents, Ratings and Users are the services that the REST surface uses too. Contents is nil with Config.RatedContents, Users with
-	// Config.Authenticator.
+	// Contents, Ratings and Users are the services that the REST surface uses too. Contents is nil
+	// with Config.RatedContents, Users with Config.Authenticator.
 	Contents *content.Service
 	Ratings  *rating.Service
 	Users    *auth.Service
@@ -298,15 +309,16 @@ func breakers(cfg Config) map[string]func() bool {
 // Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the path as it is.
 func (a *App) Handler() http.Handler { return a.api }
 
-// Health returns a handler for those who watch over the process, such as at /livez with nil, which is always 200, and at /readyz with
-// App.Ready: 503 with the text of the error while there is one.
+// Health returns a handler for those who watch over the process, such as at /livez with nil, which
+// is always 200, and at /readyz with App.Ready: 503 with the text of the error while there is one.
 func (a *App) Health(check func() error) http.Handler { return a.api.Health(check) }
 
-// Metrics returns a handler that tells a Prometheus server how this process fares; see httpapi.API.Metrics. It is nowhere mounted by itself.
+// Metrics returns a handler that tells a Prometheus server how this process fares; see
+// httpapi.API.Metrics. It is nowhere mounted by itself.
 func (a *App) Metrics() http.Handler { return a.api.Metrics() }
 
-// Run stores what the queue holds and does the jobs, until ctx is done; it then finishes what it holds and returns nil. A
-// process that only serves requests does not call it.
+// Run stores what the queue holds and does the jobs, until ctx is done; it then finishes what it
+// holds and returns nil. A process that only serves requests does not call it.
 func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -339,8 +351,9 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
-// Recount recounts all numbers from the ratings, repairs what differs and reports it to drift, if that is not nil. It returns how
-// many contents it looked at. The cron does the same; see Config.Recount.
+// Recount recounts all numbers from the ratings, repairs what differs and reports it to drift, if
+// that is not nil. It returns how many contents it looked at. The cron does the same; see
+// Config.Recount.
 func (a *App) Recount(ctx context.Context, drift func(rating.Drift)) (int, error) {
 	return a.recalculator.Recount(ctx, drift)
 }
@@ -350,20 +363,22 @@ func (a *App) Verify(ctx context.Context, drift func(rating.Drift)) (int, error)
 	return a.recalculator.Verify(ctx, drift)
 }
 
-// Recalculate recounts the contents with the given identifiers, or with none every content, and folds their scores anew, as a
-// change of Config.Score asks for. It reports drift like Recount.
+// Recalculate recounts the contents with the given identifiers, or with none every content, and
+// folds their scores anew, as a change of Config.Score asks for. It reports drift like Recount.
 func (a *App) Recalculate(ctx context.Context, drift func(rating.Drift), contents ...string) (int, error) {
 	return a.recalculator.Rebuild(ctx, contents, drift)
 }
 
-// Drain prepares the end: Ready returns an error from now on, and requests that wait for a rating to be stored are answered at once.
-// Call it when the process is told to stop, before the server shuts down and the context of Run ends.
+// Drain prepares the end: Ready returns an error from now on, and requests that wait for a rating
+// to be stored are answered at once. Call it when the process is told to stop, before the server
+// shuts down and the context of Run ends.
 func (a *App) Drain() { a.drain() }
 
 var errDraining = errors.New("draining")
 
-// Ready returns why the process should get no requests, nil if it should get some. Drain was called, or one of its workers has
-// stopped at a message of another installation, which is a *rating.ForeignError.
+// Ready returns why the process should get no requests, nil if it should get some. Drain was
+// called, or one of its workers has stopped at a message of another installation, which is a
+// *rating.ForeignError.
 func (a *App) Ready() error {
 	select {
 	case <-a.draining:
@@ -378,8 +393,9 @@ func (a *App) Ready() error {
 	return nil
 }
 
-// parseSchedule reads a cron spec. Unlike the parser it stands on, it refuses what never fires and what fires more often
-// than it can, never panics, and aligns "@every", so that all processes agree when a job is due.
+// parseSchedule reads a cron spec. Unlike the parser it stands on, it refuses what never fires and
+// what fires more often than it can, never panics, and aligns "@every", so that all processes agree
+// when a job is due.
 func parseSchedule(spec string, now time.Time) (rating.Schedule, error) {
 	if every, ok := strings.CutPrefix(spec, "@every "); ok {
 		d, err := time.ParseDuration(strings.TrimSpace(every))

@@ -103,7 +103,8 @@ var fuzzed = []string{
 	"httpapi.FuzzClientIP", "internal/text.FuzzCheck", "internal/address.FuzzParse",
 }
 
-// TestFuzzTargets: every parser of untrusted bytes has a fuzz target, with a corpus to begin with, that the Makefile runs.
+// TestFuzzTargets: every parser of untrusted bytes has a fuzz target, with a corpus to begin with,
+// that the Makefile runs.
 func TestFuzzTargets(t *testing.T) {
 	t.Parallel()
 	tests := sourceTests(t)
@@ -169,8 +170,8 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// modules are all that go.mod requires, directly or not. What else tests or tools need is in modules of their own, which hosts never
-// see: internal/faultlab.
+// modules are all that go.mod requires, directly or not. What else tests or tools need is in
+// modules of their own, which hosts never see: internal/faultlab.
 var modules = []string{
 	"github.com/IBM/sarama", "github.com/alicebob/miniredis/v2", "github.com/chromedp/cdproto",
 	"github.com/chromedp/chromedp", "github.com/davecgh/go-spew", "github.com/dustin/go-humanize",
@@ -259,7 +260,8 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// sourceTests returns the tests and fuzz targets of the module, each named by the folder of its package, a dot and its name.
+// sourceTests returns the tests and fuzz targets of the module, each named by the folder of its
+// package, a dot and its name.
 func sourceTests(t *testing.T) map[string]*ast.FuncDecl {
 	t.Helper()
 	tests := map[string]*ast.FuncDecl{}

@@ -36,7 +36,8 @@ func (e *BusyError) Error() string { return ErrBusy.Error() }
 // Unwrap returns ErrBusy.
 func (e *BusyError) Unwrap() error { return ErrBusy }
 
-// hasher hashes passwords, so many at once and no more: each takes tens of milliseconds of a processor and its own memory.
+// hasher hashes passwords, so many at once and no more: each takes tens of milliseconds of a
+// processor and its own memory.
 type hasher struct {
 	params  HashParams
 	derive  func(phc, string) []byte
@@ -73,8 +74,9 @@ func newHasher(cfg Config) *hasher {
 // holders are those whose share a hash takes a place of.
 type holders []string
 
-// holdersAt returns the network of an address: its IPv4 /24 or IPv6 /48. That is wider than what failures are counted by, since a
-// customer may have all of a /48, and a neighbour who finds no place loses a second.
+// holdersAt returns the network of an address: its IPv4 /24 or IPv6 /48. That is wider than what
+// failures are counted by, since a customer may have all of a /48, and a neighbour who finds no
+// place loses a second.
 func holdersAt(ip netip.Addr) holders {
 	groups := counter.GroupsOf(ip)
 	return holders{groups[len(groups)-1].Name}

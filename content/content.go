@@ -1,13 +1,15 @@
 // Package content keeps what people rate: titled texts with an author.
 //
-// A Service holds every rule (who may change what, which text is legal, identifiers, times, versions) above a Store, the
-// port that adapters implement. Callers hand in the acting user; the package knows nothing of HTTP or of sessions.
+// A Service holds every rule (who may change what, which text is legal, identifiers, times,
+// versions) above a Store, the port that adapters implement. Callers hand in the acting user; the
+// package knows nothing of HTTP or of sessions.
 //
 // # Errors
 //
-// ErrNotFound, ErrConflict, ErrForbidden, ErrKeyReused, ErrDeleted and ErrTooBroad are compared with errors.Is. Input that breaks a rule is a
-// *ValidationError, which names each wrong field; what a hook of the host refuses is a *Refusal. Everything else is a failure of the
-// store or a hook.
+// ErrNotFound, ErrConflict, ErrForbidden, ErrKeyReused, ErrDeleted and ErrTooBroad are compared
+// with errors.Is. Input that breaks a rule is a *ValidationError, which names each wrong field;
+// what a hook of the host refuses is a *Refusal. Everything else is a failure of the store or a
+// hook.
 //
 // # Concurrency
 //
@@ -37,7 +39,8 @@ const (
 var (
 	// ErrNotFound says that no such content exists, or no longer.
 	ErrNotFound = errors.New("content: not found")
-	// ErrConflict says that the content was changed since the version that the change was made from, or that an identifier is taken.
+	// ErrConflict says that the content was changed since the version that the change was made
+	// from, or that an identifier is taken.
 	ErrConflict = errors.New("content: conflict")
 	// ErrForbidden says that the acting user may not do this to the content.
 	ErrForbidden = errors.New("content: forbidden")
@@ -47,10 +50,12 @@ var (
 	ErrDeleted = errors.New("content: made before, and deleted since")
 	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package rating's.
 	ErrTooBroad = toobroad.Err
-	// ErrUnavailable says that the store does not answer or has no room. It is the same value as the other packages' ErrUnavailable.
+	// ErrUnavailable says that the store does not answer or has no room. It is the same value as
+	// the other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
-	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the
-	// database that no rule of this package covers. It is the same value as the other packages' ErrUnstorable.
+	// ErrUnstorable says that the store will never take what it was given, however often it is
+	// tried: it breaks a rule of the database that no rule of this package covers. It is the same
+	// value as the other packages' ErrUnstorable.
 	ErrUnstorable = unstorable.Err
 )
 

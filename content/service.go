@@ -69,8 +69,8 @@ func New(store Store, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Create keeps a new content by author and returns it. A draft that breaks a rule is a *ValidationError, one that a hook refuses a
-// *Refusal.
+// Create keeps a new content by author and returns it. A draft that breaks a rule is a
+// *ValidationError, one that a hook refuses a *Refusal.
 func (s *Service) Create(ctx context.Context, author string, d Draft) (Content, error) {
 	if err := d.Validate(); err != nil {
 		return Content{}, err
@@ -112,9 +112,10 @@ func (s *Service) get(ctx context.Context, id string, olderWill bool) (Content, 
 // MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
 const MaxRows = toobroad.MaxRows
 
-// List returns a piece of a list. ErrTooBroad: it would have to look at more than q.MaxRows rows to find it, or at MaxRows if that is 0,
-// or the filter has more than MaxTerms words. A later piece of a list may be too broad although an earlier one was not: where fewer
-// contents match, more have to be looked at.
+// List returns a piece of a list. ErrTooBroad: it would have to look at more than q.MaxRows rows to
+// find it, or at MaxRows if that is 0, or the filter has more than MaxTerms words. A later piece of
+// a list may be too broad although an earlier one was not: where fewer contents match, more have to
+// be looked at.
 func (s *Service) List(ctx context.Context, q Query) ([]Listed, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("content: list with limit %d", q.Limit)
@@ -135,8 +136,9 @@ func (s *Service) List(ctx context.Context, q Query) ([]Listed, error) {
 	return found, nil
 }
 
-// Count returns how many contents match f. If more than MaxRows do, it returns MaxRows and true. ErrTooBroad: it would have to look at
-// more rows than that to count them, or the filter has more than MaxTerms words.
+// Count returns how many contents match f. If more than MaxRows do, it returns MaxRows and true.
+// ErrTooBroad: it would have to look at more rows than that to count them, or the filter has more
+// than MaxTerms words.
 func (s *Service) Count(ctx context.Context, f Filter) (n int64, more bool, err error) {
 	if len(f.Terms) > MaxTerms {
 		return 0, false, fmt.Errorf("content: count with %d words: %w", len(f.Terms), ErrTooBroad)
@@ -176,12 +178,15 @@ func (p Patch) Validate() error {
 	return d.Validate()
 }
 
-// attempts bounds how often a change that lost a race is made again on top of the winner's. Of as many at once, one wins each race.
+// attempts bounds how often a change that lost a race is made again on top of the winner's. Of as
+// many at once, one wins each race.
 const attempts = 100
 
-// Update changes a content and returns it as it is then. Its author and staff may. A patch that changes nothing leaves the version.
-// If check is not nil it is handed the content as it is, at the very version that the change replaces, and its error ends the call.
-// The errors are ErrNotFound, ErrForbidden, a *ValidationError, that of check, and a hook's *Refusal, in this order of precedence.
+// Update changes a content and returns it as it is then. Its author and staff may. A patch that
+// changes nothing leaves the version. If check is not nil it is handed the content as it is, at the
+// very version that the change replaces, and its error ends the call. The errors are ErrNotFound,
+// ErrForbidden, a *ValidationError, that of check, and a hook's *Refusal, in this order of
+// precedence.
 func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, check func(Content) error) (Content, error) {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)

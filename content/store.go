@@ -5,33 +5,40 @@ import (
 	"time"
 )
 
-// A Store keeps contents. Methods may be called concurrently and share no memory with the caller. Deleted contents are gone
-// for every method. Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.
-// What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps nothing of it;
-// a store that does take it returns it unchanged.
+// A Store keeps contents. Methods may be called concurrently and share no memory with the caller.
+// Deleted contents are gone for every method. Times come and go as UTC with microseconds; texts
+// come and go unchanged, byte by byte. What a database never takes, such as texts with NUL, it
+// refuses with ErrUnstorable and keeps nothing of it; a store that does take it returns it
+// unchanged.
 type Store interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error
-	// CreateContentOnce keeps c, as CreateContent does, and r together with it, and returns r: both are kept or neither. If there is a
-	// Creation with r's author and key that is not from before since, it keeps nothing and returns that one. An older one gives way to r.
+	// CreateContentOnce keeps c, as CreateContent does, and r together with it, and returns r: both
+	// are kept or neither. If there is a Creation with r's author and key that is not from before
+	// since, it keeps nothing and returns that one. An older one gives way to r.
 	CreateContentOnce(ctx context.Context, c Content, r Creation, since time.Time) (Creation, error)
-	// CreationByKey returns the Creation with this author and key, also when its content is deleted. ErrNotFound: there is none.
+	// CreationByKey returns the Creation with this author and key, also when its content is
+	// deleted. ErrNotFound: there is none.
 	CreationByKey(ctx context.Context, author string, key Hash) (Creation, error)
-	// SweepCreations removes at most limit Creations from before the given time and returns how many. Their contents stay.
+	// SweepCreations removes at most limit Creations from before the given time and returns how
+	// many. Their contents stay.
 	SweepCreations(ctx context.Context, before time.Time, limit int) (int, error)
 	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.
 	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
-	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After. ErrTooBroad: to find them it
-	// would have to look at many more than q.MaxRows rows. It never leaves a match out instead. A list without a filter is never
-	// too broad, in any order, and neither is one whose author, one of whose words, or one of whose spans of time (created, updated)
-	// at most q.MaxRows contents have.
+	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.
+	// ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. It never
+	// leaves a match out instead. A list without a filter is never too broad, in any order, and
+	// neither is one whose author, one of whose words, or one of whose spans of time (created,
+	// updated) at most q.MaxRows contents have.
 	ListContents(ctx context.Context, q Query) ([]Listed, error)
-	// CountContents returns how many contents match f, and maxRows+1 if more than maxRows do. ErrTooBroad: to count them it would have to
-	// look at many more than maxRows rows. A count is never too broad without a filter, with an author, a word or a span of time alone,
-	// or where at most maxRows contents have one of these. A maxRows of 0 bounds nothing.
+	// CountContents returns how many contents match f, and maxRows+1 if more than maxRows do.
+	// ErrTooBroad: to count them it would have to look at many more than maxRows rows. A count is
+	// never too broad without a filter, with an author, a word or a span of time alone, or where at
+	// most maxRows contents have one of these. A maxRows of 0 bounds nothing.
 	CountContents(ctx context.Context, f Filter, maxRows int) (int64, error)
-	// UpdateContent replaces title, description and time of change of the content with c's identifier if it still has the version
-	// c.Version-1, and leaves it with c.Version. ErrNotFound: there is none. ErrConflict: it has another version.
+	// UpdateContent replaces title, description and time of change of the content with c's
+	// identifier if it still has the version c.Version-1, and leaves it with c.Version.
+	// ErrNotFound: there is none. ErrConflict: it has another version.
 	UpdateContent(ctx context.Context, c Content) error
 	// DeleteContent removes the content and every rating of it; ratings of it that are applied
 	// later are refused. It holds nobody up, however many ratings that are: they are gone at once
@@ -62,7 +69,8 @@ type Filter struct {
 	Author string
 	// Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.
 	Terms []string
-	// CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and UpdatedBefore the first that no longer do.
+	// CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and
+	// UpdatedBefore the first that no longer do.
 	CreatedFrom, CreatedBefore time.Time
 	UpdatedFrom, UpdatedBefore time.Time
 	// ScoreMin and ScoreMax bound the published score; contents without one match neither.
@@ -80,8 +88,8 @@ const (
 	ByUpdated Field = "updated_at"
 	// ByTitle orders by the first TitleKey bytes of the title, bytewise.
 	ByTitle Field = "title"
-	// ByScore orders by the published rank (a score shrunk towards the middle while ratings are few; see package rating).
-	// A content that was never ranked counts as rank 0.
+	// ByScore orders by the published rank (a score shrunk towards the middle while ratings are
+	// few; see package rating). A content that was never ranked counts as rank 0.
 	ByScore Field = "score"
 	// ByRatings orders by the number of stored ratings.
 	ByRatings Field = "ratings_count"
@@ -100,13 +108,15 @@ func (c Content) Terms() []string { return Terms(c.Title + "\n" + c.Description)
 // Fields returns all fields that lists can be ordered by.
 func Fields() []Field { return []Field{ByCreated, ByUpdated, ByTitle, ByScore, ByRatings} }
 
-// Order is the order of a list. The identifier that breaks ties runs in the same direction. The zero Order is not valid.
+// Order is the order of a list. The identifier that breaks ties runs in the same direction. The
+// zero Order is not valid.
 type Order struct {
 	Field Field
 	Desc  bool
 }
 
-// Position is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.
+// Position is the place of a content in an ordered list: the value of the field that the list is
+// ordered by, and the identifier.
 type Position struct {
 	Time   time.Time // ByCreated, ByUpdated
 	Text   string    // ByTitle: the first TitleKey bytes

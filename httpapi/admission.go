@@ -64,7 +64,7 @@ func (c *call) enter() error {
 		return nil
 	case share == "":
 		c.admission.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once",
-			slog.Int("in_hand", c.cfg.Limits.InHand))
+			slog.Int("in_flight", c.cfg.Limits.InHand))
 	}
 	return c.overloaded("Too many requests%s are being answered. Try again later.", share)
 }

@@ -184,7 +184,8 @@ func (a answer) list(t *testing.T, member string) []string {
 	return got
 }
 
-// problem sums up an error: its code, then what is wrong with which field, parameter or header. For other answers it is empty.
+// problem sums up an error: its code, then what is wrong with which field, parameter or header. For
+// other answers it is empty.
 func (a answer) problem() string {
 	if a.status < 400 {
 		return ""

@@ -311,7 +311,8 @@ func TestStoreFails(t *testing.T) {
 				t.Errorf("%s %s with %v is not in the log", r.method, r.path, x.fault)
 			}
 		}
-		// What the cache knows of a task is told while the store does not answer; without a cache there is nothing to tell.
+		// What the cache knows of a task is told while the store does not answer; without a cache
+		// there is nothing to tell.
 		want := x.status
 		if want == 503 {
 			want = 200
@@ -389,7 +390,8 @@ func TestContentsAreReadWhileTheStoreIsDown(t *testing.T) {
 	}
 }
 
-// TestUnstorable: what the database never takes although no rule refuses it is the client's fault, and a warning that a rule is missing.
+// TestUnstorable: what the database never takes although no rule refuses it is the client's fault,
+// and a warning that a rule is missing.
 func TestUnstorable(t *testing.T) {
 	t.Parallel()
 	f := &faults{}

@@ -56,7 +56,8 @@ func (m madeUp) like(t *testing.T, seen string) string {
 	return base64.RawURLEncoding.EncodeToString(out)
 }
 
-// Z1: who makes up the identifier of a task learns nothing that is not his, whomever it names, whether he waits or not. What it says gives no right.
+// Z1: who makes up the identifier of a task learns nothing that is not his, whomever it names,
+// whether he waits or not. What it says gives no right.
 func TestForgedTasks(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
@@ -100,8 +101,8 @@ func TestForgedTasks(t *testing.T) {
 	})
 }
 
-// Eight accounts wait 32 times each for tasks that they made up. Whoever waits for a rating of his own, or for a task that he was given, still finds
-// a place, and the places of the eight are few.
+// Eight accounts wait 32 times each for tasks that they made up. Whoever waits for a rating of his
+// own, or for a task that he was given, still finds a place, and the places of the eight are few.
 func TestMadeUpTasksKeepNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	const crowd, each, strangers = 8, httpapi.WaitsOfUser, 32

@@ -62,8 +62,8 @@ var shared struct {
 	err  error
 }
 
-// postgres returns the handle that tests share, which ends with the process. Nothing here is meant to survive a power cut, so
-// that commits need not wait for the disk.
+// postgres returns the handle that tests share, which ends with the process. Nothing here is meant
+// to survive a power cut, so that commits need not wait for the disk.
 func postgres(t testing.TB) *sqlx.DB {
 	t.Helper()
 	dsn := testserver.Postgres(t)

@@ -5,9 +5,11 @@ import (
 	"strconv"
 )
 
-// Health returns a handler for those who watch over the process: 200 while check returns nil, otherwise 503 with Retry-After and the text
-// of the error. With nil it is always 200: whoever gets that answer knows that the process lives. It asks nobody else, needs no
-// credentials and counts against no limit. Mount it where supervisors look, such as /livez and /readyz; it is not part of the API.
+// Health returns a handler for those who watch over the process: 200 while check returns nil,
+// otherwise 503 with Retry-After and the text of the error. With nil it is always 200: whoever gets
+// that answer knows that the process lives. It asks nobody else, needs no credentials and counts
+// against no limit. Mount it where supervisors look, such as /livez and /readyz; it is not part of
+// the API.
 func (a *API) Health(check func() error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := a.begin(w, r)

@@ -128,7 +128,8 @@ func twoNodes(t *testing.T, open opener, between cache.Cache, change func(*khodn
 	return [2]*server{first, serve(t, setup{beside: first, config: config})}
 }
 
-// A19: whatever ends a session ends it at once, on another node within 30 s, and within a second where they share a cache.
+// A19: whatever ends a session ends it at once, on another node within 30 s, and within a second
+// where they share a cache.
 func TestEndsOnAnotherNode(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		caches := sharedCaches()
@@ -270,8 +271,8 @@ func eachNode(t *testing.T, node [2]*server, n int, r request) (statuses map[int
 	return statuses, answers
 }
 
-// A13: guesses at once, over two nodes that share a cache, are held to the bound of one; while the cache is too slow to count, each
-// is held to its own.
+// A13: guesses at once, over two nodes that share a cache, are held to the bound of one; while the
+// cache is too slow to count, each is held to its own.
 func TestGuessesOnTwoNodes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		for name, between := range sharedCaches() {
@@ -343,8 +344,8 @@ func (s *uncheckedStore) GrantByToken(ctx context.Context, h auth.Hash) (auth.Gr
 	return s.Store.GrantByToken(ctx, h)
 }
 
-// A20: a token that cannot be checked is a 503 on every route, never a 401, which clients take for the end of their session;
-// with one that was checked before, ratings are still accepted.
+// A20: a token that cannot be checked is a 503 on every route, never a 401, which clients take for
+// the end of their session; with one that was checked before, ratings are still accepted.
 func TestUncheckedTokens(t *testing.T) {
 	t.Parallel()
 	silence := make(chan struct{})

@@ -270,8 +270,9 @@ func cut(s string, longest int) string {
 	return s
 }
 
-// instance is the path as the client sent it, whatever the host has stripped off it. A path that is longer than that of any
-// resource is cut to the prefix, so that an answer is not as long as the question.
+// instance is the path as the client sent it, whatever the host has stripped off it. A path that is
+// longer than that of any resource is cut to the prefix, so that an answer is not as long as the
+// question.
 func (c *call) instance() string {
 	const longest = 1 << 10
 	u, err := url.ParseRequestURI(c.r.RequestURI)

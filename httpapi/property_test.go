@@ -17,8 +17,9 @@ import (
 
 var schemaSeed = flag.Uint64("schema-seed", 0, "seed of TestSchemaProperties; 0 takes a new one")
 
-// TestSchemaProperties makes requests from the schema: valid ones are never refused for what they look like, those with one
-// mistake are never accepted, and nothing makes the server fail. The exchanges as such are checked by send.
+// TestSchemaProperties makes requests from the schema: valid ones are never refused for what they
+// look like, those with one mistake are never accepted, and nothing makes the server fail. The
+// exchanges as such are checked by send.
 func TestSchemaProperties(t *testing.T) {
 	t.Parallel()
 	seed := *schemaSeed

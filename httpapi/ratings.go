@@ -145,8 +145,8 @@ func (c *call) ratingKey() (rating.Key, error) {
 	return key, nil
 }
 
-// queued is for writes that end in the queue. Of an outage that hits before that it says that nothing was accepted; after that
-// none is an error.
+// queued is for writes that end in the queue. Of an outage that hits before that it says that
+// nothing was accepted; after that none is an error.
 func queued(run func(*call) error) func(*call) error {
 	return func(c *call) error {
 		err := run(c)
@@ -356,7 +356,8 @@ func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
 // writePatience is how long a change of a rating waits to be stored, unless the client prefers otherwise.
 const writePatience = 5 * time.Second
 
-// sentScore returns the score that was sent with a change of a rating, if one was, once everything that was sent is in order.
+// sentScore returns the score that was sent with a change of a rating, if one was, once everything
+// that was sent is in order.
 func (c *call) sentScore() (score int, sent bool, err error) {
 	if err := c.refusePreconditions(); err != nil {
 		return 0, false, err
@@ -471,8 +472,8 @@ func (c *call) putOwnRating() error {
 	return c.rate(c.param, score)
 }
 
-// sameRating refuses what was sent if it would change what cannot be changed. The state may be any that there is: it changes by
-// itself between a read and a write.
+// sameRating refuses what was sent if it would change what cannot be changed. The state may be any
+// that there is: it changes by itself between a read and a write.
 func (c *call) sameRating(old rating.Rating, pending bool) error {
 	if s, _ := c.input.text("state"); ratingState(s) == stateStored || ratingState(s) == statePending {
 		return c.input.unchanged(c.ratingDetail(old, pending), "state")

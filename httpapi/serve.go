@@ -130,7 +130,8 @@ func (c *call) serve() (err error) {
 	if !ok {
 		return problemNotFound
 	}
-	// A shallow copy: the router needs the path of the resource, and the method that all resources are registered under.
+	// A shallow copy: the router needs the path of the resource, and the method that all resources
+	// are registered under.
 	r := *c.r
 	r.Method, r.URL = http.MethodGet, &url.URL{Path: path}
 	return c.router.ServeHTTPError(c.w, r.WithContext(contextWithCall(c.r.Context(), c)))
@@ -152,7 +153,8 @@ func (c *call) resourcePath() (string, bool) {
 	return "", false
 }
 
-// segments splits an escaped path and decodes its segments. It reports false if one of them cannot be part of a path here.
+// segments splits an escaped path and decodes its segments. It reports false if one of them cannot
+// be part of a path here.
 func segments(escaped string) ([]string, bool) {
 	parts := strings.Split(escaped, "/")
 	for i, p := range parts {
@@ -212,7 +214,8 @@ func (a *API) resource(path string, m methods) bunrouter.HandlerFunc {
 	}
 }
 
-// run does what a route says, in the order that is promised: bounds, credentials, quotas, body, parameters, then the rest.
+// run does what a route says, in the order that is promised: bounds, credentials, quotas, body,
+// parameters, then the rest.
 func (c *call) run(rt route) error {
 	if err := c.enter(); err != nil {
 		return err

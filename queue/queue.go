@@ -2,8 +2,9 @@
 //
 // # Delivery
 //
-// At least once, to one of all consumers of the queue, in the order of publishing for the messages of one key.
-// A consumer that stops, fails or dies leaves what it had not finished to the next one, which may receive some of it again.
+// At least once, to one of all consumers of the queue, in the order of publishing for the messages
+// of one key. A consumer that stops, fails or dies leaves what it had not finished to the next one,
+// which may receive some of it again.
 //
 // # Errors
 //
@@ -17,9 +18,10 @@
 //
 // # Optional powers
 //
-// A queue that knows how many messages wait implements Lagger, one that knows for how long implements Ager. Nothing is refused for
-// its age in a queue that does not. One that knows what became of a position implements Locator; without it, a message that the queue
-// has lost counts as one that waits.
+// A queue that knows how many messages wait implements Lagger, one that knows for how long
+// implements Ager. Nothing is refused for its age in a queue that does not. One that knows what
+// became of a position implements Locator; without it, a message that the queue has lost counts as
+// one that waits.
 package queue
 
 import (
@@ -58,7 +60,8 @@ type Message struct {
 	Header map[string]string
 }
 
-// Position says where a message stands: among the messages of one Key in one Stream, a later publish has a greater Offset.
+// Position says where a message stands: among the messages of one Key in one Stream, a later
+// publish has a greater Offset.
 type Position struct {
 	// Stream names one life of the log: 1 to MaxStream bytes of printable ASCII without space. Offsets of different
 	// streams cannot be compared; an adapter whose offsets start again (a new file, a recreated topic, a new process in
@@ -84,22 +87,24 @@ type Handler func(ctx context.Context, batch []Delivery) error
 
 // Publisher accepts messages.
 type Publisher interface {
-	// Publish returns the positions of msgs, in their order, once all of them are as durable as the adapter says it makes
-	// them, and not before. Without msgs it does nothing. A message outside the bounds fails the call with ErrInvalid
-	// and ErrNotAccepted before anything is published. It returns within the deadline of ctx; when ctx is done already, it
-	// fails with ErrNotAccepted.
+	// Publish returns the positions of msgs, in their order, once all of them are as durable as the
+	// adapter says it makes them, and not before. Without msgs it does nothing. A message outside
+	// the bounds fails the call with ErrInvalid and ErrNotAccepted before anything is published. It
+	// returns within the deadline of ctx; when ctx is done already, it fails with ErrNotAccepted.
 	Publish(ctx context.Context, msgs ...Message) ([]Position, error)
 }
 
 // Consumer delivers messages.
 type Consumer interface {
-	// Consume hands batches of 1 to limit messages to h, one batch after the other, until ctx is done; it then lets the h in
-	// hand finish, records its progress and returns nil. Of each key it starts with the oldest message that no consumer has
-	// finished. No other consumer is given messages of a key while h has some in hand, unless this one is taken for dead.
-	// A batch holds what is ready; Consume never waits to fill it. When h fails, Consume pauses, for a millisecond at
-	// least, and hands it the same messages again, for as long as it takes: it gives none of them up and delivers no later
-	// message of their keys before them. The context that h gets is not done when ctx is.
-	// A limit outside 1 to MaxBatch is an error. Any other error means that Consume could not go on and may be called again.
+	// Consume hands batches of 1 to limit messages to h, one batch after the other, until ctx is
+	// done; it then lets the h in hand finish, records its progress and returns nil. Of each key it
+	// starts with the oldest message that no consumer has finished. No other consumer is given
+	// messages of a key while h has some in hand, unless this one is taken for dead. A batch holds
+	// what is ready; Consume never waits to fill it. When h fails, Consume pauses, for a
+	// millisecond at least, and hands it the same messages again, for as long as it takes: it gives
+	// none of them up and delivers no later message of their keys before them. The context that h
+	// gets is not done when ctx is. A limit outside 1 to MaxBatch is an error. Any other error
+	// means that Consume could not go on and may be called again.
 	Consume(ctx context.Context, limit int, h Handler) error
 }
 
@@ -117,9 +122,10 @@ type Lagger interface {
 
 // Ager is implemented by queues that can tell how long messages wait, and when they are lost for it.
 type Ager interface {
-	// Age returns how long ago the oldest message that no consumer has finished was published, 0 if there is none, and after how
-	// long a message may be deleted though no consumer has finished it, 0 if it never is. The first may run behind like Lag, and
-	// is off by what the clocks of machines differ.
+	// Age returns how long ago the oldest message that no consumer has finished was published, 0 if
+	// there is none, and after how long a message may be deleted though no consumer has finished
+	// it, 0 if it never is. The first may run behind like Lag, and is off by what the clocks of
+	// machines differ.
 	Age(ctx context.Context) (oldest, retention time.Duration, err error)
 }
 
@@ -136,14 +142,15 @@ const (
 
 // Locator is implemented by queues that can tell what has become of a position.
 type Locator interface {
-	// Locate returns the standing of a position, which may be made up, for messages of a key. Once Publish has returned a position it is
-	// never Unpublished, and the next one after the last is. A message that a consumer can still get is never Deleted. A position in
-	// a stream that is not the queue's is Unknown.
+	// Locate returns the standing of a position, which may be made up, for messages of a key. Once
+	// Publish has returned a position it is never Unpublished, and the next one after the last is.
+	// A message that a consumer can still get is never Deleted. A position in a stream that is not
+	// the queue's is Unknown.
 	Locate(ctx context.Context, key string, at Position) (Standing, error)
 }
 
-// Validate reports a message outside the bounds with an error that wraps ErrInvalid and ErrNotAccepted. Adapters call it
-// for every message before they publish the first.
+// Validate reports a message outside the bounds with an error that wraps ErrInvalid and
+// ErrNotAccepted. Adapters call it for every message before they publish the first.
 func Validate(msgs ...Message) error {
 	if len(msgs) > MaxBatch {
 		return refuse("%d messages at once, at most %d", len(msgs), MaxBatch)

@@ -36,8 +36,8 @@ func (f Fate) Validate() error {
 }
 
 const (
-	// followEvery is how often Service.Run looks after those who left less than recentFor ago. Once an hour it looks after all who
-	// are on record.
+	// followEvery is how often Service.Run looks after those who left less than recentFor ago. Once
+	// an hour it looks after all who are on record.
 	followEvery = 30 * time.Second
 	recentFor   = time.Hour
 	// departures is how many who left are looked up at once, and departed how many of one's ratings.
@@ -45,12 +45,13 @@ const (
 	departed   = 500
 )
 
-// Forget takes a rater who leaves for good out of the ratings. This module's users are forgotten when their account is deleted; a
-// host calls it for its own. Once it returns nil, what the rater has given is dealt with sooner or later, whatever happens to
-// the process or the queue; usually it is on its way already. That holds as well for ratings that were accepted and are not stored
-// yet, and for those that come during the next two weeks: they go the same way, so do not give the identifier to anybody again.
-// Forgetting twice is fine; the last fate counts for what is left. A fate that is none, or a rater that is no identifier, is a
-// *ValidationError.
+// Forget takes a rater who leaves for good out of the ratings. This module's users are forgotten
+// when their account is deleted; a host calls it for its own. Once it returns nil, what the rater
+// has given is dealt with sooner or later, whatever happens to the process or the queue; usually it
+// is on its way already. That holds as well for ratings that were accepted and are not stored yet,
+// and for those that come during the next two weeks: they go the same way, so do not give the
+// identifier to anybody again. Forgetting twice is fine; the last fate counts for what is left. A
+// fate that is none, or a rater that is no identifier, is a *ValidationError.
 func (s *Service) Forget(ctx context.Context, rater string, fate Fate) error {
 	if err := fate.Validate(); err != nil {
 		return err
@@ -70,10 +71,11 @@ func (s *Service) Forget(ctx context.Context, rater string, fate Fate) error {
 	return nil
 }
 
-// ForgetContent takes a content that is gone for good out of the ratings: they are removed, with their numbers, and those that were accepted
-// and are not stored yet are refused. A host whose contents this module rates calls it when it deletes one, once its RatedContents no longer
-// knows it; of this module's own contents content.Service.Delete does as much. The identifier must not come back. Forgetting twice is fine.
-// An identifier that can be none is a *ValidationError.
+// ForgetContent takes a content that is gone for good out of the ratings: they are removed, with
+// their numbers, and those that were accepted and are not stored yet are refused. A host whose
+// contents this module rates calls it when it deletes one, once its RatedContents no longer knows
+// it; of this module's own contents content.Service.Delete does as much. The identifier must not
+// come back. Forgetting twice is fine. An identifier that can be none is a *ValidationError.
 func (s *Service) ForgetContent(ctx context.Context, content string) error {
 	if !id.Valid(content) {
 		return invalid.One("content", invalid.Type, "Not an identifier.", nil)
@@ -86,8 +88,8 @@ func (s *Service) ForgetContent(ctx context.Context, content string) error {
 	return nil
 }
 
-// Run goes on looking for ratings of those who left, until ctx is done, and returns nil. Of all processes that run it on one
-// store, one does each tick.
+// Run goes on looking for ratings of those who left, until ctx is done, and returns nil. Of all
+// processes that run it on one store, one does each tick.
 func (s *Service) Run(ctx context.Context) error {
 	return runJob(ctx, s.cfg, s.store, JobForget, Every(followEvery), func(ctx context.Context) (done TaskResult, err error) {
 		now := s.cfg.time()

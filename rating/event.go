@@ -30,8 +30,8 @@ const (
 // eventFormat is the version of the encoding. A worker rejects what a newer release wrote, so update workers first.
 const eventFormat = 1
 
-// event is what travels through the queue. The message's key says what it is about: a rating's for opRate and opWithdraw, a
-// content's for opRecalculate.
+// event is what travels through the queue. The message's key says what it is about: a rating's for
+// opRate and opWithdraw, a content's for opRecalculate.
 type event struct {
 	Op    op
 	Score int    // opRate

@@ -8,10 +8,12 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// ForeignError says that a worker has stopped because its queue has a message of another installation: two installations share what each
-// of them needs for itself, such as a topic. The worker neither stores nor rejects nor finishes the message, nor what comes with it.
+// ForeignError says that a worker has stopped because its queue has a message of another
+// installation: two installations share what each of them needs for itself, such as a topic. The
+// worker neither stores nor rejects nor finishes the message, nor what comes with it.
 type ForeignError struct {
-	// Own is the installation of the worker, Other the one that published the message at Position. See Store.Installation.
+	// Own is the installation of the worker, Other the one that published the message at Position.
+	// See Store.Installation.
 	Own, Other string
 	Position   queue.Position
 }
@@ -29,8 +31,9 @@ func (w *Worker) Ready() error {
 	return w.foreign
 }
 
-// own returns the messages of batch that belong to this installation, which is all of them unless Config.SkipForeign is set. A message
-// that names no installation belongs to this one: an earlier release published it.
+// own returns the messages of batch that belong to this installation, which is all of them unless
+// Config.SkipForeign is set. A message that names no installation belongs to this one: an earlier
+// release published it.
 func (w *Worker) own(ctx context.Context, batch []queue.Delivery) ([]queue.Delivery, error) {
 	id, err := w.identity.Of(ctx)
 	if err != nil {

@@ -15,7 +15,8 @@ const ReasonExpired = "expired_unread"
 
 var expiredUnread = &TaskError{ReasonExpired, "the queue deleted the message before a worker had stored it"}
 
-// keptFor is how long every queue is trusted to keep a message. The queue is not asked about a task that the cache knows and that is younger.
+// keptFor is how long every queue is trusted to keep a message. The queue is not asked about a task
+// that the cache knows and that is younger.
 const keptFor = time.Minute
 
 const (
@@ -65,8 +66,9 @@ func (l *locator) standing(ctx context.Context, key string, at queue.Position) q
 	return queue.Unknown
 }
 
-// locate corrects the state of a task that is not done by what has become of its message. ErrNotFound: nothing was published where the
-// ticket says, and so it is made up; unless known, as the cache knows tasks that were accepted.
+// locate corrects the state of a task that is not done by what has become of its message.
+// ErrNotFound: nothing was published where the ticket says, and so it is made up; unless known, as
+// the cache knows tasks that were accepted.
 func (s *Service) locate(ctx context.Context, t ticket, derived record, known bool) (record, error) {
 	switch s.locator.standing(ctx, t.messageKey(), t.Position) {
 	case queue.Unpublished:

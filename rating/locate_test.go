@@ -14,7 +14,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// retaining is a queue that deletes everything before an offset, as Kafka does with what is too old. It may fail to tell.
+// retaining is a queue that deletes everything before an offset, as Kafka does with what is too
+// old. It may fail to tell.
 type retaining struct {
 	*memqueue.Queue
 	start  atomic.Int64
@@ -41,8 +42,9 @@ func newRetaining(t *testing.T) (*world, *retaining) {
 	return w, q
 }
 
-// A rating that the queue deleted before a worker stored it is lost, and its task says so, whatever the cache remembers. Its rater does not see it as
-// pending any longer. One that was stored, or superseded, before it was deleted is not lost.
+// A rating that the queue deleted before a worker stored it is lost, and its task says so, whatever
+// the cache remembers. Its rater does not see it as pending any longer. One that was stored, or
+// superseded, before it was deleted is not lost.
 func TestExpiredUnread(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)
@@ -118,7 +120,8 @@ func TestQueueIsNotAskedAboutYoungTasks(t *testing.T) {
 	}
 }
 
-// Nothing was published beyond the end of the log, so nobody can have been given a task there. Once something is, it counts.
+// Nothing was published beyond the end of the log, so nobody can have been given a task there. Once
+// something is, it counts.
 func TestTaskBeyondTheEndOfTheLog(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
@@ -139,8 +142,9 @@ func TestTaskBeyondTheEndOfTheLog(t *testing.T) {
 	w.unknown("the next one", ada, beyond(2))
 }
 
-// Tasks that are made up, so well that they cannot be told from others which the cache has forgotten, have few places to wait, and those who wait
-// for their own have all of theirs, also while the cache knows nothing.
+// Tasks that are made up, so well that they cannot be told from others which the cache has
+// forgotten, have few places to wait, and those who wait for their own have all of theirs, also
+// while the cache knows nothing.
 func TestMadeUpTasksWaitApart(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)

@@ -1,23 +1,28 @@
-// Package rating takes ratings, stores them in the order in which a log accepted them, and keeps the numbers derived from them.
+// Package rating takes ratings, stores them in the order in which a log accepted them, and keeps
+// the numbers derived from them.
 //
-// A rating begins as a Submission. The Service checks it and publishes it; from then on it cannot be lost. A Worker takes
-// submissions from the queue in batches and applies each batch to the Store in one transaction, together with every number
-// that follows from it; whoever submitted can follow a Task. A Recalculator folds the published score and recounts the numbers.
-// When a rater leaves, Service.Forget withdraws the ratings, or makes them nobody's.
+// A rating begins as a Submission. The Service checks it and publishes it; from then on it cannot
+// be lost. A Worker takes submissions from the queue in batches and applies each batch to the Store
+// in one transaction, together with every number that follows from it; whoever submitted can follow
+// a Task. A Recalculator folds the published score and recounts the numbers. When a rater leaves,
+// Service.Forget withdraws the ratings, or makes them nobody's.
 //
 // # Order
 //
-// The order of writes is the log's, not a clock's. The Version of a rating is the place of its message in the log; the
-// highest version of a Key wins, a withdrawal is a version too. So duplicates, replays, and workers that were believed dead change nothing.
+// The order of writes is the log's, not a clock's. The Version of a rating is the place of its
+// message in the log; the highest version of a Key wins, a withdrawal is a version too. So
+// duplicates, replays, and workers that were believed dead change nothing.
 //
 // # Errors
 //
-// ErrNotFound, ErrForbidden, ErrExpired, ErrTooBroad and ErrUnavailable are compared with errors.Is; input that breaks a rule is a
-// *ValidationError, what a hook of the host refuses a *Refusal. Everything else is a failure of the store or a hook.
+// ErrNotFound, ErrForbidden, ErrExpired, ErrTooBroad and ErrUnavailable are compared with
+// errors.Is; input that breaks a rule is a *ValidationError, what a hook of the host refuses a
+// *Refusal. Everything else is a failure of the store or a hook.
 //
 // # Concurrency
 //
-// Service, Worker and Recalculator may be used concurrently, and in any number of processes on the same store and queue.
+// Service, Worker and Recalculator may be used concurrently, and in any number of processes on the
+// same store and queue.
 package rating
 
 import (
@@ -42,11 +47,12 @@ var (
 	ErrExpired = errors.New("rating: task expired")
 	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package content's.
 	ErrTooBroad = toobroad.Err
-	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission that the queue did not
-	// take fails with an *UnavailableError. It is the same value as the other packages' ErrUnavailable.
+	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission
+	// that the queue did not take fails with an *UnavailableError. It is the same value as the
+	// other packages' ErrUnavailable.
 	ErrUnavailable = outage.Err
-	// ErrUnstorable says that the store will never take a change, however often it is tried: it breaks a rule of the database.
-	// It is the same value as the other packages' ErrUnstorable.
+	// ErrUnstorable says that the store will never take a change, however often it is tried: it
+	// breaks a rule of the database. It is the same value as the other packages' ErrUnstorable.
 	ErrUnstorable = unstorable.Err
 )
 
@@ -85,8 +91,8 @@ func (k Key) Compare(o Key) int {
 	return strings.Compare(k.Rater, o.Rater)
 }
 
-// ParseKey is the inverse of Key.String. It reports false for what no key's String is: both halves are identifiers of 1 to
-// 128 bytes of [A-Za-z0-9_.@|=+-].
+// ParseKey is the inverse of Key.String. It reports false for what no key's String is: both halves
+// are identifiers of 1 to 128 bytes of [A-Za-z0-9_.@|=+-].
 func ParseKey(s string) (Key, bool) {
 	content, rater, ok := strings.Cut(s, ":")
 	if !ok || !id.Valid(content) || !id.Valid(rater) {
@@ -95,7 +101,8 @@ func ParseKey(s string) (Key, bool) {
 	return Key{Content: content, Rater: rater}, true
 }
 
-// Version says where in the history of the log a change stands. Later ones are greater: a greater Epoch, or the same and a greater Offset.
+// Version says where in the history of the log a change stands. Later ones are greater: a greater
+// Epoch, or the same and a greater Offset.
 type Version struct {
 	// Epoch is the store's number of the stream; see Store.StreamEpoch. It is at least 1.
 	Epoch int64
@@ -139,14 +146,15 @@ type Rating struct {
 	Withdrawn bool
 	// Bucket is the one that the rating counts in; see Bucket.
 	Bucket int
-	// CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the present score was, both
-	// UTC in microseconds. The same score again leaves UpdatedAt. UpdatedAt of a withdrawn rating is when its withdrawal was
-	// accepted.
+	// CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the
+	// present score was, both UTC in microseconds. The same score again leaves UpdatedAt. UpdatedAt
+	// of a withdrawn rating is when its withdrawal was accepted.
 	CreatedAt, UpdatedAt time.Time
 }
 
-// Scale is the range of scores, both ends included. The zero Scale means 1 to 5. It may grow over ratings that are stored. One that shrinks
-// leaves them as they are: those outside count on in sums and averages, and are missing from the histogram.
+// Scale is the range of scores, both ends included. The zero Scale means 1 to 5. It may grow over
+// ratings that are stored. One that shrinks leaves them as they are: those outside count on in sums
+// and averages, and are missing from the histogram.
 type Scale struct{ Min, Max int }
 
 const (
@@ -164,7 +172,8 @@ func (s Scale) orDefault() Scale {
 	return s
 }
 
-// Validate reports a scale that cannot be used: fewer than two or more than MaxSteps scores, or bounds beyond ±MaxScore.
+// Validate reports a scale that cannot be used: fewer than two or more than MaxSteps scores, or
+// bounds beyond ±MaxScore.
 func (s Scale) Validate() error {
 	s = s.orDefault()
 	if s.Min < -MaxScore || s.Max > MaxScore || s.Max <= s.Min || s.Max-s.Min >= MaxSteps {

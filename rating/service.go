@@ -20,8 +20,9 @@ import (
 
 // Contents tells which contents may be rated. A host with contents of its own implements it; content.Service does.
 type Contents interface {
-	// Opened returns, for those of ids that may be rated, when the content's history opened: its creation. A zero time means that
-	// it opens with the first rating. Those that may not be rated are missing from the map. It may be called concurrently.
+	// Opened returns, for those of ids that may be rated, when the content's history opened: its
+	// creation. A zero time means that it opens with the first rating. Those that may not be rated
+	// are missing from the map. It may be called concurrently.
 	Opened(ctx context.Context, ids []string) (map[string]time.Time, error)
 }
 
@@ -44,15 +45,17 @@ type Config struct {
 	Cache cache.Cache
 	// PublishTimeout is how long the queue may take to accept. Default 1.8 s.
 	PublishTimeout time.Duration
-	// Batch is how many messages a Worker takes at once, and the most contents whose scores are folded in one transaction, 1 to
-	// queue.MaxBatch. Default 1,000.
+	// Batch is how many messages a Worker takes at once, and the most contents whose scores are
+	// folded in one transaction, 1 to queue.MaxBatch. Default 1,000.
 	Batch int
-	// Waiters is how many callers may wait in Service.Wait and Service.WaitAccepted at once; more are answered at once. An eighth as
-	// many, at least one, may wait beside them for tasks that the cache does not know, which may be made up. Default 256.
+	// Waiters is how many callers may wait in Service.Wait and Service.WaitAccepted at once; more
+	// are answered at once. An eighth as many, at least one, may wait beside them for tasks that
+	// the cache does not know, which may be made up. Default 256.
 	Waiters int
-	// SkipForeign has workers pass over messages that another installation published into their queue. By default a worker stops at the
-	// first one; see ForeignError. Set it only if the other installation consumes the queue with a consumer group of its own:
-	// what it accepted is lost otherwise.
+	// SkipForeign has workers pass over messages that another installation published into their
+	// queue. By default a worker stops at the first one; see ForeignError. Set it only if the other
+	// installation consumes the queue with a consumer group of its own: what it accepted is lost
+	// otherwise.
 	SkipForeign bool
 	// Hooks take part in the life of ratings.
 	Hooks Hooks
@@ -164,9 +167,11 @@ type Receipt struct {
 	Rating Rating
 }
 
-// Submit accepts the actor's rating of a content, the first one or a change, and returns once the queue has it durably. From then
-// on it is stored sooner or later, unless a later one of the same actor and content supersedes it or the content is deleted.
-// A score outside the scale or an unknown content is a *ValidationError, what a hook refuses a *Refusal, a queue that does not take it an *UnavailableError.
+// Submit accepts the actor's rating of a content, the first one or a change, and returns once the
+// queue has it durably. From then on it is stored sooner or later, unless a later one of the same
+// actor and content supersedes it or the content is deleted. A score outside the scale or an
+// unknown content is a *ValidationError, what a hook refuses a *Refusal, a queue that does not take
+// it an *UnavailableError.
 func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Receipt, error) {
 	var bad ValidationError
 	s.cfg.Scale.check(&bad, sub.Score)
@@ -213,8 +218,8 @@ func (s *Service) mayBeRated(ctx context.Context, content string) error {
 	return nil
 }
 
-// Withdraw accepts the withdrawal of a rating, by its rater or by staff, like Submit. ErrNotFound: there is no such rating.
-// ErrForbidden: it is another one's.
+// Withdraw accepts the withdrawal of a rating, by its rater or by staff, like Submit. ErrNotFound:
+// there is no such rating. ErrForbidden: it is another one's.
 func (s *Service) Withdraw(ctx context.Context, actor Actor, key Key, request string) (Receipt, error) {
 	if _, _, err := s.Get(ctx, actor, key); err != nil {
 		return Receipt{}, err
@@ -260,8 +265,9 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 		by = e.By
 	}
 	task := ticket{Op: e.Op, Position: position, At: e.At, Key: key, By: by}.task()
-	// What follows only makes the rating and the task readable at once. It is accepted, whatever becomes of that. A store that is down
-	// knows of no task, and of a new stream not even one that answers.
+	// What follows only makes the rating and the task readable at once. It is accepted, whatever
+	// becomes of that. A store that is down knows of no task, and of a new stream not even one that
+	// answers.
 	items := []cache.Item{record{State: Pending}.item(task.ID)}
 	known, cancel := deadline.Reserve(ctx, rememberTime)
 	defer cancel()
@@ -275,8 +281,8 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 	return Receipt{Task: task, Rating: Rating{Key: key, Score: e.Score, Withdrawn: e.Op == opWithdraw, CreatedAt: e.At, UpdatedAt: e.At}}, nil
 }
 
-// publish publishes messages in the name of the installation. A process whose store has not answered since it started does not know
-// that name, and publishes nothing.
+// publish publishes messages in the name of the installation. A process whose store has not
+// answered since it started does not know that name, and publishes nothing.
 func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]queue.Position, error) {
 	if err := s.overdue.err(ctx); err != nil {
 		return nil, &UnavailableError{Cause: err}
@@ -300,8 +306,9 @@ func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]que
 	return positions, nil
 }
 
-// Get returns a rating as the actor may see it and whether it is pending: raters see what they submitted last, even before it is
-// stored. ErrNotFound: there is no such rating, or it is withdrawn.
+// Get returns a rating as the actor may see it and whether it is pending: raters see what they
+// submitted last, even before it is stored. ErrNotFound: there is no such rating, or it is
+// withdrawn.
 func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPending bool, err error) {
 	found, err := s.store.RatingsByKey(ctx, []Key{key})
 	if err != nil {
@@ -329,9 +336,9 @@ func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPe
 // MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
 const MaxRows = toobroad.MaxRows
 
-// List returns a piece of a list of stored ratings. ErrTooBroad: it would have to look at more than q.MaxRows rows to find it, or at
-// MaxRows if that is 0. A later piece of a list may be too broad although an earlier one was not: where fewer ratings match, more have to
-// be looked at.
+// List returns a piece of a list of stored ratings. ErrTooBroad: it would have to look at more than
+// q.MaxRows rows to find it, or at MaxRows if that is 0. A later piece of a list may be too broad
+// although an earlier one was not: where fewer ratings match, more have to be looked at.
 func (s *Service) List(ctx context.Context, q Query) ([]Rating, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("rating: list with limit %d", q.Limit)
@@ -346,8 +353,8 @@ func (s *Service) List(ctx context.Context, q Query) ([]Rating, error) {
 	return found, nil
 }
 
-// Count returns how many stored ratings match f. If more than MaxRows do, it returns MaxRows and true. ErrTooBroad: it would have to
-// look at more rows than that to count them.
+// Count returns how many stored ratings match f. If more than MaxRows do, it returns MaxRows and
+// true. ErrTooBroad: it would have to look at more rows than that to count them.
 func (s *Service) Count(ctx context.Context, f Filter) (n int64, more bool, err error) {
 	n, err = s.store.CountRatings(ctx, f, MaxRows)
 	if err != nil {

@@ -7,78 +7,93 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// A Store keeps ratings and every number derived from them. Methods may be called concurrently, also from several processes,
-// and share no memory with the caller. Times come and go as UTC with microseconds.
+// A Store keeps ratings and every number derived from them. Methods may be called concurrently,
+// also from several processes, and share no memory with the caller. Times come and go as UTC with
+// microseconds.
 type Store interface {
-	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two changes of a Key, whenever
-	// they come, the one of the higher Version wins and the other one is Superseded. Count, sum, histogram and buckets are equal to
-	// the rows after every transaction, with any number of callers at once. A withdrawal with an Anonymous rater hands what it
-	// withdraws over to that one, so that no number changes. The outcomes stand in the order of batch.Changes.
-	// ErrUnstorable: the database will never take one of the changes. Rejected messages it always takes, whatever bytes their
-	// keys, bodies and details are made of: there is no other place for them.
+	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two
+	// changes of a Key, whenever they come, the one of the higher Version wins and the other one is
+	// Superseded. Count, sum, histogram and buckets are equal to the rows after every transaction,
+	// with any number of callers at once. A withdrawal with an Anonymous rater hands what it
+	// withdraws over to that one, so that no number changes. The outcomes stand in the order of
+	// batch.Changes. ErrUnstorable: the database will never take one of the changes. Rejected
+	// messages it always takes, whatever bytes their keys, bodies and details are made of: there is
+	// no other place for them.
 	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
-	// RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.
+	// RatingsByKey returns those of keys that have ever been rated, each once, in any order,
+	// withdrawn ones included and marked.
 	RatingsByKey(ctx context.Context, keys []Key) ([]Rating, error)
-	// ListRatings returns at most q.Limit ratings that match q.Filter and are not withdrawn, in q.Order, after q.After. ErrTooBroad:
-	// to find them it would have to look at many more than q.MaxRows rows. It never leaves a match out instead. Never too broad are:
-	// a list without a filter, in any order; one of a content in the order ByKey; one of a rater in the orders by time; and one whose
-	// content, rater or span of time at most q.MaxRows ratings have.
+	// ListRatings returns at most q.Limit ratings that match q.Filter and are not withdrawn, in
+	// q.Order, after q.After. ErrTooBroad: to find them it would have to look at many more than
+	// q.MaxRows rows. It never leaves a match out instead. Never too broad are: a list without a
+	// filter, in any order; one of a content in the order ByKey; one of a rater in the orders by
+	// time; and one whose content, rater or span of time at most q.MaxRows ratings have.
 	ListRatings(ctx context.Context, q Query) ([]Rating, error)
-	// CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more than maxRows do. ErrTooBroad: to count
-	// them it would have to look at many more than maxRows rows. A count is never too broad without a filter, with a content, a rater or
-	// a span of time alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds nothing.
+	// CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more
+	// than maxRows do. ErrTooBroad: to count them it would have to look at many more than maxRows
+	// rows. A count is never too broad without a filter, with a content, a rater or a span of time
+	// alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds nothing.
 	CountRatings(ctx context.Context, f Filter, maxRows int) (int64, error)
 
-	// ForgetContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again,
-	// or what was never rated, is no error.
+	// ForgetContent removes every rating of a content that is kept elsewhere; those that are
+	// applied later are refused. Forgetting again, or what was never rated, is no error.
 	ForgetContent(ctx context.Context, id string) error
 
 	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.
 	StatsByContent(ctx context.Context, ids []string) ([]Stats, error)
-	// OpenContents records for each content when its history opened, unless that is recorded already, and returns what is
-	// recorded for all of them, in their order. What was recorded once never changes.
+	// OpenContents records for each content when its history opened, unless that is recorded
+	// already, and returns what is recorded for all of them, in their order. What was recorded once
+	// never changes.
 	OpenContents(ctx context.Context, openings []Opening) ([]Opening, error)
-	// RefreshScores claims at most limit contents whose buckets have changed since their last fold, hands the non-empty buckets
-	// of each to fold in ascending order, records the result and returns the new Stats. The content's windows come with them,
-	// in ascending order of ID. Of two calls at once, in one process or in two, a content is claimed by one. A content that
-	// changes meanwhile is claimed again later. A content whose ratings are all withdrawn gives fold no bucket. fold must not
-	// call the store.
+	// RefreshScores claims at most limit contents whose buckets have changed since their last fold,
+	// hands the non-empty buckets of each to fold in ascending order, records the result and
+	// returns the new Stats. The content's windows come with them, in ascending order of ID. Of two
+	// calls at once, in one process or in two, a content is claimed by one. A content that changes
+	// meanwhile is claimed again later. A content whose ratings are all withdrawn gives fold no
+	// bucket. fold must not call the store.
 	RefreshScores(ctx context.Context, limit int, fold func(History) Score) ([]Stats, error)
-	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as if their buckets had changed.
+	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as
+	// if their buckets had changed.
 	MarkChanged(ctx context.Context, ids []string) error
-	// HistoryByContent returns what RefreshScores would hand to fold for a content, and when its history opened. An unknown
-	// content has an empty one.
+	// HistoryByContent returns what RefreshScores would hand to fold for a content, and when its
+	// history opened. An unknown content has an empty one.
 	HistoryByContent(ctx context.Context, id string) (History, error)
-	// AddWindow records w and, if its content has ever been rated, has it claimed by the next RefreshScores. One whose content and
-	// ID are recorded already changes nothing. A deleted content takes its windows along, and one that comes later is ErrNotFound.
+	// AddWindow records w and, if its content has ever been rated, has it claimed by the next
+	// RefreshScores. One whose content and ID are recorded already changes nothing. A deleted
+	// content takes its windows along, and one that comes later is ErrNotFound.
 	AddWindow(ctx context.Context, w Window) error
 	// RemoveWindow removes a window and has its content claimed like AddWindow. A missing window is ErrNotFound.
 	RemoveWindow(ctx context.Context, content, id string) error
-	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.
+	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of
+	// the contents that have rows or numbers here.
 	RatedContents(ctx context.Context, after string, limit int) ([]string, error)
-	// Recount computes the numbers of the contents ids from their rows, repairs what differs, and reports it. Changes that are
-	// applied meanwhile are neither lost nor counted twice. What was repaired is claimed by the next RefreshScores.
+	// Recount computes the numbers of the contents ids from their rows, repairs what differs, and
+	// reports it. Changes that are applied meanwhile are neither lost nor counted twice. What was
+	// repaired is claimed by the next RefreshScores.
 	Recount(ctx context.Context, ids []string) ([]Drift, error)
 
-	// Installation returns the identity of the database: 1 to 64 of a-z, 0-9 and hyphen, made at random together with the database, for
-	// ever the same, and another one in every other database.
+	// Installation returns the identity of the database: 1 to 64 of a-z, 0-9 and hyphen, made at
+	// random together with the database, for ever the same, and another one in every other
+	// database.
 	Installation(ctx context.Context) (string, error)
 
-	// StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.
+	// StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen
+	// before gets one greater than all before.
 	StreamEpoch(ctx context.Context, stream string) (int64, error)
-	// KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one. A stream that has none is ErrNotFound,
-	// whatever bytes its name is made of.
+	// KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one. A
+	// stream that has none is ErrNotFound, whatever bytes its name is made of.
 	KnownEpoch(ctx context.Context, stream string) (int64, error)
-	// ClaimTick reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time
-	// one is told so; a time before one already claimed is nobody's. While a claim's lease runs, no later time is claimed,
-	// unless ReleaseTick has ended it.
+	// ClaimTick reports whether the caller shall do what job does at the time at. Of all callers
+	// that ask for one job and time one is told so; a time before one already claimed is nobody's.
+	// While a claim's lease runs, no later time is claimed, unless ReleaseTick has ended it.
 	ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error)
 	// ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.
 	ReleaseTick(ctx context.Context, job string, at time.Time) error
 
 	// Depart records that a rater left. The last record of a rater counts.
 	Depart(ctx context.Context, d Departure) error
-	// Departures returns at most limit of those who left at the given time or later, after the given rater, in the order of Rater, bytewise.
+	// Departures returns at most limit of those who left at the given time or later, after the
+	// given rater, in the order of Rater, bytewise.
 	Departures(ctx context.Context, since time.Time, after string, limit int) ([]Departure, error)
 
 	// ListRejected returns at most q.Limit rejected messages that match, in ascending order of ID, after q.After.
@@ -91,12 +106,14 @@ type Store interface {
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// An Auditor is a Store that can look for wrong numbers in all contents at once, many times faster than content by content. It is
-// optional: without it, and when it fails, Recalculator.Recount walks through the contents.
+// An Auditor is a Store that can look for wrong numbers in all contents at once, many times faster
+// than content by content. It is optional: without it, and when it fails, Recalculator.Recount
+// walks through the contents.
 type Auditor interface {
-	// Audit returns how many contents have ratings or numbers, and the identifiers of those whose numbers are not what their rows
-	// say, bytewise ascending. It looks at one moment, takes no locks and changes nothing. With a probability of one in
-	// thousands of millions it may miss a content whose numbers are wrong; one that is right it never names.
+	// Audit returns how many contents have ratings or numbers, and the identifiers of those whose
+	// numbers are not what their rows say, bytewise ascending. It looks at one moment, takes no
+	// locks and changes nothing. With a probability of one in thousands of millions it may miss a
+	// content whose numbers are wrong; one that is right it never names.
 	Audit(ctx context.Context) (contents int, suspects []string, err error)
 }
 
@@ -115,10 +132,11 @@ type Change struct {
 	// Score is what the rating shall be; 0 when Withdraw.
 	Score    int
 	Withdraw bool
-	// Anonymous, if not empty, makes a withdrawal keep the rating for the numbers: its score, bucket and times become a rating
-	// of this rater, of the change's Version and with the Result Created. It is a rater that the content does not know;
-	// to one that it does nothing is handed over. It means nothing where nothing is withdrawn: without Withdraw, or when there
-	// is no rating, or when the change is Superseded or comes again.
+	// Anonymous, if not empty, makes a withdrawal keep the rating for the numbers: its score,
+	// bucket and times become a rating of this rater, of the change's Version and with the Result
+	// Created. It is a rater that the content does not know; to one that it does nothing is handed
+	// over. It means nothing where nothing is withdrawn: without Withdraw, or when there is no
+	// rating, or when the change is Superseded or comes again.
 	Anonymous string
 	// Bucket is the one that a new score counts in. The same score again leaves the rating in its bucket.
 	Bucket int
@@ -213,9 +231,10 @@ type RejectedQuery struct {
 	Key string
 	// Position, if its Stream is not empty, is that of the message meant.
 	Position queue.Position
-	// After is the ID after which the piece starts. Where several processes record messages at once, IDs are given before their
-	// rows can be seen, so that a message may turn up before the place where somebody pages. Who must not miss any begins at 0
-	// again until nothing is left, and removes what was dealt with.
+	// After is the ID after which the piece starts. Where several processes record messages at
+	// once, IDs are given before their rows can be seen, so that a message may turn up before the
+	// place where somebody pages. Who must not miss any begins at 0 again until nothing is left,
+	// and removes what was dealt with.
 	After int64
 	// Limit is at least 1.
 	Limit int
@@ -244,7 +263,8 @@ const (
 type Query struct {
 	Filter Filter
 	Order  Order
-	// After is the place where the piece starts, exclusively; nil: at the beginning. The rating that stood there may be gone.
+	// After is the place where the piece starts, exclusively; nil: at the beginning. The rating
+	// that stood there may be gone.
 	After *Place
 	// Limit is at least 1.
 	Limit int

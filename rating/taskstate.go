@@ -9,8 +9,9 @@ import (
 	"github.com/khodnevis/khodnevis/internal/deadline"
 )
 
-// Task returns the state of a task, to its creator, if it is about a rating of the creator's own, and to staff. ErrNotFound: there is no such
-// task, or it is another one's, or about what only staff may ask for. ErrExpired: it is older than Retention.
+// Task returns the state of a task, to its creator, if it is about a rating of the creator's own,
+// and to staff. ErrNotFound: there is no such task, or it is another one's, or about what only
+// staff may ask for. ErrExpired: it is older than Retention.
 func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, error) {
 	task, _, err := s.look(ctx, actor, taskID)
 	return task, err
@@ -68,8 +69,9 @@ func (s *Service) recall(ctx context.Context, taskID string) (record, bool) {
 	return recall[record](ctx, s.cfg.Cache, s.cfg.warn, taskKey(taskID))
 }
 
-// derive tells the state of a task from what is stored, and writes nothing, since the ticket may be made up. ErrNotFound: its stream is
-// unknown. Who accepts a rating, and the worker, make streams known; before either has come to it, the cache knows the task.
+// derive tells the state of a task from what is stored, and writes nothing, since the ticket may be
+// made up. ErrNotFound: its stream is unknown. Who accepts a rating, and the worker, make streams
+// known; before either has come to it, the cache knows the task.
 func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
 	rejected, err := s.store.ListRejected(ctx, RejectedQuery{Position: t.Position, Key: t.messageKey(), Limit: 1})
 	if err != nil {
@@ -120,7 +122,8 @@ func (t ticket) messageKey() string {
 // beside the deadlines of the callers.
 const askTimeout = 1500 * time.Millisecond
 
-// patientLook is look for a caller who waits until ctx is done. The cancellation of ctx ends the wait and not the look; its deadline ends both.
+// patientLook is look for a caller who waits until ctx is done. The cancellation of ctx ends the
+// wait and not the look; its deadline ends both.
 func (s *Service) patientLook(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
 	kept, release := deadline.Keep(ctx)
 	defer release()
@@ -143,8 +146,8 @@ func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, e
 	return s.wait(ctx, actor, taskID, false)
 }
 
-// WaitAccepted is Wait for a task that Submit, Withdraw or Recalculate has just returned to the caller: it waits in its place also
-// while the cache does not answer.
+// WaitAccepted is Wait for a task that Submit, Withdraw or Recalculate has just returned to the
+// caller: it waits in its place also while the cache does not answer.
 func (s *Service) WaitAccepted(ctx context.Context, actor Actor, taskID string) (Task, error) {
 	return s.wait(ctx, actor, taskID, true)
 }
@@ -167,7 +170,8 @@ func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted
 	default:
 		return task, nil
 	}
-	// The cache is asked often, since it answers in microseconds; the store, which knows even when the cache does not, seldom.
+	// The cache is asked often, since it answers in microseconds; the store, which knows even when
+	// the cache does not, seldom.
 	pause, asked := time.Millisecond, s.cfg.Now()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

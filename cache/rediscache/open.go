@@ -47,7 +47,8 @@ func Open(server string, cfg Config) (*redis.Pool, error) {
 				redis.DialReadTimeout(cfg.Timeout), redis.DialWriteTimeout(cfg.Timeout))
 			return conn, withoutPassword(err, password)
 		},
-		// With a silent server, the first idle connection takes all the time there is, and the others are given up at once.
+		// With a silent server, the first idle connection takes all the time there is, and the
+		// others are given up at once.
 		TestOnBorrowContext: func(ctx context.Context, conn redis.Conn, lastUsed time.Time) error {
 			if time.Since(lastUsed) < testAfter {
 				return nil

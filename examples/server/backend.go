@@ -52,7 +52,8 @@ func (b *backend) close() error {
 	return errors.Join(errs...)
 }
 
-// embeddedBatch keeps a batch of ratings in the one writer of the file for a few milliseconds, since requests wait behind it.
+// embeddedBatch keeps a batch of ratings in the one writer of the file for a few milliseconds,
+// since requests wait behind it.
 const embeddedBatch = 100
 
 // where is what adapters says, with the file, for whoever runs the server.
@@ -267,8 +268,9 @@ func (b *backend) ready(ctx context.Context) error {
 	return nil
 }
 
-// instance names this process for the group of workers: the host and the port that it listens on, which no two processes share
-// and which stay when it is started again. Without a fixed port there is no such name.
+// instance names this process for the group of workers: the host and the port that it listens on,
+// which no two processes share and which stay when it is started again. Without a fixed port there
+// is no such name.
 func instance(addr string) string {
 	host, err := os.Hostname()
 	_, port, split := net.SplitHostPort(addr)

@@ -69,8 +69,8 @@ func find(args []string) (command, []string, error) {
 
 var word = regexp.MustCompile(`^[a-z]{1,16}$`)
 
-// verify recounts every number and folds every score anew, repairs what differs, and fails if something did. It says of each content
-// that had drifted what was the first number that was wrong.
+// verify recounts every number and folds every score anew, repairs what differs, and fails if
+// something did. It says of each content that had drifted what was the first number that was wrong.
 func verify(ctx context.Context, b *backend, _ []string, _ io.Reader, stdout io.Writer) error {
 	return report(ctx, b, stdout, "verified", b.app.Verify)
 }
@@ -123,8 +123,8 @@ func health(ctx context.Context, s settings, _ []string, _ io.Writer) error {
 	return checkHealth(ctx, s.addr)
 }
 
-// backup copies the data to a new file. It leaves the file as it is, also one of an older release. What is in other servers has its own ways,
-// such as pg_dump.
+// backup copies the data to a new file. It leaves the file as it is, also one of an older release.
+// What is in other servers has its own ways, such as pg_dump.
 func backup(ctx context.Context, s settings, args []string, stdout io.Writer) (err error) {
 	if s.postgres != "" {
 		return errors.New("backup: the data is not in a file; a database is backed up by its own means, such as pg_dump")

@@ -157,7 +157,8 @@ func newTenant(t *testing.T, args ...string) *tenant {
 	return x
 }
 
-// Two servers with databases of their own share a Kafka and a Redis, and are told nothing else: all ratings of both are stored.
+// Two servers with databases of their own share a Kafka and a Redis, and are told nothing else: all
+// ratings of both are stored.
 func TestTwoServersShareKafkaAndRedis(t *testing.T) {
 	t.Parallel()
 	brokers, args := shared(t)
@@ -200,9 +201,10 @@ func TestFrozenWorker(t *testing.T) {
 	api.stored()
 }
 
-// Two servers are told to use one topic and one group. A worker that finds a rating of the other server stops: it says so in its log and
-// at /readyz, with both identities, and nothing becomes a dead letter. With a group of its own and -kafka-foreign=skip each of them then
-// stores what it has accepted.
+// Two servers are told to use one topic and one group. A worker that finds a rating of the other
+// server stops: it says so in its log and at /readyz, with both identities, and nothing becomes a
+// dead letter. With a group of its own and -kafka-foreign=skip each of them then stores what it has
+// accepted.
 func TestTwoServersInOneTopic(t *testing.T) {
 	t.Parallel()
 	brokers, args := shared(t)
@@ -262,8 +264,8 @@ func TestKeysInRedis(t *testing.T) {
 	}
 }
 
-// A server whose database is away when it starts, so that nobody knows the names of its topic and group, lives and accepts nothing. When the
-// database comes, it is well by itself.
+// A server whose database is away when it starts, so that nobody knows the names of its topic and
+// group, lives and accepts nothing. When the database comes, it is well by itself.
 func TestDatabaseComesLater(t *testing.T) {
 	t.Parallel()
 	brokers, args := shared(t)

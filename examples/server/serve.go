@@ -136,8 +136,9 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// routes mounts the REST surface, the health checks and the pages. A path is served as it is written: none is cleaned into another one,
-// since what stands before this server may have let it pass for what it was.
+// routes mounts the REST surface, the health checks and the pages. A path is served as it is
+// written: none is cleaned into another one, since what stands before this server may have let it
+// pass for what it was.
 func routes(b *backend, api bool, ready func() error) http.Handler {
 	places := pages(b, api, ready)
 	places["/livez"], places["/readyz"] = b.app.Health(nil), b.app.Health(ready)
@@ -162,8 +163,9 @@ func metricsRoutes(b *backend) http.Handler {
 	return guarded(mux)
 }
 
-// nowhere answers as the API does for what is not there. The API must not see the path alone: for hosts that strip its prefix it
-// takes paths without, and what a proxy guards at /api/users/ would be at /users/, too.
+// nowhere answers as the API does for what is not there. The API must not see the path alone: for
+// hosts that strip its prefix it takes paths without, and what a proxy guards at /api/users/ would
+// be at /users/, too.
 func nowhere(b *backend) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const below = "/api//" // an empty segment, and there is nothing

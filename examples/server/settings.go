@@ -51,12 +51,12 @@ const defaultData = "khodnevis.db"
 // prefix is what the settings begin with in the environment.
 const prefix = "KHODNEVIS_"
 
-// foreign are variables with the prefix that are not meant for the server: those of tests, and what Kubernetes tells every pod of services
-// whose names begin with khodnevis.
+// foreign are variables with the prefix that are not meant for the server: those of tests, and what
+// Kubernetes tells every pod of services whose names begin with khodnevis.
 var foreign = regexp.MustCompile(`^KHODNEVIS_(TEST_|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=|PORT_\d+_(TCP|UDP|SCTP)|PORT=(tcp|udp|sctp)://))`)
 
-// readSettings reads the environment, then the flags, which win. It returns the arguments that are no flags. Asked for help, it prints
-// the usage to stdout and returns flag.ErrHelp.
+// readSettings reads the environment, then the flags, which win. It returns the arguments that are
+// no flags. Asked for help, it prints the usage to stdout and returns flag.ErrHelp.
 func readSettings(args, environ []string, stdout io.Writer) (settings, []string, error) {
 	var s settings
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
@@ -140,8 +140,9 @@ func variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// setFromEnviron sets the flags that have a variable, and returns doubts about variables without a flag. What the environment says is not made the
-// default of the flags: it may be secret, and the usage prints defaults.
+// setFromEnviron sets the flags that have a variable, and returns doubts about variables without a
+// flag. What the environment says is not made the default of the flags: it may be secret, and the
+// usage prints defaults.
 func setFromEnviron(flags *flag.FlagSet, environ []string) (doubts []string, err error) {
 	given := map[string]string{}
 	for _, entry := range environ {

@@ -1,4 +1,5 @@
-// Package installation remembers which installation this process belongs to: the identity that its database was made with.
+// Package installation remembers which installation this process belongs to: the identity that its
+// database was made with.
 package installation
 
 import (
@@ -32,8 +33,8 @@ type Identity struct {
 // New returns an Identity that read returns, such as the method Installation of a store.
 func New(read func(context.Context) (string, error)) *Identity { return &Identity{read: read} }
 
-// Of returns the identity. Until the database has returned it, Of waits for a read, at most until ctx is done. Within a second after
-// a read that failed Of returns its error at once.
+// Of returns the identity. Until the database has returned it, Of waits for a read, at most until
+// ctx is done. Within a second after a read that failed Of returns its error at once.
 func (i *Identity) Of(ctx context.Context) (string, error) { return i.wait(ctx, nil) }
 
 // Soon is Of for callers who can do without: it waits no longer than until a read is 250 ms old.

@@ -2,14 +2,15 @@
 //
 // # Durability
 //
-// The file is in WAL mode with synchronous=FULL: a Write that returned nil survives the death of the process and, on a disk
-// that does what it says, a power cut.
+// The file is in WAL mode with synchronous=FULL: a Write that returned nil survives the death of
+// the process and, on a disk that does what it says, a power cut.
 //
 // # Writing
 //
-// SQLite has one writer at a time. Write therefore commits in groups: jobs that come while a transaction is being
-// written to the disk wait together and share the next one, so that many writers cost little more than one. Jobs that take long
-// are to be given to WriteLong instead, those that can be done many at once to WriteJoint.
+// SQLite has one writer at a time. Write therefore commits in groups: jobs that come while a
+// transaction is being written to the disk wait together and share the next one, so that many
+// writers cost little more than one. Jobs that take long are to be given to WriteLong instead,
+// those that can be done many at once to WriteJoint.
 //
 // # Concurrency
 //
@@ -17,8 +18,9 @@
 //
 // # Reading
 //
-// SQLite computes in this process. So what may take long has connections of its own, and half of the processors at the most:
-// rows that are looked up by key never wait for a list. A statement that runs is interrupted when its context is done.
+// SQLite computes in this process. So what may take long has connections of its own, and half of
+// the processors at the most: rows that are looked up by key never wait for a list. A statement
+// that runs is interrupted when its context is done.
 package sqlitefile
 
 import (
@@ -158,8 +160,9 @@ func removeEmpty(path string) error {
 
 func (f *File) open(path string, cfg Config) error {
 	var err error
-	// What a savepoint may have to undo stays in memory, and so do up to 64 MiB of pages. The log is written back every 16 MiB: large
-	// batches would otherwise pay for that each time, and with more of it a publisher would wait for long.
+	// What a savepoint may have to undo stays in memory, and so do up to 64 MiB of pages. The log
+	// is written back every 16 MiB: large batches would otherwise pay for that each time, and with
+	// more of it a publisher would wait for long.
 	if f.writer, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
 		return err
 	}
@@ -195,8 +198,8 @@ func (f *File) pool(conns int) (*sqlx.DB, error) {
 	return db, nil
 }
 
-// connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at once, one is told that it
-// is busy without any waiting.
+// connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at
+// once, one is told that it is busy without any waiting.
 func connect(db *sqlx.DB, patience time.Duration) (*sqlx.Conn, error) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := db.Connx(context.Background())
@@ -231,7 +234,8 @@ func synchronous() string {
 	return "FULL"
 }
 
-// verify refuses a file whose settings are not in force, such as one in memory or on a file system without shared memory.
+// verify refuses a file whose settings are not in force, such as one in memory or on a file system
+// without shared memory.
 func (f *File) verify() error {
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
 		if planted.SkipSync && pragma == "synchronous" {

@@ -8,9 +8,10 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Tx is the transaction that a job works in. Its statements are prepared once and kept by their text, so the texts must be
-// few: lists of values are bound as one JSON array. Statements take no context: SQLite rolls back the transaction, with the
-// jobs of others in it, when a statement that writes is interrupted.
+// Tx is the transaction that a job works in. Its statements are prepared once and kept by their
+// text, so the texts must be few: lists of values are bound as one JSON array. Statements take no
+// context: SQLite rolls back the transaction, with the jobs of others in it, when a statement that
+// writes is interrupted.
 type Tx struct{ f *File }
 
 // Exec runs a statement and returns how many rows it wrote.
@@ -62,8 +63,8 @@ func (tx *Tx) script(text string) error {
 	return translate(err)
 }
 
-// Get scans the first row into dest and reports whether there is one. Like those of a Tx, the statements of Get and Select
-// are prepared once and kept by their text.
+// Get scans the first row into dest and reports whether there is one. Like those of a Tx, the
+// statements of Get and Select are prepared once and kept by their text.
 func (f *File) Get(ctx context.Context, dest any, query string, args ...any) (bool, error) {
 	stmt, err := f.prepare(ctx, query)
 	if err != nil {
@@ -81,14 +82,17 @@ func (f *File) Select(ctx context.Context, dest any, query string, args ...any) 
 	return translate(stmt.SelectContext(ctx, dest, args...))
 }
 
-// Reader returns the connections that read, for statements of too many texts to be kept. Translate its errors with Error.
+// Reader returns the connections that read, for statements of too many texts to be kept. Translate
+// its errors with Error.
 func (f *File) Reader() *sqlx.DB { return f.readers }
 
-// Lists returns the connections that read lists, for statements that cost what they return. Translate its errors with Error.
+// Lists returns the connections that read lists, for statements that cost what they return.
+// Translate its errors with Error.
 func (f *File) Lists() *sqlx.DB { return f.lists }
 
-// Scan runs op in a transaction that sees the file as of one moment, on a connection of Lists, for statements that look at many rows. As
-// many run at once as half of the processors, at least one; the others wait for their turn for half of the time that ctx leaves.
+// Scan runs op in a transaction that sees the file as of one moment, on a connection of Lists, for
+// statements that look at many rows. As many run at once as half of the processors, at least one;
+// the others wait for their turn for half of the time that ctx leaves.
 func (f *File) Scan(ctx context.Context, op func(*sqlx.Tx) error) error {
 	if err := f.scans.Acquire(ctx); err != nil {
 		return translate(err)

@@ -1,5 +1,5 @@
-// Package toobroad holds the error of a query that costs too much. The domain packages export it under their own names, all the
-// same value.
+// Package toobroad holds the error of a query that costs too much. The domain packages export it
+// under their own names, all the same value.
 package toobroad
 
 import "errors"

@@ -72,7 +72,8 @@ func TestInstallationsHaveQueuesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// While the identity is unknown nothing is accepted or consumed, and nothing waits for longer than it may. Later everything works.
+// While the identity is unknown nothing is accepted or consumed, and nothing waits for longer than
+// it may. Later everything works.
 func TestInstallationIsNotKnownYet(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)

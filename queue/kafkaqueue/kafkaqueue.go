@@ -1,24 +1,27 @@
-// Package kafkaqueue is a queue in a topic of Apache Kafka (3.2 or later), for many processes and for loads that one file
-// does not take. It is built on IBM/sarama.
+// Package kafkaqueue is a queue in a topic of Apache Kafka (3.2 or later), for many processes and
+// for loads that one file does not take. It is built on IBM/sarama.
 //
 // # Durability
 //
-// A message is published once all in-sync replicas of its partition have it. That survives the death of processes; it survives
-// the loss of machines if the topic has three replicas of which two must be in sync, and nothing promises to survive
-// the loss of power in all of them at once, because brokers do not wait for their disks. Check names what a topic
-// lacks, and Config.RequireDurable refuses to publish to one that lacks something.
+// A message is published once all in-sync replicas of its partition have it. That survives the
+// death of processes; it survives the loss of machines if the topic has three replicas of which two
+// must be in sync, and nothing promises to survive the loss of power in all of them at once,
+// because brokers do not wait for their disks. Check names what a topic lacks, and
+// Config.RequireDurable refuses to publish to one that lacks something.
 //
 // # Delivery
 //
-// A key stays in one partition. Each Consume is a member of the group; a partition is consumed by one member at a time. A member
-// whose handler works for more than a minute after its partition was given to another one is taken for dead, as is one that
-// the brokers have not heard of for 10 seconds; it then only repeats what it had in flight.
+// A key stays in one partition. Each Consume is a member of the group; a partition is consumed by
+// one member at a time. A member whose handler works for more than a minute after its partition was
+// given to another one is taken for dead, as is one that the brokers have not heard of for 10
+// seconds; it then only repeats what it had in flight.
 //
 // # Stream
 //
-// A stream is the id of the topic with its number of partitions. A topic that was deleted and made again has another id, and is
-// consumed from its beginning. Partitions that are added move keys: stop publishing and let everything be consumed first.
-// For a second after a topic was made again, positions may still bear the name of the old stream.
+// A stream is the id of the topic with its number of partitions. A topic that was deleted and made
+// again has another id, and is consumed from its beginning. Partitions that are added move keys:
+// stop publishing and let everything be consumed first. For a second after a topic was made again,
+// positions may still bear the name of the old stream.
 //
 // # Outages
 //
@@ -55,34 +58,40 @@ var errClosed = errors.New("the queue is closed")
 
 // Config of a Queue. The zero value is usable.
 type Config struct {
-	// Topic holds the log. It is made when it is missing. Default "khodnevis.ratings", with Installation "khodnevis.ratings.ID".
+	// Topic holds the log. It is made when it is missing. Default "khodnevis.ratings", with
+	// Installation "khodnevis.ratings.ID".
 	Topic string
-	// Group shares the work among all its consumers, in whatever process. Default "khodnevis", with Installation "khodnevis.ID".
+	// Group shares the work among all its consumers, in whatever process. Default "khodnevis", with
+	// Installation "khodnevis.ID".
 	Group string
-	// Installation returns the ID that the default names of the topic and the group end with, so that installations which share
-	// brokers have queues of their own: give it the method Installation of the store. It is called when the queue is first used, and
-	// again until it succeeds; Publish fails with queue.ErrNotAccepted until then, and Consume waits. Default: no ID.
+	// Installation returns the ID that the default names of the topic and the group end with, so
+	// that installations which share brokers have queues of their own: give it the method
+	// Installation of the store. It is called when the queue is first used, and again until it
+	// succeeds; Publish fails with queue.ErrNotAccepted until then, and Consume waits. Default: no
+	// ID.
 	Installation func(context.Context) (string, error)
-	// Instance names this process among those of the group, the same after a restart and never the same as another's that runs
-	// (static membership, KIP-345). A process that dies and comes back takes the place of the one that died at once; without a
-	// name its partitions wait for the session timeout of 10 s, because the brokers wait for the dead one. The others go on
-	// with theirs meanwhile. A clean stop hands the partitions over at once in both cases. 1 to 200 of a-z, A-Z, 0-9,
-	// dot, underscore and hyphen. Default: no name.
+	// Instance names this process among those of the group, the same after a restart and never the
+	// same as another's that runs (static membership, KIP-345). A process that dies and comes back
+	// takes the place of the one that died at once; without a name its partitions wait for the
+	// session timeout of 10 s, because the brokers wait for the dead one. The others go on with
+	// theirs meanwhile. A clean stop hands the partitions over at once in both cases. 1 to 200 of
+	// a-z, A-Z, 0-9, dot, underscore and hyphen. Default: no name.
 	Instance string
 	// Partitions of a topic that has to be made, the bound to how many consumers work at once. Default 6.
 	Partitions int32
-	// ReplicationFactor of a topic that has to be made. With 3 or more, two replicas must be in sync to publish. Default: what the
-	// brokers are set to.
+	// ReplicationFactor of a topic that has to be made. With 3 or more, two replicas must be in
+	// sync to publish. Default: what the brokers are set to.
 	ReplicationFactor int16
-	// RequireDurable refuses to publish to a topic in which Check finds something. Without it that is logged as a warning.
+	// RequireDurable refuses to publish to a topic in which Check finds something. Without it that
+	// is logged as a warning.
 	RequireDurable bool
 	// PublishTimeout bounds a Publish whose context allows more. Default 2 s.
 	PublishTimeout time.Duration
-	// MaxInFlight is how many messages may be on their way to the brokers; beyond it Publish fails with queue.ErrNotAccepted at once.
-	// Default 10,000.
+	// MaxInFlight is how many messages may be on their way to the brokers; beyond it Publish fails
+	// with queue.ErrNotAccepted at once. Default 10,000.
 	MaxInFlight int
-	// MaxInFlightBytes bounds their size likewise; a single Publish that is larger is taken when nothing else is on its way.
-	// Default 8 MiB.
+	// MaxInFlightBytes bounds their size likewise; a single Publish that is larger is taken when
+	// nothing else is on its way. Default 8 MiB.
 	MaxInFlightBytes int64
 	// ClientID names the process to the brokers, in their logs and quotas. Default "khodnevis".
 	ClientID string
@@ -90,8 +99,9 @@ type Config struct {
 	TLS *tls.Config
 	// SASL logs in to the brokers. Default: not.
 	SASL SASL
-	// Configure may change the settings of each client, for instance Net.SASL. What the promises of the queue rest on is
-	// set again afterwards. It must give each config that it is called with the same credentials.
+	// Configure may change the settings of each client, for instance Net.SASL. What the promises of
+	// the queue rest on is set again afterwards. It must give each config that it is called with
+	// the same credentials.
 	Configure func(*sarama.Config)
 	// Logger gets warnings. Default: none.
 	Logger *slog.Logger
@@ -188,8 +198,9 @@ type Queue struct {
 	spans    spans          // what Locate has asked for
 }
 
-// Open returns a queue on brokers, host:port each, without asking them anything. It makes clients of its own, because the settings
-// of a producer, a consumer and an administrator exclude each other.
+// Open returns a queue on brokers, host:port each, without asking them anything. It makes clients
+// of its own, because the settings of a producer, a consumer and an administrator exclude each
+// other.
 func Open(brokers []string, cfg Config) (*Queue, error) {
 	cfg = cfg.withDefaults()
 	err := cfg.validate()
@@ -238,8 +249,8 @@ func (q *Queue) name(ctx context.Context) error {
 	return nil
 }
 
-// Close ends every Publish and Consume, which then fail, and returns once they have, after 15 seconds at most. Consume lets its
-// handler finish first.
+// Close ends every Publish and Consume, which then fail, and returns once they have, after 15
+// seconds at most. Consume lets its handler finish first.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	p := q.producer

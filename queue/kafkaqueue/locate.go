@@ -24,8 +24,9 @@ type spans struct {
 	of      map[int32]span
 }
 
-// Locate implements queue.Locator. The brokers delete what is older than the topic's retention, finished or not. A topic that was made
-// again has other streams. The brokers are asked about a partition at most once a second for positions that it holds.
+// Locate implements queue.Locator. The brokers delete what is older than the topic's retention,
+// finished or not. A topic that was made again has other streams. The brokers are asked about a
+// partition at most once a second for positions that it holds.
 func (q *Queue) Locate(ctx context.Context, key string, at queue.Position) (queue.Standing, error) {
 	standing, err := q.locate(ctx, key, at)
 	if err != nil {
@@ -88,8 +89,8 @@ func (a *administrator) span(topic string, partition int32) (s span, err error) 
 	return s, err
 }
 
-// standing returns what the span says of an offset, though it is not of now: what was deleted remains so, and the rest may be deleted
-// soon. Unknown: it says nothing.
+// standing returns what the span says of an offset, though it is not of now: what was deleted
+// remains so, and the rest may be deleted soon. Unknown: it says nothing.
 func (s span) standing(offset int64) queue.Standing {
 	switch {
 	case offset < s.start:

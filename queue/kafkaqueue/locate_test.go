@@ -11,7 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// What the brokers delete, read or not, is known as deleted, key by key; and a topic of the same name that is made again is another one.
+// What the brokers delete, read or not, is known as deleted, key by key; and a topic of the same
+// name that is made again is another one.
 func TestDeletedMessagesAreKnown(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)

@@ -25,8 +25,8 @@ func TestStaticMembers(t *testing.T) {
 	}, queuetest.Config{Patience: time.Minute})
 }
 
-// A named process that dies and comes back takes up its partitions at once, long before its session would have timed out, and
-// another one goes on all the time.
+// A named process that dies and comes back takes up its partitions at once, long before its session
+// would have timed out, and another one goes on all the time.
 func TestNamedProcessComesBack(t *testing.T) {
 	t.Parallel()
 	const keys = 40
@@ -91,8 +91,8 @@ func TestNamedProcessComesBack(t *testing.T) {
 	dying.heal()
 }
 
-// A named process that dies while it hands partitions over to another one, and comes back, leaves none of them to nobody. The brokers
-// would give it what they gave it last, and ask nobody else.
+// A named process that dies while it hands partitions over to another one, and comes back, leaves
+// none of them to nobody. The brokers would give it what they gave it last, and ask nobody else.
 func TestNamedProcessDiesHandingOver(t *testing.T) {
 	t.Parallel()
 	const keys = 40

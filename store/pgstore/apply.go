@@ -30,8 +30,8 @@ import (
 //   - A content in deleted_contents takes no changes; see DeleteContent.
 const applyChanges = changeRows + deltaHead + changeNumbers
 
-// handOver is applyChanges for a batch with Anonymous raters. What such a withdrawal takes away, which its row remembers, goes
-// into a row that nobody else writes, and cancels out in delta.
+// handOver is applyChanges for a batch with Anonymous raters. What such a withdrawal takes away,
+// which its row remembers, goes into a row that nobody else writes, and cancels out in delta.
 const handOver = changeRows + handRows + deltaHead + handed + changeNumbers
 
 // The parts of applyChanges and handOver.
@@ -162,8 +162,8 @@ func times(at []time.Time) string {
 	return string(append(text, '}'))
 }
 
-// ApplyRatings implements rating.Store. Without rejected messages, which are few, it is one round trip; a second one looks
-// at the rows of changes that were not the newest.
+// ApplyRatings implements rating.Store. Without rejected messages, which are few, it is one round
+// trip; a second one looks at the rows of changes that were not the newest.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.apply(ctx, batch)
 	if err != nil {
@@ -247,8 +247,8 @@ func (r changedRow) outcome(c rating.Change) rating.Outcome {
 	return o
 }
 
-// readChanged reads what such a statement wrote. The rows come before the statement has ended: only when there are no more of
-// them is it known that it succeeded.
+// readChanged reads what such a statement wrote. The rows come before the statement has ended: only
+// when there are no more of them is it known that it succeeded.
 func readChanged(rows *sql.Rows) (map[rating.Key]changedRow, error) {
 	defer rows.Close() //nolint:errcheck // rows.Err says it
 	changed := map[rating.Key]changedRow{}
@@ -265,7 +265,8 @@ func readChanged(rows *sql.Rows) (map[rating.Key]changedRow, error) {
 
 const goneContents = `SELECT id FROM khodnevis.deleted_contents WHERE id = ANY($1)`
 
-// outcomes puts together what became of changes. Those that changed nothing were applied before, superseded, or refused.
+// outcomes puts together what became of changes. Those that changed nothing were applied before,
+// superseded, or refused.
 func (s *Store) outcomes(ctx context.Context, changes []rating.Change, changed map[rating.Key]changedRow) ([]rating.Outcome, error) {
 	outcomes := make([]rating.Outcome, len(changes))
 	var rest []rating.Key

@@ -33,7 +33,8 @@ func (r contentRow) content() content.Content {
 // titleKey is the part of a title that lists are ordered by. It may end within a character, so it is no text.
 func titleKey(title string) []byte { return []byte(title[:min(len(title), content.TitleKey)]) }
 
-// maxTerm is the length in bytes beyond which a term is indexed by its hash: an index takes no items beyond some 2,700 bytes.
+// maxTerm is the length in bytes beyond which a term is indexed by its hash: an index takes no
+// items beyond some 2,700 bytes.
 const maxTerm = 200
 
 // indexed returns what stands for terms in the index.
@@ -134,11 +135,12 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 
 // DeleteContent implements content.Store.
 //
-// No lock keeps a rating of the content out that is being applied at the same time: such a lock would be held by every batch on every
-// hot content. What decides is the row of deleted_contents. Once it is there, no statement that begins to apply ratings takes
-// one of the content, and every statement that reads ratings leaves those of the content out, so that a batch
-// that began before and ends after leaves rows that nobody sees. Removing what nobody sees is cleaning up: as much as goes
-// quickly here, the rest by SweepRatings.
+// No lock keeps a rating of the content out that is being applied at the same time: such a lock
+// would be held by every batch on every hot content. What decides is the row of deleted_contents.
+// Once it is there, no statement that begins to apply ratings takes one of the content, and every
+// statement that reads ratings leaves those of the content out, so that a batch that began before
+// and ends after leaves rows that nobody sees. Removing what nobody sees is cleaning up: as much as
+// goes quickly here, the rest by SweepRatings.
 func (s *Store) DeleteContent(ctx context.Context, id string, version int64) error {
 	gone, again, err := s.write(ctx, deleteContent, id, version)
 	if err == nil && len(gone) == 0 {

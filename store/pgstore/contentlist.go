@@ -313,9 +313,10 @@ func (p contentPart) gather(maxRows int) (with string, where conditions) {
 
 // ListContents implements content.Store.
 //
-// A list that an index serves, filter and order alike, costs its page. Any other one is looked for in two ways: among the next
-// MaxRows contents in its order, until the page is full, and among the contents that one of its conditions leaves, if they are no
-// more than that. The server's statistics say which way is tried first.
+// A list that an index serves, filter and order alike, costs its page. Any other one is looked for
+// in two ways: among the next MaxRows contents in its order, until the page is full, and among the
+// contents that one of its conditions leaves, if they are no more than that. The server's
+// statistics say which way is tried first.
 func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	l, err := newContentList(q)
 	if err != nil {

@@ -491,7 +491,8 @@ func TestPanicOfFold(t *testing.T) {
 	}
 }
 
-// A rejected message whose transaction ends late turns up before others that were listed already, and is found from the beginning.
+// A rejected message whose transaction ends late turns up before others that were listed already,
+// and is found from the beginning.
 func TestRejectedTurnUpLate(t *testing.T) {
 	t.Parallel()
 	s := open(t)

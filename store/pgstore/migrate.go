@@ -89,7 +89,8 @@ func (tx transaction) done(steps []step) (int, error) {
 	return len(done), nil
 }
 
-// alone keeps others from migrating the schema until the transaction ends. Whoever waits does so for as long as a step takes.
+// alone keeps others from migrating the schema until the transaction ends. Whoever waits does so
+// for as long as a step takes.
 func (tx transaction) alone() error {
 	if _, err := tx.exec(`SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0`); err != nil {
 		return err

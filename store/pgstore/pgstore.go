@@ -31,8 +31,8 @@
 //
 // # Concurrency
 //
-// Lists and counts take a part of the connections only (Config.Lists), and wait for their turn for half of their time, so that rows
-// that are looked up by key never wait for a list.
+// Lists and counts take a part of the connections only (Config.Lists), and wait for their turn for
+// half of their time, so that rows that are looked up by key never wait for a list.
 //
 // A Store may be used concurrently. Statements that run often are prepared once a connection;
 // behind a pooler that hands out connections by transaction, PostgreSQL's sessions are not what
@@ -57,11 +57,13 @@ import (
 
 // Config adjusts a Store; the zero value is usable.
 type Config struct {
-	// Schema is the schema that the tables live in: 1 to 63 lower-case letters, digits and underscores, not beginning with a
-	// digit. Default "khodnevis". Stores with different schemas share nothing.
+	// Schema is the schema that the tables live in: 1 to 63 lower-case letters, digits and
+	// underscores, not beginning with a digit. Default "khodnevis". Stores with different schemas
+	// share nothing.
 	Schema string
-	// Lists is how many connections lists and counts take at once, at most; those that look at many rows take half of them.
-	// Default: a quarter of the handle's MaxOpenConns, or 4 if it has no bound; always at least 1.
+	// Lists is how many connections lists and counts take at once, at most; those that look at many
+	// rows take half of them. Default: a quarter of the handle's MaxOpenConns, or 4 if it has no
+	// bound; always at least 1.
 	Lists int
 }
 

@@ -38,7 +38,8 @@ func wantPlan(t *testing.T, what, plan string, wanted, not []string) {
 	}
 }
 
-// full returns a Store with 3,000 contents of ten authors, 60,000 ratings, half of them of one content, and a thousand deleted contents.
+// full returns a Store with 3,000 contents of ten authors, 60,000 ratings, half of them of one
+// content, and a thousand deleted contents.
 func full(t *testing.T) bench {
 	t.Helper()
 	s := open(t)

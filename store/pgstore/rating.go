@@ -118,15 +118,16 @@ func (where *conditions) after(q rating.Query) {
 	}
 }
 
-// listedRating is a row of a list of ratings. Beyond marks one that is none of the list: it says that there are rows that were not
-// looked at.
+// listedRating is a row of a list of ratings. Beyond marks one that is none of the list: it says
+// that there are rows that were not looked at.
 type listedRating struct {
 	ratingRow
 	Beyond bool `db:"beyond"`
 }
 
-// ListRatings implements rating.Store. What ListContents says holds here too. All ratings, and those of a content, come out of the
-// primary key in the order ByKey; all of them, and those of a rater, out of other indexes in the orders by time.
+// ListRatings implements rating.Store. What ListContents says holds here too. All ratings, and
+// those of a content, come out of the primary key in the order ByKey; all of them, and those of a
+// rater, out of other indexes in the orders by time.
 func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {
 	if _, ok := ratingOrders[q.Order]; !ok {
 		return nil, fmt.Errorf("pgstore: list ratings: no order %d", q.Order)
@@ -158,8 +159,8 @@ func ratingQuery(q rating.Query) (text string, args []any, served bool) {
 	return text + where.bind(` LIMIT ?`, q.Limit), where.args, q.Served()
 }
 
-// ratingWindow returns the statement that looks for a piece among the next rows in the order of the list, and returns the row after them
-// too if it gets there.
+// ratingWindow returns the statement that looks for a piece among the next rows in the order of the
+// list, and returns the row after them too if it gets there.
 func ratingWindow(q rating.Query, rows int) (text string, args []any) {
 	var where, hit conditions
 	hit.ratings(q.Filter)
@@ -175,8 +176,8 @@ func ratingWindow(q rating.Query, rows int) (text string, args []any) {
 	return text + where.bind(` LIMIT ?`, q.Limit), where.args
 }
 
-// gatherRatings returns the beginning of a statement that has the ratings of a part as m, or one more than maxRows of them, and the
-// arguments so far.
+// gatherRatings returns the beginning of a statement that has the ratings of a part as m, or one
+// more than maxRows of them, and the arguments so far.
 func gatherRatings(part rating.Filter, maxRows int) (with string, where conditions) {
 	where.add(`NOT r.withdrawn`)
 	where.part(part)
@@ -185,7 +186,8 @@ func gatherRatings(part rating.Filter, maxRows int) (with string, where conditio
 	return with, conditions{args: where.args}
 }
 
-// gatheredRatings returns the statement that looks for a piece in all of a part. It returns a row more if the part has too many ratings.
+// gatheredRatings returns the statement that looks for a piece in all of a part. It returns a row
+// more if the part has too many ratings.
 func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []any) {
 	with, where := gatherRatings(part, q.MaxRows)
 	where.ratings(q.Filter)

@@ -149,8 +149,8 @@ const deleteSessions = `DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELE
 	WHERE user_id = $1 AND ($2::text = '' OR id = $2) AND ($3::text = '' OR id <> $3) ORDER BY id FOR UPDATE))
 	RETURNING id`
 
-// DeleteSessions implements auth.Store. The rows are locked in the order of their identifiers, so that two calls for one user
-// wait for each other instead of dying.
+// DeleteSessions implements auth.Store. The rows are locked in the order of their identifiers, so
+// that two calls for one user wait for each other instead of dying.
 func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, error) {
 	ended, again, err := s.write(ctx, deleteSessions, f.User, f.Only, f.Except)
 	if len(ended) == 0 && again && err == nil {
@@ -162,7 +162,8 @@ func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, 
 	return len(ended), nil
 }
 
-// sweepTokens removes some expired access tokens. It is run until there are no more, so that it may be run once too often.
+// sweepTokens removes some expired access tokens. It is run until there are no more, so that it may
+// be run once too often.
 const sweepTokens = `DELETE FROM khodnevis.tokens WHERE hash = ANY(ARRAY(SELECT hash FROM khodnevis.tokens
 	WHERE kind = 'access' AND expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 

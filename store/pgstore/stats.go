@@ -69,8 +69,8 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 const (
 	openings = `SELECT content_id, opened_at FROM khodnevis.openings WHERE content_id = ANY($1)`
 
-	// open keeps what is recorded already. The order keeps two callers from waiting for each other, and lets the first of
-	// two openings of one content win.
+	// open keeps what is recorded already. The order keeps two callers from waiting for each other,
+	// and lets the first of two openings of one content win.
 	open = `INSERT INTO khodnevis.openings (content_id, opened_at)
 		SELECT v.content_id, v.at FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS v (content_id, at, i)
 		ORDER BY v.content_id COLLATE "C", v.i ON CONFLICT DO NOTHING`
@@ -144,8 +144,9 @@ func (r dirtyRow) buckets() []rating.Bucket {
 }
 
 const (
-	// claim locks rows that only folding writes, so that ratings are applied meanwhile. It looks at rating_stats as they were when
-	// it began, though: dirtyBuckets, which begins when the locks are held, says what is dirty still.
+	// claim locks rows that only folding writes, so that ratings are applied meanwhile. It looks at
+	// rating_stats as they were when it began, though: dirtyBuckets, which begins when the locks
+	// are held, says what is dirty still.
 	claim = `SELECT r.content_id FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 		WHERE r.dirty AND ` + there + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
 

@@ -255,9 +255,9 @@ const among = `w.num IN (SELECT rowid FROM content_terms WHERE content_terms MAT
 
 // ListContents implements content.Store.
 //
-// A list that an index serves, filter and order alike, costs its page. Any other one is looked for among the next contents in its
-// order, some of them first; then in the part of its filter that has few contents, if there is one; then among as many contents as
-// it may look at.
+// A list that an index serves, filter and order alike, costs its page. Any other one is looked for
+// among the next contents in its order, some of them first; then in the part of its filter that has
+// few contents, if there is one; then among as many contents as it may look at.
 func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	l, err := newContentList(q)
 	if err != nil {

@@ -105,8 +105,8 @@ var ratingOrders = map[rating.Order]string{
 	rating.OldestFirst: "r.updated_at, r.content, r.rater",
 }
 
-// follow adds where a list starts. An index with a column that the filter fixes is entered at its other columns only, so
-// that column is compared here instead of there.
+// follow adds where a list starts. An index with a column that the filter fixes is entered at its
+// other columns only, so that column is compared here instead of there.
 func (c *conditions) follow(q rating.Query) {
 	at := q.After
 	desc := q.Order == rating.NewestFirst

@@ -29,7 +29,8 @@ func contentLists() []Check {
 	}
 }
 
-// newShelf stores n contents of few authors, with few different times, titles and words, so that there are ties in everything.
+// newShelf stores n contents of few authors, with few different times, titles and words, so that
+// there are ties in everything.
 func newShelf(ctx context.Context, s content.Store, seed uint64, n int, authors []string) (shelf, error) {
 	r := dice(seed)
 	titles := []string{"b", "B", "a", "ab", "a b", "Ä", "ä", "é", "z", "Z", "کتاب", "Ꭿ", "10", "9", "_", "a\u200cb", "😀", "\ufffd"}
@@ -118,8 +119,9 @@ func contentListTies(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// contentListTitle uses titles that are equal in the first content.TitleKey bytes, that bound cutting a character in two,
-// and titles whose bytewise order is not that of any language, nor that of UTF-16.
+// contentListTitle uses titles that are equal in the first content.TitleKey bytes, that bound
+// cutting a character in two, and titles whose bytewise order is not that of any language, nor that
+// of UTF-16.
 func contentListTitle(ctx context.Context, s store.Store) error {
 	long := strings.Repeat("x", content.TitleKey-1)
 	author := newName()
@@ -186,7 +188,8 @@ func contentListAfter(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// contentListMoving pages while contents come and go: those that are there all the time occur exactly once, nothing occurs twice.
+// contentListMoving pages while contents come and go: those that are there all the time occur
+// exactly once, nothing occurs twice.
 func contentListMoving(ctx context.Context, s store.Store) error {
 	for seed, o := range orders() {
 		author := newName()

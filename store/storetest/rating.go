@@ -88,8 +88,8 @@ func ratingUnchanged(ctx context.Context, s store.Store) error {
 	return err
 }
 
-// ratingWithdrawn reads a withdrawal of what is withdrawn, or never was rated, as one that holds: it takes the version, and
-// its time. Otherwise an older rating could come after it.
+// ratingWithdrawn reads a withdrawal of what is withdrawn, or never was rated, as one that holds:
+// it takes the version, and its time. Otherwise an older rating could come after it.
 func ratingWithdrawn(ctx context.Context, s store.Store) error {
 	k, b := newKey(), book{}
 	au := newAudit([]string{k.Content})
@@ -178,7 +178,8 @@ func ratingOutcomes(ctx context.Context, s store.Store) error {
 	return errors.Join(err, b.check(ctx, s))
 }
 
-// ratingLargeBatch applies more changes at once than databases have placeholders by default, and then changes some of them.
+// ratingLargeBatch applies more changes at once than databases have placeholders by default, and
+// then changes some of them.
 func ratingLargeBatch(ctx context.Context, s store.Store) error {
 	contents, b := names(5), book{}
 	for turn, size := range []int{5000, 500} {

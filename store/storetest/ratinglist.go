@@ -122,8 +122,8 @@ func ratingFilters(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingListAll names neither content nor rater, so that others' ratings may be listed too: every one that is must match and
-// stand in order, and those of this check must be among them.
+// ratingListAll names neither content nor rater, so that others' ratings may be listed too: every
+// one that is must match and stand in order, and those of this check must be among them.
 func ratingListAll(ctx context.Context, s store.Store) error {
 	b, err := newBook(ctx, s, 44, names(4), names(4))
 	if err != nil {

@@ -49,8 +49,9 @@ func ratingInstallation(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// Installations checks that two stores, each with a database of its own, have different identities, as rating.Store says of
-// Installation. Run checks it; it is no Check, because a Check has one store.
+// Installations checks that two stores, each with a database of its own, have different identities,
+// as rating.Store says of Installation. Run checks it; it is no Check, because a Check has one
+// store.
 func Installations(ctx context.Context, a, b store.Store) error {
 	first, err := a.Installation(ctx)
 	if err != nil {

@@ -9,9 +9,10 @@
 //
 // # Isolation
 //
-// Checks name everything they make at random and expect nothing of what others have left, so that they pass on a database
-// that was used before. While a check runs nobody else may work on its store: some methods, such as RefreshScores, take
-// whatever there is to take. Run therefore asks for a store of its own for each check (a file, a schema, a prefix).
+// Checks name everything they make at random and expect nothing of what others have left, so that
+// they pass on a database that was used before. While a check runs nobody else may work on its
+// store: some methods, such as RefreshScores, take whatever there is to take. Run therefore asks
+// for a store of its own for each check (a file, a schema, a prefix).
 //
 // # Reading
 //
@@ -52,8 +53,9 @@ type Config struct {
 	Patience time.Duration
 }
 
-// Run runs every check as a parallel subtest, and Installations. Open is called once for each store, and returns a store that nobody else works on;
-// what it needs to close it leaves to t.Cleanup.
+// Run runs every check as a parallel subtest, and Installations. Open is called once for each
+// store, and returns a store that nobody else works on; what it needs to close it leaves to
+// t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 2 * time.Minute
