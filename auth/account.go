@@ -76,22 +76,15 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 	if err != nil {
 		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
 	}
-	// Ended before as well, so that a store that fails in between leaves a password unchanged, not sessions alive.
 	others := SessionFilter{User: u.ID, Except: p.Session}
-	if err := s.end(ctx, others); err != nil {
-		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
-	}
-	if _, err := s.update(ctx, u, func(v *User) error {
-		if v.PasswordHash != u.PasswordHash {
+	if _, err := s.update(ctx, u, others, func(v *User) error {
+		if v.PasswordHash != u.PasswordHash && v.PasswordHash != hash {
 			return ErrReauth // somebody else changed it: the current password is another one
 		}
 		v.PasswordHash = hash
 		return nil
 	}); err != nil {
 		return err
-	}
-	if err := s.end(ctx, others); err != nil {
-		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
 	}
 	s.event(ctx, slog.LevelInfo, "auth.password_changed", u.ID, src)
 	return nil
@@ -112,7 +105,7 @@ func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPa
 		return User{}, err
 	}
 	changed := false
-	u, err = s.update(ctx, u, func(v *User) error { changed = v.Email != email; v.Email = email; return nil })
+	u, err = s.update(ctx, u, SessionFilter{}, func(v *User) error { changed = v.Email != email; v.Email = email; return nil })
 	if err != nil {
 		return User{}, err
 	}
@@ -177,16 +170,9 @@ func (s *Service) SetPassword(ctx context.Context, username, password string) er
 	if err != nil {
 		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
 	}
-	// Ended before as well, as in ChangePassword.
-	all := SessionFilter{User: u.ID}
-	if err := s.end(ctx, all); err != nil {
-		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
-	}
-	if _, err := s.update(ctx, u, func(v *User) error { v.PasswordHash = hash; return nil }); err != nil {
+	set := func(v *User) error { v.PasswordHash = hash; return nil }
+	if _, err := s.update(ctx, u, SessionFilter{User: u.ID}, set); err != nil {
 		return err
-	}
-	if err := s.end(ctx, all); err != nil {
-		return fmt.Errorf("auth: set password of %s: %w", u.ID, err)
 	}
 	s.event(ctx, slog.LevelInfo, "auth.password_set", u.ID, Source{})
 	return nil
@@ -211,13 +197,9 @@ func (s *Service) setFlag(ctx context.Context, username, event string, attr slog
 		return err
 	}
 	changed := false
-	u, err = s.update(ctx, u, func(v *User) error { changed = set(v); return nil })
+	u, err = s.update(ctx, u, SessionFilter{User: u.ID}, func(v *User) error { changed = set(v); return nil })
 	if err != nil {
 		return err
-	}
-	// Also if nothing changed: an earlier call may have set the flag and failed to end the sessions.
-	if err := s.end(ctx, SessionFilter{User: u.ID}); err != nil {
-		return fmt.Errorf("auth: end sessions of %s: %w", u.ID, err)
 	}
 	if changed {
 		s.event(ctx, slog.LevelInfo, event, u.ID, Source{}, attr)
@@ -225,23 +207,28 @@ func (s *Service) setFlag(ctx context.Context, username, event string, attr slog
 	return nil
 }
 
-// update changes a user by compare-and-set, reading it anew after each conflict.
-func (s *Service) update(ctx context.Context, u User, change func(*User) error) (User, error) {
+// update changes a user by compare-and-set and ends the sessions that end matches, none if it names
+// no user. It reads the user anew after each conflict.
+func (s *Service) update(ctx context.Context, u User, end SessionFilter, change func(*User) error) (User, error) {
 	for range casAttempts {
 		next := u
 		if err := change(&next); err != nil {
 			return User{}, err
 		}
 		if next == u {
-			return u, nil
+			return u, s.endMatching(ctx, end)
 		}
 		next.Version++
 		next.UpdatedAt = s.now()
-		err := s.store.UpdateUser(ctx, next)
+		err := s.store.UpdateUser(ctx, next, end)
 		if err == nil {
-			return next, nil
+			// Again: the update may not have seen the session of a login that checked the old password meanwhile.
+			return next, s.endMatching(ctx, end)
 		}
 		if !errors.Is(err, ErrConflict) {
+			if end.User != "" {
+				s.forget(ctx, end) // the store may have done it
+			}
 			return User{}, fmt.Errorf("auth: update user %s: %w", u.ID, err)
 		}
 		if u, err = s.User(ctx, u.ID); err != nil {
@@ -249,6 +236,17 @@ func (s *Service) update(ctx context.Context, u User, change func(*User) error) 
 		}
 	}
 	return User{}, fmt.Errorf("auth: update user %s: %w: changed %d times meanwhile", u.ID, ErrUnavailable, casAttempts)
+}
+
+// endMatching ends the sessions that end matches; none if it names no user.
+func (s *Service) endMatching(ctx context.Context, end SessionFilter) error {
+	if end.User == "" {
+		return nil
+	}
+	if err := s.end(ctx, end); err != nil {
+		return fmt.Errorf("auth: end sessions of %s: %w", end.User, err)
+	}
+	return nil
 }
 
 // reauth checks the current password of a user who is logged in.

@@ -87,11 +87,11 @@ func (f *faultStore) UserByName(ctx context.Context, canonical string) (auth.Use
 	return f.Store.UserByName(ctx, canonical)
 }
 
-func (f *faultStore) UpdateUser(ctx context.Context, u auth.User) error {
+func (f *faultStore) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	if err := f.call("UpdateUser"); err != nil {
 		return err
 	}
-	return f.Store.UpdateUser(ctx, u)
+	return f.Store.UpdateUser(ctx, u, end)
 }
 
 func (f *faultStore) CreateSession(ctx context.Context, s auth.Session, tokens []auth.Token) error {

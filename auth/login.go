@@ -120,7 +120,7 @@ func (s *Service) rehash(ctx context.Context, u User, password string, src Sourc
 	if raised.PasswordHash, err = s.hasher.hash(ctx, holdersAt(src.IP), normal); err == nil {
 		raised.Version++
 		raised.UpdatedAt = s.now()
-		err = s.store.UpdateUser(ctx, raised)
+		err = s.store.UpdateUser(ctx, raised, SessionFilter{})
 	}
 	if err != nil {
 		s.event(ctx, slog.LevelWarn, "auth.rehash_failed", u.ID, Source{}, slog.Any("error", err))

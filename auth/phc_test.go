@@ -161,7 +161,7 @@ func (e *env) setHash(u auth.User, hash string) {
 	e.t.Helper()
 	u.PasswordHash = hash
 	u.Version++
-	if err := e.store.UpdateUser(context.Background(), u); err != nil {
+	if err := e.store.UpdateUser(context.Background(), u, auth.SessionFilter{}); err != nil {
 		e.t.Fatal(err)
 	}
 }

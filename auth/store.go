@@ -19,7 +19,8 @@ type Store interface {
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 	// UpdateUser replaces e-mail, password hash, flags and time of change of the user with u's identifier if it still has the
 	// version u.Version-1, and leaves it with u.Version; names stay. ErrNotFound: there is none. ErrConflict: it has another version.
-	UpdateUser(ctx context.Context, u User) error
+	// The sessions that end matches are deleted in the same transaction, with their tokens; none if end.User is empty.
+	UpdateUser(ctx context.Context, u User, end SessionFilter) error
 	// DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.
 	DeleteUser(ctx context.Context, d Deletion) error
 
@@ -106,7 +107,7 @@ type Grant struct {
 
 // SessionFilter says which sessions of a user are meant.
 type SessionFilter struct {
-	// User is whose sessions are meant; it must be set.
+	// User is whose sessions are meant. UpdateUser alone takes an empty one, which means none.
 	User string
 	// Only, if set, is the one session that is meant; Except, if set, is one that is not.
 	Only, Except string

@@ -31,8 +31,7 @@ func TestHashDefaults(t *testing.T) {
 	}
 }
 
-// A8: 500 logins at once hash as many passwords at a time as configured, in the memory that is documented: three times
-// that of so many hashes, with what is not collected yet.
+// A8: 500 logins at once hash as many passwords at a time as configured, in the memory of so many hashes.
 func TestLoginStorm(t *testing.T) { // not parallel: it looks at the heap
 	const slots, queue = 2, 16
 	e := newEnv(t, func(c *auth.Config) {
@@ -43,6 +42,7 @@ func TestLoginStorm(t *testing.T) { // not parallel: it looks at the heap
 	e.OnHash(func(next func()) {
 		next()
 		var m runtime.MemStats
+		runtime.GC() // what a hash left is not what it holds
 		runtime.ReadMemStats(&m)
 		for p := peak.Load(); m.HeapAlloc > p && !peak.CompareAndSwap(p, m.HeapAlloc); p = peak.Load() {
 		}
@@ -72,7 +72,7 @@ func TestLoginStorm(t *testing.T) { // not parallel: it looks at the heap
 		t.Errorf("%d hashes at once, want %d", most.Load(), slots)
 	}
 	const each = 19456 << 10
-	if taken, bound := int64(peak.Load())-int64(before.HeapAlloc), int64(3*slots*each); taken > bound {
+	if taken, bound := int64(peak.Load())-int64(before.HeapAlloc), int64(slots*each+4<<20); taken > bound {
 		t.Errorf("the heap grew by %d MiB, want %d at most", taken>>20, bound>>20)
 	}
 }

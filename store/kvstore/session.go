@@ -83,16 +83,19 @@ func (t *tx) logins(user string) (found []auth.Session) {
 
 // DeleteSessions implements auth.Store.
 func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, error) {
-	return update(ctx, s, "delete sessions of user "+f.User, func(t *tx) (n int, _ error) {
-		for _, login := range t.logins(f.User) {
-			if f.Only != "" && login.ID != f.Only || f.Except != "" && login.ID == f.Except {
-				continue
-			}
-			t.endSession(login)
-			n++
+	return update(ctx, s, "delete sessions of user "+f.User, func(t *tx) (int, error) { return t.endSessions(f), nil })
+}
+
+// endSessions removes the sessions that f matches and returns how many there were.
+func (t *tx) endSessions(f auth.SessionFilter) (n int) {
+	for _, login := range t.logins(f.User) {
+		if f.Only != "" && login.ID != f.Only || f.Except != "" && login.ID == f.Except {
+			continue
 		}
-		return n, nil
-	})
+		t.endSession(login)
+		n++
+	}
+	return n
 }
 
 // endSession removes a session with its tokens.

@@ -67,7 +67,7 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements auth.Store.
-func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
+func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	return s.write(ctx, "update user "+u.ID, func(t *tx) error {
 		old, ok := users.get(t, u.ID)
 		switch {
@@ -79,6 +79,7 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
 		now := u
 		now.Username, now.Canonical, now.JoinedAt = old.Username, old.Canonical, old.JoinedAt
 		users.put(t, now, u.ID)
+		t.endSessions(end)
 		return nil
 	})
 }

@@ -95,7 +95,7 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"UsersByID":      func(ctx context.Context) error { _, err := s.UsersByID(ctx, []string{"u"}); return err },
 		"UserByName":     func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
 		"ListUsers":      func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
-		"UpdateUser":     func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}) },
+		"UpdateUser":     func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}, auth.SessionFilter{}) },
 		"Depart": func(ctx context.Context) error {
 			return s.Depart(ctx, rating.Departure{Rater: "u", Fate: rating.FateDelete, At: instant})
 		},
@@ -402,7 +402,7 @@ func TestLostAnswer(t *testing.T) {
 		{"UpdateContent", "lost-created", func() error { return s.UpdateContent(ctx, retitled) }, content.ErrConflict},
 		{"DeleteContent", "lost-created", func() error { return s.DeleteContent(ctx, "lost-created", 2) }, content.ErrNotFound},
 		{"CreateUser", "lost-user", func() error { return s.CreateUser(ctx, u) }, auth.ErrUsernameTaken},
-		{"UpdateUser", "lost-user", func() error { return s.UpdateUser(ctx, changed) }, auth.ErrConflict},
+		{"UpdateUser", "lost-user", func() error { return s.UpdateUser(ctx, changed, auth.SessionFilter{User: u.ID}) }, auth.ErrConflict},
 		{"CreateSession", "lost-session", func() error { return s.CreateSession(ctx, n, nil) }, auth.ErrConflict},
 		{"RotateSession", "lost-session", func() error { return s.RotateSession(ctx, turned, nil) }, auth.ErrConflict},
 		{"DeleteSessions", "lost-user", func() error { _, err := s.DeleteSessions(ctx, auth.SessionFilter{User: u.ID}); return err }, nil},

@@ -102,9 +102,14 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 const (
-	updateUser = `UPDATE khodnevis.users
+	// updateUser locks the user first, then the sessions, as every statement that takes both does.
+	updateUser = `WITH changed AS (UPDATE khodnevis.users
 		SET email = $2, password_hash = $3, staff = $4, disabled = $5, version = $6, updated_at = $7
-		WHERE id = $1 AND version = $6 - 1 RETURNING id`
+		WHERE id = $1 AND version = $6 - 1 RETURNING id),
+		ended AS (DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
+			WHERE user_id = $8 AND ($9::text = '' OR id = $9) AND ($10::text = '' OR id <> $10)
+			AND EXISTS (SELECT FROM changed) ORDER BY id FOR UPDATE)))
+		SELECT id FROM changed`
 
 	userIsThere = `SELECT id FROM khodnevis.users WHERE id = $1`
 
@@ -117,9 +122,9 @@ const (
 )
 
 // UpdateUser implements auth.Store.
-func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
+func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	changed, again, err := s.write(ctx, updateUser,
-		u.ID, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt)
+		u.ID, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt, end.User, end.Only, end.Except)
 	if err == nil && len(changed) == 0 {
 		err = s.missed(ctx, userIsThere, u.ID, auth.ErrNotFound, auth.ErrConflict)
 	}

@@ -126,9 +126,11 @@ func (s *Store) SessionsByUser(ctx context.Context, user string) ([]auth.Session
 	return found, nil
 }
 
+const deleteSessions = `DELETE FROM sessions WHERE user = ?1 AND (?2 = '' OR id = ?2) AND (?3 = '' OR id <> ?3)`
+
 // DeleteSessions implements auth.Store.
 func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, error) {
-	n, err := s.delete(ctx, `DELETE FROM sessions WHERE user = ?1 AND (?2 = '' OR id = ?2) AND (?3 = '' OR id <> ?3)`, f.User, f.Only, f.Except)
+	n, err := s.delete(ctx, deleteSessions, f.User, f.Only, f.Except)
 	if err != nil {
 		return 0, fmt.Errorf("sqlitestore: delete sessions of user %s: %w", f.User, err)
 	}

@@ -99,14 +99,19 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements auth.Store.
-func (s *Store) UpdateUser(ctx context.Context, u auth.User) error {
+func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
-		n, err := tx.Exec(`UPDATE users SET email = ?, password_hash = ?, staff = ?, disabled = ?, version = ?, updated_at = ? WHERE id = ? AND version = ?`,
+		n, err := tx.Exec(`UPDATE users SET email = ?, password_hash = ?, staff = ?, disabled = ?, version = ?, updated_at = ?
+			WHERE id = ? AND version = ?`,
 			u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt.UnixMicro(), u.ID, u.Version-1)
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
 		}
-		return conflictIf(tx, `SELECT 1 FROM users WHERE id = ?`, u.ID)
+		if n == 0 {
+			return conflictIf(tx, `SELECT 1 FROM users WHERE id = ?`, u.ID)
+		}
+		_, err = tx.Exec(deleteSessions, end.User, end.Only, end.Except)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("sqlitestore: update user %s from version %d: %w", u.ID, u.Version-1, err)

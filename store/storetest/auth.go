@@ -24,6 +24,7 @@ func Auth() []Check {
 		{"auth/update-user", "UpdateUser replaces e-mail, password hash, flags and time of change of the user with u's identifier if it still has the version u.Version-1, and leaves it with u.Version; names stay.", authUpdateUser},
 		{"auth/update-user-refused", "ErrNotFound: there is none. ErrConflict: it has another version.", authUpdateUserRefused},
 		{"auth/update-user-race", "if it still has the version u.Version-1, and leaves it with u.Version", authUpdateUserRace},
+		{"auth/update-user-ends", "The sessions that end matches are deleted in the same transaction, with their tokens; none if end.User is empty.", authUpdateUserEnds},
 		{"auth/delete-user", "DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.", authDeleteUser},
 		{"auth/delete-user-race", "DeleteUser removes the user and all its sessions", authDeleteUserRace},
 		{"auth/unstorable", unstorable, authUnstorable},
@@ -232,7 +233,7 @@ func authUpdateUser(ctx context.Context, s store.Store) error {
 		if i == 2 {
 			sent.Canonical = other.Canonical
 		}
-		if err := s.UpdateUser(ctx, sent); err != nil {
+		if err := s.UpdateUser(ctx, sent, auth.SessionFilter{}); err != nil {
 			return err
 		}
 		got, err := userByID(ctx, s, u.ID)
@@ -257,7 +258,7 @@ func authUpdateUserRefused(ctx context.Context, s store.Store) error {
 	for _, version := range []int64{1, 3, 4, 6} {
 		stale := u
 		stale.Email, stale.Version = "not-to-be-seen@example.org", version
-		if err := wantError(fmt.Sprintf("an update of version 4 to %d", version), s.UpdateUser(ctx, stale), auth.ErrConflict); err != nil {
+		if err := wantError(fmt.Sprintf("an update of version 4 to %d", version), s.UpdateUser(ctx, stale, auth.SessionFilter{User: u.ID}), auth.ErrConflict); err != nil {
 			return err
 		}
 	}
@@ -267,14 +268,14 @@ func authUpdateUserRefused(ctx context.Context, s store.Store) error {
 	}
 	missing := newUser(1)
 	missing.Version = 2
-	if err := wantError("an update of a missing user", s.UpdateUser(ctx, missing), auth.ErrNotFound); err != nil {
+	if err := wantError("an update of a missing user", s.UpdateUser(ctx, missing, auth.SessionFilter{}), auth.ErrNotFound); err != nil {
 		return err
 	}
 	if err := s.DeleteUser(ctx, auth.Deletion{User: u.ID}); err != nil {
 		return err
 	}
 	u.Version = 5
-	return wantError("an update of a deleted user", s.UpdateUser(ctx, u), auth.ErrNotFound)
+	return wantError("an update of a deleted user", s.UpdateUser(ctx, u, auth.SessionFilter{}), auth.ErrNotFound)
 }
 
 func authUpdateUserRace(ctx context.Context, s store.Store) error {
@@ -287,10 +288,38 @@ func authUpdateUserRace(ctx context.Context, s store.Store) error {
 		v.Email, v.Version = fmt.Sprintf("caller%d@example.org", i), 2
 		return v
 	}
-	return race(50, auth.ErrConflict, func(i int) error { return s.UpdateUser(ctx, version(i)) }, func(i int) error {
+	return race(50, auth.ErrConflict, func(i int) error { return s.UpdateUser(ctx, version(i), auth.SessionFilter{}) }, func(i int) error {
 		got, err := userByID(ctx, s, u.ID)
 		return errors.Join(err, want("the user", got, version(i)))
 	})
+}
+
+func authUpdateUserEnds(ctx context.Context, s store.Store) error {
+	kept, err := createLogin(ctx, s, 1)
+	if err != nil {
+		return err
+	}
+	ended, unrelated := newLogin(kept.user, 2), login{}
+	if err := s.CreateSession(ctx, ended.session, ended.tokens); err != nil {
+		return err
+	}
+	if unrelated, err = createLogin(ctx, s, 3); err != nil {
+		return err
+	}
+	others := auth.SessionFilter{User: kept.user.ID, Except: kept.session.ID}
+	stale := kept.user
+	stale.Version = 7
+	if err := wantError("an update from another version", s.UpdateUser(ctx, stale, others), auth.ErrConflict); err != nil {
+		return err
+	}
+	if err := ended.wantThere(ctx, s); err != nil {
+		return fmt.Errorf("after a refused update: %w", err)
+	}
+	kept.user.Email, kept.user.Version = "new@example.org", kept.user.Version+1
+	if err := s.UpdateUser(ctx, kept.user, others); err != nil {
+		return err
+	}
+	return errors.Join(kept.wantThere(ctx, s), ended.wantGone(ctx, s), unrelated.wantThere(ctx, s))
 }
 
 func authDeleteUser(ctx context.Context, s store.Store) error {

@@ -152,7 +152,7 @@ func authGrant(ctx context.Context, s store.Store) error {
 	}
 	// The user as it is now.
 	l.user.Disabled, l.user.Version, l.user.Email = true, 2, ""
-	if err := s.UpdateUser(ctx, l.user); err != nil {
+	if err := s.UpdateUser(ctx, l.user, auth.SessionFilter{}); err != nil {
 		return err
 	}
 	return l.wantThere(ctx, s)

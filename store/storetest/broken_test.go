@@ -127,6 +127,7 @@ var broken = []struct {
 
 	{"gives the name of a deleted user away", func(s store.Store) store.Store { return &freeNames{Store: s} }, []string{"auth/create-user-taken", "auth/delete-user"}},
 	{"renames users", func(s store.Store) store.Store { return &renaming{Store: s} }, []string{"auth/update-user"}},
+	{"leaves the sessions that an update of their user ends", func(s store.Store) store.Store { return endless{s} }, []string{"auth/update-user-ends"}},
 	{"updates users whatever the version is", func(s store.Store) store.Store { return carelessUsers{s} }, []string{"auth/update-user-refused", "auth/update-user-race"}},
 	{"begins a page of users with the last of the page before", func(s store.Store) store.Store { return inclusiveUsers{s} }, []string{"auth/list-users"}},
 	{"keeps sessions of deleted users", func(s store.Store) store.Store { return &surviving{Store: s} }, []string{"auth/delete-user", "auth/grant-gone"}},

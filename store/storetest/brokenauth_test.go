@@ -28,9 +28,9 @@ type renaming struct {
 	names sync.Map
 }
 
-func (s *renaming) UpdateUser(ctx context.Context, u auth.User) error {
+func (s *renaming) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	s.names.Store(u.ID, u.Username)
-	return s.Store.UpdateUser(ctx, u)
+	return s.Store.UpdateUser(ctx, u, end)
 }
 
 func (s *renaming) UsersByID(ctx context.Context, ids []string) ([]auth.User, error) {
@@ -43,16 +43,22 @@ func (s *renaming) UsersByID(ctx context.Context, ids []string) ([]auth.User, er
 	return found, err
 }
 
+type endless struct{ store.Store }
+
+func (s endless) UpdateUser(ctx context.Context, u auth.User, _ auth.SessionFilter) error {
+	return s.Store.UpdateUser(ctx, u, auth.SessionFilter{})
+}
+
 type carelessUsers struct{ store.Store }
 
-func (s carelessUsers) UpdateUser(ctx context.Context, u auth.User) error {
+func (s carelessUsers) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	for {
 		found, err := s.UsersByID(ctx, []string{u.ID})
 		if err != nil || len(found) == 0 {
 			return auth.ErrNotFound
 		}
 		u.Version = found[0].Version + 1
-		if err := s.Store.UpdateUser(ctx, u); !errors.Is(err, auth.ErrConflict) {
+		if err := s.Store.UpdateUser(ctx, u, end); !errors.Is(err, auth.ErrConflict) {
 			return err
 		}
 	}
