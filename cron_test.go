@@ -45,8 +45,8 @@ type member struct {
 
 var errKilled = errors.New("killed")
 
-func (m *member) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
-	claimed, err := m.Store.ClaimTick(ctx, job, at, lease)
+func (m *member) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	claimed, err := m.Store.ClaimLease(ctx, job, at, lease)
 	if claimed && job == rating.JobRefresh {
 		m.last = claim{at, m.number}
 		m.claims <- m.last
@@ -63,13 +63,13 @@ func (m *member) RefreshScores(ctx context.Context, limit int, fold func(rating.
 	return m.Store.RefreshScores(ctx, limit, fold)
 }
 
-// ReleaseTick does nothing for a process that is no more.
-func (m *member) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+// ReleaseLease does nothing for a process that is no more.
+func (m *member) ReleaseLease(ctx context.Context, job string, at time.Time) error {
 	select {
 	case <-m.killed:
 		return errKilled
 	default:
-		return m.Store.ReleaseTick(ctx, job, at)
+		return m.Store.ReleaseLease(ctx, job, at)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestCronOfAFleet(t *testing.T) {
 				}
 				running.Wait()
 			})
-			patience := time.After(60 * time.Second)
+			timeout := time.After(60 * time.Second)
 			var last claim
 			next := func() claim {
 				t.Helper()
@@ -165,7 +165,7 @@ func TestCronOfAFleet(t *testing.T) {
 						t.Errorf("the tick at %s is done by %d, after the one at %s by %d", c.at, c.member, last.at, last.member)
 					}
 					last = c
-				case <-patience:
+				case <-timeout:
 					t.Fatalf("no tick since %s", last.at)
 				}
 				return last
@@ -177,7 +177,7 @@ func TestCronOfAFleet(t *testing.T) {
 			var held claim
 			select {
 			case held = <-f.stuck:
-			case <-patience:
+			case <-timeout:
 				t.Fatal("nobody runs into the trap")
 			}
 			members[held.member].kill()

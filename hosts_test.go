@@ -18,7 +18,7 @@ func (nobody) Authenticate(context.Context, *http.Request) (auth.Principal, erro
 // everything is a host's contents: all of them may be rated.
 type everything struct{}
 
-func (everything) Opened(_ context.Context, ids []string) (map[string]time.Time, error) {
+func (everything) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
 	opened := map[string]time.Time{}
 	for _, id := range ids {
 		opened[id] = time.Time{}

@@ -146,7 +146,7 @@ func TestForeignMessage(t *testing.T) {
 		t.Errorf("b, which does not work: %v", err)
 	}
 	stop()
-	if rejected, err := here.ListRejected(t.Context(), rating.RejectedQuery{Limit: 1}); len(rejected) > 0 || err != nil {
+	if rejected, err := here.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 1}); len(rejected) > 0 || err != nil {
 		t.Errorf("a has rejected %+v, %v", rejected, err)
 	}
 	if n, err := here.CountRatings(t.Context(), rating.Filter{}, 0); n > 0 || err != nil {

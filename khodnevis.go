@@ -96,7 +96,7 @@ type Config struct {
 	Limits httpapi.Limits
 	// Authenticator brings the host's own users; then there are no user routes and Auth is not
 	// used. Package authtest is its suite, httpapi.Config says what becomes of one that panics,
-	// hangs or fails. When one of them leaves, call App.Ratings.Forget. Nil: this module's users.
+	// hangs or fails. When one of them leaves, call App.Ratings.Erase. Nil: this module's users.
 	Authenticator auth.Authenticator
 	// RatedContents brings the host's own contents, for ratings alone. Nil: this module's contents.
 	RatedContents rating.Contents
@@ -267,7 +267,7 @@ func (a *App) wire(cfg Config) (err error) {
 	}
 	contents, remembered := cfg.RatedContents, cfg.RatedContents
 	if contents == nil {
-		contents, remembered = a.Contents, a.Contents.Remembered()
+		contents, remembered = a.Contents, a.Contents.Cached()
 	}
 	ratings := cfg.rating()
 	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {

@@ -53,7 +53,7 @@ func Example_forget() {
 	ben := rating.Actor{User: "ben"}
 	receipt, _ := app.Ratings.Submit(ctx, ben, rating.Submission{Content: "post-17", Score: 5})
 	_, _ = app.Ratings.Wait(ctx, ben, receipt.Task.ID)
-	if err := app.Ratings.Forget(ctx, "ben", rating.FateAnonymize); err != nil {
+	if err := app.Ratings.Erase(ctx, "ben", rating.EraseAnonymize); err != nil {
 		panic(err)
 	}
 	_, _, err = app.Ratings.Get(ctx, ben, receipt.Rating.Key)
@@ -174,7 +174,7 @@ func (s sweptStore) tell(what string) {
 	}
 }
 
-func (s sweptStore) SweepCreations(context.Context, time.Time, int) (int, error) {
+func (s sweptStore) SweepIdempotencyRecords(context.Context, time.Time, int) (int, error) {
 	s.tell("creations")
 	return 0, nil
 }

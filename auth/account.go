@@ -115,8 +115,8 @@ func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPa
 	return u, nil
 }
 
-// DeleteAccount removes the user and its sessions; the name stays taken. What shall become of the user's ratings, a rating.Fate,
-// is recorded together with that, so that it comes true whatever happens; rating.Service.Forget makes it come true at once. Empty:
+// DeleteAccount removes the user and its sessions; the name stays taken. What shall become of the user's ratings, a rating.ErasureMode,
+// is recorded together with that, so that it comes true whatever happens; rating.Service.Erase makes it come true at once. Empty:
 // they stay. Contents stay in any case. Errors: ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
 func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPassword, ratings string, src Source) error {
 	u, err := s.User(ctx, p.Subject)

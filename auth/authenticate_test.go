@@ -206,7 +206,7 @@ func TestStaleTokens(t *testing.T) {
 			}
 			e.store.on(nil)
 			_, err = e.who(unknown)
-			wantErr(t, err, auth.ErrInvalidCredentials) // an outage is not remembered
+			wantErr(t, err, auth.ErrInvalidCredentials) // unavailability is not remembered
 		})
 	}
 }

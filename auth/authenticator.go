@@ -5,9 +5,8 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/internal/outage"
-	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 var (
@@ -17,10 +16,10 @@ var (
 	ErrInvalidCredentials = errors.New("auth: invalid credentials")
 	// ErrUnavailable says that credentials cannot be checked, or nothing be stored, at the moment. It is the same value as the
 	// other packages' ErrUnavailable.
-	ErrUnavailable = outage.Err
+	ErrUnavailable = errs.Unavailable
 	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the
 	// database that no rule of this package covers. It is the same value as the other packages' ErrUnstorable.
-	ErrUnstorable = unstorable.Err
+	ErrUnstorable = errs.Unstorable
 )
 
 // Principal is who makes a request.

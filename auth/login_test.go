@@ -608,6 +608,6 @@ func TestRegisterThrottle(t *testing.T) {
 	}
 	e.store.on(nil)
 	if err := register("user9"); err != nil {
-		t.Errorf("outages were counted: %v", err)
+		t.Errorf("failures were counted: %v", err)
 	}
 }

@@ -103,4 +103,6 @@ func common(folded string) bool {
 }
 
 // foldPassword makes passwords equal that differ in the case of letters only.
-func foldPassword(s string) string { return norm.NFC.String(cases.Fold().String(norm.NFC.String(s))) }
+func foldPassword(s string) string {
+	return norm.NFC.String(cases.Fold().String(norm.NFC.String(s)))
+}

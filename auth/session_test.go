@@ -276,7 +276,7 @@ func TestRefreshNoGrace(t *testing.T) {
 	wantErr(t, err, auth.ErrInvalidToken)
 }
 
-// A18: a reuse that cannot be acted upon is an outage, not an answer.
+// A18: a reuse that cannot be acted upon is unavailability, not an answer.
 func TestRefreshReuseStoreDown(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -375,7 +375,7 @@ func TestLogoutShared(t *testing.T) {
 	}
 }
 
-// A19: an outage does not pretend to have logged anybody out.
+// A19: unavailability does not pretend to have logged anybody out.
 func TestLogoutStoreDown(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)

@@ -46,7 +46,7 @@ type Store interface {
 type Deletion struct {
 	// User is the identifier of who leaves.
 	User string
-	// Ratings is what shall become of the user's ratings, a rating.Fate. Package store says what a Store does with it. Empty:
+	// Ratings is what shall become of the user's ratings, a rating.ErasureMode. Package store says what a Store does with it. Empty:
 	// they stay as they are.
 	Ratings string
 	// At is UTC, cut to microseconds.

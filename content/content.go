@@ -22,12 +22,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/internal/text"
-	"github.com/khodnevis/khodnevis/internal/toobroad"
-	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 // Bounds of a content's texts, in Unicode code points.
@@ -44,19 +42,19 @@ var (
 	ErrConflict = errors.New("content: conflict")
 	// ErrForbidden says that the acting user may not do this to the content.
 	ErrForbidden = errors.New("content: forbidden")
-	// ErrKeyReused says that the author used the key of a Once for another request, no longer than OnceFor ago.
+	// ErrKeyReused says that the author used the key of a IdempotencyKey for another request, no longer than IdempotencyTTL ago.
 	ErrKeyReused = errors.New("content: the key was used for another request")
-	// ErrDeleted says that the request of a Once made a content before, which is deleted since.
+	// ErrDeleted says that the request of a IdempotencyKey made a content before, which is deleted since.
 	ErrDeleted = errors.New("content: made before, and deleted since")
 	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package rating's.
-	ErrTooBroad = toobroad.Err
+	ErrTooBroad = errs.TooBroad
 	// ErrUnavailable says that the store does not answer or has no room. It is the same value as
 	// the other packages' ErrUnavailable.
-	ErrUnavailable = outage.Err
+	ErrUnavailable = errs.Unavailable
 	// ErrUnstorable says that the store will never take what it was given, however often it is
 	// tried: it breaks a rule of the database that no rule of this package covers. It is the same
 	// value as the other packages' ErrUnstorable.
-	ErrUnstorable = unstorable.Err
+	ErrUnstorable = errs.Unstorable
 )
 
 // ValidationError refuses input and names every field that is wrong.

@@ -193,7 +193,7 @@ func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
 	s := newService(t, content.Config{Cache: lrucache.New(lrucache.Config{})})
 	c := create(t, s, "ana", "t")
 	for range 2 { // from the store, then from the cache
-		opened, err := s.Opened(t.Context(), []string{c.ID, "nothing"})
+		opened, err := s.HistoryStarts(t.Context(), []string{c.ID, "nothing"})
 		if err != nil || len(opened) != 1 || !opened[c.ID].Equal(c.CreatedAt) {
 			t.Fatalf("%v, %v", opened, err)
 		}
@@ -201,7 +201,7 @@ func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
 	if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err != nil {
 		t.Fatal(err)
 	}
-	if opened, err := s.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
+	if opened, err := s.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
 		t.Errorf("deleted, and still there: %v, %v", opened, err)
 	}
 }
@@ -241,7 +241,7 @@ func TestOpenedOfALateReader(t *testing.T) {
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		if opened, err := late.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 1 {
+		if opened, err := late.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 1 {
 			t.Errorf("the late reader: %v, %v", opened, err)
 		}
 	})
@@ -253,7 +253,7 @@ func TestOpenedOfALateReader(t *testing.T) {
 	reading.Wait()
 	now = now.Add(2 * time.Second)
 	for name, reader := range map[string]*content.Service{"who deleted it": s, "another": late} {
-		if opened, err := reader.Opened(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
+		if opened, err := reader.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
 			t.Errorf("%s: %v, %v", name, opened, err)
 		}
 	}
@@ -300,11 +300,11 @@ func TestOpenedWhileTheStoreIsDown(t *testing.T) {
 	}
 	kept, deleted := create(t, here, "ana", "t").ID, create(t, here, "ana", "t").ID
 	type contents interface {
-		Opened(ctx context.Context, ids []string) (map[string]time.Time, error)
+		HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
 	}
 	opened := func(what string, s contents, want int, fails error, ids ...string) {
 		t.Helper()
-		if found, err := s.Opened(t.Context(), ids); !errors.Is(err, fails) || len(found) != want {
+		if found, err := s.HistoryStarts(t.Context(), ids); !errors.Is(err, fails) || len(found) != want {
 			t.Errorf("%s: %d are there, %v, want %d, %v", what, len(found), err, want, fails)
 		}
 	}
@@ -316,7 +316,7 @@ func TestOpenedWhileTheStoreIsDown(t *testing.T) {
 	opened("where it was deleted", here, 1, nil, kept, deleted)
 	now = now.Add(2 * time.Second)
 	opened("two seconds later, whatever the cache knows", there, 0, nil, deleted)
-	opened("for a worker", there.Remembered(), 1, nil, kept)
+	opened("for a worker", there.Cached(), 1, nil, kept)
 
 	deleted = create(t, here, "ana", "t").ID
 	opened("another one", there, 1, nil, deleted)

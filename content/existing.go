@@ -82,26 +82,26 @@ func (e *existing) delete(id string) {
 	e.seen.Put(id, &existence{deleted: true})
 }
 
-// Opened returns when those of ids were created that exist. A content that another process deletes
+// HistoryStarts returns when those of ids were created that exist. A content that another process deletes
 // is missing from the answer two seconds later at the latest. While the store does not answer, the
 // contents that this Service knew within the last 10 minutes exist, unless Config.Cache knows of a
 // deletion. If that cache does not answer either, or one of ids is not known, the error is the
 // store's.
-func (s *Service) Opened(ctx context.Context, ids []string) (map[string]time.Time, error) {
+func (s *Service) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
 	return s.opened(ctx, ids, existsFor)
 }
 
-// Remembered are the contents of a Service as a rating.Worker needs them: when they were created,
+// CachedContents are the contents of a Service as a rating.Worker needs them: when they were created,
 // which never changes. One that was deleted may be among them for 10 minutes, since the store
 // refuses its ratings anyway.
-type Remembered struct{ s *Service }
+type CachedContents struct{ s *Service }
 
-// Remembered returns the contents for a rating.Worker. The Service itself will do, and asks the
+// CachedContents returns the contents for a rating.Worker. The Service itself will do, and asks the
 // store more often.
-func (s *Service) Remembered() Remembered { return Remembered{s} }
+func (s *Service) Cached() CachedContents { return CachedContents{s} }
 
-// Opened returns when those of ids were created that exist, or did 10 minutes ago.
-func (r Remembered) Opened(ctx context.Context, ids []string) (map[string]time.Time, error) {
+// HistoryStarts returns when those of ids were created that exist, or did 10 minutes ago.
+func (r CachedContents) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
 	return r.s.opened(ctx, ids, existedFor)
 }
 

@@ -178,7 +178,7 @@ func TestAfterHooksChangeNothing(t *testing.T) {
 	}
 }
 
-// A before-hook that hangs is an outage after 2 s; an after-hook that hangs is left to itself after as long.
+// A before-hook that hangs is unavailability after 2 s; an after-hook that hangs is left to itself after as long.
 func TestSlowHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/logthrottle"
-	"github.com/khodnevis/khodnevis/internal/toobroad"
 )
 
 // Actor is who acts.
@@ -110,7 +110,7 @@ func (s *Service) get(ctx context.Context, id string, olderWill bool) (Content, 
 }
 
 // MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
-const MaxRows = toobroad.MaxRows
+const MaxRows = errs.MaxRows
 
 // List returns a piece of a list. ErrTooBroad: it would have to look at more than q.MaxRows rows to
 // find it, or at MaxRows if that is 0, or the filter has more than MaxTerms words. A later piece of

@@ -13,16 +13,16 @@ import (
 type Store interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error
-	// CreateContentOnce keeps c, as CreateContent does, and r together with it, and returns r: both
-	// are kept or neither. If there is a Creation with r's author and key that is not from before
+	// CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns r: both
+	// are kept or neither. If there is a IdempotencyRecord with r's author and key that is not from before
 	// since, it keeps nothing and returns that one. An older one gives way to r.
-	CreateContentOnce(ctx context.Context, c Content, r Creation, since time.Time) (Creation, error)
-	// CreationByKey returns the Creation with this author and key, also when its content is
+	CreateContentIdempotent(ctx context.Context, c Content, r IdempotencyRecord, since time.Time) (IdempotencyRecord, error)
+	// IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, also when its content is
 	// deleted. ErrNotFound: there is none.
-	CreationByKey(ctx context.Context, author string, key Hash) (Creation, error)
-	// SweepCreations removes at most limit Creations from before the given time and returns how
+	IdempotencyRecordByKey(ctx context.Context, author string, key Hash) (IdempotencyRecord, error)
+	// SweepIdempotencyRecords removes at most limit IdempotencyRecords from before the given time and returns how
 	// many. Their contents stay.
-	SweepCreations(ctx context.Context, before time.Time, limit int) (int, error)
+	SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error)
 	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.
 	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
 	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.
@@ -51,8 +51,8 @@ type Store interface {
 // Hash is a SHA-256.
 type Hash [32]byte
 
-// Creation records that a request, which has a key that its author chose, has made a content.
-type Creation struct {
+// IdempotencyRecord records that a request, which has a key that its author chose, has made a content.
+type IdempotencyRecord struct {
 	// Author is that of the content. Authors have keys of their own.
 	Author string
 	// Key and Request are hashes of the key, and of what the request asked for.

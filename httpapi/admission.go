@@ -41,7 +41,7 @@ type admission struct {
 }
 
 func newAdmission(l Limits) admission {
-	requests, share := int64(l.InHand), int64(l.PrefixInHand)
+	requests, share := int64(l.InFlight), int64(l.PrefixInFlight)
 	memoryShare := int64(bodyMemory / shareOfMemory)
 	if l.Off {
 		share, memoryShare = requests, bodyMemory
@@ -64,7 +64,7 @@ func (c *call) enter() error {
 		return nil
 	case share == "":
 		c.admission.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once",
-			slog.Int("in_flight", c.cfg.Limits.InHand))
+			slog.Int("in_flight", c.cfg.Limits.InFlight))
 	}
 	return c.overloaded("Too many requests%s are being answered. Try again later.", share)
 }
@@ -134,14 +134,14 @@ func (c *call) receive(limit int64) ([]byte, error) {
 
 // read reads the body within its time, its rate and its memory.
 func (c *call) read(limit int64) ([]byte, error) {
-	patience, _ := c.serverTimeouts()
-	if patience == 0 {
-		patience = c.cfg.Limits.ReadTimeout
+	timeout, _ := c.serverTimeouts()
+	if timeout == 0 {
+		timeout = c.cfg.Limits.ReadTimeout
 	}
 	if ok, _ := c.admission.reading.Acquire(1, c.groups...); ok {
 		defer c.admission.reading.Release(1, c.groups...)
 	} else {
-		patience = min(patience, hurried)
+		timeout = min(timeout, hurried)
 	}
 	control, start := http.NewResponseController(c.w.ResponseWriter), time.Now()
 	from := http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit)
@@ -154,7 +154,7 @@ func (c *call) read(limit int64) ([]byte, error) {
 			}
 		}
 		due := bodyGrace + time.Duration(len(raw))*time.Second/leastRate
-		_ = control.SetReadDeadline(start.Add(min(patience, due))) // not every host has a connection
+		_ = control.SetReadDeadline(start.Add(min(timeout, due))) // not every host has a connection
 		n, err := from.Read(raw[len(raw):cap(raw)])
 		raw = raw[:len(raw)+n]
 		switch {

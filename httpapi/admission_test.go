@@ -43,7 +43,7 @@ func (s slowLists) ListContents(ctx context.Context, q content.Query) ([]content
 func TestTooManyInFlight(t *testing.T) {
 	t.Parallel()
 	log, slow := &syncBuffer{}, slowLists{began: make(chan struct{}), end: make(chan struct{})}
-	s, _ := limited(t, httpapi.Limits{InHand: 3, PrefixInHand: 2}, func(c *khodnevis.Config) {
+	s, _ := limited(t, httpapi.Limits{InFlight: 3, PrefixInFlight: 2}, func(c *khodnevis.Config) {
 		slow.Store = c.Store
 		c.Store, c.Logger = slow, slog.New(slog.NewTextHandler(log, nil))
 	})
@@ -90,7 +90,7 @@ func TestTooManyInFlight(t *testing.T) {
 func TestInFlightOfASite(t *testing.T) {
 	t.Parallel()
 	slow := slowLists{began: make(chan struct{}), end: make(chan struct{})}
-	s, _ := limited(t, httpapi.Limits{InHand: 100, PrefixInHand: 1}, func(c *khodnevis.Config) {
+	s, _ := limited(t, httpapi.Limits{InFlight: 100, PrefixInFlight: 1}, func(c *khodnevis.Config) {
 		slow.Store = c.Store
 		c.Store = slow
 	})
@@ -123,7 +123,7 @@ func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	var entered atomic.Int64
 	s := serve(t, setup{
-		config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 50, Logins: 100} },
+		config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInFlight: 50, Logins: 100} },
 		mount: func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { entered.Add(1); h.ServeHTTP(w, r) })
 		},
@@ -161,7 +161,7 @@ func (l narrow) Accept() (net.Conn, error) {
 // I13: clients that do not take their answers keep nobody away, as many as they are.
 func TestSlowReaders(t *testing.T) {
 	t.Parallel()
-	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{InHand: 6, PrefixInHand: 4} }})
+	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{InFlight: 6, PrefixInFlight: 4} }})
 	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t", Description: strings.Repeat("\U0001f600", 65_536)})
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestSlowReaders(t *testing.T) {
 // L1: waits take no place of those who are answered, and of one user there is a bound.
 func TestWaitsAreNotInFlight(t *testing.T) {
 	t.Parallel()
-	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInHand: 4} }})
+	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{PrefixInFlight: 4} }})
 	id := s.write(t, "Stalker")
 	var all sync.WaitGroup
 	ask := func() answer {

@@ -137,7 +137,7 @@ func (c *call) stats(contentID string) (rating.Stats, error) {
 
 // recentStats returns the numbers of a content for who only reads them, and how old they are.
 func (c *call) recentStats(contentID string) (rating.Stats, time.Duration, error) {
-	all, age, err := c.cfg.Ratings.RecentStats(c.r.Context(), []string{contentID})
+	all, age, err := c.cfg.Ratings.StatsOrStale(c.r.Context(), []string{contentID})
 	return all[contentID], age, err
 }
 
@@ -227,13 +227,13 @@ func (c *call) createContent() error {
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err
 	}
-	return c.once(func(o *content.Once) (m made, err error) {
+	return c.once(func(o *content.IdempotencyKey) (m made, err error) {
 		var kept content.Content
 		var stats rating.Stats
 		if o == nil {
 			kept, err = c.cfg.Contents.Create(c.r.Context(), c.who.Subject, draft)
 		} else {
-			kept, m.again, err = c.cfg.Contents.CreateOnce(c.r.Context(), c.who.Subject, draft, *o)
+			kept, m.again, err = c.cfg.Contents.CreateIdempotent(c.r.Context(), c.who.Subject, draft, *o)
 		}
 		if err == nil && m.again {
 			stats, err = c.stats(kept.ID)
@@ -247,7 +247,7 @@ func (c *call) createContent() error {
 }
 
 func (c *call) getContent() error {
-	found, age, err := c.cfg.Contents.Recent(c.r.Context(), c.param)
+	found, age, err := c.cfg.Contents.GetOrStale(c.r.Context(), c.param)
 	if err != nil {
 		return err
 	}

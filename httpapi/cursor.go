@@ -143,8 +143,8 @@ func ratingPlace(o rating.Order, r rating.Rating) []byte {
 	return append(b, r.Key.String()...)
 }
 
-func parseRatingPlace(o rating.Order, b []byte) (*rating.Place, bool) {
-	var p rating.Place
+func parseRatingPlace(o rating.Order, b []byte) (*rating.Cursor, bool) {
+	var p rating.Cursor
 	if o != rating.ByKey {
 		var ok bool
 		if p.At, b, ok = takeTime(b); !ok {

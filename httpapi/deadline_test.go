@@ -71,11 +71,11 @@ func (s *slowStore) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rati
 	return s.Store.RatingsByKey(ctx, keys)
 }
 
-func (s *slowStore) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rating.Rejected, error) {
+func (s *slowStore) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
 	if err := s.wait(ctx); err != nil {
 		return nil, err
 	}
-	return s.Store.ListRejected(ctx, q)
+	return s.Store.ListDeadLetters(ctx, q)
 }
 
 // slowQueue takes its time to accept.

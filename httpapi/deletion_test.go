@@ -25,7 +25,7 @@ func (s *server) gone(t *testing.T, who string) {
 		if s.lag(t) > 0 {
 			return false
 		}
-		if _, err := s.app.Ratings.FollowUp(t.Context(), time.Time{}); err != nil {
+		if _, err := s.app.Ratings.ResumeErasures(t.Context(), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		n, err := s.store.CountRatings(t.Context(), rating.Filter{Rater: who}, 0)
@@ -203,8 +203,8 @@ func TestHostForgets(t *testing.T) {
 		if a := s.do(t, leave(ada, "delete")); a.status != 404 {
 			t.Errorf("there is a route: %s", a)
 		}
-		for name, fate := range map[string]rating.Fate{ada: rating.FateDelete, ben: rating.FateAnonymize} {
-			if err := s.app.Ratings.Forget(t.Context(), s.ids[name], fate); err != nil {
+		for name, fate := range map[string]rating.ErasureMode{ada: rating.EraseDelete, ben: rating.EraseAnonymize} {
+			if err := s.app.Ratings.Erase(t.Context(), s.ids[name], fate); err != nil {
 				t.Fatal(err)
 			}
 			s.gone(t, s.ids[name])

@@ -58,7 +58,7 @@ const (
 	LargeBody         = largeBody
 	DefaultPage       = defaultPage
 	MaxPage           = maxPage
-	WritePatience     = writePatience
+	WriteTimeout      = writeTimeout
 	MaxIdempotencyKey = maxIdempotencyKey
 	MaxCounts         = maxCounts
 )

@@ -86,11 +86,11 @@ func (s faultyStore) CreateContent(ctx context.Context, c content.Content) error
 	return s.Store.CreateContent(ctx, c)
 }
 
-func (s faultyStore) CreateContentOnce(ctx context.Context, c content.Content, r content.Creation, since time.Time) (content.Creation, error) {
+func (s faultyStore) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
 	if err := s.f.create(); err != nil {
-		return content.Creation{}, err
+		return content.IdempotencyRecord{}, err
 	}
-	return s.Store.CreateContentOnce(ctx, c, r, since)
+	return s.Store.CreateContentIdempotent(ctx, c, r, since)
 }
 
 func (f *faults) create() error {
@@ -139,11 +139,11 @@ func (s faultyStore) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating
 	return s.Store.ApplyRatings(ctx, b)
 }
 
-func (s faultyStore) Depart(ctx context.Context, d rating.Departure) error {
+func (s faultyStore) RecordErasure(ctx context.Context, d rating.Erasure) error {
 	if err := s.f.depart.err(); err != nil {
 		return err
 	}
-	return s.Store.Depart(ctx, d)
+	return s.Store.RecordErasure(ctx, d)
 }
 
 func (s faultyStore) DeleteUser(ctx context.Context, d auth.Deletion) error {
@@ -272,7 +272,7 @@ func (a *absent) GetMany(ctx context.Context, keys []string) (map[string]cache.I
 	return a.Cache.GetMany(ctx, keys)
 }
 
-// TestStoreFails: an outage is a 503, anything else a 500; neither tells what happened, but the log does.
+// TestStoreFails: unavailability is a 503, anything else a 500; neither tells what happened, but the log does.
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
 	f := &faults{}

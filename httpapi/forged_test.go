@@ -106,7 +106,7 @@ func TestForgedTasks(t *testing.T) {
 func TestMadeUpTasksKeepNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	const crowd, each, strangers = 8, httpapi.WaitsOfUser, 32
-	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Limits.PrefixInHand = 512 }})
+	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Limits.PrefixInFlight = 512 }})
 	film := s.write(t, "Stalker")
 	rate := request{method: "POST", path: "ratings/", as: ben, body: fmt.Sprintf(`{"content":%q,"score":4}`, film)}
 	seen := s.do(t, rate).text(t, "task")

@@ -306,7 +306,7 @@ func (s *server) fold(t *testing.T, contentID string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(stored) == 0 || stored[0].Score.Folded
+		return len(stored) == 0 || stored[0].Score.Computed
 	})
 	s.settle(t, contentID)
 }

@@ -29,7 +29,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/counter"
-	"github.com/khodnevis/khodnevis/internal/guest"
+	"github.com/khodnevis/khodnevis/internal/hostcall"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -147,7 +147,7 @@ func New(cfg Config) (*API, error) {
 	}
 	scheme := cfg.scheme()
 	if host != nil {
-		cfg.Authenticator = hostUsers{host, guest.NewRoom(maxHostCalls)}
+		cfg.Authenticator = hostUsers{host, hostcall.NewLimiter(maxHostCalls)}
 	}
 	a := &API{cfg: cfg, replays: newReplays(cfg.Cache, cfg.Now),
 		proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg),

@@ -18,7 +18,7 @@ import (
 
 const (
 	// replayTTL is how long the answer to an Idempotency-Key is kept.
-	replayTTL = content.OnceFor
+	replayTTL = content.IdempotencyTTL
 	// maxReplay is the greatest size of an answer that is kept, in bytes. Longer ones, which would push others out, are made again.
 	maxReplay = 16 << 10
 	// claimTTL is how long a request with a key keeps others with the same one away, should it never end. Should it take longer, it is
@@ -29,7 +29,7 @@ const (
 )
 
 // replays keeps the answers of requests that carry an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). It may forget them: that
-// a key makes nothing twice is for the store to see to, which see content.Service.CreateOnce.
+// a key makes nothing twice is for the store to see to, which see content.Service.CreateIdempotent.
 type replays struct {
 	cache   cache.Cache
 	now     func() time.Time
@@ -103,7 +103,7 @@ type made struct {
 
 // once answers 201 with what do makes. A request with the Idempotency-Key of an earlier one by the same user gets the earlier answer, and
 // do is not called, or what do finds that the earlier one has made. Without a key do is handed nil.
-func (c *call) once(do func(*content.Once) (made, error)) error {
+func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 	keys := c.r.Header.Values("Idempotency-Key")
 	if len(keys) == 0 {
 		m, err := do(nil)
@@ -139,7 +139,7 @@ func (c *call) once(do func(*content.Once) (made, error)) error {
 		return &problem{status: 409, code: "idempotency_key_in_flight", title: "Conflict", retry: time.Second,
 			detail: "A request with this Idempotency-Key is being answered right now."}
 	}
-	m, err := do(&content.Once{Key: keys[0], Request: request})
+	m, err := do(&content.IdempotencyKey{Key: keys[0], Request: request})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("search", "400", "%d code points", content.MaxSearch)
 	row("page", "400", "%d results, %d by default", httpapi.MaxPage, httpapi.DefaultPage)
 	row("`Idempotency-Key`", "400", "%d visible ASCII signs", httpapi.MaxIdempotencyKey)
-	row("`Prefer: wait`", "202", "%s; changes of a rating wait for %s", httpapi.MaxWait, httpapi.WritePatience)
+	row("`Prefer: wait`", "202", "%s; changes of a rating wait for %s", httpapi.MaxWait, httpapi.WriteTimeout)
 	row("result of a task", "410", "%g hours", rating.Retention.Hours())
 	l := httpapi.DefaultLimits()
 	const more = "429; `Config.Limits`"
@@ -51,8 +51,8 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("wrong access tokens, wrong refresh tokens from one IP prefix", "429", "%d a minute each",
 		l.Reads*l.PrefixFactor)
 	row("ratings of one content from one IP prefix", more, "%d a minute", l.ContentRatings)
-	row("requests in flight", "503", "%d", l.InHand)
-	row("requests in flight from one IP prefix", "429", "%d", l.PrefixInHand)
+	row("requests in flight", "503", "%d", l.InFlight)
+	row("requests in flight from one IP prefix", "429", "%d", l.PrefixInFlight)
 	row("waits of one user", "as things stand", "%d", httpapi.WaitsOfUser)
 	row("an answer, from when the request is there", "503; `Config.Limits`", "%s", l.RequestTimeout)
 	row("a body on its way", "408", "%s; after %s it must have come at %d KiB a second",

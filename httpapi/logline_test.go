@@ -43,7 +43,7 @@ func (brokenCache) SetMany(context.Context, []cache.Item) error { return errBrok
 func (brokenCache) DeleteMany(context.Context, []string) error  { return errBroken }
 
 // L8: a cache that is down is told once a minute by each place that notices, not with every request.
-func TestSilentCacheIsToldSeldom(t *testing.T) {
+func TestSilentCacheIsLoggedRarely(t *testing.T) {
 	t.Parallel()
 	log := &syncBuffer{}
 	s := serve(t, setup{config: func(c *khodnevis.Config) {

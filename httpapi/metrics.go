@@ -95,7 +95,7 @@ func (a *API) exposition(ctx context.Context) []byte {
 func (a *API) rejections() []string {
 	sums := map[string]int64{}
 	for _, w := range a.cfg.Workers {
-		for reason, n := range w.Rejections() {
+		for reason, n := range w.DeadLetterCounts() {
 			sums[reason] += n
 		}
 	}

@@ -33,7 +33,7 @@ func (strangeUsers) Authenticate(_ context.Context, r *http.Request) (auth.Princ
 // strangeContents has every content that was ever heard of but "none", as a host with contents of its own may.
 type strangeContents struct{}
 
-func (strangeContents) Opened(_ context.Context, ids []string) (map[string]time.Time, error) {
+func (strangeContents) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
 	opened := map[string]time.Time{}
 	for _, id := range ids {
 		if id != "none" {

@@ -16,9 +16,8 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/internal/outage"
-	"github.com/khodnevis/khodnevis/internal/unstorable"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -180,7 +179,7 @@ func problemUnavailable(outcome string) *problem {
 	return &problem{status: 503, code: "unavailable", title: "Unavailable", detail: detail, outcome: outcome, retry: retryAfter()}
 }
 
-// retryAfter spreads the clients of an outage over 1 to 5 seconds.
+// retryAfter spreads the clients of unavailability over 1 to 5 seconds.
 func retryAfter() time.Duration { return time.Duration(1+rand.IntN(5)) * time.Second }
 
 // problemOf says what the client may know of err. It reports whether the rest is worth a line in the log.
@@ -218,9 +217,9 @@ func problemOf(err error) (p *problem, log bool) {
 			return problemUnavailable("unknown"), true
 		}
 		return problemUnavailable("not_accepted"), true
-	case errors.Is(err, outage.Err), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errs.Unavailable), errors.Is(err, context.DeadlineExceeded):
 		return problemUnavailable(""), true
-	case errors.Is(err, unstorable.Err):
+	case errors.Is(err, errs.Unstorable):
 		return problemUnstorable, true // a rule is missing: the domains refuse what they know
 	}
 	if p := userProblem(err); p != nil {

@@ -14,7 +14,7 @@ import (
 
 // Limits says how much may be asked of an API. Its zero value means the defaults.
 type Limits struct {
-	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. InHand and the timeouts stay.
+	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. InFlight and the timeouts stay.
 	Off bool
 	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may
 	// make, and all who are not signed in at one IP prefix together. An IP prefix is an IPv4 /24 or
@@ -32,12 +32,12 @@ type Limits struct {
 	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a house, an office or a carrier has one
 	// prefix. Default 10.
 	PrefixFactor int
-	// InHand is how many requests are answered at once; the next ones get 503. PrefixInHand is how
+	// InFlight is how many requests are answered at once; the next ones get 503. PrefixInFlight is how
 	// many of them may come from one IP prefix; the next ones get 429. A request whose body is
 	// still on its way is not among them. As many bodies may be on their way, and as many answers;
 	// the next ones get a second. Defaults 512 and 64.
-	InHand       int
-	PrefixInHand int
+	InFlight       int
+	PrefixInFlight int
 	// ReadTimeout is how long a client may take to send a body, and WriteTimeout how long after its
 	// request to take the answer. They hold where the host's http.Server has none of its own. A
 	// body that takes longer than 5 s must have come at 1 KiB a second. Defaults 15 s and 30 s.
@@ -55,7 +55,7 @@ func (l *Limits) counts() []limitField[int] {
 	return []limitField[int]{
 		{"RatingWrites", &l.RatingWrites, 60}, {"ContentWrites", &l.ContentWrites, 30}, {"Reads", &l.Reads, 600},
 		{"Logins", &l.Logins, 60}, {"ContentRatings", &l.ContentRatings, 300}, {"PrefixFactor", &l.PrefixFactor, 10},
-		{"InHand", &l.InHand, 512}, {"PrefixInHand", &l.PrefixInHand, 64},
+		{"InFlight", &l.InFlight, 512}, {"PrefixInFlight", &l.PrefixInFlight, 64},
 	}
 }
 

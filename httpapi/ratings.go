@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/internal/outage"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -145,13 +145,13 @@ func (c *call) ratingKey() (rating.Key, error) {
 	return key, nil
 }
 
-// queued is for writes that end in the queue. Of an outage that hits before that it says that
+// queued is for writes that end in the queue. Of unavailability that hits before that it says that
 // nothing was accepted; after that none is an error.
 func queued(run func(*call) error) func(*call) error {
 	return func(c *call) error {
 		err := run(c)
 		var asked *rating.UnavailableError
-		if (errors.Is(err, outage.Err) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, &asked) {
+		if (errors.Is(err, errs.Unavailable) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, &asked) {
 			return &rating.UnavailableError{Cause: err}
 		}
 		return err
@@ -169,7 +169,7 @@ func (c *call) listRatings() error {
 	}
 	order := map[string]rating.Order{"id": rating.ByKey, "-updated_at": rating.NewestFirst, "updated_at": rating.OldestFirst}[ordering]
 	p := c.query.page("ratings", ordering+"\n"+f.Rater)
-	var after *rating.Place
+	var after *rating.Cursor
 	if err := p.place(func(b []byte) (ok bool) { after, ok = parseRatingPlace(order, b); return ok }); err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ type acceptedRating struct {
 // accepted waits for a receipt's task as long as the client wants and answers with what it came to.
 func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 	task := receipt.Task
-	if d := c.patience(otherwise); d > 0 {
+	if d := c.waitTime(otherwise); d > 0 {
 		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil { // if it cannot be told how the task stands, it is still accepted
 			task = waited
 		}
@@ -353,8 +353,8 @@ func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
 	return c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), key)
 }
 
-// writePatience is how long a change of a rating waits to be stored, unless the client prefers otherwise.
-const writePatience = 5 * time.Second
+// writeTimeout is how long a change of a rating waits to be stored, unless the client prefers otherwise.
+const writeTimeout = 5 * time.Second
 
 // sentScore returns the score that was sent with a change of a rating, if one was, once everything
 // that was sent is in order.
@@ -406,7 +406,7 @@ func (c *call) rate(contentID string, score int) error {
 	case err != nil:
 		return err
 	}
-	return c.accepted(receipt, writePatience)
+	return c.accepted(receipt, writeTimeout)
 }
 
 func (c *call) deleteRating() error {
@@ -431,7 +431,7 @@ func (c *call) withdraw(key rating.Key) error {
 	if err != nil {
 		return err
 	}
-	return c.accepted(receipt, writePatience)
+	return c.accepted(receipt, writeTimeout)
 }
 
 // ownKey returns the key of the caller's rating of the content in the path, which must exist.

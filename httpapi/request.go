@@ -78,9 +78,9 @@ func parsePrefer(h http.Header) preferences {
 	return p
 }
 
-// patience is how long the call may wait for a task: what the client prefers, else the default, and not at all when it
+// waitTime is how long the call may wait for a task: what the client prefers, else the default, and not at all when it
 // prefers not to. With both preferences the wait comes first (RFC 7240, section 4.3).
-func (c *call) patience(otherwise time.Duration) time.Duration {
+func (c *call) waitTime(otherwise time.Duration) time.Duration {
 	switch {
 	case c.prefer.waiting:
 		return c.prefer.wait

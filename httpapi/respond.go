@@ -34,7 +34,7 @@ func optional(v float64, exists bool) *float64 {
 // published returns the published score, or null when there is none. A content whose first ratings were stored just now has the average
 // until they are folded, which takes about a second.
 func published(s rating.Stats) *float64 {
-	if average, rated := s.Average(); !s.Score.Folded {
+	if average, rated := s.Average(); !s.Score.Computed {
 		return optional(average, rated)
 	}
 	return optional(s.Score.Value, s.Score.Weight > 0)

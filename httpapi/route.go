@@ -100,7 +100,7 @@ var (
 var (
 	requestIDHeader  = header{name: "X-Request-Id", always: true, about: "The client's, if it is sane, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
 	etagHeader       = header{name: "ETag", always: true, about: "The version of the answer, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
-	ageHeader        = header{name: "Age", about: "How many seconds ago this was read, at most 300, where the store does not answer now. RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxAge / time.Second)}}}
+	ageHeader        = header{name: "Age", about: "How many seconds ago this was read, at most 300, where the store does not answer now. RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
 	locationHeader   = header{name: "Location", always: true, about: "Where the new thing is.", schema: linkSchema}
 	linkHeader       = header{name: "Link", about: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
 	appliedHeader    = header{name: "Preference-Applied", about: "What was done of the Prefer header. RFC 7240.", schema: textSchema}

@@ -150,15 +150,15 @@ func (c *call) explainStats() error {
 	if err != nil {
 		return err
 	}
-	d := explanation{Score: optional(e.Score.Value, e.Score.Weight > 0), Rank: e.Score.Rank, Weight: e.Score.Weight, OpenedAt: stamp(e.Opened),
+	d := explanation{Score: optional(e.Score.Value, e.Score.Weight > 0), Rank: e.Score.Rank, Weight: e.Score.Weight, OpenedAt: stamp(e.Start),
 		Buckets: make([]bucketDetail, len(e.Parts)), Windows: make([]windowDetail, len(e.Windows))}
 	for i, p := range e.Parts {
-		from, until := rating.BucketSpan(e.Opened, p.Index)
+		from, until := rating.BucketSpan(e.Start, p.Index)
 		d.Buckets[i] = bucketDetail{From: stamp(from), Until: stamp(until), RatingsCount: p.N, Sum: p.Sum, AverageScore: p.Mean(), Before: p.Before, Limit: p.Limit,
 			Counted: p.Counted, Held: float64(p.N) - p.Counted, Verdict: p.Verdict, Why: p.Why()}
 	}
 	for i, w := range e.Windows {
-		d.Windows[i] = windowDetailOf(w, e.Opened)
+		d.Windows[i] = windowDetailOf(w, e.Start)
 	}
 	detail := c.statsDetailOf(e.Stats)
 	detail.Explanation = &d
@@ -173,7 +173,7 @@ func (c *call) recalculate() error {
 	if err != nil {
 		return err
 	}
-	if d := c.patience(0); d > 0 {
+	if d := c.waitTime(0); d > 0 {
 		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil {
 			task = waited
 		}
@@ -188,7 +188,7 @@ func (c *call) listWindows() error {
 	}
 	results := make(results, len(e.Windows))
 	for i, w := range e.Windows {
-		results[i] = windowDetailOf(w, e.Opened)
+		results[i] = windowDetailOf(w, e.Start)
 	}
 	return c.json(http.StatusOK, envelope{Results: results})
 }
@@ -211,7 +211,7 @@ func (c *call) createWindow() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusCreated, windowDetailOf(w, e.Opened))
+	return c.json(http.StatusCreated, windowDetailOf(w, e.Start))
 }
 
 // deleteWindows removes the window that the parameter id names, or without it all of them.

@@ -72,7 +72,7 @@ func resultOf(t rating.Task) taskResult {
 		return ranRecount{r.Contents, r.Drifted}
 	case t.Name == rating.JobSweep:
 		return ranSweep{r.Removed}
-	case t.Name == rating.JobForget:
+	case t.Name == rating.JobErase:
 		return ranForgetting{r.Withdrawn}
 	default:
 		return ranRecalculation{r.Contents}
@@ -102,7 +102,7 @@ func taskDetailOf(t rating.Task) taskDetail {
 }
 
 func (c *call) getTask() error {
-	task, err := c.waitFor(c.param, c.patience(0), c.cfg.Ratings.Wait)
+	task, err := c.waitFor(c.param, c.waitTime(0), c.cfg.Ratings.Wait)
 	if err != nil {
 		return err
 	}

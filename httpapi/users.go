@@ -52,7 +52,7 @@ func (a *API) addUsers(t map[string]methods) {
 	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true, schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
 	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
 	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userShape.readOnly("email")...)}
-	farewell := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.Fates()},
+	erasure := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.ErasureModes()},
 		{"description", "What becomes of the account's ratings: they are deleted, or each stays as that of a rater who is made up for it."}}}}}
 	ownQuota := fmt.Sprintf("One IP prefix logs in and registers %d times a minute at most, however much it reads.",
 		a.cfg.Limits.Logins)
@@ -89,7 +89,7 @@ func (a *API) addUsers(t map[string]methods) {
 			fails: []int{403, 404, 409}, answers: []reply{ok("The account as it is now.", userShape)}, run: (*call).patchMe,
 		},
 		http.MethodDelete: {
-			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: farewell, fails: []int{403, 404},
+			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, fails: []int{403, 404},
 			about:   "All sessions end at once. The name stays taken. The ratings follow within moments, also those that are still pending; the contents stay.",
 			answers: []reply{noContent("The account is deleted.")}, run: (*call).deleteMe,
 		},
@@ -261,7 +261,7 @@ func (c *call) changePassword() error {
 
 func (c *call) deleteMe() error {
 	ratings, sent := c.input.text("ratings")
-	fate := rating.Fate(ratings)
+	fate := rating.ErasureMode(ratings)
 	var bad error
 	if sent {
 		bad = fate.Validate()
@@ -276,7 +276,7 @@ func (c *call) deleteMe() error {
 	// What becomes of the ratings is on record with the deletion. This makes it come soon, even if the client is gone already.
 	ctx, cancel := deadline.Keep(c.r.Context())
 	defer cancel()
-	if err := c.cfg.Ratings.Forget(ctx, c.who.Subject, fate); err != nil {
+	if err := c.cfg.Ratings.Erase(ctx, c.who.Subject, fate); err != nil {
 		c.cfg.Logger.WarnContext(c.r.Context(), "httpapi: the ratings of a deleted account follow later", "user", c.who.Subject, "request_id", c.id, "error", err)
 	}
 	return c.empty(http.StatusNoContent)

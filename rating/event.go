@@ -36,22 +36,22 @@ type event struct {
 	Op    op
 	Score int    // opRate
 	By    string // opWithdraw, opRecalculate: the identifier of who asked
-	// Anonymous is the rater that an opWithdraw hands the rating over to; empty: none. See Change.
-	Anonymous string
-	At        time.Time // when it was accepted, UTC in microseconds
+	// ReassignTo is the rater that an opWithdraw hands the rating over to; empty: none. See Change.
+	ReassignTo string
+	At         time.Time // when it was accepted, UTC in microseconds
 }
 
 type eventJSON struct {
-	Format    int    `json:"v"`
-	Op        op     `json:"op"`
-	Score     *int   `json:"score,omitempty"`
-	By        string `json:"by,omitempty"`
-	Anonymous string `json:"anonymous,omitempty"`
-	At        int64  `json:"at"` // microseconds since 1970
+	Format     int    `json:"v"`
+	Op         op     `json:"op"`
+	Score      *int   `json:"score,omitempty"`
+	By         string `json:"by,omitempty"`
+	ReassignTo string `json:"anonymous,omitempty"`
+	At         int64  `json:"at"` // microseconds since 1970
 }
 
 func (e event) encode() []byte {
-	j := eventJSON{Format: eventFormat, Op: e.Op, By: e.By, Anonymous: e.Anonymous, At: e.At.UnixMicro()}
+	j := eventJSON{Format: eventFormat, Op: e.Op, By: e.By, ReassignTo: e.ReassignTo, At: e.At.UnixMicro()}
 	if e.Op == opRate {
 		j.Score = &e.Score
 	}
@@ -93,13 +93,13 @@ func decodeEvent(body []byte) (event, error) {
 	if j.Format != eventFormat {
 		return event{}, fmt.Errorf("%w: format %d, this release knows %d", errEvent, j.Format, eventFormat)
 	}
-	e := event{Op: j.Op, By: j.By, Anonymous: j.Anonymous, At: time.UnixMicro(j.At).UTC()}
+	e := event{Op: j.Op, By: j.By, ReassignTo: j.ReassignTo, At: time.UnixMicro(j.At).UTC()}
 	if e.At.Before(earliest) || e.At.After(latest) {
 		return event{}, fmt.Errorf("%w: time %d is out of range", errEvent, j.At)
 	}
 	switch {
-	case j.Anonymous != "" && (j.Op != opWithdraw || !id.Valid(j.Anonymous)):
-		return event{}, fmt.Errorf("%w: operation %q for the anonymous rater %.200q", errEvent, j.Op, j.Anonymous)
+	case j.ReassignTo != "" && (j.Op != opWithdraw || !id.Valid(j.ReassignTo)):
+		return event{}, fmt.Errorf("%w: operation %q for the anonymous rater %.200q", errEvent, j.Op, j.ReassignTo)
 	case j.Op == opRate && j.Score != nil && j.By == "":
 		e.Score = *j.Score
 	case (j.Op == opWithdraw || j.Op == opRecalculate) && j.Score == nil && j.By != "":

@@ -63,8 +63,8 @@ type Explanation struct {
 	Stats Stats
 	// Score is what a recalculation would publish now.
 	Score Score
-	// Opened is when the history opened; zero if it has not.
-	Opened  time.Time
+	// HistoryStarts is when the history opened; zero if it has not.
+	Start   time.Time
 	Parts   []Part
 	Windows []Window
 }
@@ -84,7 +84,7 @@ func (s *Service) Explain(ctx context.Context, actor Actor, content string) (Exp
 		return Explanation{}, err
 	}
 	parts, score := s.cfg.Policy.Explain(s.cfg.Scale, h)
-	return Explanation{Stats: stats[content], Score: score, Opened: opened, Parts: parts, Windows: h.Windows}, nil
+	return Explanation{Stats: stats[content], Score: score, Start: opened, Parts: parts, Windows: h.Windows}, nil
 }
 
 // BucketSpan is the inverse of BucketAt: the times of the ratings that count in a bucket, until exclusive. What came before the

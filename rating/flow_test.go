@@ -334,7 +334,7 @@ func TestRejectedMessages(t *testing.T) {
 	w.wipe()
 	failed("with the cache wiped", w.task(late.Task))
 	var reasons []string
-	for _, r := range check(w.store.ListRejected(t.Context(), rating.RejectedQuery{Limit: 100}))(t) {
+	for _, r := range check(w.store.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 100}))(t) {
 		reasons = append(reasons, r.Reason)
 	}
 	slices.Sort(reasons)
@@ -368,7 +368,7 @@ func (v vandal) Consume(ctx context.Context, limit int, h queue.Handler) error {
 }
 
 // A message that is damaged is rejected, and those that follow it are stored; what is kept of a
-// rejected message is 64 KiB of its body at most.
+// dead letter is 64 KiB of its body at most.
 func TestDamagedMessagesAreRejected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -384,7 +384,7 @@ func TestDamagedMessagesAreRejected(t *testing.T) {
 			t.Errorf("%s, %+v, want to be rejected", done.State, done.Error)
 		}
 	}
-	for _, r := range check(w.store.ListRejected(t.Context(), rating.RejectedQuery{Limit: 10}))(t) {
+	for _, r := range check(w.store.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 10}))(t) {
 		if isLong := r.Key == long.Rating.Key.String(); isLong != (len(r.Body) == 64<<10) {
 			t.Errorf("%d bytes are kept of the body of %s", len(r.Body), r.Key)
 		}
@@ -404,8 +404,8 @@ func (f *faulty) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating.Out
 	return f.Store.ApplyRatings(ctx, b)
 }
 
-// An outage delays ratings; it rejects none.
-func TestOutageLosesNothing(t *testing.T) {
+// Unavailability delays ratings; it rejects none.
+func TestUnavailableStoreLosesNothing(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
 	failed := make(chan struct{})
@@ -433,8 +433,8 @@ func TestOutageLosesNothing(t *testing.T) {
 			t.Errorf("a task came to %s after %d attempts", done.State, done.Attempts)
 		}
 	}
-	if rejected := check(w.store.ListRejected(t.Context(), rating.RejectedQuery{Limit: 10}))(t); len(rejected) > 0 {
-		t.Errorf("an outage rejected %d messages", len(rejected))
+	if rejected := check(w.store.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 10}))(t); len(rejected) > 0 {
+		t.Errorf("unavailability rejected %d messages", len(rejected))
 	}
 	if s := w.stats(c.ID); s.Count != 10 {
 		t.Errorf("%d of 10 are stored", s.Count)
@@ -567,7 +567,7 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 // hosts are contents that the module does not own: all of them may be rated, and their history opens with the first rating.
 type hosts struct{}
 
-func (hosts) Opened(_ context.Context, ids []string) (map[string]time.Time, error) {
+func (hosts) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
 	m := map[string]time.Time{}
 	for _, id := range ids {
 		m[id] = time.Time{}
@@ -595,7 +595,7 @@ func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 		for _, b := range h.Buckets {
 			indices = append(indices, b.Index)
 		}
-		return rating.Score{Folded: true}
+		return rating.Score{Computed: true}
 	}))(t)
 	if !slices.Equal(indices, []int{0, 24, 25}) {
 		t.Errorf("the ratings count in buckets %v, want 0, 24, 25", indices)

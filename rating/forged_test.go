@@ -52,7 +52,7 @@ func TestForgedTasksTellNothing(t *testing.T) {
 	w.await(w.submit("gone", c.ID, 5).Task)
 	own := w.submit("eve", w.content().ID, 3).Task
 	w.await(own)
-	if err := w.ratings.Forget(t.Context(), "gone", rating.FateAnonymize); err != nil {
+	if err := w.ratings.Erase(t.Context(), "gone", rating.EraseAnonymize); err != nil {
 		t.Fatal(err)
 	}
 	w.await(w.submit("eve", c.ID, 1).Task) // behind the withdrawal of what is handed over
@@ -208,7 +208,7 @@ func TestTaskOfANewStreamIsKnown(t *testing.T) {
 }
 
 // The store may fail right when a task was accepted as the first one of its stream. It is accepted all the same, and the cache says so.
-func TestTaskOfANewStreamDuringAnOutage(t *testing.T) {
+func TestTaskOfANewStreamWithoutStore(t *testing.T) {
 	t.Parallel()
 	s := &streams{fail: rating.ErrUnavailable}
 	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })

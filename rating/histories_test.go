@@ -75,7 +75,7 @@ func TestHistories(t *testing.T) {
 		r := rand.New(rand.NewPCG(s, n)) //nolint:gosec // repeatable on purpose
 		if err := func() error {
 			store, policy := memstore.New(memstore.Config{Now: func() time.Time { return someTime }}), rating.ScorePolicy{}
-			fold := func(h rating.History) rating.Score { return policy.Fold(rating.Scale{}, h) }
+			fold := func(h rating.History) rating.Score { return policy.Compute(rating.Scale{}, h) }
 			rest := events(r)
 			for len(rest) > 0 {
 				batch := rest[:1+r.IntN(min(8, len(rest)))]
@@ -114,7 +114,7 @@ func TestHistories(t *testing.T) {
 			if !slices.Equal(incremental.Buckets, rebuilt.Buckets) {
 				return fmt.Errorf("incremental rows %v, rebuilt %v", incremental.Buckets, rebuilt.Buckets)
 			}
-			score := policy.Fold(rating.Scale{}, rebuilt)
+			score := policy.Compute(rating.Scale{}, rebuilt)
 			if bits(score) != bits(stats[0].Score) {
 				return fmt.Errorf("incremental score %+v, rebuilt %+v", stats[0].Score, score)
 			}
@@ -175,7 +175,7 @@ func TestFoldBits(t *testing.T) {
 		r := rand.New(rand.NewPCG(42, n)) //nolint:gosec // the same in every run
 		h := rating.History{Buckets: buckets(r)}
 		for _, scale := range []rating.Scale{{}, {Min: 0, Max: 9}} {
-			for _, x := range bits(rating.ScorePolicy{}.Fold(scale, h)) {
+			for _, x := range bits(rating.ScorePolicy{}.Compute(scale, h)) {
 				_, _ = sum.Write(binary.LittleEndian.AppendUint64(nil, x))
 			}
 		}

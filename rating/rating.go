@@ -5,7 +5,7 @@
 // be lost. A Worker takes submissions from the queue in batches and applies each batch to the Store
 // in one transaction, together with every number that follows from it; whoever submitted can follow
 // a Task. A Recalculator folds the published score and recounts the numbers. When a rater leaves,
-// Service.Forget withdraws the ratings, or makes them nobody's.
+// Service.Erase withdraws the ratings, or makes them nobody's.
 //
 // # Order
 //
@@ -31,11 +31,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/internal/outage"
-	"github.com/khodnevis/khodnevis/internal/toobroad"
-	"github.com/khodnevis/khodnevis/internal/unstorable"
 )
 
 var (
@@ -46,14 +44,14 @@ var (
 	// ErrExpired says that a task is past its retention.
 	ErrExpired = errors.New("rating: task expired")
 	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package content's.
-	ErrTooBroad = toobroad.Err
+	ErrTooBroad = errs.TooBroad
 	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission
 	// that the queue did not take fails with an *UnavailableError. It is the same value as the
 	// other packages' ErrUnavailable.
-	ErrUnavailable = outage.Err
+	ErrUnavailable = errs.Unavailable
 	// ErrUnstorable says that the store will never take a change, however often it is tried: it
 	// breaks a rule of the database. It is the same value as the other packages' ErrUnstorable.
-	ErrUnstorable = unstorable.Err
+	ErrUnstorable = errs.Unstorable
 )
 
 // UnavailableError says that a submission was not, or perhaps not, accepted. It wraps ErrUnavailable and the cause.

@@ -35,7 +35,7 @@ func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 	total, limit := 0, min(chunk, r.cfg.Batch)
 	for {
 		began := r.cfg.Now()
-		stats, err := r.store.RefreshScores(ctx, limit, func(h History) Score { return r.cfg.Policy.Fold(r.cfg.Scale, h) })
+		stats, err := r.store.RefreshScores(ctx, limit, func(h History) Score { return r.cfg.Policy.Compute(r.cfg.Scale, h) })
 		if err != nil {
 			return total, fmt.Errorf("rating: refresh scores: %w", err)
 		}
@@ -137,7 +137,7 @@ func (r *Recalculator) Verify(ctx context.Context, drift func(Drift)) (int, erro
 			return err
 		}
 		for _, id := range ids {
-			d, err := r.misfolded(ctx, id)
+			d, err := r.wrongScore(ctx, id)
 			if err != nil {
 				return fmt.Errorf("rating: verify %s: %w", id, err)
 			}
@@ -154,9 +154,9 @@ func (r *Recalculator) Verify(ctx context.Context, drift func(Drift)) (int, erro
 	})
 }
 
-// misfolded returns how the published score of a content differs from what its history gives, or nil. Where ratings keep coming in,
+// wrongScore returns how the published score of a content differs from what its history gives, or nil. Where ratings keep coming in,
 // it takes a moment at which the two belong together.
-func (r *Recalculator) misfolded(ctx context.Context, id string) (*Drift, error) {
+func (r *Recalculator) wrongScore(ctx context.Context, id string) (*Drift, error) {
 	var d *Drift
 	for range 10 {
 		before, err := r.store.StatsByContent(ctx, []string{id})
@@ -168,7 +168,7 @@ func (r *Recalculator) misfolded(ctx context.Context, id string) (*Drift, error)
 			return nil, err
 		}
 		is := before[0]
-		if is.Score = r.cfg.Policy.Fold(r.cfg.Scale, h); is.Score == before[0].Score {
+		if is.Score = r.cfg.Policy.Compute(r.cfg.Scale, h); is.Score == before[0].Score {
 			return nil, nil
 		}
 		d = &Drift{Content: id, Was: before[0], Is: is, WasBuckets: h.Buckets, IsBuckets: h.Buckets}
@@ -205,7 +205,7 @@ const (
 	JobRefresh = TaskRecalculate   // folds the scores of what has changed
 	JobRecount = "ratings.recount" // recounts everything
 	JobSweep   = "ratings.sweep"   // removes what was withdrawn or rejected long ago
-	JobForget  = "ratings.forget"  // withdraws what those who left have given; see Service.Run
+	JobErase   = "ratings.forget"  // withdraws what those who left have given; see Service.Run
 )
 
 // longestLease is how long a process that claimed a tick is waited for at the most when it does not come back.
@@ -221,7 +221,7 @@ func leaseOf(schedule Schedule, at time.Time) time.Duration {
 	return min(longestLease, next.Sub(at)*9/10)
 }
 
-// SweepAfter is how long withdrawn ratings, rejected messages and departures are kept: twice the week that a queue should keep
+// SweepAfter is how long withdrawn ratings, dead letters and erasures are kept: twice the week that a queue should keep
 // messages, so that no replay can bring back what was withdrawn.
 const SweepAfter = 14 * 24 * time.Hour
 

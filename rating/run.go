@@ -23,7 +23,7 @@ func RunID(job string, at time.Time) string { return job + "@" + at.UTC().Format
 // parseRun is the inverse of RunID. It reports a zero time for the latest run.
 func parseRun(s string) (job string, at time.Time, ok bool) {
 	job, when, ok := strings.Cut(s, "@")
-	if !ok || job != JobRefresh && job != JobRecount && job != JobSweep && job != JobForget {
+	if !ok || job != JobRefresh && job != JobRecount && job != JobSweep && job != JobErase {
 		return "", time.Time{}, false
 	}
 	if when == latestRun {
@@ -33,8 +33,8 @@ func parseRun(s string) (job string, at time.Time, ok bool) {
 	return job, at, err == nil && RunID(job, at) == s
 }
 
-// rememberRun keeps what is known of a run, and which one is the latest.
-func rememberRun(ctx context.Context, cfg Config, job string, at time.Time, run record) {
+// recordRun keeps what is known of a run, and which one is the latest.
+func recordRun(ctx context.Context, cfg Config, job string, at time.Time, run record) {
 	id := RunID(job, at)
 	remember(ctx, cfg.Cache, cfg.warn, []cache.Item{run.item(id),
 		{Key: latestKey(job), Value: []byte(strconv.FormatInt(at.Unix(), 10)), Version: at.Unix(), TTL: Retention}})
@@ -81,7 +81,7 @@ func runJob(ctx context.Context, cfg Config, store Store, job string, schedule S
 
 // tick does job if this process claims the tick. What goes wrong is logged; the next tick tries again.
 func tick(ctx context.Context, cfg Config, store Store, job string, at time.Time, lease time.Duration, do func(context.Context) (TaskResult, error)) {
-	claimed, err := store.ClaimTick(ctx, job, at, lease)
+	claimed, err := store.ClaimLease(ctx, job, at, lease)
 	if err != nil {
 		if ctx.Err() == nil {
 			cfg.Logger.WarnContext(ctx, "rating: tick not claimed", "job", job, "at", at, "error", err)
@@ -93,7 +93,7 @@ func tick(ctx context.Context, cfg Config, store Store, job string, at time.Time
 	}
 	began := cfg.time()
 	run := record{State: Started, Attempts: 1, Started: began.UnixMicro()}
-	rememberRun(ctx, cfg, job, at, run)
+	recordRun(ctx, cfg, job, at, run)
 	done, err := do(ctx)
 	run.State, run.Done, run.Run = Success, cfg.time().UnixMicro(), &done
 	switch {
@@ -106,8 +106,8 @@ func tick(ctx context.Context, cfg Config, store Store, job string, at time.Time
 		cfg.Logger.InfoContext(ctx, "rating: job done", "job", job, "at", at, "contents", done.Contents, "drifted", done.Drifted, "removed", done.Removed, "withdrawn", done.Withdrawn,
 			"took", cfg.time().Sub(began))
 	}
-	rememberRun(context.WithoutCancel(ctx), cfg, job, at, run)
-	if err := store.ReleaseTick(context.WithoutCancel(ctx), job, at); err != nil {
+	recordRun(context.WithoutCancel(ctx), cfg, job, at, run)
+	if err := store.ReleaseLease(context.WithoutCancel(ctx), job, at); err != nil {
 		cfg.Logger.WarnContext(ctx, "rating: tick not released", "job", job, "at", at, "error", err)
 	}
 }

@@ -78,14 +78,14 @@ func BucketAt(opened, at time.Time) int {
 	return int(24 + (age-day)/day)
 }
 
-// Fold computes the published score from a content's history. It depends on nothing else, least of all on the time of the
+// Compute computes the published score from a content's history. It depends on nothing else, least of all on the time of the
 // call. Products are rounded before they are added, so that machines that fuse the two compute the same bits.
-func (p ScorePolicy) Fold(scale Scale, h History) Score {
+func (p ScorePolicy) Compute(scale Scale, h History) Score {
 	_, score := p.Explain(scale, h)
 	return score
 }
 
-// Explain is Fold together with what became of each bucket, in their order.
+// Explain is Compute together with what became of each bucket, in their order.
 func (p ScorePolicy) Explain(scale Scale, h History) ([]Part, Score) {
 	p = p.stretched(scale)
 	parts := make([]Part, 0, len(h.Buckets))
@@ -121,7 +121,7 @@ func (p ScorePolicy) Explain(scale Scale, h History) ([]Part, Score) {
 			part.Counted, part.Verdict = n, VerdictAgreed
 		}
 	}
-	score := Score{Weight: w, Rank: (v + float64(p.RankPrior*p.Prior)) / (w + p.RankPrior), Folded: true}
+	score := Score{Weight: w, Rank: (v + float64(p.RankPrior*p.Prior)) / (w + p.RankPrior), Computed: true}
 	if w > 0 {
 		score.Value = v / w
 	}

@@ -59,7 +59,7 @@ func TestFoldGolden(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := rating.ScorePolicy{}.Fold(rating.Scale{}, history(c.buckets))
+			got := rating.ScorePolicy{}.Compute(rating.Scale{}, history(c.buckets))
 			near := func(what string, got, want float64) {
 				if math.Abs(got-want) > 1e-6 {
 					t.Errorf("%s = %.6f, want %.6f", what, got, want)
@@ -70,7 +70,7 @@ func TestFoldGolden(t *testing.T) {
 			if !math.IsNaN(c.value) {
 				near("score", got.Value, c.value)
 			}
-			if !got.Folded {
+			if !got.Computed {
 				t.Error("a fold must be marked as one")
 			}
 		})
@@ -113,7 +113,7 @@ func TestFoldWithoutHeldIsTheAverage(t *testing.T) {
 		for _, x := range buckets {
 			n, sum = n+x.N, sum+x.Sum
 		}
-		got := rating.ScorePolicy{}.Fold(rating.Scale{}, history(buckets))
+		got := rating.ScorePolicy{}.Compute(rating.Scale{}, history(buckets))
 		if n == 0 || got.Weight != float64(n) {
 			continue
 		}
@@ -131,12 +131,12 @@ func TestFoldWithoutHeldIsTheAverage(t *testing.T) {
 func TestFoldStretchesWithTheScale(t *testing.T) {
 	t.Parallel()
 	for _, buckets := range [][]rating.Bucket{shift(6), {b(24, 1000, 4200), b(40, 5000, 5000)}, {b(0, 500, 500), b(1, 50, 210)}} {
-		want := rating.ScorePolicy{}.Fold(rating.Scale{}, history(buckets))
+		want := rating.ScorePolicy{}.Compute(rating.Scale{}, history(buckets))
 		stretched := make([]rating.Bucket, len(buckets))
 		for i, x := range buckets { // 1..5 becomes 0..100: v -> 25(v-1)
 			stretched[i] = b(x.Index, x.N, 25*(x.Sum-x.N))
 		}
-		got := rating.ScorePolicy{}.Fold(rating.Scale{Min: 0, Max: 100}, history(stretched))
+		got := rating.ScorePolicy{}.Compute(rating.Scale{Min: 0, Max: 100}, history(stretched))
 		if math.Abs(got.Weight-want.Weight) > 1e-6*want.Weight || math.Abs(got.Value-25*(want.Value-1)) > 1e-6 {
 			t.Errorf("%v: %+v on 0..100, %+v on 1..5", buckets, got, want)
 		}
@@ -165,10 +165,10 @@ func TestScorePolicyIsValidated(t *testing.T) {
 	}
 }
 
-func ExampleScorePolicy_Fold() {
+func ExampleScorePolicy_Compute() {
 	// A thousand honest ratings, then a campaign of five thousand ones within a day.
 	buckets := []rating.Bucket{{Index: 24, N: 1000, Sum: 4200}, {Index: 40, N: 5000, Sum: 5000}}
-	score := rating.ScorePolicy{}.Fold(rating.Scale{}, rating.History{Buckets: buckets})
+	score := rating.ScorePolicy{}.Compute(rating.Scale{}, rating.History{Buckets: buckets})
 	fmt.Printf("average %.2f, published %.2f\n", 9200.0/6000, score.Value)
 	// Output: average 1.53, published 4.10
 }

@@ -9,21 +9,21 @@ import (
 
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/deadline"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/planted"
-	"github.com/khodnevis/khodnevis/internal/toobroad"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
 // Contents tells which contents may be rated. A host with contents of its own implements it; content.Service does.
 type Contents interface {
-	// Opened returns, for those of ids that may be rated, when the content's history opened: its
+	// HistoryStarts returns, for those of ids that may be rated, when the content's history opened: its
 	// creation. A zero time means that it opens with the first rating. Those that may not be rated
 	// are missing from the map. It may be called concurrently.
-	Opened(ctx context.Context, ids []string) (map[string]time.Time, error)
+	HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
 }
 
 // Actor is who acts.
@@ -121,9 +121,9 @@ type Service struct {
 	runner   *hook.Runner
 	waiters  chan struct{}
 	// strangers are those who wait for tasks that may be made up.
-	strangers chan struct{}
-	overdue   *overdue
-	locator   *locator
+	strangers    chan struct{}
+	backlogGuard *backlogGuard
+	locator      *locator
 }
 
 // New returns a Service. contents says what may be rated.
@@ -137,15 +137,15 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 	cfg = cfg.orDefault()
 	return &Service{
 		cfg: cfg, store: store, queue: q, contents: contents,
-		identity:  installation.New(store.Installation),
-		epochs:    newEpochs(store),
-		numbers:   newNumbers(store, cfg),
-		pending:   pending{cache: cfg.Cache, warn: cfg.warn},
-		runner:    hook.NewRunner(cfg.Logger),
-		waiters:   make(chan struct{}, cfg.Waiters),
-		strangers: make(chan struct{}, max(1, cfg.Waiters/strangersShare)),
-		overdue:   newOverdue(q, cfg),
-		locator:   newLocator(q, cfg),
+		identity:     installation.New(store.Installation),
+		epochs:       newEpochs(store),
+		numbers:      newNumbers(store, cfg),
+		pending:      pending{cache: cfg.Cache, warn: cfg.warn},
+		runner:       hook.NewRunner(cfg.Logger),
+		waiters:      make(chan struct{}, cfg.Waiters),
+		strangers:    make(chan struct{}, max(1, cfg.Waiters/unknownShare)),
+		backlogGuard: newBacklogGuard(q, cfg),
+		locator:      newLocator(q, cfg),
 	}, nil
 }
 
@@ -208,7 +208,7 @@ func (s *Service) mayBeRated(ctx context.Context, content string) error {
 	if !id.Valid(content) {
 		return missing
 	}
-	opened, err := s.contents.Opened(ctx, []string{content})
+	opened, err := s.contents.HistoryStarts(ctx, []string{content})
 	if err != nil {
 		return fmt.Errorf("rating: look up content %s: %w", content, err)
 	}
@@ -246,9 +246,9 @@ func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request
 	return ticket{Op: e.Op, Position: positions[0], At: e.At, Key: Key{Content: content}, By: e.By}.task(), nil
 }
 
-// rememberTime is what remains of a request's time for the cache, once the queue has what the
+// cacheTime is what remains of a request's time for the cache, once the queue has what the
 // request brought.
-const rememberTime = 200 * time.Millisecond
+const cacheTime = 200 * time.Millisecond
 
 // accept publishes e and remembers it as pending.
 func (s *Service) accept(ctx context.Context, key Key, e event, request string) (Receipt, error) {
@@ -269,7 +269,7 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 	// becomes of that. A store that is down knows of no task, and of a new stream not even one that
 	// answers.
 	items := []cache.Item{record{State: Pending}.item(task.ID)}
-	known, cancel := deadline.Reserve(ctx, rememberTime)
+	known, cancel := deadline.Reserve(ctx, cacheTime)
 	defer cancel()
 	if epoch, err := s.epochs.of(known, position.Stream); err == nil {
 		m := mark{Version: Version{epoch, position.Offset}, Score: e.Score, Withdraw: e.Op == opWithdraw, At: e.At.UnixMicro()}
@@ -284,7 +284,7 @@ func (s *Service) accept(ctx context.Context, key Key, e event, request string) 
 // publish publishes messages in the name of the installation. A process whose store has not
 // answered since it started does not know that name, and publishes nothing.
 func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]queue.Position, error) {
-	if err := s.overdue.err(ctx); err != nil {
+	if err := s.backlogGuard.err(ctx); err != nil {
 		return nil, &UnavailableError{Cause: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
@@ -334,7 +334,7 @@ func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPe
 }
 
 // MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
-const MaxRows = toobroad.MaxRows
+const MaxRows = errs.MaxRows
 
 // List returns a piece of a list of stored ratings. ErrTooBroad: it would have to look at more than
 // q.MaxRows rows to find it, or at MaxRows if that is 0. A later piece of a list may be too broad

@@ -33,7 +33,7 @@ func (s Stats) Average() (float64, bool) {
 
 // Held returns how many ratings have less than their full influence on the published score right now, to the nearest whole number.
 func (s Stats) Held() int64 {
-	if !s.Score.Folded {
+	if !s.Score.Computed {
 		return 0
 	}
 	return max(0, s.Count-int64(math.Round(s.Score.Weight)))
@@ -54,8 +54,8 @@ type Bucket struct {
 
 // History is what the published score of a content follows from.
 type History struct {
-	// Opened is when it opened, as OpenContents recorded it; zero if it did not. Folding does not look at it.
-	Opened time.Time
+	// HistoryStarts is when it opened, as StartHistories recorded it; zero if it did not. Folding does not look at it.
+	Start time.Time
 	// Buckets ascend by Index.
 	Buckets []Bucket
 	// Windows ascend by ID.
@@ -70,8 +70,8 @@ type Score struct {
 	Weight float64
 	// Rank is what lists are ordered by: Value shrunk towards the middle while there are few ratings.
 	Rank float64
-	// Folded tells that a score was computed at all; the zero Score was not.
-	Folded bool
+	// Computed tells that a score was computed at all; the zero Score was not.
+	Computed bool
 }
 
 // Drift is a content whose derived numbers were not what its ratings say, and both.

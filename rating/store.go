@@ -14,10 +14,10 @@ type Store interface {
 	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two
 	// changes of a Key, whenever they come, the one of the higher Version wins and the other one is
 	// Superseded. Count, sum, histogram and buckets are equal to the rows after every transaction,
-	// with any number of callers at once. A withdrawal with an Anonymous rater hands what it
+	// with any number of callers at once. A withdrawal with ReassignTo hands what it
 	// withdraws over to that one, so that no number changes. The outcomes stand in the order of
-	// batch.Changes. ErrUnstorable: the database will never take one of the changes. Rejected
-	// messages it always takes, whatever bytes their keys, bodies and details are made of: there is
+	// batch.Changes. ErrUnstorable: the database will never take one of the changes. Dead
+	// letters it always takes, whatever bytes their keys, bodies and details are made of: there is
 	// no other place for them.
 	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
 	// RatingsByKey returns those of keys that have ever been rated, each once, in any order,
@@ -35,16 +35,16 @@ type Store interface {
 	// alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds nothing.
 	CountRatings(ctx context.Context, f Filter, maxRows int) (int64, error)
 
-	// ForgetContent removes every rating of a content that is kept elsewhere; those that are
+	// EraseContent removes every rating of a content that is kept elsewhere; those that are
 	// applied later are refused. Forgetting again, or what was never rated, is no error.
-	ForgetContent(ctx context.Context, id string) error
+	EraseContent(ctx context.Context, id string) error
 
 	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.
 	StatsByContent(ctx context.Context, ids []string) ([]Stats, error)
-	// OpenContents records for each content when its history opened, unless that is recorded
+	// StartHistories records for each content when its history opened, unless that is recorded
 	// already, and returns what is recorded for all of them, in their order. What was recorded once
 	// never changes.
-	OpenContents(ctx context.Context, openings []Opening) ([]Opening, error)
+	StartHistories(ctx context.Context, openings []HistoryStart) ([]HistoryStart, error)
 	// RefreshScores claims at most limit contents whose buckets have changed since their last fold,
 	// hands the non-empty buckets of each to fold in ascending order, records the result and
 	// returns the new Stats. The content's windows come with them, in ascending order of ID. Of two
@@ -83,24 +83,24 @@ type Store interface {
 	// KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one. A
 	// stream that has none is ErrNotFound, whatever bytes its name is made of.
 	KnownEpoch(ctx context.Context, stream string) (int64, error)
-	// ClaimTick reports whether the caller shall do what job does at the time at. Of all callers
+	// ClaimLease reports whether the caller shall do what job does at the time at. Of all callers
 	// that ask for one job and time one is told so; a time before one already claimed is nobody's.
-	// While a claim's lease runs, no later time is claimed, unless ReleaseTick has ended it.
-	ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error)
-	// ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.
-	ReleaseTick(ctx context.Context, job string, at time.Time) error
+	// While a claim's lease runs, no later time is claimed, unless ReleaseLease has ended it.
+	ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error)
+	// ReleaseLease ends the lease of the claim of job and at. Without such a claim it does nothing.
+	ReleaseLease(ctx context.Context, job string, at time.Time) error
 
-	// Depart records that a rater left. The last record of a rater counts.
-	Depart(ctx context.Context, d Departure) error
-	// Departures returns at most limit of those who left at the given time or later, after the
+	// RecordErasure records that a rater left. The last record of a rater counts.
+	RecordErasure(ctx context.Context, d Erasure) error
+	// Erasures returns at most limit of those who left at the given time or later, after the
 	// given rater, in the order of Rater, bytewise.
-	Departures(ctx context.Context, since time.Time, after string, limit int) ([]Departure, error)
+	Erasures(ctx context.Context, since time.Time, after string, limit int) ([]Erasure, error)
 
-	// ListRejected returns at most q.Limit rejected messages that match, in ascending order of ID, after q.After.
-	ListRejected(ctx context.Context, q RejectedQuery) ([]Rejected, error)
-	// RemoveRejected removes rejected messages. Missing ones are no error.
-	RemoveRejected(ctx context.Context, ids []int64) error
-	// SweepRatings removes at most limit withdrawn ratings, rejected messages and departures from
+	// ListDeadLetters returns at most q.Limit dead letters that match, in ascending order of ID, after q.After.
+	ListDeadLetters(ctx context.Context, q DeadLetterQuery) ([]DeadLetter, error)
+	// DeleteDeadLetters removes dead letters. Missing ones are no error.
+	DeleteDeadLetters(ctx context.Context, ids []int64) error
+	// SweepRatings removes at most limit withdrawn ratings, dead letters and erasures from
 	// before the given time and returns how many. It also removes, piece by piece, the rows that
 	// deleted and forgotten contents have left; nobody sees them, so they do not count.
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
@@ -121,8 +121,8 @@ type Auditor interface {
 type Batch struct {
 	// Changes holds each Key at most once, in any order.
 	Changes []Change
-	// Rejected are the messages that can never be applied. A message that is recorded already is recorded once.
-	Rejected []Rejected
+	// DeadLetters are the messages that can never be applied. A message that is recorded already is recorded once.
+	DeadLetters []DeadLetter
 }
 
 // Change sets or withdraws a rating.
@@ -132,12 +132,12 @@ type Change struct {
 	// Score is what the rating shall be; 0 when Withdraw.
 	Score    int
 	Withdraw bool
-	// Anonymous, if not empty, makes a withdrawal keep the rating for the numbers: its score,
+	// ReassignTo, if not empty, makes a withdrawal keep the rating for the numbers: its score,
 	// bucket and times become a rating of this rater, of the change's Version and with the Result
 	// Created. It is a rater that the content does not know; to one that it does nothing is handed
 	// over. It means nothing where nothing is withdrawn: without Withdraw, or when there is no
 	// rating, or when the change is Superseded or comes again.
-	Anonymous string
+	ReassignTo string
 	// Bucket is the one that a new score counts in. The same score again leaves the rating in its bucket.
 	Bucket int
 	// At is when the change was accepted.
@@ -174,14 +174,14 @@ func (c Change) Apply(old Rating) (Outcome, bool) {
 	return Outcome{Result: next.Result, Rating: next}, true
 }
 
-// HandOver is for adapters. Given the same rating as Apply, it returns the rating of c.Anonymous, and
+// Reassign is for adapters. Given the same rating as Apply, it returns the rating of c.ReassignTo, and
 // false if c hands nothing over. The adapter stores that rating, and then no number changes, unless the
-// content has a rating of c.Anonymous, withdrawn or not.
-func (c Change) HandOver(old Rating) (Rating, bool) {
-	if !c.Withdraw || c.Anonymous == "" || old.Result == "" || old.Withdrawn {
+// content has a rating of c.ReassignTo, withdrawn or not.
+func (c Change) Reassign(old Rating) (Rating, bool) {
+	if !c.Withdraw || c.ReassignTo == "" || old.Result == "" || old.Withdrawn {
 		return Rating{}, false
 	}
-	old.Rater, old.Version, old.Result = c.Anonymous, c.Version, Created
+	old.Rater, old.Version, old.Result = c.ReassignTo, c.Version, Created
 	return old, true
 }
 
@@ -196,23 +196,23 @@ type Outcome struct {
 	Rating Rating
 }
 
-// Departure is a rater who left for good.
-type Departure struct {
+// Erasure is a rater who left for good.
+type Erasure struct {
 	Rater string
-	// Fate is what becomes of the ratings.
-	Fate Fate
+	// ErasureMode is what becomes of the ratings.
+	Mode ErasureMode
 	// At is when the rater left.
 	At time.Time
 }
 
-// Opening is when the history of a content opened.
-type Opening struct {
+// HistoryStart is when the history of a content opened.
+type HistoryStart struct {
 	Content string
 	At      time.Time
 }
 
-// Rejected is a message that can never be applied, kept for people to look at.
-type Rejected struct {
+// DeadLetter is a message that can never be applied, kept for people to look at.
+type DeadLetter struct {
 	// ID is given by the store; later ones are greater.
 	ID int64
 	// Position and Key are the message's. Together they name it.
@@ -225,8 +225,8 @@ type Rejected struct {
 	At             time.Time
 }
 
-// RejectedQuery asks for rejected messages.
-type RejectedQuery struct {
+// DeadLetterQuery asks for dead letters.
+type DeadLetterQuery struct {
 	// Key, if not empty, is that of the messages meant.
 	Key string
 	// Position, if its Stream is not empty, is that of the message meant.
@@ -265,7 +265,7 @@ type Query struct {
 	Order  Order
 	// After is the place where the piece starts, exclusively; nil: at the beginning. The rating
 	// that stood there may be gone.
-	After *Place
+	After *Cursor
 	// Limit is at least 1.
 	Limit int
 	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any number.
@@ -303,8 +303,8 @@ func (f Filter) Parts() []Filter {
 	return append(parts, Filter{})
 }
 
-// Place is the place of a rating in an ordered list. At is ignored in the order ByKey.
-type Place struct {
+// Cursor is the place of a rating in an ordered list. At is ignored in the order ByKey.
+type Cursor struct {
 	At time.Time
 	Key
 }

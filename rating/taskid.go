@@ -90,7 +90,7 @@ func namesStream(s string) bool {
 // readableBy reports whether a may ask for the task: who asked for it, if it is about a rating of his own, and staff. That he asked is not
 // enough, since By may be made up: a withdrawal of another one's rating would tell whoever makes one whether that rating exists, even after
 // its rater has left. Of his own ratings it tells him nothing new. What is about others' ratings only staff can have asked for, and so
-// recalculations, which have no rater; what Forget asks for is in the name of one who has left.
+// recalculations, which have no rater; what Erase asks for is in the name of one who has left.
 func (t ticket) readableBy(a Actor) bool {
 	return a.Staff || t.Key.Rater == a.User && t.By == a.User
 }

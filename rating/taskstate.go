@@ -73,7 +73,7 @@ func (s *Service) recall(ctx context.Context, taskID string) (record, bool) {
 // made up. ErrNotFound: its stream is unknown. Who accepts a rating, and the worker, make streams
 // known; before either has come to it, the cache knows the task.
 func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
-	rejected, err := s.store.ListRejected(ctx, RejectedQuery{Position: t.Position, Key: t.messageKey(), Limit: 1})
+	rejected, err := s.store.ListDeadLetters(ctx, DeadLetterQuery{Position: t.Position, Key: t.messageKey(), Limit: 1})
 	if err != nil {
 		return record{}, fmt.Errorf("rating: task of %s: %w", t.Key, err)
 	}
@@ -122,9 +122,9 @@ func (t ticket) messageKey() string {
 // beside the deadlines of the callers.
 const askTimeout = 1500 * time.Millisecond
 
-// patientLook is look for a caller who waits until ctx is done. The cancellation of ctx ends the
+// lookWithin is look for a caller who waits until ctx is done. The cancellation of ctx ends the
 // wait and not the look; its deadline ends both.
-func (s *Service) patientLook(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
+func (s *Service) lookWithin(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
 	kept, release := deadline.Keep(ctx)
 	defer release()
 	kept, cancel := context.WithTimeout(kept, askTimeout)
@@ -152,11 +152,11 @@ func (s *Service) WaitAccepted(ctx context.Context, actor Actor, taskID string) 
 	return s.wait(ctx, actor, taskID, true)
 }
 
-// strangersShare is the part of Config.Waiters that may wait beside them for tasks that may be made up.
-const strangersShare = 8
+// unknownShare is the part of Config.Waiters that may wait beside them for tasks that may be made up.
+const unknownShare = 8
 
 func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted bool) (Task, error) {
-	task, known, err := s.patientLook(ctx, actor, taskID)
+	task, known, err := s.lookWithin(ctx, actor, taskID)
 	if err != nil || task.State.Done() {
 		return task, err
 	}
@@ -171,7 +171,7 @@ func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted
 		return task, nil
 	}
 	// The cache is asked often, since it answers in microseconds; the store, which knows even when
-	// the cache does not, seldom.
+	// the cache does not, rarely.
 	pause, asked := time.Millisecond, s.cfg.Now()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -183,7 +183,7 @@ func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted
 		}
 		done, known := s.recall(ctx, taskID)
 		if known = known && done.State.Done(); known || s.cfg.Now().Sub(asked) > 250*time.Millisecond {
-			seen, _, err := s.patientLook(ctx, actor, taskID)
+			seen, _, err := s.lookWithin(ctx, actor, taskID)
 			switch {
 			case err != nil && over(ctx):
 				return task, nil

@@ -145,7 +145,7 @@ func (s *Service) RemoveWindow(ctx context.Context, actor Actor, content, window
 
 // history returns a content's history and when it opened, zero if it has not.
 func (s *Service) history(ctx context.Context, content string) (time.Time, History, error) {
-	contents, err := s.contents.Opened(ctx, []string{content})
+	contents, err := s.contents.HistoryStarts(ctx, []string{content})
 	if err != nil {
 		return time.Time{}, History{}, fmt.Errorf("rating: look up content %s: %w", content, err)
 	}
@@ -158,7 +158,7 @@ func (s *Service) history(ctx context.Context, content string) (time.Time, Histo
 		return time.Time{}, History{}, fmt.Errorf("rating: history of %s: %w", content, err)
 	}
 	if opened.IsZero() {
-		opened = h.Opened
+		opened = h.Start
 	}
 	return opened, h, nil
 }

@@ -39,7 +39,7 @@ func TestFoldWithWindows(t *testing.T) {
 			if math.Abs(got.Weight-c.weight) > 1e-6 || math.Abs(got.Value-c.value) > 1e-6 {
 				t.Errorf("%+v, want the weight %v and the score %v", got, c.weight, c.value)
 			}
-			if folded := (rating.ScorePolicy{}).Fold(rating.Scale{}, h); folded != got {
+			if folded := (rating.ScorePolicy{}).Compute(rating.Scale{}, h); folded != got {
 				t.Errorf("the explanation ends with %+v, the fold with %+v", got, folded)
 			}
 			if len(parts) != 2 {

@@ -56,9 +56,9 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 	}, nil
 }
 
-// Rejections returns how many messages this worker has rejected since it was made, by reason; a reason that never was is there with 0. A
+// DeadLetterCounts returns how many messages this worker has rejected since it was made, by reason; a reason that never was is there with 0. A
 // message whose rejection was recorded twice, because the queue delivered it again, is counted twice.
-func (w *Worker) Rejections() map[string]int64 {
+func (w *Worker) DeadLetterCounts() map[string]int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.rejected)
@@ -74,8 +74,8 @@ func (w *Worker) countRejections(work []*handled) {
 	}
 }
 
-// foldPause is the least time between two folds that a worker causes, so that a stream of ratings costs one a second.
-const foldPause = time.Second
+// refreshPause is the least time between two folds that a worker causes, so that a stream of ratings costs one a second.
+const refreshPause = time.Second
 
 // Run consumes until ctx is done, finishes what it holds and returns nil. When the queue's consumer gives up, it is called again.
 func (w *Worker) Run(ctx context.Context) error {
@@ -115,7 +115,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// fold folds scores after batches were stored, at most once every foldPause.
+// fold folds scores after batches were stored, at most once every refreshPause.
 func (w *Worker) fold(ctx context.Context, stored <-chan struct{}) {
 	for {
 		select {
@@ -126,7 +126,7 @@ func (w *Worker) fold(ctx context.Context, stored <-chan struct{}) {
 		if _, err := w.recalculator.Refresh(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Logger.WarnContext(ctx, "rating: scores are not folded yet", "error", err)
 		}
-		if !sleep(ctx, foldPause) {
+		if !sleep(ctx, refreshPause) {
 			return
 		}
 	}
@@ -153,16 +153,16 @@ type handled struct {
 	// What became of it: exactly one of them is set in the end.
 	outcome  Result
 	stored   Rating // as it is after the change
-	rejected *Rejected
+	rejected *DeadLetter
 	repaired bool
 }
 
 func (h *handled) reject(reason, detail string, at time.Time) {
 	body := h.Body[:min(len(h.Body), queue.MaxBody)]
-	h.rejected = &Rejected{Position: h.Position, Key: h.Key, Body: body, Reason: reason, Detail: detail, At: at}
+	h.rejected = &DeadLetter{Position: h.Position, Key: h.Key, Body: body, Reason: reason, Detail: detail, At: at}
 }
 
-// Reasons of rejected messages. They are also the codes of failed tasks.
+// Reasons of dead letters. They are also the codes of failed tasks.
 const (
 	ReasonMalformed  = "malformed"      // the message is not one of this module's, of a newer release, or damaged
 	ReasonScale      = "invalid_score"  // the score lies outside the scale
@@ -188,7 +188,7 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 		w.retrying(ctx, work, attempt, began)
 		return err
 	}
-	// What is handed over is what is stored: a score that came before in the same batch must not be superseded by its farewell.
+	// What is handed over is what is stored: a score that came before in the same batch must not be superseded by its erasure.
 	changes, handed := newest(work, false), newest(work, true)
 	err = w.apply(ctx, changes, rejections(work))
 	if err == nil {
@@ -254,11 +254,11 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 	opened := map[string]time.Time{}
 	if len(ids) > 0 {
 		var err error
-		if opened, err = w.contents.Opened(ctx, ids); err != nil {
+		if opened, err = w.contents.HistoryStarts(ctx, ids); err != nil {
 			return fmt.Errorf("rating: look up %d contents: %w", len(ids), err)
 		}
 	}
-	var openings []Opening
+	var openings []HistoryStart
 	for _, h := range work {
 		if h.rejected != nil || h.event.Op == opRecalculate {
 			continue
@@ -267,7 +267,7 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 		if err != nil {
 			return err
 		}
-		h.change = Change{Key: h.key, Version: Version{epoch, h.Offset}, Withdraw: h.event.Op == opWithdraw, Anonymous: h.event.Anonymous, At: h.event.At}
+		h.change = Change{Key: h.key, Version: Version{epoch, h.Offset}, Withdraw: h.event.Op == opWithdraw, ReassignTo: h.event.ReassignTo, At: h.event.At}
 		if planted.WallClock { // in milliseconds since 2001, which is less than 2^40
 			h.change.Version.Offset = h.event.At.UnixMilli() - 1e12
 		}
@@ -280,7 +280,7 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 			continue
 		}
 		if at.IsZero() {
-			openings = append(openings, Opening{Content: h.key.Content, At: h.event.At})
+			openings = append(openings, HistoryStart{Content: h.key.Content, At: h.event.At})
 		}
 		h.change.Score = h.event.Score
 	}
@@ -296,18 +296,18 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 }
 
 // open settles when the histories of contents opened that open with their first rating.
-func (w *Worker) open(ctx context.Context, openings []Opening, opened map[string]time.Time) error {
+func (w *Worker) open(ctx context.Context, openings []HistoryStart, opened map[string]time.Time) error {
 	if len(openings) == 0 {
 		return nil
 	}
-	slices.SortFunc(openings, func(a, b Opening) int {
+	slices.SortFunc(openings, func(a, b HistoryStart) int {
 		if c := (Key{Content: a.Content}).Compare(Key{Content: b.Content}); c != 0 {
 			return c
 		}
 		return a.At.Compare(b.At)
 	})
-	openings = slices.CompactFunc(openings, func(a, b Opening) bool { return a.Content == b.Content })
-	settled, err := w.store.OpenContents(ctx, openings)
+	openings = slices.CompactFunc(openings, func(a, b HistoryStart) bool { return a.Content == b.Content })
+	settled, err := w.store.StartHistories(ctx, openings)
 	if err != nil {
 		return fmt.Errorf("rating: open the histories of %d contents: %w", len(openings), err)
 	}
@@ -319,10 +319,10 @@ func (w *Worker) open(ctx context.Context, openings []Opening, opened map[string
 
 // newest returns, for each key, the change of the highest version, sorted by key; the others are superseded. It looks at those
 // changes alone that hand over, or that do not.
-func newest(work []*handled, handOver bool) []*handled {
+func newest(work []*handled, reassign bool) []*handled {
 	best := map[Key]*handled{}
 	for _, h := range work {
-		if h.rejected != nil || h.event.Op == opRecalculate || handOver != (h.event.Anonymous != "") {
+		if h.rejected != nil || h.event.Op == opRecalculate || reassign != (h.event.ReassignTo != "") {
 			continue
 		}
 		other, ok := best[h.key]
@@ -344,8 +344,8 @@ func newest(work []*handled, handOver bool) []*handled {
 	return changes
 }
 
-func rejections(work []*handled) []Rejected {
-	var out []Rejected
+func rejections(work []*handled) []DeadLetter {
+	var out []DeadLetter
 	for _, h := range work {
 		if h.rejected != nil {
 			out = append(out, *h.rejected)
@@ -356,11 +356,11 @@ func rejections(work []*handled) []Rejected {
 
 // apply stores changes and rejections in one transaction. If the store can never take the batch, it is halved until the change
 // that is to blame is found; that one is rejected.
-func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []Rejected) error {
+func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []DeadLetter) error {
 	if len(changes) == 0 && len(rejected) == 0 {
 		return nil
 	}
-	batch := Batch{Changes: make([]Change, len(changes)), Rejected: rejected}
+	batch := Batch{Changes: make([]Change, len(changes)), DeadLetters: rejected}
 	for i, h := range changes {
 		batch.Changes[i] = h.change
 	}
@@ -370,7 +370,7 @@ func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []Rejec
 	case !errors.Is(err, ErrUnstorable):
 		return fmt.Errorf("rating: apply %d changes: %w", len(changes), err)
 	case len(changes) == 0:
-		return fmt.Errorf("rating: record %d rejected messages: %w", len(rejected), err)
+		return fmt.Errorf("rating: record %d dead letters: %w", len(rejected), err)
 	case len(changes) == 1:
 		changes[0].reject(ReasonUnstorable, "the store cannot take it", w.cfg.time())
 		w.cfg.Logger.ErrorContext(ctx, "rating: the store cannot take a change", "rating", changes[0].key.String(), "error", err)
@@ -385,7 +385,7 @@ func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []Rejec
 	if len(outcomes) != len(changes) {
 		return fmt.Errorf("rating: %d outcomes of %d changes", len(outcomes), len(changes))
 	}
-	var gone []Rejected
+	var gone []DeadLetter
 	for i, h := range changes {
 		if outcomes[i].Refused {
 			h.reject(contentGone.Code, contentGone.Detail, w.cfg.time())

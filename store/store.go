@@ -14,7 +14,7 @@
 // they are stored, at the moment of the query. A deleted content takes its ratings and their
 // numbers along, and a rating of it that comes later is refused. A deleted user's contents and
 // ratings stay. What shall become of the ratings is recorded together with the deletion, as by
-// Depart: either both happen or neither.
+// RecordErasure: either both happen or neither.
 //
 // # Errors
 //
@@ -40,16 +40,15 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
-	"github.com/khodnevis/khodnevis/internal/outage"
-	"github.com/khodnevis/khodnevis/internal/unstorable"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
 // ErrUnavailable says that the database does not answer or has no room: trying again later may succeed.
-var ErrUnavailable = outage.Err
+var ErrUnavailable = errs.Unavailable
 
 // ErrUnstorable says that the database will never take what it was given, however often it is tried.
-var ErrUnstorable = unstorable.Err
+var ErrUnstorable = errs.Unstorable
 
 // Store is what an adapter implements.
 type Store interface {

@@ -52,8 +52,8 @@ type User struct {
 
 // Config is for authenticators that need time.
 type Config struct {
-	// Patience bounds each check. Default 10 s.
-	Patience time.Duration
+	// Timeout bounds each check. Default 10 s.
+	Timeout time.Duration
 }
 
 // Check is one thing that an authenticator promises.
@@ -69,7 +69,7 @@ var Checks = []Check{
 	{"anonymous", "It returns ErrNoCredentials for a request without any (an anonymous one)", anonymous},
 	{"good credentials", "Principal is who makes a request.", good},
 	{"wrong credentials", "ErrInvalidCredentials for one with wrong or outdated ones", wrong},
-	{"outage", "ErrUnavailable when it cannot tell", outage},
+	{"unavailable", "ErrUnavailable when it cannot tell", unavailable},
 	{"one error", "An error is one of the three at most", oneError},
 	{"error without a principal", "with an error the Principal is zero.", errorAlone},
 	{"junk", "Whatever a client sends instead of credentials, junk of any length included, is none or wrong ones: never a failure.", junk},
@@ -87,8 +87,8 @@ var Checks = []Check{
 // subtests end after their parent's function.
 func Run(t *testing.T, open func(t *testing.T) Host, cfg Config) {
 	t.Helper()
-	if cfg.Patience <= 0 {
-		cfg.Patience = 10 * time.Second
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
 	}
 	for _, check := range Checks {
 		t.Run(check.Name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) Host, cfg Config) {
 			if h.Authenticator == nil || len(h.Users) < 2 || len(h.Wrong) == 0 {
 				t.Fatal("the suite needs an authenticator, two users and something wrong: see authtest.Host")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 			defer cancel()
 			if err := check.Run(ctx, h); err != nil {
 				t.Errorf("%v\nThe contract says: %q", err, check.Sentence)

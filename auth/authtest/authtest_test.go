@@ -14,7 +14,7 @@ func TestRightAuthenticator(t *testing.T) {
 	authtest.Run(t, func(*testing.T) authtest.Host { return right().host() }, authtest.Config{})
 }
 
-// An authenticator that asks nothing has nothing to prove about outages.
+// An authenticator that asks nothing has nothing to prove about failures.
 func TestNothingToBreak(t *testing.T) {
 	t.Parallel()
 	authtest.Run(t, func(*testing.T) authtest.Host {

@@ -130,8 +130,8 @@ var mutants = []mutant{
 			return who, err
 		})(a)
 	}},
-	{"logs everybody out in an outage", "outage", "user 0", instead(auth.ErrUnavailable, auth.ErrInvalidCredentials)},
-	{"lets everybody in in an outage", "outage", "an unknown key", func(a *authenticator) {
+	{"logs everybody out while unavailable", "unavailable", "user 0", instead(auth.ErrUnavailable, auth.ErrInvalidCredentials)},
+	{"lets everybody in while unavailable", "unavailable", "an unknown key", func(a *authenticator) {
 		answering(func(r *http.Request, who auth.Principal, err error) (auth.Principal, error) {
 			if !errors.Is(err, auth.ErrUnavailable) {
 				return who, err
@@ -142,8 +142,8 @@ var mutants = []mutant{
 			return auth.Principal{Subject: "guest"}, nil
 		})(a)
 	}},
-	{"makes an outage a failure", "outage", "connection refused", instead(auth.ErrUnavailable, errors.New("connection refused"))},
-	{"asks about the anonymous, too", "outage", "nothing to ask", func(a *authenticator) {
+	{"makes unavailability a failure", "unavailable", "connection refused", instead(auth.ErrUnavailable, errors.New("connection refused"))},
+	{"asks about the anonymous, too", "unavailable", "nothing to ask", func(a *authenticator) {
 		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
 			if a.broken.Load() {
 				return auth.Principal{}, auth.ErrUnavailable
@@ -204,7 +204,7 @@ var mutants = []mutant{
 	}},
 	{"adds the user to the header", "request", "X-User", before(func(r *http.Request) { r.Header.Set("X-User", "7") })},
 	{"parses the query into the request", "request", "page", before(func(r *http.Request) { _ = r.ParseForm() })},
-	{"waits for ever in an outage", "end of the context", "broken: true", func(a *authenticator) {
+	{"waits for ever while unavailable", "end of the context", "broken: true", func(a *authenticator) {
 		a.wrap = func(ctx context.Context, r *http.Request) (auth.Principal, error) {
 			for a.broken.Load() {
 				time.Sleep(10 * time.Millisecond)

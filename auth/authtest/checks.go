@@ -43,8 +43,8 @@ func wrong(ctx context.Context, h Host) error {
 	return nil
 }
 
-// outage does not ask for more than honesty: who is remembered may pass, and what is malformed may be refused.
-func outage(ctx context.Context, h Host) error {
+// unavailable does not ask for more than honesty: who is remembered may pass, and what is malformed may be refused.
+func unavailable(ctx context.Context, h Host) error {
 	if h.Break == nil {
 		return nil
 	}
@@ -77,7 +77,7 @@ func everyKind(ctx context.Context, h Host, look func(what string, who auth.Prin
 	for i, u := range h.Users {
 		all[fmt.Sprintf("user %d", i)] = u.Sign
 	}
-	for _, down := range []string{"", ", in an outage"} {
+	for _, down := range []string{"", ", while unavailable"} {
 		if down != "" {
 			if h.Break == nil {
 				break

@@ -22,8 +22,8 @@ import (
 
 // Config is for caches that need time.
 type Config struct {
-	// Patience bounds each check. Default 10 s.
-	Patience time.Duration
+	// Timeout bounds each check. Default 10 s.
+	Timeout time.Duration
 }
 
 // Check is one thing that a cache promises.
@@ -73,14 +73,14 @@ var Checks = []Check{
 // subtests end after their parent's function.
 func Run(t *testing.T, open func(t *testing.T) cache.Cache, cfg Config) {
 	t.Helper()
-	if cfg.Patience <= 0 {
-		cfg.Patience = 10 * time.Second
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
 	}
 	for _, check := range Checks {
 		t.Run(check.Name, func(t *testing.T) {
 			t.Parallel()
 			c := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 			defer cancel()
 			if err := check.Run(ctx, c); err != nil {
 				t.Errorf("%v\nThe contract says: %q", err, check.Sentence)

@@ -217,6 +217,6 @@ func tick(ctx context.Context) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return errors.New("patience ran out waiting for the end of a TTL")
+		return errors.New("timed out waiting for the end of a TTL")
 	}
 }

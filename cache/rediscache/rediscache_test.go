@@ -21,7 +21,7 @@ func TestContract(t *testing.T) {
 	cachetest.Run(t, func(t *testing.T) cache.Cache {
 		c, _, _ := openEmpty(t)
 		return c
-	}, cachetest.Config{Patience: time.Minute})
+	}, cachetest.Config{Timeout: time.Minute})
 }
 
 // holds fails the test unless c has want, and nothing else of keys.

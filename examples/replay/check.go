@@ -53,22 +53,22 @@ func checkServer(ctx context.Context, cfg config, c *client, show *progress, j *
 	k := &checker{c: c, j: j, show: show, clients: cfg.clients, tasks: tasks}
 	films, kept := len(j.contents), j.kept()
 
-	states, err := k.settle(ctx, "tasks", len(tasks), len(tasks), cfg.patience, k.lookAtTask)
+	states, err := k.settle(ctx, "tasks", len(tasks), len(tasks), cfg.timeout, k.lookAtTask)
 	if err != nil {
 		return err
 	}
 	rep.tasksDone = time.Now()
 	// A server that works off a long queue is not wrong: it may take as long as it likes while the counts move.
-	counts, err := k.settle(ctx, "counted", films, kept, cfg.patience, k.lookAtCount)
+	counts, err := k.settle(ctx, "counted", films, kept, cfg.timeout, k.lookAtCount)
 	if err != nil {
 		return err
 	}
 	rep.counted = time.Now()
-	patience := cfg.patience
+	timeout := cfg.timeout
 	if slices.ContainsFunc(counts, wrong) {
-		patience = 0 // it has been waited out already
+		timeout = 0 // it has been waited out already
 	}
-	found, err := k.settle(ctx, "checked", films, kept, patience, k.lookAtAll)
+	found, err := k.settle(ctx, "checked", films, kept, timeout, k.lookAtAll)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func checkServer(ctx context.Context, cfg config, c *client, show *progress, j *
 		rep.lost += max(0, j.expected(j.contents[i]).count-l.count)
 	}
 	if slices.ContainsFunc(states, wrong) { // perhaps only because the queue was long
-		if states, err = k.settle(ctx, "tasks", len(tasks), len(tasks), patience, k.lookAtTask); err != nil {
+		if states, err = k.settle(ctx, "tasks", len(tasks), len(tasks), timeout, k.lookAtTask); err != nil {
 			return err
 		}
 	}
@@ -97,9 +97,9 @@ type look struct {
 
 func wrong(l look) bool { return len(l.faults) > 0 }
 
-// settle looks at n things, and again at those that are not right, until all are or nothing has moved for patience. It
+// settle looks at n things, and again at those that are not right, until all are or nothing has moved for timeout. It
 // returns the last look at each.
-func (k *checker) settle(ctx context.Context, name string, n, total int, patience time.Duration, see func(ctx context.Context, i int) (look, error)) ([]look, error) {
+func (k *checker) settle(ctx context.Context, name string, n, total int, timeout time.Duration, see func(ctx context.Context, i int) (look, error)) ([]look, error) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -130,7 +130,7 @@ func (k *checker) settle(ctx context.Context, name string, n, total int, patienc
 		if changed.Load() {
 			moved = time.Now()
 		}
-		if len(pending) == 0 || time.Since(moved) >= patience {
+		if len(pending) == 0 || time.Since(moved) >= timeout {
 			return looks, nil
 		}
 		if err := sleep(ctx, pollPause); err != nil {

@@ -25,14 +25,14 @@ const (
 
 // client sends requests to one server or to several in turn, and keeps trying while it has no definite answer.
 type client struct {
-	http     *http.Client
-	bases    []string
-	patience time.Duration
-	turn     atomic.Uint64
-	trouble  atomic.Pointer[string]
+	http    *http.Client
+	bases   []string
+	timeout time.Duration
+	turn    atomic.Uint64
+	trouble atomic.Pointer[string]
 }
 
-func newClient(bases []string, conns int, patience time.Duration) *client {
+func newClient(bases []string, conns int, timeout time.Duration) *client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, conns // the default of 2 would dial for almost every request
 	t.DisableCompression = true
@@ -42,8 +42,8 @@ func newClient(bases []string, conns int, patience time.Duration) *client {
 			// A redirect would turn a POST into a GET; the contract has none.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		bases:    bases,
-		patience: patience,
+		bases:   bases,
+		timeout: timeout,
 	}
 }
 
@@ -64,7 +64,7 @@ type answer struct {
 	unsure bool
 }
 
-// do sends r until it has a definite answer: one that is neither 429 nor 5xx. Nothing definite within the patience, or
+// do sends r until it has a definite answer: one that is neither 429 nor 5xx. Nothing definite within the timeout, or
 // the end of ctx, is an error; the answer's attempts and unsure hold then too. Expired tokens of r.by are renewed once.
 func (c *client) do(ctx context.Context, r request) (answer, error) {
 	if r.by == nil {
@@ -103,7 +103,7 @@ func (c *client) persist(ctx context.Context, r request, token string) (answer, 
 		return answer{}, err
 	}
 	var a answer
-	giveUp := time.Now().Add(c.patience)
+	giveUp := time.Now().Add(c.timeout)
 	server := c.turn.Add(1)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		a.attempts++
@@ -134,7 +134,7 @@ func (c *client) persist(ctx context.Context, r request, token string) (answer, 
 		c.trouble.Store(&why)
 		left := time.Until(giveUp)
 		if left <= 0 {
-			return a, fmt.Errorf("%s %s: no definite answer in %v and %d attempts, the last one: %s", r.method, r.path, c.patience, a.attempts, why)
+			return a, fmt.Errorf("%s %s: no definite answer in %v and %d attempts, the last one: %s", r.method, r.path, c.timeout, a.attempts, why)
 		}
 		if err != nil && a.attempts%len(c.bases) != 0 {
 			continue // the next server may live

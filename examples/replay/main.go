@@ -72,7 +72,7 @@ type config struct {
 	rerate    float64
 	clients   int
 	seed      uint64
-	patience  time.Duration
+	timeout   time.Duration
 	state     string
 	checkOnly bool
 }
@@ -86,7 +86,7 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		fmt.Fprintln(stderr, "replay:", err)
 		return exitUsage
 	}
-	c := newClient(cfg.servers, cfg.clients, cfg.patience)
+	c := newClient(cfg.servers, cfg.clients, cfg.timeout)
 	show := newProgress(stderr, c.lastTrouble)
 
 	var rep *report
@@ -122,7 +122,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	fs.Float64Var(&cfg.rerate, "rerate", 0.02, "fraction of the ratings that a second submission changes, 0 to 1")
 	fs.IntVar(&cfg.clients, "clients", 64, "requests in flight at the same time")
 	fs.Uint64Var(&cfg.seed, "seed", 1, "seed of everything that is drawn")
-	fs.DurationVar(&cfg.patience, "patience", time.Minute, "how long to keep trying a dead server, and to wait for ratings that stop arriving")
+	fs.DurationVar(&cfg.timeout, "timeout", time.Minute, "how long to keep trying a dead server, and to wait for ratings that stop arriving")
 	fs.StringVar(&cfg.state, "state", "", "journal `FILE` to which everything accepted is appended")
 	fs.BoolVar(&cfg.checkOnly, "check-only", false, "send nothing; compare the server with the journal of -state")
 	if err := fs.Parse(args); err != nil {
@@ -144,8 +144,8 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	if !(cfg.rerate >= 0 && cfg.rerate <= 1) {
 		errs = append(errs, errors.New("-rerate must be between 0 and 1"))
 	}
-	if cfg.patience <= 0 {
-		errs = append(errs, errors.New("-patience must be more than 0"))
+	if cfg.timeout <= 0 {
+		errs = append(errs, errors.New("-timeout must be more than 0"))
 	}
 	if cfg.checkOnly && cfg.state == "" {
 		errs = append(errs, errors.New("-check-only needs the journal of an earlier run: -state FILE"))

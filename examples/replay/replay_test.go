@@ -49,7 +49,7 @@ func replayed(t *testing.T, args ...string) (int, map[string]int, string) {
 
 func small(t *testing.T, server string, more ...string) []string {
 	t.Helper()
-	args := []string{"-server", server, "-data", testData(t), "-users", "40", "-ratings", "600", "-rerate", "0.5", "-clients", "8", "-patience", "20s"}
+	args := []string{"-server", server, "-data", testData(t), "-users", "40", "-ratings", "600", "-rerate", "0.5", "-clients", "8", "-timeout", "20s"}
 	return append(args, more...)
 }
 
@@ -114,7 +114,7 @@ func TestRunCatches(t *testing.T) {
 	} {
 		t.Run(plant, func(t *testing.T) {
 			t.Parallel()
-			code, got, out := replayed(t, small(t, serve(t, &fake{plant: plant}), "-patience", "300ms")...)
+			code, got, out := replayed(t, small(t, serve(t, &fake{plant: plant}), "-timeout", "300ms")...)
 			if code != exitWrong || got[line] == 0 || !strings.Contains(out, "WRONG") {
 				t.Errorf("exit status %d, %s: %d:\n%s", code, line, got[line], out)
 			}
@@ -145,7 +145,7 @@ func TestCheckOnly(t *testing.T) {
 			t.Fatalf("run: exit status %d:\n%s", code, out)
 		}
 	}
-	check := []string{"-server", server, "-check-only", "-state", state, "-patience", "300ms"}
+	check := []string{"-server", server, "-check-only", "-state", state, "-timeout", "300ms"}
 	code, got, out := replayed(t, check...)
 	if code != exitOK || got["users"] != 40 || got["films"] != 60 || got["stored"] != 1200 || strings.Contains(out, "cut short") {
 		t.Fatalf("check: exit status %d, want 40 users, 60 films, 1,200 stored:\n%s", code, out)
@@ -183,7 +183,7 @@ func TestGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	code, _, out := replayed(t, small(t, "http://"+closed.Addr().String(), "-patience", "100ms")...)
+	code, _, out := replayed(t, small(t, "http://"+closed.Addr().String(), "-timeout", "100ms")...)
 	if code != exitWrong || !strings.Contains(out, "no definite answer in 100ms") {
 		t.Errorf("a dead server: exit status %d:\n%s", code, out)
 	}
@@ -202,7 +202,7 @@ func TestWrongCalls(t *testing.T) {
 		{"-rerate 1.1", exitUsage, "-rerate"},
 		{"-rerate NaN", exitUsage, "-rerate"},
 		{"-users 0", exitUsage, "-users"},
-		{"-patience 0s", exitUsage, "-patience"},
+		{"-timeout 0s", exitUsage, "-timeout"},
 		{"-check-only", exitUsage, "-state"},
 		{"run extra", exitUsage, "extra"},
 		{"-data nowhere.json", exitWrong, "npm pack vega-datasets && tar xzf"},

@@ -118,7 +118,7 @@ func TestBrowserKeyboard(t *testing.T) {
 }
 
 // A server that goes away is told, and so is one that is not there from the beginning.
-func TestBrowserOutage(t *testing.T) {
+func TestBrowserUnavailable(t *testing.T) {
 	t.Parallel()
 	browser := newBrowser(t)
 	s := newSite(t)

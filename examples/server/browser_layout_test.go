@@ -102,7 +102,7 @@ func newShelf(t *testing.T) *site {
 	}
 	c.set(0)
 	s := serveSite(t, &backend{app: app, role: "all", adapters: "SQLite", closers: []func() error{db.Close}})
-	for deadline := time.Now().Add(browserPatience); ; <-time.After(20 * time.Millisecond) {
+	for deadline := time.Now().Add(browserTimeout); ; <-time.After(20 * time.Millisecond) {
 		stored, _, err := app.Ratings.Count(ctx, rating.Filter{})
 		if err != nil {
 			t.Fatal(err)

@@ -21,8 +21,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browserPatience is how long a page may take to get into a state, on a busy machine.
-const browserPatience = 30 * time.Second
+// browserTimeout is how long a page may take to get into a state, on a busy machine.
+const browserTimeout = 30 * time.Second
 
 // site is a server in this process, with its worker, on a file of its own.
 type site struct {
@@ -159,7 +159,7 @@ func (p *tab) expect(status int) {
 
 func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, browserPatience)
+	ctx, cancel := context.WithTimeout(p.ctx, browserTimeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		p.t.Fatalf("%v\nthe page says:\n%s", err, evaluate[string](p, `document.body.innerText`))
@@ -169,7 +169,7 @@ func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 // evaluate returns what an expression is.
 func evaluate[T any](p *tab, expression string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, browserPatience)
+	ctx, cancel := context.WithTimeout(p.ctx, browserTimeout)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
@@ -179,7 +179,7 @@ func evaluate[T any](p *tab, expression string) T {
 }
 
 func poll(expression string) chromedp.Action[chromedp.Void] {
-	return chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(browserPatience))
+	return chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(browserTimeout))
 }
 
 // until waits until an expression is true.
@@ -191,7 +191,7 @@ func (p *tab) until(expression string) {
 // says waits until the first element of a selector is visible and has the text.
 func (p *tab) says(selector, text string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, browserPatience)
+	ctx, cancel := context.WithTimeout(p.ctx, browserTimeout)
 	defer cancel()
 	s, err := json.Marshal([]string{selector, text})
 	if err != nil {

@@ -129,7 +129,7 @@ func (x *tenant) whole(n int) {
 	if got, err := db.CountRatings(x.t.Context(), rating.Filter{}, 0); got != int64(n) || err != nil {
 		x.t.Errorf("%d ratings, %v, want %d", got, err, n)
 	}
-	if dead, err := db.ListRejected(x.t.Context(), rating.RejectedQuery{Limit: 100}); len(dead) > 0 || err != nil {
+	if dead, err := db.ListDeadLetters(x.t.Context(), rating.DeadLetterQuery{Limit: 100}); len(dead) > 0 || err != nil {
 		x.t.Errorf("dead letters %+v, %v", dead, err)
 	}
 }

@@ -51,8 +51,8 @@ func (bearers) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const (
-		inHand, takes = 4, 80 * time.Millisecond // at most 50 a second
-		rate, span    = 200, 5 * time.Second
+		inFlight, takes = 4, 80 * time.Millisecond // at most 50 a second
+		rate, span      = 200, 5 * time.Second
 	)
 	db, err := sqlitestore.Open(filepath.Join(t.TempDir(), "test.db"))
 	if err != nil {
@@ -65,7 +65,7 @@ func TestOverload(t *testing.T) {
 	}
 	app, err := khodnevis.New(khodnevis.Config{
 		Store: db, Queue: slowQueue{accepted, takes}, Batch: embeddedBatch, Authenticator: bearers{},
-		Limits: httpapi.Limits{Off: true, InHand: inHand}, Logger: slog.New(slog.DiscardHandler),
+		Limits: httpapi.Limits{Off: true, InFlight: inFlight}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

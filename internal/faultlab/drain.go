@@ -131,7 +131,7 @@ func (w *world) drain(f *final) (broken []violation) {
 		if len(waiting) == 0 {
 			return nil
 		}
-		if w.history.now() > f.healed+w.patience {
+		if w.history.now() > f.healed+w.timeout {
 			break
 		}
 		time.Sleep(250 * time.Millisecond)
@@ -144,7 +144,7 @@ func (w *world) drain(f *final) (broken []violation) {
 				Text: fmt.Sprintf(
 					"task %s is not done within %v after the last fault: %s",
 					id,
-					w.patience,
+					w.timeout,
 					describe(f.tasks[id]),
 				),
 				Operations: ids(f.tasks[id]),
@@ -187,7 +187,7 @@ func (w *world) audit(c *client, id string, healed time.Duration, one *finalCont
 		if problem == "" {
 			return nil
 		}
-		if w.history.now() > healed+w.patience+freshFor {
+		if w.history.now() > healed+w.timeout+freshFor {
 			return []violation{{Rule: "N4", Text: fmt.Sprintf("content %s: %s", id, problem), Operations: ids(one.stats)}}
 		}
 		time.Sleep(500 * time.Millisecond)

@@ -127,7 +127,7 @@ func (l *lab) run(ctx context.Context) (found []violation, err error) {
 		return nil, err
 	}
 	if l.plant != "" && len(s.servers) == 0 {
-		w.patience = plantDrained
+		w.timeout = plantDrained
 	}
 	m, e, found, err := l.stress(ctx, s, w)
 	if err != nil {

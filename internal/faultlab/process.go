@@ -124,9 +124,9 @@ func (p *process) kill() {
 }
 
 // terminate asks the process to end and reports whether it has, within the time it may take.
-func (p *process) terminate(sig syscall.Signal, patience time.Duration) bool {
+func (p *process) terminate(sig syscall.Signal, timeout time.Duration) bool {
 	p.end(func(pid int) { _ = syscall.Kill(pid, sig) })
-	return p.waitEnded(patience)
+	return p.waitEnded(timeout)
 }
 
 func (p *process) end(how func(pid int)) {
@@ -139,7 +139,7 @@ func (p *process) end(how func(pid int)) {
 	}
 }
 
-func (p *process) waitEnded(patience time.Duration) bool {
+func (p *process) waitEnded(timeout time.Duration) bool {
 	p.mu.Lock()
 	ended := p.ended
 	p.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *process) waitEnded(patience time.Duration) bool {
 	select {
 	case <-ended:
 		return true
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		return false
 	}
 }

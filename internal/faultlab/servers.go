@@ -115,13 +115,13 @@ func newRedis(dir, addr string) *server {
 }
 
 // redisDo sends one command without arguments and waits for its answer.
-func redisDo(addr, command string, patience time.Duration) error {
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(context.Background(), "tcp", addr)
+func redisDo(addr, command string, timeout time.Duration) error {
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), "tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte(command + "\r\n")); err != nil {

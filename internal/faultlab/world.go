@@ -37,10 +37,10 @@ type key struct {
 type world struct {
 	stack   *stack
 	history *history
-	// patience is how long the last ratings may take to be stored.
-	patience time.Duration
-	authors  []*account
-	raters   []*account // each rates every stable content once
+	// timeout is how long the last ratings may take to be stored.
+	timeout time.Duration
+	authors []*account
+	raters  []*account // each rates every stable content once
 
 	mu     sync.Mutex
 	items  []*item
@@ -68,7 +68,7 @@ const (
 
 // newWorld registers users and makes contents while nothing is broken.
 func newWorld(s *stack, h *history) (*world, error) {
-	w := &world{stack: s, history: h, patience: drained}
+	w := &world{stack: s, history: h, timeout: drained}
 	c := newClient("setup", h)
 	for i := range authorCount + raterCount {
 		a := &account{name: fmt.Sprintf("lab%02d", i), password: "a lab of faults"}

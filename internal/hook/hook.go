@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/deadline"
-	"github.com/khodnevis/khodnevis/internal/guest"
+	"github.com/khodnevis/khodnevis/internal/errs"
+	"github.com/khodnevis/khodnevis/internal/hostcall"
 	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/internal/outage"
 )
 
 const (
-	// Patience is how long the work waits for a hook.
-	Patience = 2 * time.Second
+	// Timeout is how long the work waits for a hook.
+	Timeout = 2 * time.Second
 	// places is how many hooks of one service run at once, those included that nobody waits for any more.
 	places = 256
 	// maxCode is the greatest length of a Refusal's Code.
@@ -91,17 +91,17 @@ func validCode(s string) bool {
 
 // Runner runs the hooks of one service.
 type Runner struct {
-	room *guest.Room
+	room *hostcall.Limiter
 	log  *slog.Logger
 }
 
 // NewRunner returns a Runner that tells log what after-hooks do wrong.
-func NewRunner(log *slog.Logger) *Runner { return &Runner{room: guest.NewRoom(places), log: log} }
+func NewRunner(log *slog.Logger) *Runner { return &Runner{room: hostcall.NewLimiter(places), log: log} }
 
-// Before runs a hook that may refuse. The error is nil, a *Refusal, one that wraps outage.Err, or one of no kind at all: what a host's
+// Before runs a hook that may refuse. The error is nil, a *Refusal, one that wraps errs.Unavailable, or one of no kind at all: what a host's
 // function failed with must not pass for a failure of the service.
 func (r *Runner) Before(ctx context.Context, name string, f func(context.Context) error) error {
-	err := r.room.Do(ctx, Patience, f)
+	err := r.room.Do(ctx, Timeout, f)
 	var refused *Refusal
 	switch {
 	case err == nil:
@@ -110,8 +110,8 @@ func (r *Runner) Before(ctx context.Context, name string, f func(context.Context
 		if err = refused.whole(); errors.As(err, &refused) {
 			return refused
 		}
-	case errors.Is(err, outage.Err):
-		return fmt.Errorf("hook %s: %w: %s", name, outage.Err, err.Error())
+	case errors.Is(err, errs.Unavailable):
+		return fmt.Errorf("hook %s: %w: %s", name, errs.Unavailable, err.Error())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -128,7 +128,7 @@ func (r *Runner) After(ctx context.Context, name string, f func(context.Context)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := r.room.Do(ctx, Patience, f); err != nil {
+		if err := r.room.Do(ctx, Timeout, f); err != nil {
 			r.log.ErrorContext(ctx, "a hook failed after the fact", "hook", name, "error", err)
 		}
 	}()

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/internal/outage"
 )
 
 func before(t *testing.T, err error) error {
@@ -75,8 +75,8 @@ func TestErrorsLoseTheirKind(t *testing.T) {
 	if err := before(t, own); err == nil || errors.Is(err, own) || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("an error: %v", err)
 	}
-	if err := before(t, errors.Join(own, outage.Err)); !errors.Is(err, outage.Err) || errors.Is(err, own) {
-		t.Errorf("an outage: %v", err)
+	if err := before(t, errors.Join(own, errs.Unavailable)); !errors.Is(err, errs.Unavailable) || errors.Is(err, own) {
+		t.Errorf("unavailability: %v", err)
 	}
 	if err := before(t, nil); err != nil {
 		t.Errorf("nothing: %v", err)

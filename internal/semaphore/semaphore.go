@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/errs"
 )
 
 // Semaphore has a place for each caller.
@@ -16,7 +16,7 @@ type Semaphore chan struct{}
 func New(n int) Semaphore { return make(Semaphore, max(n, 1)) }
 
 // Acquire takes a place, in the order of the calls. It returns the error of ctx if that is done
-// before there is one, and an error that wraps outage.Err if half of the time is over that ctx
+// before there is one, and an error that wraps errs.Unavailable if half of the time is over that ctx
 // leaves: the other half is for what the place is taken for. Otherwise, with more callers than can be
 // served, all of them would begin too late to end in time.
 func (s Semaphore) Acquire(ctx context.Context) error {
@@ -35,7 +35,7 @@ func (s Semaphore) Acquire(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-half:
-		return fmt.Errorf("%d others are served: %w", cap(s), outage.Err)
+		return fmt.Errorf("%d others are served: %w", cap(s), errs.Unavailable)
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 	"modernc.org/sqlite"
 	code "modernc.org/sqlite/lib"
 
-	"github.com/khodnevis/khodnevis/internal/outage"
-	"github.com/khodnevis/khodnevis/internal/unstorable"
+	"github.com/khodnevis/khodnevis/internal/errs"
 )
 
 var (
@@ -40,13 +39,13 @@ func translate(err error) error {
 	switch primary(err) {
 	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN, code.SQLITE_NOMEM,
 		code.SQLITE_READONLY, code.SQLITE_PROTOCOL:
-		return fmt.Errorf("%w: %w", outage.Err, err)
+		return fmt.Errorf("%w: %w", errs.Unavailable, err)
 	}
 	if isUnstorable(err) {
-		return fmt.Errorf("%w: %w", unstorable.Err, err)
+		return fmt.Errorf("%w: %w", errs.Unstorable, err)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, outage.Err) { // the file was not available in time
-		return fmt.Errorf("%w: %w", outage.Err, err)
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errs.Unavailable) { // the file was not available in time
+		return fmt.Errorf("%w: %w", errs.Unavailable, err)
 	}
 	if errors.Is(err, sql.ErrConnDone) {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
@@ -60,7 +59,7 @@ func over(ctx context.Context) error {
 	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", outage.Err, ctx.Err())
+	return fmt.Errorf("%w: %w", errs.Unavailable, ctx.Err())
 }
 
 func busy(err error) bool { return primary(err) == code.SQLITE_BUSY }

@@ -200,8 +200,8 @@ func (f *File) pool(conns int) (*sqlx.DB, error) {
 
 // connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at
 // once, one is told that it is busy without any waiting.
-func connect(db *sqlx.DB, patience time.Duration) (*sqlx.Conn, error) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+func connect(db *sqlx.DB, timeout time.Duration) (*sqlx.Conn, error) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := db.Connx(context.Background())
 		if err == nil || !busy(err) || time.Now().After(deadline) {
 			return conn, err

@@ -14,7 +14,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
@@ -399,7 +399,7 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(err, outage.Err) || errors.Is(err, sqlitefile.ErrUnknown) {
+	if !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
 		t.Fatalf("on a full disk: %v", err)
 	}
 	if err := f.Write(t.Context(), insert(1)); err != nil {
@@ -466,7 +466,7 @@ func TestAnotherWriterMakesItWaitAndThenFail(t *testing.T) {
 	defer hasty.Close()
 	other := openAt(t, path)
 	if err := other.Write(t.Context(), func(*sqlitefile.Tx) error {
-		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, outage.Err) || errors.Is(err, sqlitefile.ErrUnknown) {
+		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
 			t.Errorf("while another one writes: %v", err)
 		}
 		return nil

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
@@ -184,7 +184,7 @@ func TestLockedFileHoldsNobodyBeyondItsDeadline(t *testing.T) {
 	for i := range 40 {
 		all.Go(func() {
 			err := writes[i%len(writes)](i)
-			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, outage.Err) || errors.Is(err, sqlitefile.ErrUnknown) {
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
 				t.Errorf("write %d: the error is %v, want one that is certain and says that the deadline passed", i, err)
 			}
 		})

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
@@ -61,7 +61,7 @@ func TestReadsHeedTheirDeadline(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				err := read(ctx, f, endless)
 				cancel()
-				if !errors.Is(err, outage.Err) || !errors.Is(err, context.DeadlineExceeded) {
+				if !errors.Is(err, errs.Unavailable) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("it ends with %v", err)
 				}
 			}

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/outage"
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/planted"
 )
 
@@ -47,7 +47,7 @@ const (
 // A job begins when the file's write lock is held. If ctx is done before, or another process has
 // held the lock for Config.BusyTimeout, the job never begins and nothing was written. When ctx is
 // done later, Write returns with ErrUnknown, and the job may still be running: it must not touch
-// memory that the caller of Write goes on to use. A deadline that passed also wraps outage.Err. A
+// memory that the caller of Write goes on to use. A deadline that passed also wraps errs.Unavailable. A
 // job uses only its Tx, does not keep it, returns every error of it, and does not wait for
 // anything; in particular not for another Write.
 func (f *File) Write(ctx context.Context, job func(*Tx) error) error {
@@ -109,7 +109,7 @@ func (f *File) enqueue(w *waiter) error {
 		return ErrClosed
 	}
 	if len(f.waiting)+len(f.long) >= maxWaiting {
-		return fmt.Errorf("sqlitefile: %d writes wait: %w", maxWaiting, outage.Err)
+		return fmt.Errorf("sqlitefile: %d writes wait: %w", maxWaiting, errs.Unavailable)
 	}
 	if w.long {
 		f.long = append(f.long, w)

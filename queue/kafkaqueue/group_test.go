@@ -148,7 +148,7 @@ func TestZombieOnlyRepeats(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	inHand, release := make(chan struct{}), make(chan struct{})
+	inFlight, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	defer once.Do(func() { close(release) })
 	l := newLedger()
@@ -161,7 +161,7 @@ func TestZombieOnlyRepeats(t *testing.T) {
 		if err := zombie.Consume(zombieCtx, 10, func(ctx context.Context, batch []queue.Delivery) error {
 			if first {
 				first = false
-				close(inHand)
+				close(inFlight)
 				<-release
 				defer func() { handled <- struct{}{} }()
 			}
@@ -170,7 +170,7 @@ func TestZombieOnlyRepeats(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	<-inHand
+	<-inFlight
 	p.silence()
 	running.Go(func() {
 		if err := healthy.Consume(ctx, 10, l.finish); err != nil {

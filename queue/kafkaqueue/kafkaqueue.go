@@ -23,7 +23,7 @@
 // stop publishing and let everything be consumed first. For a second after a topic was made again,
 // positions may still bear the name of the old stream.
 //
-// # Outages
+// # Unavailable brokers
 //
 // Brokers need not be there when a Queue is opened. Publish answers within its timeout whatever they do, and says
 // queue.ErrNotAccepted if no message can have left the process; Consume goes on when they are back.
@@ -191,7 +191,7 @@ type Queue struct {
 	running  sync.WaitGroup // goroutines and Consume calls; grows only while life goes on, under mu
 	producer *producer      // nil until it is needed, and while the brokers are away
 	attempt  *attempt       // at a producer or at a look whether it is still the right one; nil while there is none
-	down     outage         // the last attempt's failure
+	down     unavailable    // the last attempt's failure
 	members  []bool         // which numbers the Consume calls have that go on
 	known    topic          // whose settings were inspected last
 	lacks    []error        // what the inspection found

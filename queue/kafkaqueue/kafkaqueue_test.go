@@ -99,5 +99,5 @@ func TestQueue(t *testing.T) {
 		cfg := config(t, b)
 		cfg.PublishTimeout = time.Minute // for 10,000 messages at once on a busy machine
 		return open(t, b, cfg)
-	}, queuetest.Config{Patience: time.Minute})
+	}, queuetest.Config{Timeout: time.Minute})
 }

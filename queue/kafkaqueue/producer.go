@@ -29,8 +29,8 @@ var (
 	errGivenUp  = errors.New("the producer was given up")
 )
 
-// outage is why there is no producer, and until when nobody asks again.
-type outage struct {
+// unavailable is why there is no producer, and until when nobody asks again.
+type unavailable struct {
 	err   error
 	until time.Time
 }
@@ -110,7 +110,7 @@ func (q *Queue) try(a *attempt, p *producer) {
 	unwanted := false
 	switch {
 	case err != nil:
-		q.down = outage{err, time.Now().Add(probeEvery)}
+		q.down = unavailable{err, time.Now().Add(probeEvery)}
 	case q.life.Err() != nil:
 		unwanted = next != p
 	case next == p && q.producer != p: // given up meanwhile

@@ -22,7 +22,7 @@ func TestStaticMembers(t *testing.T) {
 		cfg.Instance = "one"
 		cfg.PublishTimeout = time.Minute
 		return open(t, b, cfg)
-	}, queuetest.Config{Patience: time.Minute})
+	}, queuetest.Config{Timeout: time.Minute})
 }
 
 // A named process that dies and comes back takes up its partitions at once, long before its session

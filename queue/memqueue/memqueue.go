@@ -7,7 +7,7 @@
 //
 // # Concurrency
 //
-// All consumers of one Queue share its one log. While a batch is in hand its keys are closed to the other consumers.
+// All consumers of one Queue share its one log. While a batch is in flight its keys are closed to the other consumers.
 package memqueue
 
 import (

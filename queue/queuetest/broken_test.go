@@ -13,8 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue/queuetest"
 )
 
-// patience is what a check of a broken queue waits for what will never come.
-const patience = 2 * time.Second
+// timeout is what a check of a broken queue waits for what will never come.
+const timeout = 2 * time.Second
 
 type (
 	publishFunc = func(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error)
@@ -165,7 +165,7 @@ func TestBrokenQueuesAreCaught(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			err := check(t, m.check).Run(ctx, m.wrong(t, memqueue.New(memqueue.Config{})))
 			if err == nil {

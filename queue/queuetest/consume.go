@@ -57,12 +57,12 @@ func oneAfterTheOther(ctx context.Context, q queue.Queue) error {
 		return err
 	}
 	t := newTape()
-	var inHand atomic.Int32
+	var inFlight atomic.Int32
 	c := consume(ctx, q, 3, func(ctx context.Context, batch []queue.Delivery) error {
-		if n := inHand.Add(1); n > 1 {
+		if n := inFlight.Add(1); n > 1 {
 			t.wrong("one Consume has %d batches in hand at once", n)
 		}
-		defer inHand.Add(-1)
+		defer inFlight.Add(-1)
 		pause := time.NewTimer(2 * time.Millisecond) // so that another one has an opportunity
 		defer pause.Stop()
 		select {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// leave is how long a check that has run out of patience waits for Consume to return before it leaves it behind.
+	// leave is how long a check that has timed out waits for Consume to return before it leaves it behind.
 	leave = time.Second
 	// watch is how long a check looks whether something that must not happen happens. A right queue cannot fail by it.
 	watch = 100 * time.Millisecond
@@ -142,7 +142,7 @@ func (c *consumer) await(t *tape, want string, enough func([]queue.Delivery) boo
 }
 
 func (c *consumer) late(want string, got []queue.Delivery) error {
-	return fmt.Errorf("patience ran out waiting for %s after %d deliveries", want, len(got))
+	return fmt.Errorf("timed out waiting for %s after %d deliveries", want, len(got))
 }
 
 // signalled waits until signal is closed or sent on.
@@ -156,7 +156,7 @@ func (c *consumer) signalled(want string, signal <-chan struct{}) error {
 		}
 	case <-c.ctx.Done():
 	}
-	return fmt.Errorf("patience ran out waiting for %s", want)
+	return fmt.Errorf("timed out waiting for %s", want)
 }
 
 // receive runs one Consume with handler record until every one of positions has been delivered to t, and stops it.

@@ -148,7 +148,7 @@ var mutants = []mutant{
 			return h(ctx, buffer[:copy(buffer, batch)])
 		})
 	}},
-	{"loses every tenth message", "many publishers", "patience ran out", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+	{"loses every tenth message", "many publishers", "timed out", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 		var n atomic.Int64
 		return handling(q, func(ctx context.Context, batch []queue.Delivery, h queue.Handler) error {
 			return h(ctx, slices.DeleteFunc(batch, func(queue.Delivery) bool { return n.Add(1)%10 == 0 }))
@@ -256,7 +256,7 @@ var mutants = []mutant{
 			return nil
 		})
 	}},
-	{"leaves out the last message of a failed batch", "every message of a failed batch", "patience ran out", func(t *testing.T, q *memqueue.Queue) queue.Queue {
+	{"leaves out the last message of a failed batch", "every message of a failed batch", "timed out", func(t *testing.T, q *memqueue.Queue) queue.Queue {
 		return handling(q, func(ctx context.Context, batch []queue.Delivery, h queue.Handler) error {
 			for h(ctx, batch) != nil && pause(t) {
 				batch = batch[:max(1, len(batch)-1)]
@@ -324,7 +324,7 @@ var mutants = []mutant{
 			})
 		}}
 	}},
-	{"starts with the newest", "starts with the oldest", "patience ran out", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
+	{"starts with the newest", "starts with the oldest", "timed out", func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 		return broken{q, nil, func(ctx context.Context, limit int, h queue.Handler) error {
 			skipping, cancel := context.WithCancel(ctx)
 			defer cancel()

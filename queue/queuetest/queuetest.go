@@ -18,9 +18,9 @@ import (
 
 // Config is for queues that need time.
 type Config struct {
-	// Patience bounds each check, from opening it to the last message; a queue that is right never needs more, a queue
+	// Timeout bounds each check, from opening it to the last message; a queue that is right never needs more, a queue
 	// that loses something takes all of it. Default 10 s; queues behind a network may want a minute.
-	Patience time.Duration
+	Timeout time.Duration
 }
 
 // Check is one thing that a queue promises.
@@ -76,14 +76,14 @@ var Checks = []Check{
 // test around Run and not by defer, because parallel subtests end after their parent's function.
 func Run(t *testing.T, open func(t *testing.T) queue.Queue, cfg Config) {
 	t.Helper()
-	if cfg.Patience <= 0 {
-		cfg.Patience = 10 * time.Second
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
 	}
 	for _, c := range Checks {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			q := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 			defer cancel()
 			if err := c.Run(ctx, q); err != nil {
 				t.Errorf("%v\nThe contract says: %q", err, c.Sentence)
@@ -93,7 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) queue.Queue, cfg Config) {
 	t.Run("new stream", func(t *testing.T) {
 		t.Parallel()
 		first, second := open(t), open(t)
-		ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+		ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 		defer cancel()
 		if err := NewStream(ctx, first, second); err != nil {
 			t.Error(err)

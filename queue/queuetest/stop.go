@@ -15,7 +15,7 @@ func handlerContext(ctx context.Context, q queue.Queue) error {
 		return err
 	}
 	t := newTape()
-	return stopInHand(ctx, q, 1, t, func(hctx context.Context, batch []queue.Delivery, _ <-chan struct{}) error {
+	return stopInFlight(ctx, q, 1, t, func(hctx context.Context, batch []queue.Delivery, _ <-chan struct{}) error {
 		select {
 		case <-hctx.Done():
 			t.wrong("the context of the handler is done: %w", context.Cause(hctx))
@@ -30,7 +30,7 @@ func handlerFinishes(ctx context.Context, q queue.Queue) error {
 		return err
 	}
 	t := newTape()
-	err := stopInHand(ctx, q, 1, t, func(_ context.Context, batch []queue.Delivery, ended <-chan struct{}) error {
+	err := stopInFlight(ctx, q, 1, t, func(_ context.Context, batch []queue.Delivery, ended <-chan struct{}) error {
 		select {
 		case <-ended:
 			t.wrong("Consume returned while the handler had a batch in hand")
@@ -59,7 +59,7 @@ func stopEndsDeliveries(ctx context.Context, q queue.Queue) error {
 	if n := len(t.deliveries()); n > 0 {
 		return fmt.Errorf("%d messages were delivered by a Consume whose context was done from the start", n)
 	}
-	err = stopInHand(ctx, q, 1, t, func(ctx context.Context, batch []queue.Delivery, _ <-chan struct{}) error {
+	err = stopInFlight(ctx, q, 1, t, func(ctx context.Context, batch []queue.Delivery, _ <-chan struct{}) error {
 		return t.record(ctx, batch)
 	})
 	if err != nil {
@@ -93,7 +93,7 @@ func unfinishedGoesOn(ctx context.Context, q queue.Queue) error {
 		return err
 	}
 	t := newTape()
-	err = stopInHand(ctx, q, 4, t, func(context.Context, []queue.Delivery, <-chan struct{}) error {
+	err = stopInFlight(ctx, q, 4, t, func(context.Context, []queue.Delivery, <-chan struct{}) error {
 		return errHandler
 	})
 	if err != nil {
@@ -155,20 +155,20 @@ func finishedStaysFinished(ctx context.Context, q queue.Queue) error {
 	return empty(ctx, q, "a")
 }
 
-// stopInHand runs a Consume, ends its context while the first batch is in hand, and waits for its return and for that of
+// stopInFlight runs a Consume, ends its context while the first batch is in flight, and waits for its return and for that of
 // the handler. The handler h is called once the context is done; ended is closed when Consume has returned.
-func stopInHand(ctx context.Context, q queue.Queue, limit int, t *tape,
+func stopInFlight(ctx context.Context, q queue.Queue, limit int, t *tape,
 	h func(ctx context.Context, batch []queue.Delivery, ended <-chan struct{}) error,
 ) error {
 	var (
-		c       *consumer
-		entered = make(chan struct{}, 1)
-		stopped = make(chan struct{})
-		inHand  sync.RWMutex // read-locked by the handlers
+		c        *consumer
+		entered  = make(chan struct{}, 1)
+		stopped  = make(chan struct{})
+		inFlight sync.RWMutex // read-locked by the handlers
 	)
 	c = consume(ctx, q, limit, func(hctx context.Context, batch []queue.Delivery) error {
-		inHand.RLock()
-		defer inHand.RUnlock()
+		inFlight.RLock()
+		defer inFlight.RUnlock()
 		select {
 		case entered <- struct{}{}:
 		default:
@@ -180,7 +180,7 @@ func stopInHand(ctx context.Context, q queue.Queue, limit int, t *tape,
 	c.cancel()
 	close(stopped)
 	err = errors.Join(err, c.stop())
-	inHand.Lock() // Consume should not return before, but may
-	defer inHand.Unlock()
+	inFlight.Lock() // Consume should not return before, but may
+	defer inFlight.Unlock()
 	return errors.Join(err, t.found())
 }

@@ -89,7 +89,7 @@ func lag(t testing.TB, q queue.Lagger) int64 {
 func TestContract(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) queue.Queue {
 		return open(t, openFile(t, newPath(t)), sqlitequeue.Config{})
-	}, queuetest.Config{Patience: time.Minute}) // the largest batch under the race detector on a busy machine
+	}, queuetest.Config{Timeout: time.Minute}) // the largest batch under the race detector on a busy machine
 }
 
 func TestOffsetsAndStreamOutliveTheProcessAndThePurge(t *testing.T) {
@@ -200,7 +200,7 @@ func TestOneProcessConsumesAtATime(t *testing.T) {
 	publish(t, first, "1", "2", "3", "4")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	inHand, release := make(chan struct{}), make(chan struct{})
+	inFlight, release := make(chan struct{}), make(chan struct{})
 	var busy, done atomic.Int32
 	var bodies []string
 	handler := func(_ context.Context, batch []queue.Delivery) error {
@@ -212,7 +212,7 @@ func TestOneProcessConsumesAtATime(t *testing.T) {
 			bodies = append(bodies, string(d.Body)) // safe because they take turns
 		}
 		if done.Add(int32(len(batch))) == 1 {
-			close(inHand)
+			close(inFlight)
 			<-release
 		}
 		if done.Load() == 6 {
@@ -227,7 +227,7 @@ func TestOneProcessConsumesAtATime(t *testing.T) {
 		}
 	}
 	consumers.Go(func() { run(first) })
-	<-inHand
+	<-inFlight
 	consumers.Go(func() { run(second) })
 	publish(t, second, "5", "6")
 	close(release)

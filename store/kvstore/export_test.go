@@ -37,7 +37,7 @@ func (s *Store) Audit(ctx context.Context) error {
 			want(numberKeys(c.ID, st.Stats))
 		}
 		for _, r := range creations.list(t, span{prefix: key(creations.name)}, -1) {
-			want(creationKeys(r))
+			want(recordKeys(r))
 		}
 		for _, tb := range []table[rating.Rating]{ratings, withdrawn} {
 			for _, r := range tb.list(t, span{prefix: key(tb.name)}, -1) {
@@ -47,11 +47,11 @@ func (s *Store) Audit(ctx context.Context) error {
 		for _, row := range numbers.list(t, span{prefix: key(numbers.name)}, -1) {
 			want(dirtyKeys(row))
 		}
-		for _, d := range departures.list(t, span{prefix: key(departures.name)}, -1) {
-			want(departureKeys(d))
+		for _, d := range erasures.list(t, span{prefix: key(erasures.name)}, -1) {
+			want(erasureKeys(d))
 		}
 		for _, r := range rejections.list(t, span{prefix: key(rejections.name)}, -1) {
-			want(rejectedKeys(r))
+			want(deadLetterKeys(r))
 		}
 		for _, login := range sessions.list(t, span{prefix: key(sessions.name)}, -1) {
 			want(sessionKeys(login))

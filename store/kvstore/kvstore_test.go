@@ -46,7 +46,7 @@ func TestRecountRepairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	fold := func(h rating.History) rating.Score {
-		return rating.Score{Weight: float64(len(h.Buckets)), Folded: true}
+		return rating.Score{Weight: float64(len(h.Buckets)), Computed: true}
 	}
 	if _, err := s.RefreshScores(ctx, 10, fold); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestRecountRepairs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	score := rating.Score{Weight: 1, Folded: true}
+	score := rating.Score{Weight: 1, Computed: true}
 	want := []rating.Drift{{
 		Content: "c",
 		Was: rating.Stats{
@@ -181,7 +181,7 @@ func TestEveryErrorOfTheEngineIsReturned(t *testing.T) {
 		},
 		"apply": func(ctx context.Context, s store.Store) error {
 			changes := []rating.Change{
-				{Key: k, Version: rating.Version{Epoch: 1, Offset: 2}, Withdraw: true, Anonymous: "x", At: noon},
+				{Key: k, Version: rating.Version{Epoch: 1, Offset: 2}, Withdraw: true, ReassignTo: "x", At: noon},
 				{
 					Key:     rating.Key{Content: "c", Rater: "other"},
 					Version: rating.Version{Epoch: 1, Offset: 3},
@@ -189,14 +189,14 @@ func TestEveryErrorOfTheEngineIsReturned(t *testing.T) {
 					At:      noon,
 				},
 			}
-			_, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes, Rejected: []rating.Rejected{{Key: "k"}}})
+			_, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes, DeadLetters: []rating.DeadLetter{{Key: "k"}}})
 			return err
 		},
 		"refresh": func(ctx context.Context, s store.Store) error {
 			_, err := s.RefreshScores(
 				ctx,
 				10,
-				func(rating.History) rating.Score { return rating.Score{Rank: 1, Folded: true} },
+				func(rating.History) rating.Score { return rating.Score{Rank: 1, Computed: true} },
 			)
 			return err
 		},

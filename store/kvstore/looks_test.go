@@ -101,7 +101,7 @@ func filled(tb testing.TB, n int) (*kvstore.Store, *int) {
 		}
 		if _, err := s.RefreshScores(tb.Context(), 100, func(h rating.History) rating.Score {
 			sum := float64(h.Buckets[0].Sum)
-			return rating.Score{Value: sum, Weight: 1, Rank: sum, Folded: true}
+			return rating.Score{Value: sum, Weight: 1, Rank: sum, Computed: true}
 		}); err != nil {
 			tb.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 				return fmt.Errorf("%d ratings, %w", len(first), err)
 			}
 			last := first[len(first)-1]
-			q.After = &rating.Place{At: last.UpdatedAt, Key: last.Key}
+			q.After = &rating.Cursor{At: last.UpdatedAt, Key: last.Key}
 			second, err := s.ListRatings(ctx, q)
 			if err != nil || len(second) != q.Limit || second[0].Key == first[0].Key {
 				return fmt.Errorf("%d ratings on the second page, %w", len(second), err)
@@ -204,7 +204,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 		_, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes})
 		return err
 	}
-	none := func(history rating.History) rating.Score { return rating.Score{Folded: true} }
+	none := func(history rating.History) rating.Score { return rating.Score{Computed: true} }
 	steps := map[string]func(ctx context.Context, s *kvstore.Store) (int, error){
 		"refresh": func(ctx context.Context, s *kvstore.Store) (int, error) {
 			refreshed, err := s.RefreshScores(ctx, 10, none)
@@ -216,7 +216,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 		},
 		"sweep": func(ctx context.Context, s *kvstore.Store) (int, error) { return s.SweepRatings(ctx, at(0), 10) },
 		"rejected": func(ctx context.Context, s *kvstore.Store) (int, error) {
-			found, err := s.ListRejected(ctx, rating.RejectedQuery{Limit: 10})
+			found, err := s.ListDeadLetters(ctx, rating.DeadLetterQuery{Limit: 10})
 			return len(found), err
 		},
 		"users": func(ctx context.Context, s *kvstore.Store) (int, error) {
@@ -227,7 +227,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 			return s.SweepSessions(ctx, at(0), 10)
 		},
 		"sweep of creations": func(ctx context.Context, s *kvstore.Store) (int, error) {
-			return s.SweepCreations(ctx, at(0), 10)
+			return s.SweepIdempotencyRecords(ctx, at(0), 10)
 		},
 	}
 	for name, step := range steps {
@@ -244,7 +244,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 // rest fills in n/50 of what filled leaves out, half of it old enough to be swept.
 func rest(ctx context.Context, s *kvstore.Store, n int) error {
 	var popular []rating.Change
-	var messages []rating.Rejected
+	var messages []rating.DeadLetter
 	for i := range n / 50 {
 		when := at(i - n/100)
 		k := rating.Key{Content: "popular", Rater: fmt.Sprint("fan", i)}
@@ -254,7 +254,7 @@ func rest(ctx context.Context, s *kvstore.Store, n int) error {
 			rating.Change{Key: gone, Version: rating.Version{Epoch: 1, Offset: 1}, Withdraw: true, At: when})
 		messages = append(
 			messages,
-			rating.Rejected{Position: queue.Position{Stream: "s", Offset: int64(i)}, Key: "k", At: when},
+			rating.DeadLetter{Position: queue.Position{Stream: "s", Offset: int64(i)}, Key: "k", At: when},
 		)
 		u := auth.User{ID: fmt.Sprintf("user%07d", i), Canonical: fmt.Sprint("name", i), Version: 1}
 		c := content.Content{
@@ -264,14 +264,14 @@ func rest(ctx context.Context, s *kvstore.Store, n int) error {
 			CreatedAt: at(-i - 1),
 			UpdatedAt: at(-i - 1),
 		}
-		creation := content.Creation{Author: u.ID, Key: content.Hash{byte(i)}, Content: c.ID, At: when}
-		_, err := s.CreateContentOnce(ctx, c, creation, time.Time{})
+		creation := content.IdempotencyRecord{Author: u.ID, Key: content.Hash{byte(i)}, Content: c.ID, At: when}
+		_, err := s.CreateContentIdempotent(ctx, c, creation, time.Time{})
 		login := auth.Session{ID: u.ID, User: u.ID, IdleAt: when, ExpiresAt: when, CreatedAt: when}
 		if err := errors.Join(err, s.CreateUser(ctx, u), s.CreateSession(ctx, login, nil)); err != nil {
 			return err
 		}
 	}
-	_, err := s.ApplyRatings(ctx, rating.Batch{Changes: popular, Rejected: messages})
+	_, err := s.ApplyRatings(ctx, rating.Batch{Changes: popular, DeadLetters: messages})
 	return err
 }
 

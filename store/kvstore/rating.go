@@ -81,7 +81,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 		for _, sum := range tallies {
 			t.record(sum)
 		}
-		for _, r := range batch.Rejected {
+		for _, r := range batch.DeadLetters {
 			t.reject(r)
 		}
 		return outcomes, nil
@@ -97,9 +97,9 @@ func (t *tx) apply(c rating.Change, sum *tally) rating.Outcome {
 	}
 	now := outcome.Rating
 	t.replace(old, now)
-	if heir, ok := c.HandOver(old); ok {
-		if _, known := t.rating(heir.Key); !known {
-			t.replace(rating.Rating{}, heir) // so that no number changes
+	if successor, ok := c.Reassign(old); ok {
+		if _, known := t.rating(successor.Key); !known {
+			t.replace(rating.Rating{}, successor) // so that no number changes
 			return outcome
 		}
 	}

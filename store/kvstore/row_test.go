@@ -80,7 +80,7 @@ func TestRows(t *testing.T) {
 	rows(t, ratings)
 	rows(t, buckets)
 	rows(t, windows)
-	rows(t, departures)
+	rows(t, erasures)
 	rows(t, rejections)
 	rows(t, epochs)
 	rows(t, identity)
@@ -95,7 +95,7 @@ func TestNumbersRow(t *testing.T) {
 	row := numbersRow{dirty: time.UnixMicro(5).UTC(), Stats: rating.Stats{
 		Content: "c", Count: 3, Sum: -4, Histogram: map[int]int64{-2: 2, 0: 1, 100: 1 << 40},
 		Revision: 9, AsOf: time.UnixMicro(6).UTC(),
-		Score: rating.Score{Value: 0.1 + 0.2, Weight: math.SmallestNonzeroFloat64, Rank: -1.5, Folded: true},
+		Score: rating.Score{Value: 0.1 + 0.2, Weight: math.SmallestNonzeroFloat64, Rank: -1.5, Computed: true},
 	}}
 	for _, row := range []numbersRow{row, {Stats: rating.Stats{Histogram: map[int]int64{}}}} {
 		got, err := decode(encode(row, numbersFields), numbersFields)

@@ -23,7 +23,7 @@ func numbersFields(c *codec, v *numbersRow) {
 	float(c, &v.Score.Value)
 	float(c, &v.Score.Weight)
 	float(c, &v.Score.Rank)
-	flag(c, &v.Score.Folded)
+	flag(c, &v.Score.Computed)
 	integer(c, &v.Revision)
 	instant(c, &v.AsOf)
 	instant(c, &v.dirty)

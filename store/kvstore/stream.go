@@ -53,8 +53,8 @@ func tickFields(c *codec, v *tick) {
 	integer(c, &v.until)
 }
 
-// ClaimTick implements rating.Store.
-func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+// ClaimLease implements rating.Store.
+func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	return update(ctx, s, "claim "+job, func(t *tx) (bool, error) {
 		last, ok := ticks.get(t, job)
 		if ok && (!at.After(last.at) || t.now.UnixNano() < last.until) {
@@ -65,8 +65,8 @@ func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease t
 	})
 }
 
-// ReleaseTick implements rating.Store.
-func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+// ReleaseLease implements rating.Store.
+func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) error {
 	return s.write(ctx, "release "+job, func(t *tx) error {
 		if last, ok := ticks.get(t, job); ok && last.at.Equal(at) {
 			ticks.put(t, tick{at: at}, job)

@@ -19,53 +19,53 @@ type index = byte
 
 // The tables and the parts of their keys. The name of a table that is removed stays unused.
 var (
-	contents   = table[content.Content]{1, contentFields}     // content
-	tombstones = table[struct{}]{2, nothing}                  // content that was deleted or forgotten
-	creations  = table[content.Creation]{3, creationFields}   // author, hash of the key
-	ratings    = table[rating.Rating]{4, ratingFields}        // content, rater; those that are not withdrawn
-	withdrawn  = table[rating.Rating]{5, ratingFields}        // content, rater
-	numbers    = table[numbersRow]{6, numbersFields}          // content
-	buckets    = table[rating.Bucket]{7, bucketFields}        // content, index
-	windows    = table[rating.Window]{8, windowFields}        // content, window
-	openings   = table[time.Time]{9, instant}                 // content
-	departures = table[rating.Departure]{10, departureFields} // rater
-	rejections = table[rating.Rejected]{11, rejectedFields}   // number
-	epochs     = table[int64]{12, integer[int64]}             // hash of the stream
-	ticks      = table[tick]{13, tickFields}                  // job
-	counters   = table[int64]{14, integer[int64]}             // what is counted
-	identity   = table[string]{15, text[string]}              // nothing
-	users      = table[auth.User]{16, userFields}             // user
-	names      = table[string]{17, text[string]}              // canonical name, of deleted users too
-	sessions   = table[auth.Session]{18, sessionFields}       // session
-	tokens     = table[auth.Token]{19, tokenFields}           // hash
-	hidden     = table[struct{}]{20, nothing}                 // content that is gone, with ratings that are left
+	contents   = table[content.Content]{1, contentFields}          // content
+	tombstones = table[struct{}]{2, nothing}                       // content that was deleted or forgotten
+	creations  = table[content.IdempotencyRecord]{3, recordFields} // author, hash of the key
+	ratings    = table[rating.Rating]{4, ratingFields}             // content, rater; those that are not withdrawn
+	withdrawn  = table[rating.Rating]{5, ratingFields}             // content, rater
+	numbers    = table[numbersRow]{6, numbersFields}               // content
+	buckets    = table[rating.Bucket]{7, bucketFields}             // content, index
+	windows    = table[rating.Window]{8, windowFields}             // content, window
+	openings   = table[time.Time]{9, instant}                      // content
+	erasures   = table[rating.Erasure]{10, erasureFields}          // rater
+	rejections = table[rating.DeadLetter]{11, deadLetterFields}    // number
+	epochs     = table[int64]{12, integer[int64]}                  // hash of the stream
+	ticks      = table[tick]{13, tickFields}                       // job
+	counters   = table[int64]{14, integer[int64]}                  // what is counted
+	identity   = table[string]{15, text[string]}                   // nothing
+	users      = table[auth.User]{16, userFields}                  // user
+	names      = table[string]{17, text[string]}                   // canonical name, of deleted users too
+	sessions   = table[auth.Session]{18, sessionFields}            // session
+	tokens     = table[auth.Token]{19, tokenFields}                // hash
+	hidden     = table[struct{}]{20, nothing}                      // content that is gone, with ratings that are left
 )
 
 // The indexes and the parts of their keys. A new index stands last; one that is removed leaves its name
 // unused.
 const (
-	contentsByCreated  index = 32 + iota // time, content
-	contentsByUpdated                    // time, content
-	contentsByTitle                      // content.Content.SortTitle, content
-	contentsByScore                      // rank, content
-	contentsByRatings                    // count, content
-	contentsByAuthor                     // author, time of creation, content
-	contentsByTerm                       // term, time of creation, content
-	creationsByTime                      // time, author, hash of the key
-	ratingsByTime                        // time of update, content, rater
-	ratingsByContent                     // content, time of update, rater
-	ratingsByRater                       // rater, time of update, content
-	withdrawnByTime                      // time, content, rater
-	numbersDirty                         // time since when, content
-	departuresByTime                     // time, rater
-	rejectedByTime                       // time, number
-	rejectedByKey                        // hash of the key, number
-	rejectedByPosition                   // hash of the position, number
-	rejectedByName                       // hash of position and key, number
-	sessionsByUser                       // user, time of creation, session
-	sessionsByEnd                        // time, session
-	tokensBySession                      // session, 1 for a Family, generation, hash
-	tokensByEnd                          // time, hash; those of access
+	contentsByCreated    index = 32 + iota // time, content
+	contentsByUpdated                      // time, content
+	contentsByTitle                        // content.Content.SortTitle, content
+	contentsByScore                        // rank, content
+	contentsByRatings                      // count, content
+	contentsByAuthor                       // author, time of creation, content
+	contentsByTerm                         // term, time of creation, content
+	creationsByTime                        // time, author, hash of the key
+	ratingsByTime                          // time of update, content, rater
+	ratingsByContent                       // content, time of update, rater
+	ratingsByRater                         // rater, time of update, content
+	withdrawnByTime                        // time, content, rater
+	numbersDirty                           // time since when, content
+	erasuresByTime                         // time, rater
+	deadLetterByTime                       // time, number
+	deadLetterByKey                        // hash of the key, number
+	deadLetterByPosition                   // hash of the position, number
+	deadLetterByName                       // hash of position and key, number
+	sessionsByUser                         // user, time of creation, session
+	sessionsByEnd                          // time, session
+	tokensBySession                        // session, 1 for a Family, generation, hash
+	tokensByEnd                            // time, hash; those of access
 )
 
 func (tb table[T]) get(t *tx, id ...any) (v T, ok bool) {

@@ -23,7 +23,7 @@ func windowFields(c *codec, v *rating.Window) {
 func (t *tx) history(id string) rating.History {
 	opened, _ := openings.get(t, id)
 	return rating.History{
-		Opened:  opened,
+		Start:   opened,
 		Buckets: buckets.list(t, span{prefix: key(buckets.name, id)}, -1),
 		Windows: windows.list(t, span{prefix: key(windows.name, id)}, -1),
 	}
@@ -34,10 +34,10 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 	return view(ctx, s, "history of content "+id, func(t *tx) (rating.History, error) { return t.history(id), nil })
 }
 
-// OpenContents implements rating.Store.
-func (s *Store) OpenContents(ctx context.Context, opened []rating.Opening) ([]rating.Opening, error) {
-	return update(ctx, s, "open contents", func(t *tx) ([]rating.Opening, error) {
-		recorded := make([]rating.Opening, len(opened))
+// StartHistories implements rating.Store.
+func (s *Store) StartHistories(ctx context.Context, opened []rating.HistoryStart) ([]rating.HistoryStart, error) {
+	return update(ctx, s, "open contents", func(t *tx) ([]rating.HistoryStart, error) {
+		recorded := make([]rating.HistoryStart, len(opened))
 		for i, o := range opened {
 			if at, ok := openings.get(t, o.Content); ok {
 				o.At = at

@@ -44,7 +44,7 @@ func TestClock(t *testing.T) {
 
 	claim := func(at time.Duration, want bool) {
 		t.Helper()
-		ok, err := s.ClaimTick(ctx, "job", noon.Add(at), time.Minute)
+		ok, err := s.ClaimLease(ctx, "job", noon.Add(at), time.Minute)
 		if err != nil || ok != want {
 			t.Errorf("the claim is %t, %v, want %t", ok, err, want)
 		}

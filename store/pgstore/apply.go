@@ -30,11 +30,11 @@ import (
 //   - A content in deleted_contents takes no changes; see DeleteContent.
 const applyChanges = changeRows + deltaHead + changeNumbers
 
-// handOver is applyChanges for a batch with Anonymous raters. What such a withdrawal takes away,
+// reassign is applyChanges for a batch with ReassignTo raters. What such a withdrawal takes away,
 // which its row remembers, goes into a row that nobody else writes, and cancels out in delta.
-const handOver = changeRows + handRows + deltaHead + handed + changeNumbers
+const reassign = changeRows + handRows + deltaHead + handed + changeNumbers
 
-// The parts of applyChanges and handOver.
+// The parts of applyChanges and reassign.
 const (
 	changeRows = `WITH changed AS (
 	INSERT INTO khodnevis.ratings AS r (content_id, rater, epoch, position, score, bucket, withdrawn, result, created_at, updated_at)
@@ -133,8 +133,8 @@ func changeArrays(changes []rating.Change) []any {
 func statementOf(changes []rating.Change) (text string, args []any) {
 	var contents, raters, anonymous pq.StringArray
 	for _, c := range changes {
-		if c.Withdraw && c.Anonymous != "" {
-			contents, raters, anonymous = append(contents, c.Content), append(raters, c.Rater), append(anonymous, c.Anonymous)
+		if c.Withdraw && c.ReassignTo != "" {
+			contents, raters, anonymous = append(contents, c.Content), append(raters, c.Rater), append(anonymous, c.ReassignTo)
 		}
 	}
 	args = changeArrays(changes)
@@ -145,7 +145,7 @@ func statementOf(changes []rating.Change) (text string, args []any) {
 	if len(anonymous) == 0 {
 		return applyChanges, args
 	}
-	return handOver, append(args, contents, raters, anonymous)
+	return reassign, append(args, contents, raters, anonymous)
 }
 
 // times returns the text of an array of timestamptz.
@@ -162,23 +162,23 @@ func times(at []time.Time) string {
 	return string(append(text, '}'))
 }
 
-// ApplyRatings implements rating.Store. Without rejected messages, which are few, it is one round
+// ApplyRatings implements rating.Store. Without dead letters, which are few, it is one round
 // trip; a second one looks at the rows of changes that were not the newest.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.apply(ctx, batch)
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: apply %d ratings and %d rejected messages: %w", len(batch.Changes), len(batch.Rejected), err)
+		return nil, fmt.Errorf("pgstore: apply %d ratings and %d dead letters: %w", len(batch.Changes), len(batch.DeadLetters), err)
 	}
 	return outcomes, nil
 }
 
 func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	text, args := statementOf(batch.Changes)
-	rejected := rejectedArrays(batch.Rejected)
+	rejected := deadLetterArrays(batch.DeadLetters)
 	var changed map[rating.Key]changedRow
 	var err error
 	switch {
-	case len(batch.Rejected) > 0:
+	case len(batch.DeadLetters) > 0:
 		err = s.transact(ctx, func(tx transaction) (err error) {
 			if len(batch.Changes) > 0 {
 				rows, err := tx.QueryContext(ctx, s.sql(text), args...)

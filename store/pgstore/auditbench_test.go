@@ -28,7 +28,7 @@ func BenchmarkRecount(b *testing.B) {
 			b.Fatalf("KHODNEVIS_BENCH_RATINGS is %q, must be at least 10000", given)
 		}
 	}
-	s := openPatient(b)
+	s := openWithTimeout(b)
 	s.fillByArrival(b, rows)
 	var ids []string
 	if err := s.db.Select(&ids, `SELECT content_id FROM `+s.schema+`.rating_stats ORDER BY content_id`); err != nil {

@@ -25,8 +25,8 @@ const (
 func benchContent(i int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d", i) }
 func benchRater(i int) string   { return fmt.Sprintf("0198c0de-1111-7000-8000-%012d", i) }
 
-// openPatient returns a Store whose statements may take minutes, to fill its tables.
-func openPatient(t testing.TB) bench {
+// openWithTimeout returns a Store whose statements may take minutes, to fill its tables.
+func openWithTimeout(t testing.TB) bench {
 	t.Helper()
 	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 10 * time.Minute})
 	schema := newSchema(t, db)
@@ -174,7 +174,7 @@ func (m medians) report(b *testing.B) {
 // of one rating a statement; two-workers is that of two workers as a multiple, and hot that of two workers into one content as a
 // multiple of theirs into all.
 func BenchmarkApply(b *testing.B) {
-	s := openPatient(b)
+	s := openWithTimeout(b)
 	s.fill(b, 1_000_000)
 	s.run(b, `CREATE TABLE `+s.schema+`.ratings_copy (LIKE `+s.schema+`.ratings INCLUDING ALL) WITH (fillfactor = 90)`)
 	s.run(b, `INSERT INTO `+s.schema+`.ratings_copy SELECT * FROM `+s.schema+`.ratings`)
@@ -201,7 +201,7 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkDepth measures batches of new ratings into five million, as a part of the rate into ten thousand.
 func BenchmarkDepth(b *testing.B) {
-	small, large := openPatient(b), openPatient(b)
+	small, large := openWithTimeout(b), openWithTimeout(b)
 	small.fill(b, 10_000)
 	large.fill(b, 5_000_000)
 	src := newSource()

@@ -153,8 +153,8 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 	return nil
 }
 
-// ForgetContent implements rating.Store, as DeleteContent.
-func (s *Store) ForgetContent(ctx context.Context, id string) error {
+// EraseContent implements rating.Store, as DeleteContent.
+func (s *Store) EraseContent(ctx context.Context, id string) error {
 	if _, err := s.exec(ctx, `INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
 		return fmt.Errorf("pgstore: forget content %s: %w", id, err)
 	}

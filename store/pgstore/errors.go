@@ -30,7 +30,7 @@ func translate(ctx context.Context, err error) error {
 		return nil
 	case isUnstorable(err):
 		return fmt.Errorf("%w: %w", store.ErrUnstorable, err)
-	case !isOutage(err):
+	case !isUnavailable(err):
 		return err
 	case ctx.Err() != nil && pq.As(err) == nil:
 		return over(ctx) // the driver's error is only how it noticed
@@ -48,11 +48,11 @@ func waited(err error) bool {
 
 // unheard reports whether an error of the driver says that the database does not answer.
 func unheard(err error) bool {
-	return err != nil && pq.As(err) == nil && isOutage(err) && !waited(err) && !errors.Is(err, context.Canceled)
+	return err != nil && pq.As(err) == nil && isUnavailable(err) && !waited(err) && !errors.Is(err, context.Canceled)
 }
 
-// isOutage reports whether trying again later may succeed.
-func isOutage(err error) bool {
+// isUnavailable reports whether trying again later may succeed.
+func isUnavailable(err error) bool {
 	if e := pq.As(err); e != nil {
 		switch e.Code.Class() {
 		case pqerror.ClassConnectionException, pqerror.ClassInsufficientResources, pqerror.ClassSystemError:

@@ -40,13 +40,16 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"Ping":          s.Ping,
 		"Migrate":       s.Migrate,
 		"CreateContent": func(ctx context.Context) error { return s.CreateContent(ctx, newContent("c")) },
-		"CreateContentOnce": func(ctx context.Context) error {
-			_, err := s.CreateContentOnce(ctx, newContent("once"), content.Creation{Content: "once", At: instant}, instant)
+		"CreateContentIdempotent": func(ctx context.Context) error {
+			_, err := s.CreateContentIdempotent(ctx, newContent("once"), content.IdempotencyRecord{Content: "once", At: instant}, instant)
 			return err
 		},
-		"CreationByKey":  func(ctx context.Context) error { _, err := s.CreationByKey(ctx, "author", content.Hash{}); return err },
-		"SweepCreations": func(ctx context.Context) error { _, err := s.SweepCreations(ctx, instant, 1); return err },
-		"ContentsByID":   func(ctx context.Context) error { _, err := s.ContentsByID(ctx, []string{"c"}); return err },
+		"IdempotencyRecordByKey": func(ctx context.Context) error {
+			_, err := s.IdempotencyRecordByKey(ctx, "author", content.Hash{})
+			return err
+		},
+		"SweepIdempotencyRecords": func(ctx context.Context) error { _, err := s.SweepIdempotencyRecords(ctx, instant, 1); return err },
+		"ContentsByID":            func(ctx context.Context) error { _, err := s.ContentsByID(ctx, []string{"c"}); return err },
 		"ListContents": func(ctx context.Context) error {
 			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByScore}, Limit: 1})
 			return err
@@ -59,7 +62,7 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			return err
 		},
 		"reject": func(ctx context.Context) error {
-			_, err := s.ApplyRatings(ctx, rating.Batch{Rejected: []rating.Rejected{{}}})
+			_, err := s.ApplyRatings(ctx, rating.Batch{DeadLetters: []rating.DeadLetter{{}}})
 			return err
 		},
 		"RatingsByKey": func(ctx context.Context) error {
@@ -69,8 +72,8 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"ListRatings":    func(ctx context.Context) error { _, err := s.ListRatings(ctx, rating.Query{Limit: 1}); return err },
 		"CountRatings":   func(ctx context.Context) error { _, err := s.CountRatings(ctx, rating.Filter{}, 0); return err },
 		"StatsByContent": func(ctx context.Context) error { _, err := s.StatsByContent(ctx, []string{"c"}); return err },
-		"OpenContents": func(ctx context.Context) error {
-			_, err := s.OpenContents(ctx, []rating.Opening{{Content: "c", At: instant}})
+		"StartHistories": func(ctx context.Context) error {
+			_, err := s.StartHistories(ctx, []rating.HistoryStart{{Content: "c", At: instant}})
 			return err
 		},
 		"RefreshScores":    func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
@@ -83,23 +86,23 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"Audit":            func(ctx context.Context) error { _, _, err := s.Audit(ctx); return err },
 		"StreamEpoch":      func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
 		"KnownEpoch":       func(ctx context.Context) error { _, err := s.KnownEpoch(ctx, "s"); return err },
-		"ClaimTick":        func(ctx context.Context) error { _, err := s.ClaimTick(ctx, "j", instant, time.Second); return err },
-		"ReleaseTick":      func(ctx context.Context) error { return s.ReleaseTick(ctx, "j", instant) },
-		"ListRejected": func(ctx context.Context) error {
-			_, err := s.ListRejected(ctx, rating.RejectedQuery{Limit: 1})
+		"ClaimLease":       func(ctx context.Context) error { _, err := s.ClaimLease(ctx, "j", instant, time.Second); return err },
+		"ReleaseLease":     func(ctx context.Context) error { return s.ReleaseLease(ctx, "j", instant) },
+		"ListDeadLetters": func(ctx context.Context) error {
+			_, err := s.ListDeadLetters(ctx, rating.DeadLetterQuery{Limit: 1})
 			return err
 		},
-		"RemoveRejected": func(ctx context.Context) error { return s.RemoveRejected(ctx, []int64{1}) },
-		"SweepRatings":   func(ctx context.Context) error { _, err := s.SweepRatings(ctx, instant, 1); return err },
-		"CreateUser":     func(ctx context.Context) error { return s.CreateUser(ctx, auth.User{ID: "u"}) },
-		"UsersByID":      func(ctx context.Context) error { _, err := s.UsersByID(ctx, []string{"u"}); return err },
-		"UserByName":     func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
-		"ListUsers":      func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
-		"UpdateUser":     func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}, auth.SessionFilter{}) },
-		"Depart": func(ctx context.Context) error {
-			return s.Depart(ctx, rating.Departure{Rater: "u", Fate: rating.FateDelete, At: instant})
+		"DeleteDeadLetters": func(ctx context.Context) error { return s.DeleteDeadLetters(ctx, []int64{1}) },
+		"SweepRatings":      func(ctx context.Context) error { _, err := s.SweepRatings(ctx, instant, 1); return err },
+		"CreateUser":        func(ctx context.Context) error { return s.CreateUser(ctx, auth.User{ID: "u"}) },
+		"UsersByID":         func(ctx context.Context) error { _, err := s.UsersByID(ctx, []string{"u"}); return err },
+		"UserByName":        func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
+		"ListUsers":         func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
+		"UpdateUser":        func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}, auth.SessionFilter{}) },
+		"RecordErasure": func(ctx context.Context) error {
+			return s.RecordErasure(ctx, rating.Erasure{Rater: "u", Mode: rating.EraseDelete, At: instant})
 		},
-		"Departures":     func(ctx context.Context) error { _, err := s.Departures(ctx, instant, "", 1); return err },
+		"Erasures":       func(ctx context.Context) error { _, err := s.Erasures(ctx, instant, "", 1); return err },
 		"DeleteUser":     func(ctx context.Context) error { return s.DeleteUser(ctx, auth.Deletion{User: "u"}) },
 		"CreateSession":  func(ctx context.Context) error { return s.CreateSession(ctx, auth.Session{ID: "n", User: "u"}, nil) },
 		"GrantByToken":   func(ctx context.Context) error { _, err := s.GrantByToken(ctx, auth.Hash{}); return err },
@@ -109,13 +112,13 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			_, err := s.DeleteSessions(ctx, auth.SessionFilter{User: "u"})
 			return err
 		},
-		"ForgetContent": func(ctx context.Context) error { return s.ForgetContent(ctx, "forgotten") },
+		"EraseContent":  func(ctx context.Context) error { return s.EraseContent(ctx, "forgotten") },
 		"SweepSessions": func(ctx context.Context) error { _, err := s.SweepSessions(ctx, instant, 1); return err },
 	}
 }
 
-// wantOutage calls every method at once and wants each back, with ErrUnavailable, by the given time.
-func wantOutage(t *testing.T, s *pgstore.Store, ctx context.Context, by time.Time) {
+// wantUnavailable calls every method at once and wants each back, with ErrUnavailable, by the given time.
+func wantUnavailable(t *testing.T, s *pgstore.Store, ctx context.Context, by time.Time) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for name, call := range calls(s) {
@@ -146,18 +149,18 @@ func TestSilentServer(t *testing.T) {
 		}
 	}
 	p.FallSilent()
-	const patience = 500 * time.Millisecond
-	deadline := time.Now().Add(patience)
+	const timeout = 500 * time.Millisecond
+	deadline := time.Now().Add(timeout)
 	ctx, cancel := context.WithDeadline(t.Context(), deadline)
 	defer cancel()
-	wantOutage(t, s, ctx, deadline.Add(time.Second))
+	wantUnavailable(t, s, ctx, deadline.Add(time.Second))
 	p.Heal()
 	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil {
 		t.Errorf("after the server speaks again: %v", err)
 	}
 }
 
-// A request has little patience, and after a few of them the server is left alone but for probes.
+// A request has a short deadline, and after a few of them the server is left alone but for probes.
 func TestSilentServerIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
@@ -176,7 +179,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 	// With fewer connections than failures: those who wait for one fail once it is known that those
 	// who have them are lost.
 	if err := eventually(t, func() error {
-		wantOutage(t, s, soon(), time.Now().Add(little+time.Second))
+		wantUnavailable(t, s, soon(), time.Now().Add(little+time.Second))
 		if !s.Down() {
 			return errors.New("it is not taken to be down")
 		}
@@ -227,7 +230,7 @@ func TestAnswersCloseTheBreaker(t *testing.T) {
 }
 
 // A pool whose connections are all in use says nothing about a database that answers.
-func TestFullPoolIsNoOutage(t *testing.T) {
+func TestFullPoolIsNotUnavailable(t *testing.T) {
 	t.Parallel()
 	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 2})
 	s := over(t, db, newSchema(t, db))
@@ -270,7 +273,7 @@ func TestSilentServerWithoutDeadline(t *testing.T) {
 	}
 	p.FallSilent()
 	// database/sql tries a broken connection's call twice more. Not every call may be stopped and begun anew for ever.
-	wantOutage(t, s, context.Background(), time.Now().Add(10*time.Second))
+	wantUnavailable(t, s, context.Background(), time.Now().Add(10*time.Second))
 }
 
 func TestNoServer(t *testing.T) {
@@ -284,7 +287,7 @@ func TestNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := dial(t, "postgres://nobody@"+address+"/nothing?sslmode=disable", pgstore.OpenConfig{})
-	wantOutage(t, over(t, db, ""), t.Context(), time.Now().Add(10*time.Second))
+	wantUnavailable(t, over(t, db, ""), t.Context(), time.Now().Add(10*time.Second))
 }
 
 // What is asked before the tables are there comes too early, no more.
@@ -371,22 +374,22 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil || len(stats) != 1 || stats[0].Count != 1 || stats[0].Sum != 5 {
 		t.Errorf("the numbers are %+v, %v, want one rating of 5", stats, err)
 	}
-	if ok, err := s.ClaimTick(ctx, "prepared", instant, time.Hour); !ok || err != nil {
+	if ok, err := s.ClaimLease(ctx, "prepared", instant, time.Hour); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	p.LoseAnswer("lost-job")
-	if ok, err := s.ClaimTick(ctx, "lost-job", instant, time.Hour); !ok || err != nil {
+	if ok, err := s.ClaimLease(ctx, "lost-job", instant, time.Hour); !ok || err != nil {
 		t.Errorf("a claim whose answer was lost is %t, %v, want true", ok, err)
 	}
-	if ok, err := s.ClaimTick(ctx, "lost-job", instant, time.Hour); ok || err != nil {
+	if ok, err := s.ClaimLease(ctx, "lost-job", instant, time.Hour); ok || err != nil {
 		t.Errorf("the same claim by another caller is %t, %v, want false", ok, err)
 	}
-	once := content.Creation{Author: "once", Content: "lost-once", At: instant}
+	once := content.IdempotencyRecord{Author: "once", Content: "lost-once", At: instant}
 	p.LoseAnswer("lost-once")
-	if kept, err := s.CreateContentOnce(ctx, newContent("lost-once"), once, instant); err != nil || kept != once {
+	if kept, err := s.CreateContentIdempotent(ctx, newContent("lost-once"), once, instant); err != nil || kept != once {
 		t.Errorf("a creation with a key whose answer was lost is %+v, %v, want %+v", kept, err, once)
 	}
-	if kept, err := s.CreateContentOnce(ctx, newContent("once-2"), content.Creation{Author: "once", Content: "once-2", At: instant}, instant); err != nil || kept != once {
+	if kept, err := s.CreateContentIdempotent(ctx, newContent("once-2"), content.IdempotencyRecord{Author: "once", Content: "once-2", At: instant}, instant); err != nil || kept != once {
 		t.Errorf("the same key again is %+v, %v, want %+v", kept, err, once)
 	}
 	u := auth.User{ID: "lost-user", Canonical: "lost-user", Version: 1, JoinedAt: instant, UpdatedAt: instant}
@@ -420,7 +423,7 @@ func TestLostAnswer(t *testing.T) {
 			t.Errorf("%s, once more: the error is %v, want %v", write.name, err, write.again)
 		}
 	}
-	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)}, Rejected: []rating.Rejected{{Key: "k", At: instant}}}
+	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)}, DeadLetters: []rating.DeadLetter{{Key: "k", At: instant}}}
 	p.LoseAnswer("COMMIT")
 	if _, err := s.ApplyRatings(ctx, batch); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a batch whose commit was not answered: the error is %v, want ErrUnavailable", err)
@@ -429,8 +432,8 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil || outcomes[0].Result != rating.Created {
 		t.Errorf("the same batch again is %+v, %v, want created", outcomes, err)
 	}
-	if rejected, err := s.ListRejected(ctx, rating.RejectedQuery{Limit: 9}); err != nil || len(rejected) != 1 {
-		t.Errorf("%d rejected messages, %v, want 1", len(rejected), err)
+	if rejected, err := s.ListDeadLetters(ctx, rating.DeadLetterQuery{Limit: 9}); err != nil || len(rejected) != 1 {
+		t.Errorf("%d dead letters, %v, want 1", len(rejected), err)
 	}
 }
 
@@ -459,15 +462,15 @@ func TestUnstorable(t *testing.T) {
 		t.Errorf("%d ratings are stored, %v, want none", n, err)
 	}
 	// What is rejected may be anything.
-	odd := rating.Rejected{Key: "\x00\xff" + long.String(), Body: []byte{0, 255}, Detail: "\xfe\x00", At: instant}
+	odd := rating.DeadLetter{Key: "\x00\xff" + long.String(), Body: []byte{0, 255}, Detail: "\xfe\x00", At: instant}
 	for range 2 {
-		if _, err := s.ApplyRatings(t.Context(), rating.Batch{Rejected: []rating.Rejected{odd}}); err != nil {
+		if _, err := s.ApplyRatings(t.Context(), rating.Batch{DeadLetters: []rating.DeadLetter{odd}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	found, err := s.ListRejected(t.Context(), rating.RejectedQuery{Key: odd.Key, Limit: 5})
+	found, err := s.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Key: odd.Key, Limit: 5})
 	if err != nil || len(found) != 1 || found[0].Key != odd.Key || found[0].Detail != odd.Detail {
-		t.Errorf("%d rejected messages are found, %v, want one, as it was", len(found), err)
+		t.Errorf("%d dead letters are found, %v, want one, as it was", len(found), err)
 	}
 }
 
@@ -485,13 +488,13 @@ func TestPanicOfFold(t *testing.T) {
 		}()
 		_, _ = s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { panic("fold") })
 	}()
-	refreshed, err := s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { return rating.Score{Folded: true} })
+	refreshed, err := s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { return rating.Score{Computed: true} })
 	if err != nil || len(refreshed) != 1 {
 		t.Errorf("afterwards %d contents are refreshed, %v, want 1", len(refreshed), err)
 	}
 }
 
-// A rejected message whose transaction ends late turns up before others that were listed already,
+// A dead letter whose transaction ends late turns up before others that were listed already,
 // and is found from the beginning.
 func TestRejectedTurnUpLate(t *testing.T) {
 	t.Parallel()
@@ -504,12 +507,12 @@ func TestRejectedTurnUpLate(t *testing.T) {
 	if _, err := late.ExecContext(t.Context(), s.SQL(`INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at) VALUES ('s', 1, '', '', 'late', '', now())`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Rejected: []rating.Rejected{{Reason: "early", At: instant}}}); err != nil {
+	if _, err := s.ApplyRatings(t.Context(), rating.Batch{DeadLetters: []rating.DeadLetter{{Reason: "early", At: instant}}}); err != nil {
 		t.Fatal(err)
 	}
 	list := func(after int64, want ...string) (last int64) {
 		t.Helper()
-		found, err := s.ListRejected(t.Context(), rating.RejectedQuery{After: after, Limit: 9})
+		found, err := s.ListDeadLetters(t.Context(), rating.DeadLetterQuery{After: after, Limit: 9})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -528,7 +531,7 @@ func TestRejectedTurnUpLate(t *testing.T) {
 	}
 	list(last)
 	last = list(0, "late", "early")
-	if err := s.RemoveRejected(t.Context(), []int64{last}); err != nil {
+	if err := s.DeleteDeadLetters(t.Context(), []int64{last}); err != nil {
 		t.Fatal(err)
 	}
 	list(0, "late")
@@ -593,9 +596,9 @@ func TestReadOnlyServer(t *testing.T) {
 	}
 	s := over(t, dial(t, readOnlyDSN(t, dsn), pgstore.OpenConfig{}), schema)
 	reads := map[string]bool{}
-	for _, name := range []string{"Ping", "Migrate", "ContentsByID", "ListContents", "CountContents", "CreationByKey", "RatingsByKey", "ListRatings",
-		"CountRatings", "StatsByContent", "HistoryByContent", "RatedContents", "Audit", "KnownEpoch", "ListRejected", "UsersByID", "UserByName",
-		"ListUsers", "Departures", "GrantByToken", "SessionsByUser", "Recount", "Installation"} {
+	for _, name := range []string{"Ping", "Migrate", "ContentsByID", "ListContents", "CountContents", "IdempotencyRecordByKey", "RatingsByKey", "ListRatings",
+		"CountRatings", "StatsByContent", "HistoryByContent", "RatedContents", "Audit", "KnownEpoch", "ListDeadLetters", "UsersByID", "UserByName",
+		"ListUsers", "Erasures", "GrantByToken", "SessionsByUser", "Recount", "Installation"} {
 		reads[name] = true
 	}
 	for name, call := range calls(s) {

@@ -48,7 +48,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// migrate runs the steps that were not run yet, on a connection that has patience if there is one.
+// migrate runs the steps that were not run yet, on a connection that has timeout if there is one.
 func (s *Store) migrate(ctx context.Context, steps []step) (err error) {
 	if o, ok := s.db.Driver().(opened); ok {
 		db, err := o.patient()

@@ -25,7 +25,7 @@ func dial(t testing.TB, dsn string, cfg pgstore.OpenConfig) *sqlx.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() }) // it says whether a farewell was sent, which tests that kill back ends prevent
+	t.Cleanup(func() { _ = db.Close() }) // it says whether a erasure was sent, which tests that kill back ends prevent
 	return db
 }
 

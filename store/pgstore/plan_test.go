@@ -90,12 +90,12 @@ func TestPlansOfLists(t *testing.T) {
 
 	for what, q := range map[string]rating.Query{
 		"all ratings":                      {},
-		"all ratings, a late page":         {After: &rating.Place{Key: rating.Key{Content: "c2", Rater: "r"}}},
+		"all ratings, a late page":         {After: &rating.Cursor{Key: rating.Key{Content: "c2", Rater: "r"}}},
 		"ratings of a hot content":         {Filter: rating.Filter{Content: "c1"}},
-		"ratings of a hot content, late":   {Filter: rating.Filter{Content: "c1"}, After: &rating.Place{Key: rating.Key{Content: "c1", Rater: "r5"}}},
+		"ratings of a hot content, late":   {Filter: rating.Filter{Content: "c1"}, After: &rating.Cursor{Key: rating.Key{Content: "c1", Rater: "r5"}}},
 		"ratings of another content":       {Filter: rating.Filter{Content: "c7"}},
 		"ratings of a rater":               {Filter: rating.Filter{Rater: "r77"}},
-		"ratings of a rater, late":         {Filter: rating.Filter{Rater: "r77"}, After: &rating.Place{Key: rating.Key{Content: "c7", Rater: "r77"}}},
+		"ratings of a rater, late":         {Filter: rating.Filter{Rater: "r77"}, After: &rating.Cursor{Key: rating.Key{Content: "c7", Rater: "r77"}}},
 		"ratings of a content and a rater": {Filter: rating.Filter{Content: "c1", Rater: "r78"}},
 	} {
 		q.Limit = 20

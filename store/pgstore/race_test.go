@@ -54,7 +54,7 @@ func (c *crowd) batch(size int) []rating.Change {
 		if c.dice.IntN(6) == 0 {
 			next.Withdraw, next.Score = true, 0
 			if c.offset%2 == 0 {
-				next.Anonymous = fmt.Sprintf("anonymous-%d", c.offset)
+				next.ReassignTo = fmt.Sprintf("anonymous-%d", c.offset)
 			}
 		}
 		byKey[next.Key], c.wanted[next.Key] = next, next
@@ -149,7 +149,7 @@ func TestRecountUnderLoad(t *testing.T) {
 		})
 	}
 	others.Go(func() {
-		fold := func(rating.History) rating.Score { return rating.Score{Folded: true} }
+		fold := func(rating.History) rating.Score { return rating.Score{Computed: true} }
 		for {
 			select {
 			case <-done:
@@ -232,7 +232,7 @@ func TestKilledBackEnds(t *testing.T) {
 			for i := range 25 {
 				batch := rating.Batch{Changes: c.batch(80)}
 				if i%5 == 0 {
-					batch.Rejected = []rating.Rejected{{Key: fmt.Sprint(i), At: instant}}
+					batch.DeadLetters = []rating.DeadLetter{{Key: fmt.Sprint(i), At: instant}}
 				}
 				err := eventually(t, func() error {
 					_, err := victim.ApplyRatings(t.Context(), batch)
@@ -273,9 +273,9 @@ func TestKilledBackEnds(t *testing.T) {
 		t.Error("no back end was killed")
 	}
 	c.check(t, s.Store)
-	rejected, err := s.ListRejected(t.Context(), rating.RejectedQuery{Limit: 100})
+	rejected, err := s.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 100})
 	if err != nil || len(rejected) != 5 {
-		t.Errorf("%d rejected messages, %v, want 5", len(rejected), err)
+		t.Errorf("%d dead letters, %v, want 5", len(rejected), err)
 	}
 }
 
@@ -294,7 +294,7 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 		t.Helper()
 		refreshed, err := s.RefreshScores(t.Context(), 10, func(h rating.History) rating.Score {
 			fold(h)
-			return rating.Score{Folded: true}
+			return rating.Score{Computed: true}
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/semaphore"
-	"github.com/khodnevis/khodnevis/internal/toobroad"
 )
 
 // way is one of looking for a piece of a list: among rows that one condition leaves, about as many
@@ -39,7 +39,7 @@ func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond fu
 			return rows, err
 		}
 	}
-	return nil, toobroad.Err
+	return nil, errs.TooBroad
 }
 
 // list is search for lists and counts: it waits for one of the connections that they may take.

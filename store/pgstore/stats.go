@@ -28,7 +28,7 @@ type statsRow struct {
 
 func (r statsRow) stats() rating.Stats {
 	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)), Revision: r.Revision, AsOf: r.AsOf.UTC(),
-		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Folded: r.Folded}}
+		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
 	for i, score := range r.Scores {
 		st.Histogram[int(score)] += r.Counts[i]
 	}
@@ -76,8 +76,8 @@ const (
 		ORDER BY v.content_id COLLATE "C", v.i ON CONFLICT DO NOTHING`
 )
 
-// OpenContents implements rating.Store.
-func (s *Store) OpenContents(ctx context.Context, wanted []rating.Opening) ([]rating.Opening, error) {
+// StartHistories implements rating.Store.
+func (s *Store) StartHistories(ctx context.Context, wanted []rating.HistoryStart) ([]rating.HistoryStart, error) {
 	if len(wanted) == 0 {
 		return nil, nil
 	}
@@ -99,14 +99,14 @@ func (s *Store) OpenContents(ctx context.Context, wanted []rating.Opening) ([]ra
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: open the histories of %d contents: %w", len(wanted), err)
 	}
-	answer := make([]rating.Opening, len(wanted))
+	answer := make([]rating.HistoryStart, len(wanted))
 	for i, o := range wanted {
-		answer[i] = rating.Opening{Content: o.Content, At: recorded[o.Content]}
+		answer[i] = rating.HistoryStart{Content: o.Content, At: recorded[o.Content]}
 	}
 	return answer, nil
 }
 
-func (s *Store) recorded(ctx context.Context, wanted []rating.Opening) (map[string]time.Time, error) {
+func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (map[string]time.Time, error) {
 	ids := make(pq.StringArray, len(wanted))
 	for i, o := range wanted {
 		ids[i] = o.Content
@@ -195,7 +195,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 		for i, r := range dirty {
 			f := fold(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
 			contents[i], revisions[i], counts[i] = r.Content, r.Revision, r.N
-			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Folded
+			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Computed
 		}
 		if _, err := tx.exec(score, contents, values, weights, ranks, folded, counts); err != nil {
 			return err

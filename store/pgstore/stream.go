@@ -68,8 +68,8 @@ const claimTick = `INSERT INTO khodnevis.ticks AS t (job, at, until, claimant) V
 	ON CONFLICT (job) DO UPDATE SET at = excluded.at, until = excluded.until, claimant = excluded.claimant
 	WHERE t.at < excluded.at AND t.until <= clock_timestamp() OR t.claimant = excluded.claimant`
 
-// ClaimTick implements rating.Store. Whether a lease has ended is for the clock of the database to say.
-func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+// ClaimLease implements rating.Store. Whether a lease has ended is for the clock of the database to say.
+func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	n, err := s.exec(ctx, claimTick, job, at, lease.Microseconds(), id.New())
 	if err != nil {
 		return false, fmt.Errorf("pgstore: claim job %s at %s: %w", job, at, err)
@@ -79,8 +79,8 @@ func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease t
 
 const releaseTick = `UPDATE khodnevis.ticks SET until = '-infinity' WHERE job = $1 AND at = $2`
 
-// ReleaseTick implements rating.Store.
-func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+// ReleaseLease implements rating.Store.
+func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) error {
 	if _, err := s.exec(ctx, releaseTick, job, at); err != nil {
 		return fmt.Errorf("pgstore: release job %s at %s: %w", job, at, err)
 	}

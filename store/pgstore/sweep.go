@@ -23,13 +23,13 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 		if swept += messages; err != nil {
 			return err
 		}
-		departed, err := tx.exec(`DELETE FROM khodnevis.departures WHERE rater = ANY(ARRAY(
+		erased, err := tx.exec(`DELETE FROM khodnevis.departures WHERE rater = ANY(ARRAY(
 			SELECT rater FROM khodnevis.departures WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
-		swept += departed
+		swept += erased
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("pgstore: sweep ratings and rejected messages: %w", err)
+		return 0, fmt.Errorf("pgstore: sweep ratings and dead letters: %w", err)
 	}
 	return swept, nil
 }

@@ -113,9 +113,9 @@ const (
 
 	userIsThere = `SELECT id FROM khodnevis.users WHERE id = $1`
 
-	// deleteUser records no departure if there is no fate.
+	// deleteUser records no erasure if there is no fate.
 	deleteUser = `WITH gone AS (DELETE FROM khodnevis.users WHERE id = $1 RETURNING id),
-		departed AS (INSERT INTO khodnevis.departures (rater, fate, at)
+		erased AS (INSERT INTO khodnevis.departures (rater, fate, at)
 			SELECT id, $2::text, $3::timestamptz FROM gone WHERE $2 <> ''
 			ON CONFLICT (rater) DO UPDATE SET fate = excluded.fate, at = excluded.at)
 		SELECT id FROM gone`

@@ -70,12 +70,12 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 	}
 	var recorded map[string]time.Time
 	if err == nil {
-		recorded, err = s.recorded(ctx, []rating.Opening{{Content: id}})
+		recorded, err = s.recorded(ctx, []rating.HistoryStart{{Content: id}})
 	}
 	if err != nil {
 		return rating.History{}, fmt.Errorf("pgstore: history of content %s: %w", id, err)
 	}
-	return rating.History{Opened: recorded[id], Buckets: allBuckets(rows), Windows: windows[id]}, nil
+	return rating.History{Start: recorded[id], Buckets: allBuckets(rows), Windows: windows[id]}, nil
 }
 
 // mark locks rows in the order in which those who apply ratings do. The revision grows, so that a fold under way does not

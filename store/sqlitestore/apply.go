@@ -18,7 +18,7 @@ import (
 // ApplyRatings implements rating.Store. There is one writer, so rows can be read, compared and written in turn.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	changes := slices.Clone(batch.Changes)
-	rejected := slices.Clone(batch.Rejected)
+	rejected := slices.Clone(batch.DeadLetters)
 	for i := range rejected {
 		rejected[i].Body = bytes.Clone(rejected[i].Body)
 	}
@@ -41,7 +41,7 @@ func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error)
 		return nil, nil
 	}
 	for _, c := range changes {
-		if !utf8.ValidString(c.Content + c.Rater + c.Anonymous) { // statements take keys as JSON, which cannot hold them
+		if !utf8.ValidString(c.Content + c.Rater + c.ReassignTo) { // statements take keys as JSON, which cannot hold them
 			return nil, fmt.Errorf("%w: the key %q is not UTF-8", rating.ErrUnstorable, c.Key)
 		}
 	}
@@ -82,25 +82,25 @@ func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error)
 			return nil, err
 		}
 		stored[c.Key] = next
-		heir, ok := handOver(c, old, stored)
+		successor, ok := reassign(c, old, stored)
 		if !ok {
 			deltas.replace(old, next)
 			continue
 		}
-		if err := putRating(tx, heir); err != nil { // no number changes
+		if err := putRating(tx, successor); err != nil { // no number changes
 			return nil, err
 		}
-		stored[heir.Key] = heir
+		stored[successor.Key] = successor
 	}
 	return outcomes, deltas.write(tx)
 }
 
-// handOver returns what becomes of the rating that c withdraws when it is handed over, and false if it is not.
-func handOver(c rating.Change, old rating.Rating, stored map[rating.Key]rating.Rating) (rating.Rating, bool) {
-	heir := old
-	heir.Rater, heir.Version, heir.Result = c.Anonymous, c.Version, rating.Created
-	_, known := stored[heir.Key]
-	return heir, c.Withdraw && c.Anonymous != "" && live(old) && !known
+// reassign returns what becomes of the rating that c withdraws when it is handed over, and false if it is not.
+func reassign(c rating.Change, old rating.Rating, stored map[rating.Key]rating.Rating) (rating.Rating, bool) {
+	successor := old
+	successor.Rater, successor.Version, successor.Result = c.ReassignTo, c.Version, rating.Created
+	_, known := stored[successor.Key]
+	return successor, c.Withdraw && c.ReassignTo != "" && live(old) && !known
 }
 
 // live reports whether r is there and not withdrawn.
@@ -140,8 +140,8 @@ func storedRatings(tx *sqlitefile.Tx, changes []rating.Change) (map[rating.Key]r
 	keys := make([]rating.Key, 0, len(changes))
 	for _, c := range changes {
 		keys = append(keys, c.Key)
-		if c.Anonymous != "" {
-			keys = append(keys, rating.Key{Content: c.Content, Rater: c.Anonymous})
+		if c.ReassignTo != "" {
+			keys = append(keys, rating.Key{Content: c.Content, Rater: c.ReassignTo})
 		}
 	}
 	var rows []ratingRow

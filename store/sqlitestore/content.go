@@ -139,8 +139,8 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 	return nil
 }
 
-// ForgetContent implements rating.Store.
-func (s *Store) ForgetContent(ctx context.Context, id string) error {
+// EraseContent implements rating.Store.
+func (s *Store) EraseContent(ctx context.Context, id string) error {
 	if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return forget(tx, id) }); err != nil {
 		return fmt.Errorf("sqlitestore: forget content %s: %w", id, err)
 	}

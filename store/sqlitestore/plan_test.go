@@ -66,7 +66,7 @@ func TestListsOfContentsFollowAnIndex(t *testing.T) {
 func TestListsOfRatingsFollowAnIndex(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	after := &rating.Place{At: time.Now(), Key: rating.Key{Content: "c", Rater: "r"}}
+	after := &rating.Cursor{At: time.Now(), Key: rating.Key{Content: "c", Rater: "r"}}
 	for _, list := range []struct {
 		name   string
 		filter rating.Filter

@@ -73,8 +73,8 @@ func rate(t testing.TB, s *sqlitestore.Store, offset int64, id, rater string, sc
 }
 
 func TestContract(t *testing.T) {
-	// Patience for the race detector on a busy machine.
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t) }, storetest.Config{Patience: 5 * time.Minute})
+	// Timeout for the race detector on a busy machine.
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t) }, storetest.Config{Timeout: 5 * time.Minute})
 }
 
 func TestNewerFileIsRefused(t *testing.T) {
@@ -190,7 +190,7 @@ func TestDeletionIsDoneInPieces(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(s *sqlitestore.Store) error{
 		"DeleteContent": func(s *sqlitestore.Store) error { return s.DeleteContent(t.Context(), "c", 0) },
-		"ForgetContent": func(s *sqlitestore.Store) error { return s.ForgetContent(t.Context(), "c") },
+		"EraseContent":  func(s *sqlitestore.Store) error { return s.EraseContent(t.Context(), "c") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,7 +249,7 @@ func TestRecountRepairsAndReportsDrift(t *testing.T) {
 			for i := 1; i <= 3; i++ {
 				rate(t, s, int64(i), "c", fmt.Sprint("r", i), 2+i)
 			}
-			fold := func(rating.History) rating.Score { return rating.Score{Folded: true} }
+			fold := func(rating.History) rating.Score { return rating.Score{Computed: true} }
 			if _, err := s.RefreshScores(t.Context(), 10, fold); err != nil {
 				t.Fatal(err)
 			}
@@ -303,14 +303,14 @@ func TestAbandonedWritesShareNoMemory(t *testing.T) {
 	s := open(t)
 	for i := range 100 {
 		batch := rating.Batch{
-			Changes:  changes(random(), 2000, int64(2000*i)),
-			Rejected: []rating.Rejected{{Key: "k", Body: []byte("body"), At: at(i)}},
+			Changes:     changes(random(), 2000, int64(2000*i)),
+			DeadLetters: []rating.DeadLetter{{Key: "k", Body: []byte("body"), At: at(i)}},
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i)*2*time.Millisecond)
 		_, err := s.ApplyRatings(ctx, batch)
 		cancel()
 		clear(batch.Changes)
-		clear(batch.Rejected[0].Body)
+		clear(batch.DeadLetters[0].Body)
 		execute(t, s) // waits for its end
 		if !errors.Is(err, sqlitefile.ErrUnknown) {
 			continue
@@ -318,7 +318,7 @@ func TestAbandonedWritesShareNoMemory(t *testing.T) {
 		if found, err := s.RatingsByKey(t.Context(), []rating.Key{{}}); err != nil || len(found) != 0 {
 			t.Errorf("stored %v (%v), which nobody rated", found, err)
 		}
-		rejected, err := s.ListRejected(t.Context(), rating.RejectedQuery{Limit: 10})
+		rejected, err := s.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 10})
 		if err != nil || len(rejected) > 0 && string(rejected[0].Body) != "body" {
 			t.Errorf("rejected are %v (%v)", rejected, err)
 		}

@@ -31,7 +31,7 @@ const statsByContent = `SELECT ` + statsColumns + ` FROM rating_stats s WHERE s.
 
 func (r statsRow) stats() (rating.Stats, error) {
 	stats := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Revision: r.Revision, AsOf: instant(r.AsOf),
-		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Folded: r.Folded}}
+		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
 	if err := json.Unmarshal([]byte(r.Histogram), &stats.Histogram); err != nil {
 		return rating.Stats{}, fmt.Errorf("histogram of %s: %w", r.Content, err)
 	}
@@ -65,8 +65,8 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 	return found, nil
 }
 
-// OpenContents implements rating.Store.
-func (s *Store) OpenContents(ctx context.Context, openings []rating.Opening) ([]rating.Opening, error) {
+// StartHistories implements rating.Store.
+func (s *Store) StartHistories(ctx context.Context, openings []rating.HistoryStart) ([]rating.HistoryStart, error) {
 	if len(openings) == 0 {
 		return nil, nil
 	}
@@ -89,9 +89,9 @@ func (s *Store) OpenContents(ctx context.Context, openings []rating.Opening) ([]
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: open contents: %w", err)
 	}
-	found := make([]rating.Opening, len(contents))
+	found := make([]rating.HistoryStart, len(contents))
 	for i, id := range contents {
-		found[i] = rating.Opening{Content: id, At: instant(recorded[id])}
+		found[i] = rating.HistoryStart{Content: id, At: instant(recorded[id])}
 	}
 	return found, nil
 }
@@ -138,7 +138,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 			}
 			score := fold(h)
 			if _, err := tx.Exec(`UPDATE rating_stats SET value = ?, weight = ?, rank = ?, folded = ?, revision = revision + 1, as_of = ?, dirty_at = NULL WHERE content = ?`,
-				score.Value, score.Weight, score.Rank, score.Folded, at, id); err != nil {
+				score.Value, score.Weight, score.Rank, score.Computed, at, id); err != nil {
 				return err
 			}
 		}

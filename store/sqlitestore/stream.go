@@ -52,8 +52,8 @@ func (s *Store) epoch(ctx context.Context, stream string) (epoch int64, ok bool,
 	return epoch, ok, err
 }
 
-// ClaimTick implements rating.Store.
-func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+// ClaimLease implements rating.Store.
+func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	var n int64
 	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
 		now := now()
@@ -68,8 +68,8 @@ func (s *Store) ClaimTick(ctx context.Context, job string, at time.Time, lease t
 	return n > 0, nil
 }
 
-// ReleaseTick implements rating.Store.
-func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+// ReleaseLease implements rating.Store.
+func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) error {
 	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
 		_, err := tx.Exec(`UPDATE ticks SET until = 0 WHERE job = ? AND at = ?`, job, at.UnixMicro())
 		return err
@@ -80,8 +80,8 @@ func (s *Store) ReleaseTick(ctx context.Context, job string, at time.Time) error
 	return nil
 }
 
-// rejectedRow is a row of rejected.
-type rejectedRow struct {
+// deadLetterRow is a row of rejected.
+type deadLetterRow struct {
 	ID     int64  `db:"id"`
 	Stream string `db:"stream"`
 	Offset int64  `db:"offset"`
@@ -93,7 +93,7 @@ type rejectedRow struct {
 }
 
 // reject records messages that are not recorded yet.
-func reject(tx *sqlitefile.Tx, messages []rating.Rejected) error {
+func reject(tx *sqlitefile.Tx, messages []rating.DeadLetter) error {
 	for _, m := range messages {
 		if m.Body == nil {
 			m.Body = []byte{}
@@ -106,8 +106,8 @@ func reject(tx *sqlitefile.Tx, messages []rating.Rejected) error {
 	return nil
 }
 
-// ListRejected implements rating.Store.
-func (s *Store) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rating.Rejected, error) {
+// ListDeadLetters implements rating.Store.
+func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
 	var cond conditions
 	cond.add("id > ?", q.After)
 	if q.Key != "" {
@@ -116,21 +116,21 @@ func (s *Store) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rat
 	if q.Position.Stream != "" {
 		cond.add(`stream = ? AND "offset" = ?`, q.Position.Stream, q.Position.Offset)
 	}
-	var rows []rejectedRow
+	var rows []deadLetterRow
 	err := s.file.Select(ctx, &rows, `SELECT id, stream, "offset", key, body, reason, detail, at FROM rejected`+cond.where()+` ORDER BY id LIMIT ?`, append(cond.args, q.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: list rejected: %w", err)
 	}
-	found := make([]rating.Rejected, len(rows))
+	found := make([]rating.DeadLetter, len(rows))
 	for i, r := range rows {
-		found[i] = rating.Rejected{ID: r.ID, Position: queue.Position{Stream: r.Stream, Offset: r.Offset}, Key: r.Key, Body: r.Body,
+		found[i] = rating.DeadLetter{ID: r.ID, Position: queue.Position{Stream: r.Stream, Offset: r.Offset}, Key: r.Key, Body: r.Body,
 			Reason: r.Reason, Detail: r.Detail, At: instant(r.At)}
 	}
 	return found, nil
 }
 
-// RemoveRejected implements rating.Store.
-func (s *Store) RemoveRejected(ctx context.Context, ids []int64) error {
+// DeleteDeadLetters implements rating.Store.
+func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -149,7 +149,7 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 	for _, what := range []struct{ name, text string }{
 		{"ratings", `DELETE FROM ratings WHERE (content, rater) IN
 			(SELECT content, rater FROM ratings WHERE result = 'withdrawn' AND updated_at < ? LIMIT ?)`},
-		{"rejected messages", `DELETE FROM rejected WHERE id IN
+		{"dead letters", `DELETE FROM rejected WHERE id IN
 			(SELECT id FROM rejected WHERE at < ? ORDER BY at LIMIT ?)`},
 		{"departures", `DELETE FROM departures WHERE rater IN
 			(SELECT rater FROM departures WHERE at < ? ORDER BY at LIMIT ?)`},

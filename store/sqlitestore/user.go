@@ -141,7 +141,7 @@ func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 		if err != nil || d.Ratings == "" {
 			return err
 		}
-		return depart(tx, rating.Departure{Rater: d.User, Fate: rating.Fate(d.Ratings), At: d.At})
+		return depart(tx, rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At})
 	})
 	if err != nil {
 		return fmt.Errorf("sqlitestore: delete user %s: %w", d.User, err)

@@ -61,7 +61,7 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 		return rating.History{}, fmt.Errorf("sqlitestore: history of content %s: %w", id, err)
 	}
 	if at, ok := recorded[id]; ok {
-		h.Opened = instant(at)
+		h.Start = instant(at)
 	}
 	return h, nil
 }

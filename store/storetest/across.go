@@ -24,10 +24,10 @@ func Across() []Check {
 		{"across/delete-many", "It holds nobody up, however many ratings that are: they are gone at once for every " +
 			"method, and their rows may be removed in pieces, by SweepRatings of a rating.Store.", acrossDeleteMany},
 		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.", acrossDeleteRace},
-		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteFold},
+		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteScore},
 		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
 		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
-		{"across/departure", "What shall become of the ratings is recorded together with the deletion, as by Depart: either both happen or neither.", acrossDeparture},
+		{"across/erasure", "What shall become of the ratings is recorded together with the deletion, as by RecordErasure: either both happen or neither.", acrossErasure},
 	}
 }
 
@@ -64,7 +64,7 @@ func newRatedShelf(ctx context.Context, s store.Store, seed uint64, n int, autho
 	if err := rate(3); err != nil {
 		return shelf{}, err
 	}
-	if _, err := foldAll(ctx, s, mean); err != nil {
+	if _, err := computeAll(ctx, s, mean); err != nil {
 		return shelf{}, err
 	}
 	if err := rate(4); err != nil { // not folded
@@ -118,7 +118,7 @@ func acrossByScore(ctx context.Context, s store.Store) error {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := foldAll(ctx, s, func(rating.History) rating.Score { return rating.Score{Rank: rank, Folded: true} }); err != nil {
+		if _, err := computeAll(ctx, s, func(rating.History) rating.Score { return rating.Score{Rank: rank, Computed: true} }); err != nil {
 			return err
 		}
 	}
@@ -145,11 +145,11 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 		return err
 	}
 	sh := shelf{contents: all}
-	for i, score := range []rating.Score{{Value: 4.25, Weight: 2, Rank: 1, Folded: true}, {Value: -1, Weight: 0.5, Rank: 2, Folded: true}, {Value: 4, Rank: 3, Folded: true}} {
+	for i, score := range []rating.Score{{Value: 4.25, Weight: 2, Rank: 1, Computed: true}, {Value: -1, Weight: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := foldAll(ctx, s, func(rating.History) rating.Score { return score }); err != nil {
+		if _, err := computeAll(ctx, s, func(rating.History) rating.Score { return score }); err != nil {
 			return err
 		}
 	}
@@ -231,7 +231,7 @@ func acrossPresent(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if turn%3 == 2 {
-			if _, err := foldAll(ctx, s, mean); err != nil {
+			if _, err := computeAll(ctx, s, mean); err != nil {
 				return err
 			}
 		}

@@ -68,7 +68,7 @@ func acrossDeletedContent(ctx context.Context, s store.Store) error {
 	if err := errors.Join(err, want("ratings of the rater", len(byRater), 1)); err != nil {
 		return err
 	}
-	refreshed, err := foldAll(ctx, s, mean)
+	refreshed, err := computeAll(ctx, s, mean)
 	if err != nil {
 		return err
 	}
@@ -215,8 +215,8 @@ func acrossDeleteRace(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// acrossDeleteFold deletes contents while they are folded and recounted: nothing of them comes back.
-func acrossDeleteFold(ctx context.Context, s store.Store) error {
+// acrossDeleteScore deletes contents while they are folded and recounted: nothing of them comes back.
+func acrossDeleteScore(ctx context.Context, s store.Store) error {
 	all, err := createContents(ctx, s, newName(), 12)
 	if err != nil {
 		return err

@@ -48,11 +48,11 @@ func acrossDeletedUser(ctx context.Context, s store.Store) error {
 	return errors.Join(err, newAudit([]string{c.ID}).check(ctx, s))
 }
 
-// acrossDeparture deletes users with and without a word on their ratings, one twice, and one with a call that was given up.
-func acrossDeparture(ctx context.Context, s store.Store) error {
+// acrossErasure deletes users with and without a word on their ratings, one twice, and one with a call that was given up.
+func acrossErasure(ctx context.Context, s store.Store) error {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	for i, ratings := range []rating.Fate{rating.FateDelete, rating.FateAnonymize, ""} {
+	for i, ratings := range []rating.ErasureMode{rating.EraseDelete, rating.EraseAnonymize, ""} {
 		l, err := createLogin(ctx, s, 1)
 		if err != nil {
 			return err
@@ -62,21 +62,21 @@ func acrossDeparture(ctx context.Context, s store.Store) error {
 		if err := s.DeleteUser(cancelled, d); err == nil {
 			return errors.New("a deletion that was given up is no error")
 		}
-		if err := errors.Join(l.wantThere(ctx, s), wantDepartures(ctx, s, at(0), 10, who)); err != nil {
+		if err := errors.Join(l.wantThere(ctx, s), wantErasures(ctx, s, at(0), 10, who)); err != nil {
 			return fmt.Errorf("after a deletion that was given up: %w", err)
 		}
 		if err := s.DeleteUser(ctx, d); err != nil {
 			return err
 		}
-		var wanted []rating.Departure
+		var wanted []rating.Erasure
 		if ratings != "" {
-			wanted = append(wanted, rating.Departure{Rater: d.User, Fate: ratings, At: d.At})
+			wanted = append(wanted, rating.Erasure{Rater: d.User, Mode: ratings, At: d.At})
 		}
 		again := d
 		again.Ratings, again.At = "another", at(9)
 		if err := errors.Join(
 			wantError("a second deletion", s.DeleteUser(ctx, again), auth.ErrNotFound),
-			l.wantGone(ctx, s), wantDepartures(ctx, s, at(0), 10, who, wanted...),
+			l.wantGone(ctx, s), wantErasures(ctx, s, at(0), 10, who, wanted...),
 		); err != nil {
 			return err
 		}

@@ -27,10 +27,10 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	switch {
 	case c.Withdraw:
 		next.Result, next.Withdrawn, next.Score = rating.Withdrawn, true, 0
-		heir := rating.Key{Content: c.Content, Rater: c.Anonymous}
-		if _, known := b[heir]; c.Anonymous != "" && exists && !old.Withdrawn && !known {
-			old.Key, old.Version, old.Result = heir, c.Version, rating.Created
-			b[heir] = old
+		successor := rating.Key{Content: c.Content, Rater: c.ReassignTo}
+		if _, known := b[successor]; c.ReassignTo != "" && exists && !old.Withdrawn && !known {
+			old.Key, old.Version, old.Result = successor, c.Version, rating.Created
+			b[successor] = old
 		}
 	case !exists || old.Withdrawn:
 		next.Result = rating.Created
@@ -172,15 +172,15 @@ func mean(h rating.History) rating.Score {
 		n += b.N
 		sum += b.Sum
 	}
-	score := rating.Score{Weight: float64(n), Rank: float64(sum+35) / float64(n+10), Folded: true}
+	score := rating.Score{Weight: float64(n), Rank: float64(sum+35) / float64(n+10), Computed: true}
 	if n > 0 {
 		score.Value = float64(sum) / float64(n)
 	}
 	return score
 }
 
-// foldAll folds everything that waits for it and returns the new numbers by content.
-func foldAll(ctx context.Context, s rating.Store, fold func(rating.History) rating.Score) (map[string]rating.Stats, error) {
+// computeAll folds everything that waits for it and returns the new numbers by content.
+func computeAll(ctx context.Context, s rating.Store, fold func(rating.History) rating.Score) (map[string]rating.Stats, error) {
 	all := map[string]rating.Stats{}
 	for {
 		refreshed, err := s.RefreshScores(ctx, 100, fold)

@@ -184,7 +184,7 @@ func (b book) checkBounded(ctx context.Context, s rating.Store, f rating.Filter,
 			return false, nil
 		}
 		last := page[len(page)-1]
-		q.After = &rating.Place{At: last.UpdatedAt, Key: last.Key}
+		q.After = &rating.Cursor{At: last.UpdatedAt, Key: last.Key}
 	}
 }
 

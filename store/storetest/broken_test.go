@@ -19,7 +19,7 @@ var broken = []struct {
 	{"fails without a reason at what it never takes", func(s store.Store) store.Store { return reasonless{s} }, []string{"content/unstorable", "rating/unstorable", "auth/unstorable"}},
 	{"keeps half of what it never takes", func(s store.Store) store.Store { return leavesTraces{s} }, []string{"content/unstorable", "rating/unstorable", "auth/unstorable"}},
 	{"cuts texts at NUL", func(s store.Store) store.Store { return cutting{s} }, []string{"content/unstorable", "auth/unstorable"}},
-	{"takes only rejected messages that are texts", func(s store.Store) store.Store { return textual{s} }, []string{"rating/rejected-bytes"}},
+	{"takes only dead letters that are texts", func(s store.Store) store.Store { return textual{s} }, []string{"rating/rejected-bytes"}},
 	{"takes the identifier of a deleted content", func(s store.Store) store.Store { return &retaken{Store: s} }, []string{"content/create-taken"}},
 	{"trims texts", func(s store.Store) store.Store { return trimming{s} }, []string{"content/texts"}},
 	{"returns local times", func(s store.Store) store.Store { return localTimes{s} }, []string{"content/create", "content/times"}},
@@ -32,7 +32,7 @@ var broken = []struct {
 	{"keeps keys for ever", func(s store.Store) store.Store { return eternalKeys{s} }, []string{"content/create-once-later", "content/create-once-race-later"}},
 	{"gives a key away at the very time", func(s store.Store) store.Store { return earlyKeys{s} }, []string{"content/create-once-again"}},
 	{"frees the key of a deleted content", func(s store.Store) store.Store { return freedKeys{s} }, []string{"content/creation", "content/create-once-again"}},
-	{"sweeps creations at the border", func(s store.Store) store.Store { return lateCreations{s} }, []string{"content/creations-sweep"}},
+	{"sweeps creations at the border", func(s store.Store) store.Store { return lateRecords{s} }, []string{"content/creations-sweep"}},
 	{"sweeps more creations than the limit", func(s store.Store) store.Store { return sweepsAll{s} }, []string{"content/creations-sweep"}},
 	{"updates whatever the version is", func(s store.Store) store.Store { return careless{s} }, []string{"content/update-refused", "content/update-race"}},
 	{"keeps deleted contents", func(s store.Store) store.Store { return &keeping{Store: s} }, []string{"content/delete"}},
@@ -60,7 +60,7 @@ var broken = []struct {
 	{"counts twice", func(s store.Store) store.Store { return &countsTwice{Store: s} }, []string{"rating/repeated"}},
 	{"loses counts in a race", func(s store.Store) store.Store { return &lossy{Store: s} }, []string{"rating/race"}},
 	{"moves UpdatedAt of an unchanged rating", func(s store.Store) store.Store { return &moving{Store: s} }, []string{"rating/unchanged", "rating/history"}},
-	{"keeps CreatedAt over a withdrawal", func(s store.Store) store.Store { return &firstCreation{Store: s} }, []string{"rating/withdrawn"}},
+	{"keeps CreatedAt over a withdrawal", func(s store.Store) store.Store { return &firstRecord{Store: s} }, []string{"rating/withdrawn"}},
 	{"keeps UpdatedAt over a withdrawal", func(s store.Store) store.Store { return &firstUpdate{Store: s} }, []string{"rating/withdrawn-at", "rating/withdrawn"}},
 	{"loses what is handed over", func(s store.Store) store.Store { return &losing{Store: s} }, []string{"rating/hand-over", "rating/hand-over-kept", "rating/hand-over-race"}},
 	{"hands over with the time of the withdrawal", func(s store.Store) store.Store { return &retimed{Store: s} }, []string{"rating/hand-over", "rating/hand-over-kept"}},
@@ -85,8 +85,8 @@ var broken = []struct {
 	{"excludes the upper bound of scores", func(s store.Store) store.Store { return openBound{s} }, []string{"rating/list-scores"}},
 	{"counts withdrawn ratings", func(s store.Store) store.Store { return countsWithdrawn{s} }, []string{"rating/count"}},
 	{"leaves the revision", func(s store.Store) store.Store { return oneRevision{s} }, []string{"rating/revision"}},
-	{"records the last opening", func(s store.Store) store.Store { return lastOpening{s} }, []string{"rating/openings"}},
-	{"folds the same content twice", func(s store.Store) store.Store { return &foldsTwice{Store: s} }, []string{"rating/fold-limit"}},
+	{"records the last opening", func(s store.Store) store.Store { return lastHistoryStart{s} }, []string{"rating/openings"}},
+	{"folds the same content twice", func(s store.Store) store.Store { return &computesTwice{Store: s} }, []string{"rating/fold-limit"}},
 	{"lets two callers claim a content", func(s store.Store) store.Store { return &sharedClaims{Store: s} }, []string{"rating/fold-race"}},
 	{"hands out buckets in no order", func(s store.Store) store.Store { return unordered{s} }, []string{"rating/fold"}},
 	{"hands out empty buckets", func(s store.Store) store.Store { return emptyBuckets{s} }, []string{"rating/fold", "rating/numbers"}},
@@ -113,17 +113,17 @@ var broken = []struct {
 	{"claims a tick during a lease", func(s store.Store) store.Store { return &leaseless{Store: s} }, []string{"rating/tick-lease"}},
 	{"keeps a lease for ever", func(s store.Store) store.Store { return endlessLease{s} }, []string{"rating/tick-lease"}},
 	{"releases whichever tick is claimed", func(s store.Store) store.Store { return &anyRelease{Store: s} }, []string{"rating/tick-release"}},
-	{"records a rejected message each time", func(s store.Store) store.Store { return &recordsAgain{Store: s} }, []string{"rating/rejected", "rating/rejected-race"}},
+	{"records a dead letter each time", func(s store.Store) store.Store { return &recordsAgain{Store: s} }, []string{"rating/rejected", "rating/rejected-race"}},
 	{"gives the number of a removed message again", func(s store.Store) store.Store { return renumbering{s} }, []string{"rating/rejected-id"}},
 	{"sweeps live rows", func(s store.Store) store.Store { return sweepsLive{s} }, []string{"rating/sweep"}},
 	{"sweeps more than the limit", func(s store.Store) store.Store { return sweepsAll{s} }, []string{"rating/sweep", "auth/sweep"}},
 
 	{"forgets no content", func(s store.Store) store.Store { return faithful{s} }, []string{"rating/forget-content"}},
 	{"does not know a content that it has forgotten", func(s store.Store) store.Store { return forgetsOnce{s} }, []string{"rating/forget-content"}},
-	{"keeps the first departure of a rater", func(s store.Store) store.Store { return firstDeparture{s} }, []string{"rating/depart"}},
-	{"leaves out who left at the very time", func(s store.Store) store.Store { return afterDeparture{s} }, []string{"rating/depart", "rating/departures"}},
-	{"records no departure of a deleted user", func(s store.Store) store.Store { return silentDeletion{s} }, []string{"across/departure"}},
-	{"records the departure of a user before the deletion", func(s store.Store) store.Store { return hastyDeletion{s} }, []string{"across/departure"}},
+	{"keeps the first erasure of a rater", func(s store.Store) store.Store { return firstErasure{s} }, []string{"rating/depart"}},
+	{"leaves out who left at the very time", func(s store.Store) store.Store { return afterErasure{s} }, []string{"rating/depart", "rating/erasures"}},
+	{"records no erasure of a deleted user", func(s store.Store) store.Store { return silentDeletion{s} }, []string{"across/erasure"}},
+	{"records the erasure of a user before the deletion", func(s store.Store) store.Store { return hastyDeletion{s} }, []string{"across/erasure"}},
 
 	{"gives the name of a deleted user away", func(s store.Store) store.Store { return &freeNames{Store: s} }, []string{"auth/create-user-taken", "auth/delete-user"}},
 	{"renames users", func(s store.Store) store.Store { return &renaming{Store: s} }, []string{"auth/update-user"}},
@@ -157,11 +157,11 @@ func TestBroken(t *testing.T) {
 				if !ok {
 					t.Fatalf("there is no check %s", name)
 				}
-				patience, waits := time.Minute, name == "rating/tick-lease"
+				timeout, waits := time.Minute, name == "rating/tick-lease"
 				if waits { // for a lease that may never end
-					patience = time.Second
+					timeout = time.Second
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				switch err := check.Run(ctx, b.of(memstore.New(memstore.Config{}))); {
 				case err == nil:
 					t.Errorf("%s does not notice", name)

@@ -115,8 +115,8 @@ func (s *lingering) DeleteContent(ctx context.Context, id string, version int64)
 	return errors.Join(s.leave(ctx, id), s.Store.DeleteContent(ctx, id, version))
 }
 
-func (s *lingering) ForgetContent(ctx context.Context, id string) error {
-	return errors.Join(s.leave(ctx, id), s.Store.ForgetContent(ctx, id))
+func (s *lingering) EraseContent(ctx context.Context, id string) error {
+	return errors.Join(s.leave(ctx, id), s.Store.EraseContent(ctx, id))
 }
 
 func (s *lingering) ListRatings(ctx context.Context, q rating.Query) ([]rating.Rating, error) {

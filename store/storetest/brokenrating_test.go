@@ -146,12 +146,12 @@ func (s *moving) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.
 	return found, err
 }
 
-type firstCreation struct {
+type firstRecord struct {
 	store.Store
 	first sync.Map
 }
 
-func (s *firstCreation) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+func (s *firstRecord) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
 	for _, o := range outcomes {
 		if o.Result == rating.Created {
@@ -161,7 +161,7 @@ func (s *firstCreation) ApplyRatings(ctx context.Context, batch rating.Batch) ([
 	return outcomes, err
 }
 
-func (s *firstCreation) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.Rating, error) {
+func (s *firstRecord) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.Rating, error) {
 	found, err := s.Store.RatingsByKey(ctx, keys)
 	for i, r := range found {
 		if at, ok := s.first.Load(r.Key); ok {
@@ -261,14 +261,14 @@ type sharedBody struct {
 }
 
 func (s *sharedBody) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
-	for _, r := range batch.Rejected {
+	for _, r := range batch.DeadLetters {
 		s.bodies.Store(r.Position, r.Body)
 	}
 	return s.Store.ApplyRatings(ctx, batch)
 }
 
-func (s *sharedBody) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rating.Rejected, error) {
-	found, err := s.Store.ListRejected(ctx, q)
+func (s *sharedBody) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
+	found, err := s.Store.ListDeadLetters(ctx, q)
 	for i, r := range found {
 		if body, ok := s.bodies.Load(r.Position); ok {
 			found[i].Body = body.([]byte)
@@ -367,14 +367,14 @@ func (s oneRevision) StatsByContent(ctx context.Context, ids []string) ([]rating
 
 type faithful struct{ store.Store }
 
-func (faithful) ForgetContent(context.Context, string) error { return nil }
+func (faithful) EraseContent(context.Context, string) error { return nil }
 
 type forgetsOnce struct{ store.Store }
 
-func (s forgetsOnce) ForgetContent(ctx context.Context, id string) error {
+func (s forgetsOnce) EraseContent(ctx context.Context, id string) error {
 	stats, err := s.Store.StatsByContent(ctx, []string{id})
 	if err != nil || len(stats) == 0 {
 		return errors.Join(err, rating.ErrNotFound)
 	}
-	return s.Store.ForgetContent(ctx, id)
+	return s.Store.EraseContent(ctx, id)
 }

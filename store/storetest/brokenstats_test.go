@@ -13,20 +13,20 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-type lastOpening struct{ store.Store }
+type lastHistoryStart struct{ store.Store }
 
-func (s lastOpening) OpenContents(_ context.Context, openings []rating.Opening) ([]rating.Opening, error) {
+func (s lastHistoryStart) StartHistories(_ context.Context, openings []rating.HistoryStart) ([]rating.HistoryStart, error) {
 	return slices.Clone(openings), nil
 }
 
-// foldsTwice claims each content twice.
-type foldsTwice struct {
+// computesTwice claims each content twice.
+type computesTwice struct {
 	store.Store
 	mu   sync.Mutex
 	last []rating.Stats
 }
 
-func (s *foldsTwice) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (s *computesTwice) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	refreshed, err := s.Store.RefreshScores(ctx, limit, fold)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +154,7 @@ func (s lazyWindows) AddWindow(ctx context.Context, w rating.Window) error {
 		for _, b := range h.Buckets {
 			n, sum = n+b.N, sum+b.Sum
 		}
-		return rating.Score{Value: float64(sum), Weight: float64(n), Folded: true}
+		return rating.Score{Value: float64(sum), Weight: float64(n), Computed: true}
 	})
 	return err
 }
@@ -174,7 +174,7 @@ type unopened struct{ store.Store }
 
 func (s unopened) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
 	h, err := s.Store.HistoryByContent(ctx, id)
-	h.Opened = time.Time{}
+	h.Start = time.Time{}
 	return h, err
 }
 

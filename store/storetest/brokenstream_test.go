@@ -109,8 +109,8 @@ type twiceClaimed struct {
 	last sync.Map
 }
 
-func (s *twiceClaimed) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
-	ok, err := s.Store.ClaimTick(ctx, job, at, lease)
+func (s *twiceClaimed) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	ok, err := s.Store.ClaimLease(ctx, job, at, lease)
 	if ok {
 		s.last.Store(job, at)
 	}
@@ -123,13 +123,13 @@ type leaseless struct {
 	last sync.Map
 }
 
-func (s *leaseless) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+func (s *leaseless) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	if last, ok := s.last.Load(job); ok {
-		if err := s.ReleaseTick(ctx, job, last.(time.Time)); err != nil {
+		if err := s.ReleaseLease(ctx, job, last.(time.Time)); err != nil {
 			return false, err
 		}
 	}
-	ok, err := s.Store.ClaimTick(ctx, job, at, lease)
+	ok, err := s.Store.ClaimLease(ctx, job, at, lease)
 	if ok {
 		s.last.Store(job, at)
 	}
@@ -138,8 +138,8 @@ func (s *leaseless) ClaimTick(ctx context.Context, job string, at time.Time, lea
 
 type endlessLease struct{ store.Store }
 
-func (s endlessLease) ClaimTick(ctx context.Context, job string, at time.Time, _ time.Duration) (bool, error) {
-	return s.Store.ClaimTick(ctx, job, at, time.Hour)
+func (s endlessLease) ClaimLease(ctx context.Context, job string, at time.Time, _ time.Duration) (bool, error) {
+	return s.Store.ClaimLease(ctx, job, at, time.Hour)
 }
 
 type anyRelease struct {
@@ -147,19 +147,19 @@ type anyRelease struct {
 	last sync.Map
 }
 
-func (s *anyRelease) ClaimTick(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
-	ok, err := s.Store.ClaimTick(ctx, job, at, lease)
+func (s *anyRelease) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
+	ok, err := s.Store.ClaimLease(ctx, job, at, lease)
 	if ok {
 		s.last.Store(job, at)
 	}
 	return ok, err
 }
 
-func (s *anyRelease) ReleaseTick(ctx context.Context, job string, at time.Time) error {
+func (s *anyRelease) ReleaseLease(ctx context.Context, job string, at time.Time) error {
 	if last, ok := s.last.Load(job); ok {
 		at = last.(time.Time)
 	}
-	return s.Store.ReleaseTick(ctx, job, at)
+	return s.Store.ReleaseLease(ctx, job, at)
 }
 
 type recordsAgain struct {
@@ -168,25 +168,25 @@ type recordsAgain struct {
 }
 
 func (s *recordsAgain) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
-	batch.Rejected = slices.Clone(batch.Rejected)
-	for i := range batch.Rejected {
-		batch.Rejected[i].Position.Offset += 1000 * s.times.Add(1)
+	batch.DeadLetters = slices.Clone(batch.DeadLetters)
+	for i := range batch.DeadLetters {
+		batch.DeadLetters[i].Position.Offset += 1000 * s.times.Add(1)
 	}
 	return s.Store.ApplyRatings(ctx, batch)
 }
 
 type renumbering struct{ store.Store }
 
-func (s renumbering) ListRejected(ctx context.Context, q rating.RejectedQuery) ([]rating.Rejected, error) {
-	found, err := s.Store.ListRejected(ctx, q)
+func (s renumbering) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
+	found, err := s.Store.ListDeadLetters(ctx, q)
 	for i := range found {
 		found[i].ID = int64(i + 1)
 	}
 	return found, err
 }
 
-func (s renumbering) RemoveRejected(ctx context.Context, ids []int64) error {
-	found, err := s.Store.ListRejected(ctx, rating.RejectedQuery{Limit: 1000})
+func (s renumbering) DeleteDeadLetters(ctx context.Context, ids []int64) error {
+	found, err := s.Store.ListDeadLetters(ctx, rating.DeadLetterQuery{Limit: 1000})
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (s renumbering) RemoveRejected(ctx context.Context, ids []int64) error {
 			meant = append(meant, r.ID)
 		}
 	}
-	return s.Store.RemoveRejected(ctx, meant)
+	return s.Store.DeleteDeadLetters(ctx, meant)
 }
 
 type sweepsLive struct{ store.Store }

@@ -100,7 +100,7 @@ func (s cutting) CreateUser(ctx context.Context, u auth.User) error {
 type textual struct{ store.Store }
 
 func (s textual) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating.Outcome, error) {
-	for _, r := range b.Rejected {
+	for _, r := range b.DeadLetters {
 		if odd(r.Key, string(r.Body), r.Detail) {
 			return nil, rating.ErrUnstorable
 		}

@@ -30,7 +30,7 @@ func Content() []Check {
 		{"content/memory", "Methods may be called concurrently and share no memory with the caller.", contentMemory},
 		{"content/concurrent", "Methods may be called concurrently and share no memory with the caller.", contentConcurrent},
 		{"content/unstorable", unstorable, contentUnstorable},
-	}, slices.Concat(contentCreations(), contentLists(), contentBounds())...)
+	}, slices.Concat(contentRecords(), contentLists(), contentBounds())...)
 }
 
 func contentCreate(ctx context.Context, s store.Store) error {

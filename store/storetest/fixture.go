@@ -299,6 +299,6 @@ func allRatings(ctx context.Context, s rating.Store, q rating.Query) ([]rating.R
 			return all, nil
 		}
 		last := all[len(all)-1]
-		q.After = &rating.Place{At: last.UpdatedAt, Key: last.Key}
+		q.After = &rating.Cursor{At: last.UpdatedAt, Key: last.Key}
 	}
 }

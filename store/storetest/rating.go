@@ -25,7 +25,7 @@ func Rating() []Check {
 		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.", ratingByKeys},
 		{"rating/times", "Times come and go as UTC with microseconds.", ratingTimesKept},
 		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no memory with the caller.", ratingMemory},
-	}, ratingVersions(), ratingHandOvers(), ratingDepartures(), ratingRaces(), ratingLists(), ratingBounds(), ratingStats(), ratingFolds(), ratingWindows(), ratingStream(), ratingRejections())
+	}, ratingVersions(), ratingReassigns(), ratingErasures(), ratingRaces(), ratingLists(), ratingBounds(), ratingStats(), ratingScoreChecks(), ratingWindows(), ratingStream(), ratingRejections())
 }
 
 func ratingResults(ctx context.Context, s store.Store) error {
@@ -323,22 +323,22 @@ func ratingTimesKept(ctx context.Context, s store.Store) error {
 	for i, t := range edges() {
 		c := change(rating.Key{Content: id, Rater: newName()}, 1, 3)
 		c.At = t
-		r := newRejected(id, i)
+		r := newDeadLetter(id, i)
 		r.At = t
-		if _, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{c}, Rejected: []rating.Rejected{r}}); err != nil {
+		if _, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{c}, DeadLetters: []rating.DeadLetter{r}}); err != nil {
 			return err
 		}
 		b.apply(c)
-		opened, err := s.OpenContents(ctx, []rating.Opening{{Content: c.Rater, At: t}})
+		opened, err := s.StartHistories(ctx, []rating.HistoryStart{{Content: c.Rater, At: t}})
 		if err := errors.Join(err, want("openings", len(opened), 1)); err != nil {
 			return err
 		}
-		if opened, err = s.OpenContents(ctx, []rating.Opening{{Content: c.Rater, At: at(1)}}); err != nil {
+		if opened, err = s.StartHistories(ctx, []rating.HistoryStart{{Content: c.Rater, At: at(1)}}); err != nil {
 			return err
 		}
 		if err := errors.Join(
-			want("the opening", opened[0], rating.Opening{Content: c.Rater, At: t}),
-			wantRejected(ctx, s, rating.RejectedQuery{Key: id, Position: r.Position, Limit: 2}, r),
+			want("the opening", opened[0], rating.HistoryStart{Content: c.Rater, At: t}),
+			wantDeadLetters(ctx, s, rating.DeadLetterQuery{Key: id, Position: r.Position, Limit: 2}, r),
 		); err != nil {
 			return err
 		}
@@ -356,9 +356,9 @@ func ratingMemory(ctx context.Context, s store.Store) error {
 	changes := []rating.Change{change(k, 1, 3), change(rating.Key{Content: k.Content, Rater: newName()}, 1, 5)}
 	before := slices.Clone(changes)
 	body := []byte("body")
-	rejected := []rating.Rejected{newRejected(message, 1)}
+	rejected := []rating.DeadLetter{newDeadLetter(message, 1)}
 	rejected[0].Body = body
-	outcomes, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes, Rejected: rejected})
+	outcomes, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes, DeadLetters: rejected})
 	if err != nil {
 		return err
 	}
@@ -367,14 +367,14 @@ func ratingMemory(ctx context.Context, s store.Store) error {
 	}
 	// What was handed in belongs to the caller again.
 	body[0], changes[0], outcomes[0] = 'X', rating.Change{}, rating.Outcome{}
-	rejected[0] = rating.Rejected{}
+	rejected[0] = rating.DeadLetter{}
 	for range 2 {
-		kept, err := s.ListRejected(ctx, rating.RejectedQuery{Key: message, Limit: 2})
+		kept, err := s.ListDeadLetters(ctx, rating.DeadLetterQuery{Key: message, Limit: 2})
 		if err != nil {
 			return err
 		}
 		if len(kept) != 1 || string(kept[0].Body) != "body" {
-			return fmt.Errorf("the rejected message is %#v, want the body that was handed in", kept)
+			return fmt.Errorf("the dead letter is %#v, want the body that was handed in", kept)
 		}
 		kept[0].Body[0] = 'Y'
 		stats, err := statsOf(ctx, s, k.Content)

@@ -252,7 +252,7 @@ func ratingAfter(ctx context.Context, s store.Store) error {
 			return err
 		}
 		b.apply(c)
-		listed, err := s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Place{At: gone.UpdatedAt, Key: gone.Key}, Limit: 1})
+		listed, err := s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Cursor{At: gone.UpdatedAt, Key: gone.Key}, Limit: 1})
 		if err != nil {
 			return err
 		}
@@ -260,14 +260,14 @@ func ratingAfter(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("order %d: after the place of a withdrawn rating stands %#v, want %#v", o, listed, wanted[len(wanted)/2+1])
 		}
 		last := wanted[len(wanted)-1]
-		listed, err = s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Place{At: last.UpdatedAt, Key: last.Key}, Limit: 9})
+		listed, err = s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Cursor{At: last.UpdatedAt, Key: last.Key}, Limit: 9})
 		if err := errors.Join(err, want("ratings after the last one", len(listed), 0)); err != nil {
 			return err
 		}
 	}
 	// At is ignored in the order ByKey.
 	wanted := b.live(f, rating.ByKey)
-	listed, err := s.ListRatings(ctx, rating.Query{Filter: f, After: &rating.Place{At: at(1_000_000), Key: wanted[0].Key}, Limit: 100})
+	listed, err := s.ListRatings(ctx, rating.Query{Filter: f, After: &rating.Cursor{At: at(1_000_000), Key: wanted[0].Key}, Limit: 100})
 	if err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func ratingMoving(ctx context.Context, s store.Store) error {
 				break
 			}
 			last := page[len(page)-1]
-			q.After = &rating.Place{At: last.UpdatedAt, Key: last.Key}
+			q.After = &rating.Cursor{At: last.UpdatedAt, Key: last.Key}
 			offset += 2
 			batch := []rating.Change{withdrawal(last.Key, offset)}
 			for range 2 {

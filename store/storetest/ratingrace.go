@@ -67,7 +67,7 @@ func (h *history) next() rating.Change {
 	case 0:
 		return withdrawal(k, h.offset)
 	case 1:
-		return handOver(k, h.offset)
+		return reassign(k, h.offset)
 	}
 	c := change(k, h.offset, 1+h.dice.IntN(5))
 	c.Bucket = h.dice.IntN(30)
@@ -93,9 +93,9 @@ func ratingRace(ctx context.Context, s store.Store) error {
 		hands[i] = inBatches(mine, 15)
 	}
 	var (
-		meanwhile sync.WaitGroup
-		done      = make(chan struct{})
-		foldErr   error
+		meanwhile  sync.WaitGroup
+		done       = make(chan struct{})
+		computeErr error
 	)
 	meanwhile.Go(func() {
 		for {
@@ -104,15 +104,15 @@ func ratingRace(ctx context.Context, s store.Store) error {
 				return
 			default:
 			}
-			if _, foldErr = s.RefreshScores(ctx, 2, mean); foldErr != nil {
+			if _, computeErr = s.RefreshScores(ctx, 2, mean); computeErr != nil {
 				return
 			}
 			var drifts []rating.Drift
-			if drifts, foldErr = s.Recount(ctx, h.contents); foldErr != nil {
+			if drifts, computeErr = s.Recount(ctx, h.contents); computeErr != nil {
 				return
 			}
 			if len(drifts) > 0 {
-				foldErr = fmt.Errorf("a recount between changes found a drift: %#v", drifts)
+				computeErr = fmt.Errorf("a recount between changes found a drift: %#v", drifts)
 				return
 			}
 		}
@@ -127,7 +127,7 @@ func ratingRace(ctx context.Context, s store.Store) error {
 	})
 	close(done)
 	meanwhile.Wait()
-	if err := errors.Join(err, foldErr); err != nil {
+	if err := errors.Join(err, computeErr); err != nil {
 		return err
 	}
 	for k, c := range wanted {
@@ -209,7 +209,7 @@ func ratingAllOrNothing(ctx context.Context, s store.Store) error {
 	const size = 200
 	try := func(stop func(cancel context.CancelFunc)) error {
 		id, message := newName(), newName()
-		batch := rating.Batch{Rejected: []rating.Rejected{newRejected(message, 1)}}
+		batch := rating.Batch{DeadLetters: []rating.DeadLetter{newDeadLetter(message, 1)}}
 		for range size {
 			batch.Changes = append(batch.Changes, change(rating.Key{Content: id, Rater: newName()}, 1, 4))
 		}
@@ -224,14 +224,14 @@ func ratingAllOrNothing(ctx context.Context, s store.Store) error {
 		if err != nil {
 			return err
 		}
-		kept, err := s.ListRejected(ctx, rating.RejectedQuery{Key: message, Limit: 2})
+		kept, err := s.ListDeadLetters(ctx, rating.DeadLetterQuery{Key: message, Limit: 2})
 		if err != nil {
 			return err
 		}
 		all := n == size && len(kept) == 1
 		nothing := n == 0 && len(kept) == 0
 		if !all && (failed == nil || !nothing) {
-			part := fmt.Errorf("of a batch of %d changes and one rejected message %d and %d are there", size, n, len(kept))
+			part := fmt.Errorf("of a batch of %d changes and one dead letter %d and %d are there", size, n, len(kept))
 			return errors.Join(part, failed)
 		}
 		return newAudit([]string{id}).check(ctx, s)

@@ -16,9 +16,9 @@ func ratingStats() []Check {
 		{"rating/stats", "StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.", ratingStatsByContent},
 		{"rating/revision", "Revision grows whenever something in Stats changes.", ratingRevision},
 		{"rating/as-of", "AsOf is when that was, by the store's clock; zero for a content that never had a rating.", ratingAsOf},
-		{"rating/openings", "OpenContents records for each content when its history opened, unless that is recorded already, and returns what is recorded for all of them, in their order. What was recorded once never changes.", ratingOpenings},
-		{"rating/openings-race", "What was recorded once never changes.", ratingOpeningsRace},
-		{"rating/forget-content", "ForgetContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again, or what was never rated, is no error.", ratingForgetContent},
+		{"rating/openings", "StartHistories records for each content when its history opened, unless that is recorded already, and returns what is recorded for all of them, in their order. What was recorded once never changes.", ratingHistoryStarts},
+		{"rating/openings-race", "What was recorded once never changes.", ratingHistoryStartsRace},
+		{"rating/forget-content", "EraseContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again, or what was never rated, is no error.", ratingForgetContent},
 		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
 	}
 }
@@ -89,7 +89,7 @@ func ratingRevision(ctx context.Context, s store.Store) error {
 		if err := grew(step.what, step.more); err != nil {
 			return err
 		}
-		refreshed, err := foldAll(ctx, s, mean)
+		refreshed, err := computeAll(ctx, s, mean)
 		if err != nil {
 			return err
 		}
@@ -130,47 +130,47 @@ func ratingAsOf(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func ratingOpenings(ctx context.Context, s store.Store) error {
+func ratingHistoryStarts(ctx context.Context, s store.Store) error {
 	ids := names(3)
-	open := func(openings, wanted []rating.Opening) error {
-		got, err := s.OpenContents(ctx, openings)
+	open := func(openings, wanted []rating.HistoryStart) error {
+		got, err := s.StartHistories(ctx, openings)
 		if err == nil && !slices.Equal(got, wanted) {
 			err = fmt.Errorf("the openings are %v, want %v", got, wanted)
 		}
 		return err
 	}
-	first, second, third := rating.Opening{Content: ids[0], At: at(5)}, rating.Opening{Content: ids[1], At: at(6)}, rating.Opening{Content: ids[2], At: at(7)}
-	if err := open([]rating.Opening{second, first}, []rating.Opening{second, first}); err != nil {
+	first, second, third := rating.HistoryStart{Content: ids[0], At: at(5)}, rating.HistoryStart{Content: ids[1], At: at(6)}, rating.HistoryStart{Content: ids[2], At: at(7)}
+	if err := open([]rating.HistoryStart{second, first}, []rating.HistoryStart{second, first}); err != nil {
 		return err
 	}
 	earlier, later := first, second
 	earlier.At, later.At = at(1), at(9)
 	again := third
 	again.At = at(8)
-	var crowd []rating.Opening
+	var crowd []rating.HistoryStart
 	for i := range 3000 {
-		crowd = append(crowd, rating.Opening{Content: newName(), At: at(i)})
+		crowd = append(crowd, rating.HistoryStart{Content: newName(), At: at(i)})
 	}
 	return errors.Join(
 		open(crowd, crowd),
-		open([]rating.Opening{earlier, third, later, earlier}, []rating.Opening{first, third, second, first}),
-		open([]rating.Opening{again}, []rating.Opening{third}),
+		open([]rating.HistoryStart{earlier, third, later, earlier}, []rating.HistoryStart{first, third, second, first}),
+		open([]rating.HistoryStart{again}, []rating.HistoryStart{third}),
 		open(nil, nil),
 	)
 }
 
-func ratingOpeningsRace(ctx context.Context, s store.Store) error {
+func ratingHistoryStartsRace(ctx context.Context, s store.Store) error {
 	ids := names(5)
 	const callers = 8
-	told := make([][]rating.Opening, callers)
+	told := make([][]rating.HistoryStart, callers)
 	err := together(callers, func(i int) error {
-		var openings []rating.Opening
+		var openings []rating.HistoryStart
 		for j := range ids {
 			id := ids[(i+j)%len(ids)] // an order of its own
-			openings = append(openings, rating.Opening{Content: id, At: at(i)})
+			openings = append(openings, rating.HistoryStart{Content: id, At: at(i)})
 		}
 		var err error
-		told[i], err = s.OpenContents(ctx, openings)
+		told[i], err = s.StartHistories(ctx, openings)
 		return err
 	})
 	if err != nil {
@@ -246,7 +246,7 @@ func ratingForgetContent(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for _, id := range []string{gone, gone, newName()} {
-		if err := s.ForgetContent(ctx, id); err != nil {
+		if err := s.EraseContent(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -254,7 +254,7 @@ func ratingForgetContent(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.ForgetContent(ctx, all[0].ID), s.DeleteContent(ctx, all[0].ID, 0)); err != nil {
+	if err := errors.Join(s.EraseContent(ctx, all[0].ID), s.DeleteContent(ctx, all[0].ID, 0)); err != nil {
 		return err
 	}
 	late := rating.Key{Content: gone, Rater: newName()}

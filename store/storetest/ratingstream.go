@@ -18,10 +18,10 @@ func ratingStream() []Check {
 		{"rating/epoch-race", "StreamEpoch returns the epoch of a stream, for ever the same.", ratingEpochRace},
 		{"rating/epoch-known", "KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one.", ratingEpochKnown},
 		{"rating/epoch-unknown", "A stream that has none is ErrNotFound, whatever bytes its name is made of.", ratingEpochUnknown},
-		{"rating/tick", "ClaimTick reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time one is told so; a time before one already claimed is nobody's.", ratingTick},
+		{"rating/tick", "ClaimLease reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time one is told so; a time before one already claimed is nobody's.", ratingTick},
 		{"rating/tick-race", "Of all callers that ask for one job and time one is told so", ratingTickRace},
-		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseTick has ended it.", ratingTickLease},
-		{"rating/tick-release", "ReleaseTick ends the lease of the claim of job and at. Without such a claim it does nothing.", ratingTickRelease},
+		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseLease has ended it.", ratingTickLease},
+		{"rating/tick-release", "ReleaseLease ends the lease of the claim of job and at. Without such a claim it does nothing.", ratingTickRelease},
 	}
 }
 
@@ -173,7 +173,7 @@ func ratingEpochUnknown(ctx context.Context, s store.Store) error {
 
 // claim asks for a tick with a lease that does not end while a check runs, and compares the answer.
 func claim(ctx context.Context, s rating.Store, job string, tick int, wanted bool) error {
-	got, err := s.ClaimTick(ctx, job, at(tick), time.Hour)
+	got, err := s.ClaimLease(ctx, job, at(tick), time.Hour)
 	return errors.Join(err, want(fmt.Sprintf("the claim of tick %d", tick), got, wanted))
 }
 
@@ -190,7 +190,7 @@ func ratingTick(ctx context.Context, s store.Store) error {
 			return err
 		}
 	}
-	if err := s.ReleaseTick(ctx, job, at(5)); err != nil {
+	if err := s.ReleaseLease(ctx, job, at(5)); err != nil {
 		return err
 	}
 	// A time that is done stays done, and so do those before it.
@@ -202,13 +202,13 @@ func ratingTickRace(ctx context.Context, s store.Store) error {
 	for tick := range 4 {
 		won := make([]bool, 16)
 		err := together(len(won), func(i int) (err error) {
-			won[i], err = s.ClaimTick(ctx, job, at(tick), time.Hour)
+			won[i], err = s.ClaimLease(ctx, job, at(tick), time.Hour)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if err := oneWinner(won, func(int) error { return s.ReleaseTick(ctx, job, at(tick)) }); err != nil {
+		if err := oneWinner(won, func(int) error { return s.ReleaseLease(ctx, job, at(tick)) }); err != nil {
 			return err
 		}
 	}
@@ -221,23 +221,23 @@ func ratingTickLease(ctx context.Context, s store.Store) error {
 		return err
 	}
 	// A refused claim is none: the time that it asked for is still to be had.
-	if err := s.ReleaseTick(ctx, job, at(1)); err != nil {
+	if err := s.ReleaseLease(ctx, job, at(1)); err != nil {
 		return err
 	}
-	ok, err := s.ClaimTick(ctx, job, at(2), 30*time.Millisecond)
+	ok, err := s.ClaimLease(ctx, job, at(2), 30*time.Millisecond)
 	if err := errors.Join(err, want("the claim of tick 2", ok, true)); err != nil {
 		return err
 	}
 	// This lease is short and nobody ends it.
 	err = poll(ctx, "the end of a lease of 30 ms", func() (bool, error) {
-		return s.ClaimTick(ctx, job, at(3), time.Hour)
+		return s.ClaimLease(ctx, job, at(3), time.Hour)
 	})
 	return errors.Join(err, claim(ctx, s, job, 3, false), claim(ctx, s, job, 2, false), claim(ctx, s, job, 4, false))
 }
 
 func ratingTickRelease(ctx context.Context, s store.Store) error {
 	job := newName()
-	release := func(job string, tick int) error { return s.ReleaseTick(ctx, job, at(tick)) }
+	release := func(job string, tick int) error { return s.ReleaseLease(ctx, job, at(tick)) }
 	return errors.Join(
 		release(job, 1), // no claim at all
 		claim(ctx, s, job, 1, true),

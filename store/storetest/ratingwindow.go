@@ -32,7 +32,7 @@ func window(contentID string, ruling rating.Ruling, first, last int) rating.Wind
 }
 
 func sameHistory(got, wanted rating.History) error {
-	if !got.Opened.Equal(wanted.Opened) || !slices.Equal(got.Buckets, wanted.Buckets) || !slices.Equal(got.Windows, wanted.Windows) {
+	if !got.Start.Equal(wanted.Start) || !slices.Equal(got.Buckets, wanted.Buckets) || !slices.Equal(got.Windows, wanted.Windows) {
 		return fmt.Errorf("the history is %#v, want %#v", got, wanted)
 	}
 	return nil
@@ -44,7 +44,7 @@ func ratingHistories(ctx context.Context, s store.Store) error {
 	if err := errors.Join(err, sameHistory(h, rating.History{})); err != nil {
 		return err
 	}
-	opened, err := s.OpenContents(ctx, []rating.Opening{{Content: id, At: at(3)}})
+	opened, err := s.StartHistories(ctx, []rating.HistoryStart{{Content: id, At: at(3)}})
 	if err != nil {
 		return err
 	}
@@ -64,17 +64,17 @@ func ratingHistories(ctx context.Context, s store.Store) error {
 	if err := s.AddWindow(ctx, w); err != nil {
 		return err
 	}
-	wanted := rating.History{Opened: opened[0].At, Buckets: []rating.Bucket{{Index: 2, N: 1, Sum: 2}, {Index: 30, N: 2, Sum: 4}}, Windows: []rating.Window{w}}
+	wanted := rating.History{Start: opened[0].At, Buckets: []rating.Bucket{{Index: 2, N: 1, Sum: 2}, {Index: 30, N: 2, Sum: 4}}, Windows: []rating.Window{w}}
 	for range 2 { // before and after a fold
 		h, err := s.HistoryByContent(ctx, id)
 		if err := errors.Join(err, sameHistory(h, wanted)); err != nil {
 			return err
 		}
-		if h.Opened != wanted.Opened {
-			return fmt.Errorf("it opened at %#v, want %#v", h.Opened, wanted.Opened)
+		if h.Start != wanted.Start {
+			return fmt.Errorf("it opened at %#v, want %#v", h.Start, wanted.Start)
 		}
 		h.Buckets[0], h.Windows[0] = rating.Bucket{}, rating.Window{} // they belong to the caller
-		if _, err := foldAll(ctx, s, mean); err != nil {
+		if _, err := computeAll(ctx, s, mean); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func ratingMark(ctx context.Context, s store.Store) error {
 	if _, err := apply(ctx, s, change(rated, 1, 4)); err != nil {
 		return err
 	}
-	if _, err := foldAll(ctx, s, mean); err != nil {
+	if _, err := computeAll(ctx, s, mean); err != nil {
 		return err
 	}
 	before, err := statsOf(ctx, s, rated.Content)
@@ -96,14 +96,14 @@ func ratingMark(ctx context.Context, s store.Store) error {
 	if err := s.MarkChanged(ctx, []string{unknown, rated.Content, rated.Content}); err != nil {
 		return err
 	}
-	refreshed, err := foldAll(ctx, s, mean)
+	refreshed, err := computeAll(ctx, s, mean)
 	if err := errors.Join(err, want("contents folded", len(refreshed), 1), s.MarkChanged(ctx, nil)); err != nil {
 		return err
 	}
 	if got := refreshed[rated.Content]; !got.Equal(before) || got.Revision <= before.Revision {
 		return fmt.Errorf("marked and folded it is %#v, before it was %#v", got, before)
 	}
-	refreshed, err = foldAll(ctx, s, mean)
+	refreshed, err = computeAll(ctx, s, mean)
 	return errors.Join(err, want("contents folded that nobody marked", len(refreshed), 0))
 }
 
@@ -116,14 +116,14 @@ func ratingMarkMeanwhile(ctx context.Context, s store.Store) error {
 	marked := make(chan error, 1)
 	if _, err := s.RefreshScores(ctx, 10, func(h rating.History) rating.Score {
 		go func() { marked <- s.MarkChanged(ctx, []string{k.Content}) }()
-		return rating.Score{Value: 1, Weight: 1, Folded: true}
+		return rating.Score{Value: 1, Weight: 1, Computed: true}
 	}); err != nil {
 		return err
 	}
 	if err := <-marked; err != nil {
 		return err
 	}
-	refreshed, err := foldAll(ctx, s, mean)
+	refreshed, err := computeAll(ctx, s, mean)
 	return errors.Join(err, want("the score of the fold after the mark", refreshed[k.Content].Score.Value, 4))
 }
 
@@ -135,7 +135,7 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 	var windows []rating.Window
 	seen := func(what string) error { // what the next fold of the content gets
 		var got []rating.Window
-		refreshed, err := foldAll(ctx, s, func(h rating.History) rating.Score {
+		refreshed, err := computeAll(ctx, s, func(h rating.History) rating.Score {
 			got = slices.Clone(h.Windows)
 			clear(h.Windows) // they belong to fold
 			return mean(h)
@@ -163,7 +163,7 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 	if err := s.AddWindow(ctx, window(unrated, rating.Cleared, 0, 0)); err != nil {
 		return err
 	}
-	if refreshed, err := foldAll(ctx, s, mean); err != nil || len(refreshed) > 0 {
+	if refreshed, err := computeAll(ctx, s, mean); err != nil || len(refreshed) > 0 {
 		return fmt.Errorf("a window of a content without ratings has %d contents folded: %w", len(refreshed), err)
 	}
 	for len(windows) > 0 {
@@ -187,13 +187,13 @@ func ratingWindowsAgain(ctx context.Context, s store.Store) error {
 	if err := errors.Join(err, s.AddWindow(ctx, w)); err != nil {
 		return err
 	}
-	if _, err := foldAll(ctx, s, mean); err != nil {
+	if _, err := computeAll(ctx, s, mean); err != nil {
 		return err
 	}
 	if err := errors.Join(s.AddWindow(ctx, other), s.AddWindow(ctx, elsewhere)); err != nil {
 		return err
 	}
-	refreshed, err := foldAll(ctx, s, mean)
+	refreshed, err := computeAll(ctx, s, mean)
 	if err := errors.Join(err, want("contents folded", len(refreshed), 0)); err != nil {
 		return err
 	}

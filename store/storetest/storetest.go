@@ -48,23 +48,23 @@ func Checks() []Check {
 
 // Config adjusts Run; the zero value is usable.
 type Config struct {
-	// Patience is how long one check may take before it fails. Zero: two minutes, of which an idle
+	// Timeout is how long one check may take before it fails. Zero: two minutes, of which an idle
 	// machine needs some seconds for the longest.
-	Patience time.Duration
+	Timeout time.Duration
 }
 
 // Run runs every check as a parallel subtest, and Installations. Open is called once for each
 // store, and returns a store that nobody else works on; what it needs to close it leaves to
 // t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
-	if cfg.Patience == 0 {
-		cfg.Patience = 2 * time.Minute
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 2 * time.Minute
 	}
 	for _, check := range Checks() {
 		t.Run(check.Name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 			defer cancel()
 			if err := check.Run(ctx, s); err != nil {
 				t.Errorf("%v\nthe port says: %s", err, check.Sentence)
@@ -74,7 +74,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
 	t.Run("rating/installations", func(t *testing.T) {
 		t.Parallel()
 		a, b := open(t), open(t)
-		ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+		ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 		defer cancel()
 		if err := Installations(ctx, a, b); err != nil {
 			t.Error(err)

@@ -162,24 +162,24 @@ func ratingUnstorable(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func ratingRejectedBytes(ctx context.Context, s store.Store) error {
+func ratingDeadLetterBytes(ctx context.Context, s store.Store) error {
 	all := make([]byte, 0, 256)
 	for b := range 256 {
 		all = append(all, byte(b))
 	}
 	for i, odd := range append(oddTexts(), "", string(all), strings.Repeat(string(all), 400)) {
-		r := newRejected(odd, i)
+		r := newDeadLetter(odd, i)
 		r.Position = queue.Position{Stream: newName(), Offset: int64(i)}
 		r.Body, r.Detail = []byte(odd), odd
 		r.Body = bytes.Clone(r.Body[:min(len(odd), 64<<10)])
 		for range 2 {
 			if err := reject(ctx, s, r); err != nil {
-				return fmt.Errorf("a rejected message with the key, body and detail %.40q: %w", odd, err)
+				return fmt.Errorf("a dead letter with the key, body and detail %.40q: %w", odd, err)
 			}
 		}
 		if err := errors.Join(
-			wantRejected(ctx, s, rating.RejectedQuery{Key: odd, Position: r.Position, Limit: 9}, r),
-			wantRejected(ctx, s, rating.RejectedQuery{Position: r.Position, Limit: 9}, r),
+			wantDeadLetters(ctx, s, rating.DeadLetterQuery{Key: odd, Position: r.Position, Limit: 9}, r),
+			wantDeadLetters(ctx, s, rating.DeadLetterQuery{Position: r.Position, Limit: 9}, r),
 		); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func writeUntilKilled(path string) error {
 	}
 	ctx, s := context.Background(), kvstore.New(announcing{engine}, kvstore.Config{})
 	fold := func(h rating.History) rating.Score {
-		return rating.Score{Rank: float64(len(h.Buckets)), Weight: 1, Folded: true}
+		return rating.Score{Rank: float64(len(h.Buckets)), Weight: 1, Computed: true}
 	}
 	for {
 		now := time.Now().UTC().Truncate(time.Microsecond)

@@ -455,11 +455,11 @@ func TestBroken(t *testing.T) {
 				if !ok {
 					t.Fatalf("there is no check %q", name)
 				}
-				patience, waits := time.Minute, name == "waiting"
+				timeout, waits := time.Minute, name == "waiting"
 				if waits { // for an Update that may never end
-					patience = time.Second
+					timeout = time.Second
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				switch err := check.Run(ctx, b.of(memstore.NewEngine())); {
 				case err == nil:
 					t.Errorf("%q does not notice", name)

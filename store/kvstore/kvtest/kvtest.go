@@ -71,22 +71,22 @@ func Checks() []Check {
 
 // Config adjusts Run; the zero value is usable.
 type Config struct {
-	// Patience is how long one check may take before it fails. Zero: a minute.
-	Patience time.Duration
+	// Timeout is how long one check may take before it fails. Zero: a minute.
+	Timeout time.Duration
 }
 
 // Run runs every check as a parallel subtest. Open returns an empty engine that nobody else works
 // on; what it needs to close it leaves to t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) kvstore.Engine, cfg Config) {
 	t.Helper()
-	if cfg.Patience == 0 {
-		cfg.Patience = time.Minute
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute
 	}
 	for _, check := range Checks() {
 		t.Run(check.Name, func(t *testing.T) {
 			t.Parallel()
 			e := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Patience)
+			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 			defer cancel()
 			if err := check.Run(ctx, e); err != nil {
 				t.Errorf("%v\nthe port says: %s", err, check.Sentence)

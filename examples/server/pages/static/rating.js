@@ -4,12 +4,12 @@ import { call, Problem } from "./api.js";
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-// patience is how often a task is asked about. One question waits up to 10 s for the answer.
-const patience = 30;
+// maxPolls is how often a task is asked about. One question waits up to 10 s for the answer.
+const maxPolls = 30;
 
 // settled returns the task once it is done.
 async function settled(id) {
-  for (let asked = 0; asked < patience; asked++) {
+  for (let asked = 0; asked < maxPolls; asked++) {
     try {
       const task = await call("GET", `tasks/${encodeURIComponent(id)}/`, { prefer: "wait=10" });
       if (task.state === "SUCCESS") return task;

@@ -1,0 +1,86 @@
+package content
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/sweep"
+)
+
+// IdempotencyTTL is how long a IdempotencyKey is remembered.
+const IdempotencyTTL = 24 * time.Hour
+
+// IdempotencyKey names a request to create a content, so that it makes one at most within IdempotencyTTL, however often and wherever it is sent.
+type IdempotencyKey struct {
+	// Key is the name, of any length. Authors have names of their own.
+	Key string
+	// Request stands for all that is asked for, such as its hash: it tells whether the same is asked for again.
+	Request string
+}
+
+// CreateIdempotent is Create for a request that may come again. If one with the same key has made a content, it makes none and returns that
+// content as it is now, and again is true. Hooks are told of nothing then, and asked only if both came at once. ErrKeyReused: the other
+// one asked for something else. ErrDeleted: its content is gone.
+func (s *Service) CreateIdempotent(ctx context.Context, author string, d Draft, o IdempotencyKey) (c Content, again bool, err error) {
+	if err := d.Validate(); err != nil {
+		return Content{}, false, err
+	}
+	c = s.compose(author, d)
+	r := IdempotencyRecord{Author: author, Key: sha256.Sum256([]byte(o.Key)), Request: sha256.Sum256([]byte(o.Request)), Content: c.ID, At: c.CreatedAt}
+	since := r.At.Add(-IdempotencyTTL)
+	// What a hook let pass it must not refuse now, so that the look comes before the hook.
+	switch found, err := s.store.IdempotencyRecordByKey(ctx, author, r.Key); {
+	case err == nil && !found.At.Before(since):
+		return s.made(ctx, found, r)
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return Content{}, false, fmt.Errorf("content: create once: %w", err)
+	}
+	if err := s.beforeCreate(ctx, c); err != nil {
+		return Content{}, false, fmt.Errorf("content: create once: %w", err)
+	}
+	kept, err := s.store.CreateContentIdempotent(ctx, c, r, since)
+	if err != nil {
+		return Content{}, false, fmt.Errorf("content: create once: %w", err)
+	}
+	if kept.Content != c.ID {
+		return s.made(ctx, kept, r)
+	}
+	s.afterCreate(ctx, c)
+	return c, false, nil
+}
+
+// made returns what the creation that is kept has made, for a request that asks again.
+func (s *Service) made(ctx context.Context, kept, asked IdempotencyRecord) (Content, bool, error) {
+	if kept.Request != asked.Request {
+		return Content{}, true, ErrKeyReused
+	}
+	c, err := s.Get(ctx, kept.Content)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrDeleted
+	}
+	return c, true, err
+}
+
+// Run removes what no IdempotencyKey needs any more, now and every hour, until ctx is done, and then returns nil. A failure is logged and tried
+// again with the next hour. Any number of processes may do it.
+func (s *Service) Run(ctx context.Context) error {
+	sweep.Hourly(ctx, s.Sweep, func(n int, err error) {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "content: the sweep failed", slog.Int("creations", n), slog.Any("error", err))
+	})
+	return nil
+}
+
+// Sweep removes the creations that are older than IdempotencyTTL and returns how many that were. The contents stay.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	n, err := sweep.All(func(limit int) (int, error) {
+		return s.store.SweepIdempotencyRecords(ctx, s.time().Add(-IdempotencyTTL), limit)
+	})
+	if err != nil {
+		return n, fmt.Errorf("content: sweep: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,84 @@
+package kvstore
+
+import (
+	"context"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// piece is how many rows one transaction removes of what has gone.
+const piece = 1000
+
+// EraseContent implements rating.Store.
+func (s *Store) EraseContent(ctx context.Context, id string) error {
+	return s.write(ctx, "forget content "+id, func(t *tx) error {
+		t.forget(id)
+		return nil
+	})
+}
+
+// forget removes everything about the ratings of a content, and has those refused that come later.
+// Of the ratings it removes a piece; the rest is hidden until it is swept.
+func (t *tx) forget(id string) {
+	tombstones.put(t, struct{}{}, id)
+	for _, b := range buckets.list(t, span{prefix: key(buckets.name, id)}, -1) {
+		buckets.delete(t, id, int64(b.Index))
+	}
+	for _, w := range windows.list(t, span{prefix: key(windows.name, id)}, -1) {
+		windows.delete(t, id, w.ID)
+	}
+	openings.delete(t, id)
+	if row, ok := numbers.get(t, id); ok {
+		numbers.delete(t, id)
+		t.reindex(dirtyKeys(row), nil)
+		if contents.has(t, id) {
+			t.reindex(numberKeys(id, row.Stats), numberKeys(id, rating.Stats{}))
+		}
+	}
+	t.removePiece(id)
+}
+
+// removePiece removes ratings of a content, and records whether some are left.
+func (t *tx) removePiece(id string) {
+	left := piece
+	for _, tb := range []table[rating.Rating]{ratings, withdrawn} {
+		for _, r := range tb.list(t, span{prefix: key(tb.name, id)}, left) {
+			tb.delete(t, r.Content, r.Rater)
+			t.reindex(ratingKeys(r), nil)
+			left--
+		}
+	}
+	if left == 0 {
+		hidden.put(t, struct{}{}, id)
+	} else {
+		hidden.delete(t, id)
+	}
+}
+
+// hides reports whether the ratings of a content are gone although rows are left.
+func (t *tx) hides(id string) bool {
+	if t.hidden == nil {
+		t.hidden = map[string]bool{}
+		for _, p := range t.rests(span{prefix: key(hidden.name)}, -1) {
+			t.hidden[p.text()] = true
+		}
+	}
+	return t.hidden[id]
+}
+
+// sweepHidden removes what forget has left, piece by piece.
+func (s *Store) sweepHidden(ctx context.Context) error {
+	for more := true; more; {
+		var err error
+		if more, err = update(ctx, s, "sweep deleted contents", func(t *tx) (bool, error) {
+			first, ok := t.first(span{prefix: key(hidden.name)})
+			if ok {
+				t.removePiece(first.text())
+			}
+			return ok, nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package kvstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+func erasureFields(c *codec, v *rating.Erasure) {
+	text(c, &v.Rater)
+	text(c, &v.Mode)
+	instant(c, &v.At)
+}
+
+func erasureKeys(d rating.Erasure) [][]byte {
+	return [][]byte{key(erasuresByTime, d.At, d.Rater)}
+}
+
+func (t *tx) depart(d rating.Erasure) {
+	var old [][]byte
+	if last, ok := erasures.get(t, d.Rater); ok {
+		old = erasureKeys(last)
+	}
+	erasures.put(t, d, d.Rater)
+	t.reindex(old, erasureKeys(d))
+}
+
+// RecordErasure implements rating.Store.
+func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
+	return s.write(ctx, "erasure of "+d.Rater, func(t *tx) error {
+		t.depart(d)
+		return nil
+	})
+}
+
+// Erasures implements rating.Store.
+func (s *Store) Erasures(ctx context.Context, since time.Time, after string, limit int) ([]rating.Erasure, error) {
+	return view(ctx, s, "erasures", func(t *tx) (found []rating.Erasure, _ error) {
+		for _, row := range t.scan(erasures.following(after)) {
+			d, err := decode(row, erasureFields)
+			if err != nil {
+				return nil, err
+			}
+			if d.At.Before(since) {
+				continue
+			}
+			if found = append(found, d); len(found) == limit {
+				break
+			}
+		}
+		return found, nil
+	})
+}
+
+// SweepRatings implements rating.Store.
+func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.sweepHidden(ctx); err != nil {
+		return 0, err
+	}
+	return update(ctx, s, "sweep ratings", func(t *tx) (swept int, _ error) {
+		old := func(ix index) []parts {
+			return t.rests(span{prefix: key(ix), high: extend(nil, before)}, limit-swept)
+		}
+		for _, p := range old(withdrawnByTime) {
+			t.delete(append(key(withdrawnByTime), p...))
+			p.time()
+			withdrawn.delete(t, p.text(), p.text())
+			swept++
+		}
+		for _, p := range old(deadLetterByTime) {
+			p.time()
+			t.unreject(p.integer())
+			swept++
+		}
+		for _, p := range old(erasuresByTime) {
+			t.delete(append(key(erasuresByTime), p...))
+			p.time()
+			erasures.delete(t, p.text())
+			swept++
+		}
+		return swept, nil
+	})
+}

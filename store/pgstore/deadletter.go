@@ -1,0 +1,82 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/rating"
+)
+
+// deadLetterRow is a row of rejected.
+type deadLetterRow struct {
+	ID       int64     `db:"id"`
+	Stream   string    `db:"stream"`
+	Position int64     `db:"position"`
+	Key      []byte    `db:"key"`
+	Body     []byte    `db:"body"`
+	Reason   string    `db:"reason"`
+	Detail   []byte    `db:"detail"`
+	At       time.Time `db:"at"`
+}
+
+func (r deadLetterRow) rejected() rating.DeadLetter {
+	return rating.DeadLetter{ID: r.ID, Position: queue.Position{Stream: r.Stream, Offset: r.Position}, Key: string(r.Key), Body: r.Body,
+		Reason: r.Reason, Detail: string(r.Detail), At: r.At.UTC()}
+}
+
+// reject records messages that are not recorded. The order keeps two callers from waiting for each other.
+const reject = `INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at)
+	SELECT v.stream, v.position, v.key, v.body, v.reason, v.detail, v.at
+	FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[], $7::timestamptz[]) WITH ORDINALITY
+		AS v (stream, position, key, body, reason, detail, at, i)
+	ORDER BY v.stream COLLATE "C", v.position, sha256(v.key), v.i ON CONFLICT DO NOTHING`
+
+// deadLetterArrays returns messages as arguments of reject.
+func deadLetterArrays(rejected []rating.DeadLetter) []any {
+	n := len(rejected)
+	streams, reasons, positions := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.Int64Array, n)
+	keys, bodies, details := make(pq.ByteaArray, n), make(pq.ByteaArray, n), make(pq.ByteaArray, n)
+	at := make([]time.Time, n)
+	for i, r := range rejected {
+		streams[i], positions[i], reasons[i] = r.Position.Stream, r.Position.Offset, r.Reason
+		keys[i], bodies[i], details[i] = []byte(r.Key), append([]byte{}, r.Body...), []byte(r.Detail)
+		at[i] = r.At
+	}
+	return []any{streams, positions, keys, bodies, reasons, details, times(at)}
+}
+
+// ListDeadLetters implements rating.Store.
+func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
+	var where conditions
+	where.add(`id > ?`, q.After)
+	if q.Key != "" {
+		where.add(`sha256(key) = sha256(?)`, []byte(q.Key))
+	}
+	if q.Position.Stream != "" {
+		where.add(`stream = ? AND position = ?`, q.Position.Stream, q.Position.Offset)
+	}
+	text := `SELECT id, stream, position, key, body, reason, detail, at FROM khodnevis.rejected WHERE ` + where.String() + ` ORDER BY id` + where.bind(` LIMIT ?`, q.Limit)
+	var rows []deadLetterRow
+	if err := s.search(ctx, &rows, text, where.args...); err != nil {
+		return nil, fmt.Errorf("pgstore: list dead letters: %w", err)
+	}
+	found := make([]rating.DeadLetter, len(rows))
+	for i, r := range rows {
+		found[i] = r.rejected()
+	}
+	return found, nil
+}
+
+const deleteDeadLetters = `DELETE FROM khodnevis.rejected WHERE id = ANY($1)`
+
+// DeleteDeadLetters implements rating.Store.
+func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
+	if _, err := s.exec(ctx, deleteDeadLetters, pq.Int64Array(ids)); err != nil {
+		return fmt.Errorf("pgstore: remove %d dead letters: %w", len(ids), err)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/khodnevis/khodnevis/content"
+)
+
+// idempotencyRow is a row of creations without its key.
+type idempotencyRow struct {
+	Request []byte    `db:"request"`
+	Content string    `db:"content_id"`
+	At      time.Time `db:"at"`
+}
+
+func (r idempotencyRow) creation(author string, key content.Hash) content.IdempotencyRecord {
+	c := content.IdempotencyRecord{Author: author, Key: key, Content: r.Content, At: r.At.UTC()}
+	copy(c.Request[:], r.Request)
+	return c
+}
+
+const (
+	recordByKey = `SELECT request, content_id, at FROM khodnevis.creations WHERE author = $1 AND key = $2`
+
+	// createIdempotent waits for whoever is at the same key. It writes nothing where there is one that
+	// counts, or the content's identifier is used.
+	createIdempotent = `WITH held AS (INSERT INTO khodnevis.creations AS kept (author, key, request, content_id, at)
+			SELECT $10::text, $11::bytea, $12::bytea, $13::text, $14::timestamptz WHERE ` + unusedContent + `
+			ON CONFLICT (author, key) DO UPDATE
+			SET request = excluded.request, content_id = excluded.content_id, at = excluded.at WHERE kept.at < $15
+			RETURNING kept.author),
+		made AS (` + insertContent + ` FROM held RETURNING id), scored AS (` + scoreContent + `) SELECT id FROM made`
+
+	contentIsUsed = `SELECT id FROM khodnevis.contents WHERE id = $1
+		UNION ALL SELECT id FROM khodnevis.deleted_contents WHERE id = $1`
+
+	sweepRecords = `DELETE FROM khodnevis.creations WHERE ctid = ANY(ARRAY(
+		SELECT ctid FROM khodnevis.creations WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+)
+
+// CreateContentIdempotent implements content.Store.
+func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+	args := append(contentArgs(c), r.Author, r.Key[:], r.Request[:], r.Content, r.At, since)
+	for {
+		made, again, err := s.write(ctx, createIdempotent, c.ID, args...)
+		kept, taken := r, taken(err)
+		if err == nil && len(made) == 0 {
+			kept, err = s.IdempotencyRecordByKey(ctx, r.Author, r.Key)
+			if err == nil && kept.At.Before(since) || errors.Is(err, content.ErrNotFound) {
+				err = s.missed(ctx, contentIsUsed, c.ID, errSwept, content.ErrConflict)
+			}
+		}
+		switch {
+		case errors.Is(err, errSwept):
+			continue
+		case taken:
+			err = content.ErrConflict
+		}
+		if err = unsure(again, err); err != nil {
+			return content.IdempotencyRecord{}, fmt.Errorf("pgstore: create content %s once: %w", c.ID, err)
+		}
+		return kept, nil
+	}
+}
+
+// errSwept says that the creation which kept another one out was swept in between.
+var errSwept = errors.New("pgstore: swept")
+
+// IdempotencyRecordByKey implements content.Store.
+func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+	var rows []idempotencyRow
+	err := s.query(ctx, &rows, recordByKey, author, key[:])
+	if err == nil && len(rows) == 0 {
+		err = content.ErrNotFound
+	}
+	if err != nil {
+		return content.IdempotencyRecord{}, fmt.Errorf("pgstore: creation by key: %w", err)
+	}
+	return rows[0].creation(author, key), nil
+}
+
+// SweepIdempotencyRecords implements content.Store. What somebody else works on is left for the next time.
+func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error) {
+	n := 0
+	err := s.transact(ctx, func(tx transaction) (err error) {
+		n, err = tx.exec(sweepRecords, before, limit)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("pgstore: sweep creations: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,75 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+)
+
+// idempotencyRow is a row of creations without its key.
+type idempotencyRow struct {
+	Request []byte `db:"request"`
+	Content string `db:"content"`
+	At      int64  `db:"at"`
+}
+
+func (r idempotencyRow) creation(author string, key content.Hash) content.IdempotencyRecord {
+	c := content.IdempotencyRecord{Author: author, Key: key, Content: r.Content, At: instant(r.At)}
+	copy(c.Request[:], r.Request)
+	return c
+}
+
+const recordByKey = `SELECT request, content, at FROM creations WHERE author = ? AND key = ?`
+
+// CreateContentIdempotent implements content.Store.
+func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+	terms := tokens(c)
+	var kept content.IdempotencyRecord
+	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		var row idempotencyRow
+		ok, err := tx.Get(&row, recordByKey, r.Author, r.Key[:])
+		if err != nil {
+			return err
+		}
+		if ok && row.At >= since.UnixMicro() {
+			kept = row.creation(r.Author, r.Key)
+			return nil
+		}
+		kept = r
+		if _, err := tx.Exec(`INSERT OR REPLACE INTO creations (author, key, request, content, at) VALUES (?, ?, ?, ?, ?)`,
+			r.Author, r.Key[:], r.Request[:], r.Content, r.At.UnixMicro()); err != nil {
+			return err
+		}
+		return createContent(tx, c, terms)
+	})
+	if err != nil {
+		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: create content %s once: %w", c.ID, err)
+	}
+	return kept, nil
+}
+
+// IdempotencyRecordByKey implements content.Store.
+func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+	var row idempotencyRow
+	ok, err := s.file.Get(ctx, &row, recordByKey, author, key[:])
+	if err == nil && !ok {
+		err = content.ErrNotFound
+	}
+	if err != nil {
+		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: creation by key: %w", err)
+	}
+	return row.creation(author, key), nil
+}
+
+// SweepIdempotencyRecords implements content.Store.
+func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := s.delete(ctx, `DELETE FROM creations WHERE (author, key) IN (SELECT author, key FROM creations WHERE at < ? ORDER BY at LIMIT ?)`,
+		before.UnixMicro(), limit)
+	if err != nil {
+		return 0, fmt.Errorf("sqlitestore: sweep creations: %w", err)
+	}
+	return int(n), nil
+}
