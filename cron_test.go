@@ -123,7 +123,8 @@ var sharedStores = map[string]func(t *testing.T, n int) []store.Store{
 	},
 }
 
-// TestCronOfAFleet: of three processes one does each tick, and one that is killed while it does holds up nobody.
+// TestCronOfAFleet: of three processes one does each tick, and one that is killed while it does
+// holds up nobody.
 func TestCronOfAFleet(t *testing.T) {
 	t.Parallel()
 	for name, open := range sharedStores {

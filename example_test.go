@@ -12,7 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// A host's own rule, and its own reaction. They hold over HTTP as well, where a refusal is the answer.
+// A host's own rule, and its own reaction. They hold over HTTP as well, where a refusal is the
+// answer.
 func ExampleHooks() {
 	stored := make(chan rating.Rating, 1)
 	app, err := khodnevis.New(khodnevis.Config{Hooks: khodnevis.Hooks{

@@ -36,7 +36,8 @@ func TestRootAndDomainsCompileNoDriver(t *testing.T) {
 	}
 }
 
-// Imports run one way: domains know no adapter, no other domain and no HTTP surface; the ports of bytes know nothing.
+// Imports run one way: domains know no adapter, no other domain and no HTTP surface; the ports of
+// bytes know nothing.
 func TestImportsRunOneWay(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{

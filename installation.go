@@ -24,7 +24,8 @@ type keyedCounter struct {
 	counter cache.Counter
 }
 
-// keyed returns c with the keys of the installation that s belongs to. It is a cache.Counter if c is one.
+// keyed returns c with the keys of the installation that s belongs to. It is a cache.Counter if c
+// is one.
 func keyed(c cache.Cache, s store.Store) cache.Cache {
 	k := keyedCache{c, installation.New(s.Installation)}
 	if counter, ok := c.(cache.Counter); ok {

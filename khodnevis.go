@@ -9,7 +9,8 @@
 //	go app.Run(ctx)
 //	http.ListenAndServe("127.0.0.1:8000", app.Handler())
 //
-// With a store and a queue in one SQLite file nothing that was accepted is lost, whatever happens to the process:
+// With a store and a queue in one SQLite file nothing that was accepted is lost, whatever happens
+// to the process:
 //
 //	db, err := sqlitestore.Open("khodnevis.db")
 //	...
@@ -107,7 +108,8 @@ type Config struct {
 	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which
 	// version they are of (428).
 	RequireIfMatch bool
-	// Hooks are functions of the host that take part in changes: they refuse some, and are told of the others.
+	// Hooks are functions of the host that take part in changes: they refuse some, and are told of
+	// the others.
 	Hooks Hooks
 	// Scale is the range of scores. The zero value means 1 to 5. Of changing it, see rating.Scale.
 	Scale rating.Scale
@@ -128,7 +130,8 @@ type Config struct {
 	// queue; see rating.Config.SkipForeign. By default a worker stops at the first one, and Ready
 	// returns a *rating.ForeignError.
 	SkipForeign bool
-	// Workers is how many batches Run stores at once. Default 1; more help with stores that write concurrently.
+	// Workers is how many batches Run stores at once. Default 1; more help with stores that write
+	// concurrently.
 	Workers int
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -209,7 +212,8 @@ func (c Config) orDefault() Config {
 // maxWorkers bounds Config.Workers.
 const maxWorkers = 64
 
-// New returns an App. It checks cfg, reports every problem at once, and touches nothing outside the process.
+// New returns an App. It checks cfg, reports every problem at once, and touches nothing outside the
+// process.
 func New(cfg Config) (*App, error) {
 	cfg = cfg.orDefault()
 	var errs []error
@@ -306,7 +310,8 @@ func breakers(cfg Config) map[string]func() bool {
 	return down
 }
 
-// Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the path as it is.
+// Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the
+// path as it is.
 func (a *App) Handler() http.Handler { return a.api }
 
 // Health returns a handler for those who watch over the process, such as at /livez with nil, which
@@ -358,7 +363,8 @@ func (a *App) Recount(ctx context.Context, drift func(rating.Drift)) (int, error
 	return a.recalculator.Recount(ctx, drift)
 }
 
-// Verify is Recount that also looks whether each published score is what its ratings give, to the bit.
+// Verify is Recount that also looks whether each published score is what its ratings give, to the
+// bit.
 func (a *App) Verify(ctx context.Context, drift func(rating.Drift)) (int, error) {
 	return a.recalculator.Verify(ctx, drift)
 }

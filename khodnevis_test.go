@@ -112,7 +112,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// Run ends with its context, again and again, and leaves nothing behind that the race detector or the next run could trip over.
+// Run ends with its context, again and again, and leaves nothing behind that the race detector or
+// the next run could trip over.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
 	app, err := khodnevis.New(khodnevis.Config{Workers: 3})

@@ -16,7 +16,8 @@ import (
 	"testing"
 )
 
-// required are the requirements that must have a row in SECURITY.md: accounts, rights, input and output, load, tooling.
+// required are the requirements that must have a row in SECURITY.md: accounts, rights, input and
+// output, load, tooling.
 var required = map[string]int{"A": 26, "Z": 7, "I": 17, "L": 8, "T": 8}
 
 // optional are requirements that need not be met. One that is met gets a row all the same.
@@ -34,7 +35,8 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// checkRequirements returns what is wrong with rows of id, requirement and tests, if these tests exist.
+// checkRequirements returns what is wrong with rows of id, requirement and tests, if these tests
+// exist.
 func checkRequirements(rows [][]string, tests map[string]*ast.FuncDecl) (wrong []string) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	form := regexp.MustCompile("^(`[a-z/0-9]+\\.(Test|Fuzz)[A-Za-z0-9_]*` ?)+$")
@@ -224,7 +226,8 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// securityTable returns the rows of the first table below a heading of SECURITY.md, without its head.
+// securityTable returns the rows of the first table below a heading of SECURITY.md, without its
+// head.
 func securityTable(t *testing.T, heading string) (rows [][]string) {
 	t.Helper()
 	_, below, ok := strings.Cut(read(t, "SECURITY.md"), "\n## "+heading+"\n")

@@ -17,7 +17,8 @@ type Registration struct {
 	Email string
 }
 
-// Register creates an account. Errors: *ValidationError (a name that is taken has the code unique), *ThrottledError, ErrBusy.
+// Register creates an account. Errors: *ValidationError (a name that is taken has the code unique),
+// *ThrottledError, ErrBusy.
 func (s *Service) Register(ctx context.Context, r Registration, src Source) (User, error) {
 	var bad ValidationError
 	shown, canonical, badName := parseUsername(r.Username)
@@ -57,8 +58,8 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 	return u, nil
 }
 
-// ChangePassword sets a new password and ends every other session of p's user. Errors: *ValidationError on new_password,
-// ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
+// ChangePassword sets a new password and ends every other session of p's user. Errors:
+// *ValidationError on new_password, ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
 func (s *Service) ChangePassword(ctx context.Context, p Principal, current, password string, src Source) error {
 	u, err := s.User(ctx, p.Subject)
 	if err != nil {
@@ -90,7 +91,8 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 	return nil
 }
 
-// ChangeEmail sets or, if empty, removes the address. Errors: as ChangePassword, on the field email.
+// ChangeEmail sets or, if empty, removes the address. Errors: as ChangePassword, on the field
+// email.
 func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPassword string, src Source) (User, error) {
 	var bad ValidationError
 	checkEmail(&bad, email)
@@ -115,9 +117,10 @@ func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPa
 	return u, nil
 }
 
-// DeleteAccount removes the user and its sessions; the name stays taken. What shall become of the user's ratings, a rating.ErasureMode,
-// is recorded together with that, so that it comes true whatever happens; rating.Service.Erase makes it come true at once. Empty:
-// they stay. Contents stay in any case. Errors: ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
+// DeleteAccount removes the user and its sessions; the name stays taken. What shall become of the
+// user's ratings, a rating.ErasureMode, is recorded together with that, so that it comes true
+// whatever happens; rating.Service.Erase makes it come true at once. Empty: they stay. Contents
+// stay in any case. Errors: ErrReauth, *ThrottledError, ErrBusy, ErrNotFound.
 func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPassword, ratings string, src Source) error {
 	u, err := s.User(ctx, p.Subject)
 	if err != nil {
@@ -135,7 +138,8 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPasswor
 	return nil
 }
 
-// SetStaff makes the user with this name staff, or no longer, and ends all its sessions. ErrNotFound: there is no such user.
+// SetStaff makes the user with this name staff, or no longer, and ends all its sessions.
+// ErrNotFound: there is no such user.
 func (s *Service) SetStaff(ctx context.Context, username string, staff bool) error {
 	return s.setFlag(ctx, username, "auth.role_changed", slog.Bool("staff", staff), func(u *User) bool {
 		changed := u.Staff != staff
@@ -144,8 +148,8 @@ func (s *Service) SetStaff(ctx context.Context, username string, staff bool) err
 	})
 }
 
-// SetDisabled bars the user with this name from logging in, or no longer, and ends all its sessions. ErrNotFound: there is no
-// such user.
+// SetDisabled bars the user with this name from logging in, or no longer, and ends all its
+// sessions. ErrNotFound: there is no such user.
 func (s *Service) SetDisabled(ctx context.Context, username string, disabled bool) error {
 	return s.setFlag(ctx, username, "auth.disabled_changed", slog.Bool("disabled", disabled), func(u *User) bool {
 		changed := u.Disabled != disabled
@@ -154,8 +158,9 @@ func (s *Service) SetDisabled(ctx context.Context, username string, disabled boo
 	})
 }
 
-// SetPassword gives the user with this name a new password without asking for the current one, and ends all its sessions. It is for
-// operators. Errors: *ValidationError on password, ErrBusy, ErrNotFound.
+// SetPassword gives the user with this name a new password without asking for the current one, and
+// ends all its sessions. It is for operators. Errors: *ValidationError on password, ErrBusy,
+// ErrNotFound.
 func (s *Service) SetPassword(ctx context.Context, username, password string) error {
 	u, err := s.userByName(ctx, username)
 	if err != nil {
@@ -222,7 +227,8 @@ func (s *Service) update(ctx context.Context, u User, end SessionFilter, change 
 		next.UpdatedAt = s.now()
 		err := s.store.UpdateUser(ctx, next, end)
 		if err == nil {
-			// Again: the update may not have seen the session of a login that checked the old password meanwhile.
+			// Again: the update may not have seen the session of a login that checked the old
+			// password meanwhile.
 			return next, s.endMatching(ctx, end)
 		}
 		if !errors.Is(err, ErrConflict) {

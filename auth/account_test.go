@@ -122,7 +122,8 @@ func TestReauthThrottle(t *testing.T) {
 	wantErr(t, tries[1]("wrong wrong wrong"), auth.ErrReauth) // a success wipes the failures
 }
 
-// A19: a change of password that fails changes nothing, and never leaves another session alive over a new password.
+// A19: a change of password that fails changes nothing, and never leaves another session alive over
+// a new password.
 func TestChangePasswordStoreDown(t *testing.T) {
 	t.Parallel()
 	const next = "seven green bottles hung"
@@ -169,7 +170,8 @@ func TestLoginDuringPasswordChange(t *testing.T) {
 	}
 }
 
-// A24: of two changes of a password at once, the one that comes second no longer knows the current one.
+// A24: of two changes of a password at once, the one that comes second no longer knows the current
+// one.
 func TestPasswordChangesMeet(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -240,7 +242,8 @@ func TestDeleteAccount(t *testing.T) {
 	wantErr(t, err, auth.ErrInvalidLogin)
 }
 
-// A19, A23: staff are made by name, in any spelling of it; changing the role or disabling ends the sessions at once.
+// A19, A23: staff are made by name, in any spelling of it; changing the role or disabling ends the
+// sessions at once.
 func TestFlags(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -346,7 +349,8 @@ func TestLoginDuringSetPassword(t *testing.T) {
 	wantErr(t, err, auth.ErrInvalidToken)
 }
 
-// A19: a disabled user is refused even where ending the sessions failed, and setting the flag again ends them.
+// A19: a disabled user is refused even where ending the sessions failed, and setting the flag again
+// ends them.
 func TestDisableStoreDown(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)

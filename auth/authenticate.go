@@ -17,13 +17,15 @@ import (
 const (
 	// checkTimeout is how long a request waits for the store to check a token.
 	checkTimeout = 1500 * time.Millisecond
-	// checkPause is how long after a failed check the store is left alone where an older check will do.
+	// checkPause is how long after a failed check the store is left alone where an older check will
+	// do.
 	checkPause = time.Second
 )
 
-// Authenticate implements Authenticator: the one place for a token is a single header "Authorization: Bearer". Another scheme,
-// or a second header, is ErrInvalidCredentials rather than no credentials. A token that the store vouched for in the last 30 s
-// is not looked up again; one that the store cannot check now is ErrUnavailable, unless Config.StaleTokens lets it pass.
+// Authenticate implements Authenticator: the one place for a token is a single header
+// "Authorization: Bearer". Another scheme, or a second header, is ErrInvalidCredentials rather than
+// no credentials. A token that the store vouched for in the last 30 s is not looked up again; one
+// that the store cannot check now is ErrUnavailable, unless Config.StaleTokens lets it pass.
 func (s *Service) Authenticate(ctx context.Context, r *http.Request) (Principal, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
@@ -97,8 +99,8 @@ func (s *Service) look(ctx context.Context, hash Hash) lookup {
 	return l
 }
 
-// forget makes the end of sessions known: in this process at once, in others at their next look at the shared counter or, without
-// one, at their next check.
+// forget makes the end of sessions known: in this process at once, in others at their next look at
+// the shared counter or, without one, at their next check.
 func (s *Service) forget(ctx context.Context, f SessionFilter) {
 	s.tokens.forget(f)
 	if s.cfg.Counter != nil {
@@ -125,8 +127,8 @@ func endKey(user string) counter.Key { return counter.KeyOf("ended", user) }
 // noticeFor outlives every token that is accepted on the word of a check from before the mark.
 func (s *Service) noticeFor() time.Duration { return max(noticeFor, s.cfg.StaleTokens) }
 
-// check asks the store about a token, once for all who ask at the same time. It waits no longer than checkTimeout even for a
-// store that ignores its context.
+// check asks the store about a token, once for all who ask at the same time. It waits no longer
+// than checkTimeout even for a store that ignores its context.
 func (s *Service) check(ctx context.Context, hash Hash, changes int64) (Principal, error) {
 	answer := s.checks.DoChan(string(hash[:])+strconv.FormatInt(changes, 10), func() (any, error) {
 		// Whoever asked first may go away while others wait.
@@ -150,7 +152,8 @@ func (s *Service) check(ctx context.Context, hash Hash, changes int64) (Principa
 	}
 }
 
-// load asks the store. A panic of the store becomes an error, since on this goroutine it would end the process.
+// load asks the store. A panic of the store becomes an error, since on this goroutine it would end
+// the process.
 func (s *Service) load(ctx context.Context, hash Hash, changes int64) (p Principal, err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -169,8 +169,8 @@ func TestTokenCheckOutlivesCaller(t *testing.T) {
 	})
 }
 
-// A20: while the store is down, a token that it vouched for passes for ten minutes more, never past its expiry; any other is
-// unavailable, and not invalid.
+// A20: while the store is down, a token that it vouched for passes for ten minutes more, never past
+// its expiry; any other is unavailable, and not invalid.
 func TestStaleTokens(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

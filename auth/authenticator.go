@@ -14,11 +14,12 @@ var (
 	ErrNoCredentials = errors.New("auth: no credentials")
 	// ErrInvalidCredentials says that the credentials of a request are not, or no longer, good.
 	ErrInvalidCredentials = errors.New("auth: invalid credentials")
-	// ErrUnavailable says that credentials cannot be checked, or nothing be stored, at the moment. It is the same value as the
-	// other packages' ErrUnavailable.
+	// ErrUnavailable says that credentials cannot be checked, or nothing be stored, at the moment.
+	// It is the same value as the other packages' ErrUnavailable.
 	ErrUnavailable = errs.Unavailable
-	// ErrUnstorable says that the store will never take what it was given, however often it is tried: it breaks a rule of the
-	// database that no rule of this package covers. It is the same value as the other packages' ErrUnstorable.
+	// ErrUnstorable says that the store will never take what it was given, however often it is
+	// tried: it breaks a rule of the database that no rule of this package covers. It is the same
+	// value as the other packages' ErrUnstorable.
 	ErrUnstorable = errs.Unstorable
 )
 
@@ -32,15 +33,18 @@ type Principal struct {
 	Session string
 }
 
-// Authenticator finds out who makes a request. Authenticate may be called concurrently. It returns ErrNoCredentials for a request
-// without any (an anonymous one), ErrInvalidCredentials for one with wrong or outdated ones, and ErrUnavailable when it cannot
-// tell; any other error counts as a failure of the server. An error is one of the three at most, and with an error the Principal
-// is zero. Whatever a client sends instead of credentials, junk of any length included, is none or wrong ones: never a failure.
+// Authenticator finds out who makes a request. Authenticate may be called concurrently. It returns
+// ErrNoCredentials for a request without any (an anonymous one), ErrInvalidCredentials for one with
+// wrong or outdated ones, and ErrUnavailable when it cannot tell; any other error counts as a
+// failure of the server. An error is one of the three at most, and with an error the Principal is
+// zero. Whatever a client sends instead of credentials, junk of any length included, is none or
+// wrong ones: never a failure.
 //
 // The Subject of a user is the same in every request, and no other user's.
 //
-// Authenticate reads the request's header only, never its body, and leaves the request as it is. It returns soon after ctx is done;
-// that time ran out does not make good credentials wrong or missing.
+// Authenticate reads the request's header only, never its body, and leaves the request as it is. It
+// returns soon after ctx is done; that time ran out does not make good credentials wrong or
+// missing.
 //
 // Package authtest is the suite for implementations.
 type Authenticator interface {
@@ -49,14 +53,16 @@ type Authenticator interface {
 
 // Scheme is how users prove who they are, as clients are told.
 type Scheme struct {
-	// Challenge is the WWW-Authenticate header of a 401, such as `Session realm="blog"` (RFC 9110, section 11.6.1).
+	// Challenge is the WWW-Authenticate header of a 401, such as `Session realm="blog"` (RFC 9110,
+	// section 11.6.1).
 	Challenge string
-	// Cookie or Header is the name of what carries the credentials, for the OpenAPI document; one of them is set.
+	// Cookie or Header is the name of what carries the credentials, for the OpenAPI document; one
+	// of them is set.
 	Cookie, Header string
 }
 
-// Schemer is optional: an Authenticator that takes something else than the header Authorization with a bearer token. Of any other one
-// clients are told that it takes that.
+// Schemer is optional: an Authenticator that takes something else than the header Authorization
+// with a bearer token. Of any other one clients are told that it takes that.
 type Schemer interface {
 	// Scheme returns always the same.
 	Scheme() Scheme

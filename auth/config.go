@@ -10,42 +10,47 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 )
 
-// Config adjusts a Service. Its zero value is usable; fields that are zero take the defaults named below.
+// Config adjusts a Service. Its zero value is usable; fields that are zero take the defaults named
+// below.
 type Config struct {
 	// Now is the clock; default time.Now.
 	Now func() time.Time
-	// Logger takes the events of accounts and sessions: their names are the messages (auth.login, auth.refresh_reuse, …), and
-	// none holds a password or a token. Default: discarded.
+	// Logger takes the events of accounts and sessions: their names are the messages (auth.login,
+	// auth.refresh_reuse, …), and none holds a password or a token. Default: discarded.
 	Logger *slog.Logger
 
-	// PasswordMin is the least length of a password in code points, 8 to 128; default 8. Take 15 where the password is all that
-	// guards an account (NIST SP 800-63B-4, 3.1.1.2).
+	// PasswordMin is the least length of a password in code points, 8 to 128; default 8. Take 15
+	// where the password is all that guards an account (NIST SP 800-63B-4, 3.1.1.2).
 	PasswordMin int
-	// ServiceWords are words that may not be passwords, such as the host's own name, in addition to the list of common ones.
+	// ServiceWords are words that may not be passwords, such as the host's own name, in addition to
+	// the list of common ones.
 	ServiceWords []string
 
 	// AccessTTL is how long an access token is good; default 1 hour.
 	AccessTTL time.Duration
-	// RefreshIdle is how long a session lasts without being refreshed; default 14 days, at most SessionTTL.
+	// RefreshIdle is how long a session lasts without being refreshed; default 14 days, at most
+	// SessionTTL.
 	RefreshIdle time.Duration
 	// SessionTTL is how long a session lasts in any case; default 30 days.
 	SessionTTL time.Duration
 	// MaxSessions is how many sessions a user may have; a login beyond it ends the oldest. Default 20.
 	MaxSessions int
-	// Grace is how long after a refresh the token that it spent still works, for clients that lost the answer; default 10 s.
-	// Negative: not at all, so a repeated refresh always ends the session.
+	// Grace is how long after a refresh the token that it spent still works, for clients that lost
+	// the answer; default 10 s. Negative: not at all, so a repeated refresh always ends the
+	// session.
 	Grace time.Duration
-	// StaleTokens is how long past its last check a token is still accepted while the store does not answer, never past its
-	// expiry; default 10 minutes. Negative: not at all.
+	// StaleTokens is how long past its last check a token is still accepted while the store does
+	// not answer, never past its expiry; default 10 minutes. Negative: not at all.
 	StaleTokens time.Duration
 
 	// Hash is the work that hashing a password takes. Logins raise weaker stored hashes to it.
 	Hash HashParams
-	// MaxHashes is how many passwords are hashed at once, each in Hash.Memory; default half of GOMAXPROCS, at least 1.
+	// MaxHashes is how many passwords are hashed at once, each in Hash.Memory; default half of
+	// GOMAXPROCS, at least 1.
 	MaxHashes int
-	// HashQueue is how many callers may wait to hash, and HashWait for how long; past either they get ErrBusy. So does who holds an
-	// eighth of the places already, at least 2: callers of one IPv4 /24 or IPv6 /48, or with the password of one user who is logged
-	// in. Defaults 64 and 1 s.
+	// HashQueue is how many callers may wait to hash, and HashWait for how long; past either they
+	// get ErrBusy. So does who holds an eighth of the places already, at least 2: callers of one
+	// IPv4 /24 or IPv6 /48, or with the password of one user who is logged in. Defaults 64 and 1 s.
 	HashQueue int
 	HashWait  time.Duration
 
@@ -56,14 +61,16 @@ type Config struct {
 	// accept tokens of ended sessions for up to 30 s, or for StaleTokens if their store does not
 	// answer either.
 	Counter cache.Counter
-	// LimitsOff lifts the throttles of logins and registrations, and the shares of HashQueue, for load tests. It is logged as a
-	// warning.
+	// LimitsOff lifts the throttles of logins and registrations, and the shares of HashQueue, for
+	// load tests. It is logged as a warning.
 	LimitsOff bool
 }
 
-// HashParams are the parameters of argon2id (RFC 9106). The defaults are OWASP's: 19456 KiB, 2 passes, 1 lane.
+// HashParams are the parameters of argon2id (RFC 9106). The defaults are OWASP's: 19456 KiB, 2
+// passes, 1 lane.
 type HashParams struct {
-	// Memory is in KiB: at least 8 for each thread, at most 262144. Tests may go down to that; nobody else should.
+	// Memory is in KiB: at least 8 for each thread, at most 262144. Tests may go down to that;
+	// nobody else should.
 	Memory uint32
 	// Time is the number of passes, 1 to 10.
 	Time uint32

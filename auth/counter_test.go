@@ -138,7 +138,8 @@ func TestThrottleSharedAtomic(t *testing.T) {
 	}
 }
 
-// A14: while the shared counter fails or is silent, attempts are counted in process: never unlimited, and never slow for long.
+// A14: while the shared counter fails or is silent, attempts are counted in process: never
+// unlimited, and never slow for long.
 func TestThrottleFallsBack(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]struct {
@@ -179,7 +180,8 @@ func TestThrottleFallsBack(t *testing.T) {
 	}
 }
 
-// A13, A14: a shared counter that forgets everything, as caches may, gives nobody more tries at an account, and locks no owner out.
+// A13, A14: a shared counter that forgets everything, as caches may, gives nobody more tries at an
+// account, and locks no owner out.
 func TestThrottleSharedForgets(t *testing.T) {
 	t.Parallel()
 	e, c := newFleet(t)
@@ -197,7 +199,8 @@ func TestThrottleSharedForgets(t *testing.T) {
 	e.login("alice")
 }
 
-// A14: what other processes counted does not become credit in this one when the shared counter fails.
+// A14: what other processes counted does not become credit in this one when the shared counter
+// fails.
 func TestThrottleFallsBackWithoutCredit(t *testing.T) {
 	t.Parallel()
 	e, c := newFleet(t)

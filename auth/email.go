@@ -8,10 +8,12 @@ import (
 	"github.com/khodnevis/khodnevis/internal/text"
 )
 
-// MaxEmail is the greatest length of an address in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
+// MaxEmail is the greatest length of an address in bytes (RFC 5321, 4.5.3.1.3, without the angle
+// brackets).
 const MaxEmail = 254
 
-// checkEmail takes an empty address, or one that could be written to. Whether somebody reads it there is not known.
+// checkEmail takes an empty address, or one that could be written to. Whether somebody reads it
+// there is not known.
 func checkEmail(bad *ValidationError, email string) {
 	if email != "" && !validEmail(email) {
 		bad.Add("email", invalid.Type, "Enter a valid e-mail address.", nil)

@@ -76,13 +76,15 @@ const (
 	ShareOfQueue     = shareOfQueue
 )
 
-// Rule is a throttle: how many attempts pass within a window, and the pause before the first further one, if any.
+// Rule is a throttle: how many attempts pass within a window, and the pause before the first
+// further one, if any.
 type Rule struct {
 	First         int64
 	Window, Pause time.Duration
 }
 
-// Rules returns the throttles: of a prefix, an account, both together, registrations, and current passwords.
+// Rules returns the throttles: of a prefix, an account, both together, registrations, and current
+// passwords.
 func Rules() (prefix, account, pair, register, reauth Rule) {
 	of := func(r rule) Rule {
 		out := Rule{First: r.first, Window: r.window}
@@ -94,8 +96,8 @@ func Rules() (prefix, account, pair, register, reauth Rule) {
 	return of(perPrefix), of(perAccount), of(perPair), of(perRegister), of(reauthPair)
 }
 
-// LoadRules returns what bounds the hashes that are no failures: right passwords of an account and from a prefix, and attempts from a
-// prefix that there was no room for.
+// LoadRules returns what bounds the hashes that are no failures: right passwords of an account and
+// from a prefix, and attempts from a prefix that there was no room for.
 func LoadRules() (account, prefix, busy Rule) {
 	of := func(r rule) Rule { return Rule{First: r.first, Window: r.window} }
 	return of(rightAccount), of(rightPlace), of(busyPlace)

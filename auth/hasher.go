@@ -21,12 +21,14 @@ const (
 	leastShare   = 2
 )
 
-// ErrBusy says that too many passwords are being hashed. It comes as a *BusyError, which says when to try again.
+// ErrBusy says that too many passwords are being hashed. It comes as a *BusyError, which says when
+// to try again.
 var ErrBusy = errors.New("auth: busy")
 
 // BusyError is ErrBusy with advice.
 type BusyError struct {
-	// RetryAfter is when to try again: 1 to 5 seconds, drawn at random so that clients do not come back at once.
+	// RetryAfter is when to try again: 1 to 5 seconds, drawn at random so that clients do not come
+	// back at once.
 	RetryAfter time.Duration
 }
 
@@ -49,7 +51,8 @@ type hasher struct {
 	share int
 	mu    sync.Mutex
 	held  map[string]int
-	// dummy is checked where there is no hash to check, so that an unknown name takes as long as a known one.
+	// dummy is checked where there is no hash to check, so that an unknown name takes as long as a
+	// known one.
 	dummy phc
 }
 

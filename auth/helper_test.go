@@ -168,7 +168,8 @@ func elsewhere(n int) auth.Source {
 
 func (e *env) register(name string) auth.User {
 	e.t.Helper()
-	// Far from the sources that tests use, and never the same twice, so that registering throttles and trusts nobody.
+	// Far from the sources that tests use, and never the same twice, so that registering throttles
+	// and trusts nobody.
 	src := auth.Source{IP: netip.AddrFrom4([4]byte{172, byte(len(name)), name[0], name[len(name)-1]})}
 	u, err := e.Register(e.t.Context(), auth.Registration{Username: name, Password: password}, src)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
 
-// What costs hashes or room without being a failure: right passwords, and attempts that there was no room for. It is counted when it
-// has happened; how much of it there may be at once, the hasher bounds.
+// What costs hashes or room without being a failure: right passwords, and attempts that there was
+// no room for. It is counted when it has happened; how much of it there may be at once, the hasher
+// bounds.
 var (
 	rightAccount = rule{"right-account", 60, time.Minute, nil, false}
 	rightPlace   = rule{"right", 600, time.Minute, nil, false}
@@ -80,7 +81,8 @@ func (t *throttle) loads(ctx context.Context, r rule, o origin) {
 	}
 }
 
-// undo gives the reservation back, as the attempt came to nothing for this reason. That there was no room is counted.
+// undo gives the reservation back, as the attempt came to nothing for this reason. That there was
+// no room is counted.
 func (r *reservation) undo(ctx context.Context, why error) {
 	r.giveBack(ctx)
 	if r.throttle != nil && errors.Is(why, ErrBusy) {

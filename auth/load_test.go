@@ -19,7 +19,8 @@ func (e *env) loginFrom(name string, src auth.Source) error {
 	return err
 }
 
-// L7: whoever has right passwords has a share of the waiting places, and logins from elsewhere find room.
+// L7: whoever has right passwords has a share of the waiting places, and logins from elsewhere find
+// room.
 func TestHashShares(t *testing.T) {
 	t.Parallel()
 	at := func(ip string) auth.Source { return auth.Source{IP: netip.MustParseAddr(ip)} }
@@ -104,7 +105,8 @@ func TestRightPasswordsKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// A8, A13: fifty people behind one address log in at once. Some are asked to come again, and all are in within seconds.
+// A8, A13: fifty people behind one address log in at once. Some are asked to come again, and all
+// are in within seconds.
 func TestOfficeLogsIn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -142,7 +144,8 @@ func TestOfficeLogsIn(t *testing.T) {
 	})
 }
 
-// A24, L7: what is right is bounded as well, since it costs a hash: of one account, and of one place.
+// A24, L7: what is right is bounded as well, since it costs a hash: of one account, and of one
+// place.
 func TestRightPasswordsAreBounded(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -189,7 +192,8 @@ func TestRightPasswordsAreBounded(t *testing.T) {
 	}
 }
 
-// A8, A13: an attempt that there is no room for counts for its place, and neither for the account nor as a failure.
+// A8, A13: an attempt that there is no room for counts for its place, and neither for the account
+// nor as a failure.
 func TestNoRoomIsCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

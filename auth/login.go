@@ -15,7 +15,8 @@ type Credentials struct {
 	Username, Password string
 }
 
-// Login begins a session. Errors: *ValidationError (a field is blank), ErrInvalidLogin, *ThrottledError, ErrBusy.
+// Login begins a session. Errors: *ValidationError (a field is blank), ErrInvalidLogin,
+// *ThrottledError, ErrBusy.
 func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens, error) {
 	var bad ValidationError
 	if strings.TrimSpace(c.Username) == "" {
@@ -55,8 +56,8 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 	return t, nil
 }
 
-// verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same work in every case: one look-up and
-// one hash.
+// verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same
+// work in every case: one look-up and one hash.
 func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (User, error) {
 	who := holdersAt(src.IP)
 	if !s.hasher.room(who) { // then the store is not asked either
@@ -109,7 +110,8 @@ func (s *Service) verify(ctx context.Context, who holders, u User, exists bool, 
 	return same && ok && exists, err
 }
 
-// rehash raises a hash that is weaker than configured. That it did not work is no reason to refuse a login.
+// rehash raises a hash that is weaker than configured. That it did not work is no reason to refuse
+// a login.
 func (s *Service) rehash(ctx context.Context, u User, password string, src Source) User {
 	stored, err := parsePHC(u.PasswordHash)
 	if err != nil || !stored.weaker(s.cfg.Hash) {

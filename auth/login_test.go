@@ -110,7 +110,8 @@ func TestHashLimit(t *testing.T) {
 	}
 }
 
-// A8: nobody waits for a hash longer than configured, or than its context; and registering and changing a password wait in the same queue.
+// A8: nobody waits for a hash longer than configured, or than its context; and registering and
+// changing a password wait in the same queue.
 func TestHashWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -332,7 +333,8 @@ func TestLoginThrottleAtomic(t *testing.T) {
 	}
 }
 
-// A13: many places may try one account 100 times a day and then once a minute, and never keep its owner out.
+// A13: many places may try one account 100 times a day and then once a minute, and never keep its
+// owner out.
 func TestLoginThrottleAccount(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -371,8 +373,8 @@ func TestLoginThrottleAccount(t *testing.T) {
 	wantThrottled(t, err, time.Minute, time.Minute)
 }
 
-// A13: where its owner was, an account has a bound that no neighbour of the same /24 fills; and neighbours do not learn from answers
-// which accounts were used there.
+// A13: where its owner was, an account has a bound that no neighbour of the same /24 fills; and
+// neighbours do not learn from answers which accounts were used there.
 func TestLoginThrottleNeighbours(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -467,7 +469,8 @@ func TestLoginThrottleGivesBack(t *testing.T) {
 	}
 }
 
-// A13: an attempt that one rule refuses is counted by none, or the neighbours of a stubborn client would pay for it.
+// A13: an attempt that one rule refuses is counted by none, or the neighbours of a stubborn client
+// would pay for it.
 func TestThrottleRefusedIsNotCounted(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -501,7 +504,8 @@ func TestThrottleBounded(t *testing.T) {
 	}
 }
 
-// A13, A14: one account cannot make places trusted without end, and so the places of others forgotten.
+// A13, A14: one account cannot make places trusted without end, and so the places of others
+// forgotten.
 func TestTrustIsBounded(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -530,7 +534,8 @@ func TestTrustIsBounded(t *testing.T) {
 	}
 }
 
-// A13, A14: however many names are tried, what one account was tried is not forgotten. Names that do not exist are treated alike (A9).
+// A13, A14: however many names are tried, what one account was tried is not forgotten. Names that
+// do not exist are treated alike (A9).
 func TestLoginThrottleAccountIsKept(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -568,7 +573,8 @@ func TestLimitsOff(t *testing.T) {
 	}
 }
 
-// A10: five registrations from one place, then ten an hour; and names that are taken cost a hash and count as well.
+// A10: five registrations from one place, then ten an hour; and names that are taken cost a hash
+// and count as well.
 func TestRegisterThrottle(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)

@@ -14,7 +14,8 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
-// MaxPassword is the greatest length of a password in code points after normalization. The least is Config.PasswordMin.
+// MaxPassword is the greatest length of a password in code points after normalization. The least is
+// Config.PasswordMin.
 const MaxPassword = 128
 
 const (
@@ -24,8 +25,9 @@ const (
 
 //go:generate go run github.com/khodnevis/khodnevis/internal/blocklist/gen -out blocklist
 
-// The common passwords, folded: those of 8 to 14 code points, and those of 15 and more. Each is the first blockPrefix bytes of
-// its SHA-256, sorted. A password that is on neither is taken for common with a chance of one in seven billion.
+// The common passwords, folded: those of 8 to 14 code points, and those of 15 and more. Each is the
+// first blockPrefix bytes of its SHA-256, sorted. A password that is on neither is taken for common
+// with a chance of one in seven billion.
 var (
 	//go:embed blocklist/short.bin
 	commonShort string
@@ -38,8 +40,8 @@ const (
 	blockLong   = 15 // code points from which on a password is looked up in the second list
 )
 
-// checkPassword returns a password as it is hashed, and what is wrong with it under the name of the given field. It may be none
-// of the texts in own (names and addresses of its account).
+// checkPassword returns a password as it is hashed, and what is wrong with it under the name of the
+// given field. It may be none of the texts in own (names and addresses of its account).
 func (s *Service) checkPassword(bad *ValidationError, field, password string, own ...string) string {
 	if password == "" {
 		bad.Add(field, invalid.Blank, "This field may not be blank.", nil)
@@ -64,7 +66,8 @@ func (s *Service) checkPassword(bad *ValidationError, field, password string, ow
 	return normal
 }
 
-// normalPassword returns a password as it is hashed, in NFC and otherwise unaltered, unless it is too long to be one.
+// normalPassword returns a password as it is hashed, in NFC and otherwise unaltered, unless it is
+// too long to be one.
 func normalPassword(password string) (string, bool) {
 	if len(password) > 4*maxPasswordBytes {
 		return "", false

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Bounds of what a stored hash may ask for. x/crypto panics on zero passes or lanes and bounds nothing from above.
+// Bounds of what a stored hash may ask for. x/crypto panics on zero passes or lanes and bounds
+// nothing from above.
 const (
 	maxHashMemory  = 256 << 10 // KiB
 	maxHashTime    = 10
@@ -101,7 +102,8 @@ func (h phc) weaker(than HashParams) bool {
 	return h.params.Memory < than.Memory || h.params.Time < than.Time || len(h.salt) < newSalt || len(h.key) < newKey
 }
 
-// blankPHC has a fresh salt and a random key that no password is known to have: it costs as much to check as a real one.
+// blankPHC has a fresh salt and a random key that no password is known to have: it costs as much to
+// check as a real one.
 func blankPHC(params HashParams) phc {
 	h := phc{params: params, salt: make([]byte, newSalt), key: make([]byte, newKey)}
 	rand.Read(h.salt)

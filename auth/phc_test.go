@@ -86,7 +86,8 @@ func FuzzParsePHC(f *testing.F) {
 	})
 }
 
-// A5: a stored hash that cannot be read is logged, costs a hash like any other, and answers like a wrong password.
+// A5: a stored hash that cannot be read is logged, costs a hash like any other, and answers like a
+// wrong password.
 func TestLoginOverBadHash(t *testing.T) {
 	t.Parallel()
 	for name, hash := range map[string]string{

@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	// ErrInvalidLogin says that there is no such user, or that the password is wrong, or that the account is disabled. Which of
-	// them is not told, and all take as long.
+	// ErrInvalidLogin says that there is no such user, or that the password is wrong, or that the
+	// account is disabled. Which of them is not told, and all take as long.
 	ErrInvalidLogin = errors.New("auth: invalid login")
 	// ErrInvalidToken says that a refresh token is not, or no longer, good.
 	ErrInvalidToken = errors.New("auth: invalid refresh token")
@@ -26,7 +26,8 @@ var (
 	ErrReauth = errors.New("auth: current password required")
 )
 
-// Codes of fields that are wrong, beyond those that all services share (required, blank, min_length, max_length, unique, …).
+// Codes of fields that are wrong, beyond those that all services share (required, blank,
+// min_length, max_length, unique, …).
 const (
 	CodeReserved        = "reserved"         // a username that is kept for the service
 	CodePasswordBlocked = "password_blocked" // a password that is common, or too close to the account or the service
@@ -58,8 +59,8 @@ type Source struct {
 	// have four times as much, and by itself once somebody logged in there; all sources without an
 	// address count as one.
 	IP netip.Addr
-	// Label is what the client calls itself, usually its User-Agent. Control characters are dropped and it is cut to MaxLabel
-	// code points.
+	// Label is what the client calls itself, usually its User-Agent. Control characters are dropped
+	// and it is cut to MaxLabel code points.
 	Label string
 }
 
@@ -102,7 +103,8 @@ func (s *Service) User(ctx context.Context, id string) (User, error) {
 	return users[0], nil
 }
 
-// Users returns at most limit users with identifiers after the given one, ascending. Limit is at least 1.
+// Users returns at most limit users with identifiers after the given one, ascending. Limit is at
+// least 1.
 func (s *Service) Users(ctx context.Context, after string, limit int) ([]User, error) {
 	users, err := s.store.ListUsers(ctx, after, max(1, limit))
 	if err != nil {
@@ -117,8 +119,8 @@ func (s *Service) PasswordMin() int { return s.cfg.PasswordMin }
 // now is the time as it is stored: UTC, cut to microseconds.
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
-// event logs what happened to an account, and in which request. The name is stable; attributes never hold passwords, tokens or
-// names that were typed in, since people type passwords there.
+// event logs what happened to an account, and in which request. The name is stable; attributes
+// never hold passwords, tokens or names that were typed in, since people type passwords there.
 func (s *Service) event(ctx context.Context, level slog.Level, name, user string, src Source, attrs ...slog.Attr) {
 	if user != "" {
 		attrs = append(attrs, slog.String("user", user))

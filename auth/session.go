@@ -13,7 +13,8 @@ import (
 const (
 	// maxSiblings is how many further pairs of tokens a spent refresh token buys while it is graced.
 	maxSiblings = 5
-	// graceSkew is how far in the future, by another node's clock, a rotation may lie and still be graced.
+	// graceSkew is how far in the future, by another node's clock, a rotation may lie and still be
+	// graced.
 	graceSkew = time.Minute
 )
 
@@ -27,8 +28,9 @@ type Tokens struct {
 	Session                     Session
 }
 
-// begin makes a session of u. A password that changes between its check and this call ends all sessions there are; so this
-// one is checked once more after it has come to be, and ended if it came too late.
+// begin makes a session of u. A password that changes between its check and this call ends all
+// sessions there are; so this one is checked once more after it has come to be, and ended if it
+// came too late.
 func (s *Service) begin(ctx context.Context, u User, password string, src Source) (Tokens, error) {
 	now := s.now()
 	session := Session{
@@ -107,9 +109,9 @@ func (s *Service) issue(session Session, f family, u User, now time.Time) (Token
 		}
 }
 
-// Refresh spends a refresh token and returns the next tokens of its session. A token that was spent already ends the session,
-// since one of the two who hold it stole it (RFC 9700, 4.14.2), unless it was spent just now and its successor is unused.
-// Errors: ErrInvalidToken.
+// Refresh spends a refresh token and returns the next tokens of its session. A token that was spent
+// already ends the session, since one of the two who hold it stole it (RFC 9700, 4.14.2), unless it
+// was spent just now and its successor is unused. Errors: ErrInvalidToken.
 func (s *Service) Refresh(ctx context.Context, refresh string, src Source) (Tokens, error) {
 	hash, f, ok := parseRefresh(refresh)
 	if !ok {

@@ -14,7 +14,8 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 )
 
-// A17: an access token lasts an hour, a session 14 days unless it is refreshed, and 30 days in any case.
+// A17: an access token lasts an hour, a session 14 days unless it is refreshed, and 30 days in any
+// case.
 func TestLifetimes(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -109,7 +110,8 @@ func TestRefreshReuse(t *testing.T) {
 	}
 }
 
-// A18, L3: of the tokens of a session those of its last generations are kept, and reuse of the others ends it all the same.
+// A18, L3: of the tokens of a session those of its last generations are kept, and reuse of the
+// others ends it all the same.
 func TestRefreshReuseOfOldTokens(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -161,7 +163,8 @@ func TestRefreshReuseOfOldTokensIsNoGrace(t *testing.T) {
 	}
 }
 
-// A18: within the grace a spent token works once more, for a client that lost the answer, but only the one before the present.
+// A18: within the grace a spent token works once more, for a client that lost the answer, but only
+// the one before the present.
 func TestRefreshGrace(t *testing.T) {
 	t.Parallel()
 	for name, check := range map[string]func(*testing.T, *env, auth.Tokens){
@@ -225,7 +228,8 @@ func TestRefreshGrace(t *testing.T) {
 	}
 }
 
-// A18: of many at once, one wins; without a grace the others end the session, with it the siblings are counted.
+// A18: of many at once, one wins; without a grace the others end the session, with it the siblings
+// are counted.
 func TestRefreshAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -342,7 +346,8 @@ func TestLogout(t *testing.T) {
 	e.mustBe(other.Access) // no session of ours is no reason to end them all
 }
 
-// A19: with a shared counter, other nodes follow within a second; while it is down, within 30 s as without.
+// A19: with a shared counter, other nodes follow within a second; while it is down, within 30 s as
+// without.
 func TestLogoutShared(t *testing.T) {
 	t.Parallel()
 	e, c := newFleet(t)
@@ -492,7 +497,8 @@ func (o olderRelease) CreateSession(ctx context.Context, s auth.Session, tokens 
 	return o.Store.CreateSession(ctx, s, slices.DeleteFunc(slices.Clone(tokens), func(t auth.Token) bool { return t.Kind == auth.Family }))
 }
 
-// A18: of a session that an older release has begun, spent tokens are told from the first refresh on.
+// A18: of a session that an older release has begun, spent tokens are told from the first refresh
+// on.
 func TestReuseInASessionOfAnOlderRelease(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)

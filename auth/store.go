@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// A Store keeps users and sessions. Methods may be called concurrently and share no memory with the caller. Times come and
-// go as UTC with microseconds. What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps
-// nothing of it; a store that does take it returns it unchanged.
+// A Store keeps users and sessions. Methods may be called concurrently and share no memory with the
+// caller. Times come and go as UTC with microseconds. What a database never takes, such as texts
+// with NUL, it refuses with ErrUnstorable and keeps nothing of it; a store that does take it
+// returns it unchanged.
 type Store interface {
-	// CreateUser keeps u. ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: the identifier is taken.
+	// CreateUser keeps u. ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: the
+	// identifier is taken.
 	CreateUser(ctx context.Context, u User) error
 	// UsersByID returns those of ids that exist, each once, in any order.
 	UsersByID(ctx context.Context, ids []string) ([]User, error)
@@ -17,28 +19,33 @@ type Store interface {
 	UserByName(ctx context.Context, canonical string) (User, error)
 	// ListUsers returns at most limit users with identifiers after the given one, bytewise ascending.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
-	// UpdateUser replaces e-mail, password hash, flags and time of change of the user with u's identifier if it still has the
-	// version u.Version-1, and leaves it with u.Version; names stay. ErrNotFound: there is none. ErrConflict: it has another version.
-	// The sessions that end matches are deleted in the same transaction, with their tokens; none if end.User is empty.
+	// UpdateUser replaces e-mail, password hash, flags and time of change of the user with u's
+	// identifier if it still has the version u.Version-1, and leaves it with u.Version; names stay.
+	// ErrNotFound: there is none. ErrConflict: it has another version. The sessions that end
+	// matches are deleted in the same transaction, with their tokens; none if end.User is empty.
 	UpdateUser(ctx context.Context, u User, end SessionFilter) error
-	// DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.
+	// DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is
+	// none.
 	DeleteUser(ctx context.Context, d Deletion) error
 
 	// CreateSession keeps a session and its first tokens. ErrNotFound: the user does not exist.
 	CreateSession(ctx context.Context, s Session, tokens []Token) error
-	// GrantByToken returns the token with this hash, its session and its user, expired and disabled ones included.
-	// ErrNotFound: there is none, or its session or user is gone.
+	// GrantByToken returns the token with this hash, its session and its user, expired and disabled
+	// ones included. ErrNotFound: there is none, or its session or user is gone.
 	GrantByToken(ctx context.Context, hash Hash) (Grant, error)
-	// RotateSession replaces everything but identifier, user and creation time of the session with s's identifier if it still has
-	// the version s.Version-1, leaves it with s.Version, and adds tokens. It removes the access and refresh tokens of the session
-	// whose generation is below s.Generation-KeptGenerations. ErrNotFound: there is none. ErrConflict: it has another version.
+	// RotateSession replaces everything but identifier, user and creation time of the session with
+	// s's identifier if it still has the version s.Version-1, leaves it with s.Version, and adds
+	// tokens. It removes the access and refresh tokens of the session whose generation is below
+	// s.Generation-KeptGenerations. ErrNotFound: there is none. ErrConflict: it has another
+	// version.
 	RotateSession(ctx context.Context, s Session, tokens []Token) error
 	// SessionsByUser returns the sessions of a user, newest first.
 	SessionsByUser(ctx context.Context, user string) ([]Session, error)
-	// DeleteSessions removes the sessions meant together with their tokens, and returns how many there were.
+	// DeleteSessions removes the sessions meant together with their tokens, and returns how many
+	// there were.
 	DeleteSessions(ctx context.Context, f SessionFilter) (int, error)
-	// SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given time, and all access tokens
-	// that expired before it, and returns how many sessions it removed.
+	// SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given
+	// time, and all access tokens that expired before it, and returns how many sessions it removed.
 	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -46,8 +53,8 @@ type Store interface {
 type Deletion struct {
 	// User is the identifier of who leaves.
 	User string
-	// Ratings is what shall become of the user's ratings, a rating.ErasureMode. Package store says what a Store does with it. Empty:
-	// they stay as they are.
+	// Ratings is what shall become of the user's ratings, a rating.ErasureMode. Package store says
+	// what a Store does with it. Empty: they stay as they are.
 	Ratings string
 	// At is UTC, cut to microseconds.
 	At time.Time
@@ -56,7 +63,8 @@ type Deletion struct {
 // Hash is the SHA-256 of a token. Tokens themselves are never stored.
 type Hash [32]byte
 
-// KeptGenerations is of how many generations before the present one the tokens of a session are kept.
+// KeptGenerations is of how many generations before the present one the tokens of a session are
+// kept.
 const KeptGenerations = 16
 
 // Kind is what a token is good for.
@@ -87,14 +95,16 @@ type Session struct {
 	User string // identifier of the user
 	// Label says where the login came from, as the client named itself; at most 200 code points.
 	Label string
-	// Generation counts the rotations. The refresh token of the present generation is the one to be used next.
+	// Generation counts the rotations. The refresh token of the present generation is the one to be
+	// used next.
 	Generation int64
 	// Siblings is how many refresh tokens of the present generation there are beyond the first.
 	Siblings int
 	// Version starts at 1 and grows by 1 with every change.
 	Version int64
-	// CreatedAt is when the user logged in, RotatedAt when the present generation began, IdleAt when the session ends unless it
-	// is refreshed, ExpiresAt when it ends in any case. All are UTC, cut to microseconds.
+	// CreatedAt is when the user logged in, RotatedAt when the present generation began, IdleAt
+	// when the session ends unless it is refreshed, ExpiresAt when it ends in any case. All are
+	// UTC, cut to microseconds.
 	CreatedAt, RotatedAt, IdleAt, ExpiresAt time.Time
 }
 

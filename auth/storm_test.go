@@ -11,7 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 )
 
-// A5, A6: the zero Config hashes with the parameters that are documented, and a login raises what is weaker to them.
+// A5, A6: the zero Config hashes with the parameters that are documented, and a login raises what
+// is weaker to them.
 func TestHashDefaults(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, func(c *auth.Config) { c.Hash = auth.HashParams{Memory: 8192, Time: 2, Threads: 1} })
@@ -31,7 +32,8 @@ func TestHashDefaults(t *testing.T) {
 	}
 }
 
-// A8: 500 logins at once hash as many passwords at a time as configured, in the memory of so many hashes.
+// A8: 500 logins at once hash as many passwords at a time as configured, in the memory of so many
+// hashes.
 func TestLoginStorm(t *testing.T) { // not parallel: it looks at the heap
 	const slots, queue = 2, 16
 	e := newEnv(t, func(c *auth.Config) {

@@ -20,8 +20,8 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: too many attempts, the next in %v", e.RetryAfter.Round(time.Second))
 }
 
-// rule lets the first attempts of a window through, and then one at a time, delay(n) before the nth further one. Without a delay
-// there is none until the window ends.
+// rule lets the first attempts of a window through, and then one at a time, delay(n) before the nth
+// further one. Without a delay there is none until the window ends.
 type rule struct {
 	name   string
 	first  int64
@@ -50,7 +50,8 @@ var (
 	reauthPair  = rule{"reauth", 5, 24 * time.Hour, doubling, false}
 )
 
-// trustFor is how long a successful login makes its source trusted, and newPlaces how many of them a day.
+// trustFor is how long a successful login makes its source trusted, and newPlaces how many of them
+// a day.
 const (
 	trustFor  = 30 * 24 * time.Hour
 	newPlaces = 50
@@ -72,19 +73,22 @@ func doubling(further int64) time.Duration {
 	return min(maxDelay, time.Second<<max(0, further))
 }
 
-// throttle counts attempts before they are made, so that any number of them at once is held to the same bounds.
+// throttle counts attempts before they are made, so that any number of them at once is held to the
+// same bounds.
 type throttle struct {
 	off bool
 	// counts has what has no counts of its own, and all gates.
 	counts *counter.Counter
-	// accounts are the first attempts at each account. They are all that keeps many places from guessing at one, so they must not
-	// be forgotten because many names were tried; and whether a name exists must not show in what is forgotten (A9).
+	// accounts are the first attempts at each account. They are all that keeps many places from
+	// guessing at one, so they must not be forgotten because many names were tried; and whether a
+	// name exists must not show in what is forgotten (A9).
 	accounts *counter.Counter
 	// pairs are counts that a success clears, in whichever process.
 	pairs *counter.Counter
 	// trust has counts of its own: successes must not be forgotten because many names were tried.
 	trust *counter.Counter
-	// load is what this process was made to do for nothing that it refuses. Other processes have their own processors.
+	// load is what this process was made to do for nothing that it refuses. Other processes have
+	// their own processors.
 	load *counter.Counter
 }
 
@@ -99,10 +103,12 @@ func newThrottle(cfg Config) *throttle {
 	return t
 }
 
-// login reserves an attempt to log in. The address from which the account was logged in to lately is held to its own bound alone, so
-// that nobody can lock its owner out from elsewhere. Others of the same prefix may be the owner, whose address changed, or anybody:
-// they are spared what is counted of the account from everywhere, and held to what is counted of the prefix. Or neighbours could
-// lock each other out, and learn from what is answered past the bound of the prefix which accounts are used there.
+// login reserves an attempt to log in. The address from which the account was logged in to lately
+// is held to its own bound alone, so that nobody can lock its owner out from elsewhere. Others of
+// the same prefix may be the owner, whose address changed, or anybody: they are spared what is
+// counted of the account from everywhere, and held to what is counted of the prefix. Or neighbours
+// could lock each other out, and learn from what is answered past the bound of the prefix which
+// accounts are used there.
 func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*reservation, error) {
 	if t.off {
 		return &reservation{}, nil
@@ -118,7 +124,8 @@ func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*r
 	return t.reserve(ctx, o, append(attempts, o.attempts(perPair, account+"\x00", true)...)...)
 }
 
-// addressOf returns an IPv4 address, or the /64 in which a subscriber changes his IPv6 address at will.
+// addressOf returns an IPv4 address, or the /64 in which a subscriber changes his IPv6 address at
+// will.
 func addressOf(ip netip.Addr) string {
 	if ip = ip.Unmap(); ip.Is4() {
 		return ip.String()
@@ -148,8 +155,8 @@ func (t *throttle) register(ctx context.Context, ip netip.Addr) (*reservation, e
 	return t.reserve(ctx, o, o.attempts(perRegister, "", false)...)
 }
 
-// trusted remembers that the owner of an account was at an address. Of one account it remembers newPlaces a day, or whoever has many
-// addresses could make the places of others forgotten.
+// trusted remembers that the owner of an account was at an address. Of one account it remembers
+// newPlaces a day, or whoever has many addresses could make the places of others forgotten.
 func (t *throttle) trusted(ctx context.Context, account string, ip netip.Addr) {
 	if t.off || !ip.IsValid() {
 		return
@@ -221,7 +228,8 @@ func (t *throttle) of(a attempt) (further, first *counter.Counter) {
 	return t.counts, t.counts
 }
 
-// take counts an attempt under one rule and returns zero, or returns how long the rule makes it wait.
+// take counts an attempt under one rule and returns zero, or returns how long the rule makes it
+// wait.
 func (r *reservation) take(ctx context.Context, a attempt) time.Duration {
 	c, first := r.throttle.of(a)
 	n, left := first.Add(ctx, a.key("first"), 1, a.window)
@@ -271,7 +279,8 @@ func (r *reservation) giveBack(ctx context.Context) {
 	r.taken = nil
 }
 
-// succeed gives the reservation back, wipes the failures before it that a success wipes, and counts the hash that it took.
+// succeed gives the reservation back, wipes the failures before it that a success wipes, and counts
+// the hash that it took.
 func (r *reservation) succeed(ctx context.Context) {
 	r.giveBack(ctx)
 	if r.throttle == nil {

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// A token is its prefix, 32 random bytes in base64url, and the CRC-32 of both in hexadecimal: junk, typing errors and tokens
-// of other services are refused without asking the store, and scanners can find a leaked one by its prefix.
+// A token is its prefix, 32 random bytes in base64url, and the CRC-32 of both in hexadecimal: junk,
+// typing errors and tokens of other services are refused without asking the store, and scanners can
+// find a leaked one by its prefix.
 const (
 	accessPrefix  = "kha_"
 	refreshPrefix = "khr_"
@@ -19,8 +20,8 @@ const (
 	tokenLen      = len(accessPrefix) + tokenText + 2*crc32.Size
 )
 
-// family is what all refresh tokens of a session begin with, and no other token. It is as secret as they are: who has it had one of
-// them. So a former token is known for one without being kept.
+// family is what all refresh tokens of a session begin with, and no other token. It is as secret as
+// they are: who has it had one of them. So a former token is known for one without being kept.
 type family [tokenBytes / 2]byte
 
 func newFamily() (f family) {
@@ -38,7 +39,8 @@ func newToken(kind Kind) (string, Hash) {
 	return writeToken(kind, b)
 }
 
-// newRefresh returns a fresh refresh token of a family and its hash. Half of its bytes are its own, which is enough.
+// newRefresh returns a fresh refresh token of a family and its hash. Half of its bytes are its own,
+// which is enough.
 func newRefresh(f family) (string, Hash) {
 	var b [tokenBytes]byte
 	rand.Read(b[copy(b[:], f[:]):])

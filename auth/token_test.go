@@ -53,7 +53,8 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// A16: refresh tokens of a session have half of their bytes in common, and the other half of their own.
+// A16: refresh tokens of a session have half of their bytes in common, and the other half of their
+// own.
 func TestRefreshTokensOfASession(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -74,7 +75,8 @@ func TestRefreshTokensOfASession(t *testing.T) {
 	}
 }
 
-// FuzzBearer (A16): no header panics, and what is accepted is a scheme, spaces and one well-formed token.
+// FuzzBearer (A16): no header panics, and what is accepted is a scheme, spaces and one well-formed
+// token.
 func FuzzBearer(f *testing.F) {
 	token, _ := auth.NewToken(auth.Access)
 	refresh, _ := auth.NewToken(auth.Refresh)

@@ -74,8 +74,9 @@ type lookup struct {
 	// fresh says that good needs no check at present, and ask that this caller is the one to read
 	// the mark of ended sessions.
 	fresh, ask bool
-	// changes counts the ends of sessions so far. What the store says after one may be older than it, so a check that began
-	// before an end is neither shared with callers that come after it nor remembered.
+	// changes counts the ends of sessions so far. What the store says after one may be older than
+	// it, so a check that began before an end is neither shared with callers that come after it nor
+	// remembered.
 	changes int64
 	// down says that the store did not answer a moment ago.
 	down bool

@@ -1,12 +1,13 @@
-// Package auth keeps users and their sessions: registration, login, rotating refresh tokens, logout.
+// Package auth keeps users and their sessions: registration, login, rotating refresh tokens,
+// logout.
 //
-// A Service holds the rules above a Store, the port that adapters implement. A host with users of its own implements
-// Authenticator instead and needs nothing else of this package.
+// A Service holds the rules above a Store, the port that adapters implement. A host with users of
+// its own implements Authenticator instead and needs nothing else of this package.
 //
 // # Errors
 //
-// The exported errors are compared with errors.Is; input that breaks a rule is a *ValidationError. Everything else is a
-// failure of the store.
+// The exported errors are compared with errors.Is; input that breaks a rule is a *ValidationError.
+// Everything else is a failure of the store.
 //
 // # Concurrency
 //
@@ -36,7 +37,8 @@ type ValidationError = invalid.Error
 type User struct {
 	// ID is a UUIDv7 in text form.
 	ID string
-	// Username is the name as shown; Canonical is the form in which names are compared and unique, across deleted users too.
+	// Username is the name as shown; Canonical is the form in which names are compared and unique,
+	// across deleted users too.
 	Username, Canonical string
 	// Email is unverified and may be empty. Several users may have the same.
 	Email string

@@ -20,8 +20,9 @@ const (
 // longestName is how many bytes of a name are looked at: more cannot be a username.
 const longestName = MaxUsername * utf8.UTFMax * 4
 
-// lookalikes makes one of the spellings that differ only in the keyboard they were typed on: Arabic yeh and kaf become the
-// Persian ones, and zero-width non-joiners vanish. The final sigma, which lower-casing does not make, becomes a plain one.
+// lookalikes makes one of the spellings that differ only in the keyboard they were typed on: Arabic
+// yeh and kaf become the Persian ones, and zero-width non-joiners vanish. The final sigma, which
+// lower-casing does not make, becomes a plain one.
 var lookalikes = strings.NewReplacer("\u064a", "\u06cc", "\u0643", "\u06a9", "\u200c", "", "\u03c2", "\u03c3")
 
 // reserved are canonical names that could be taken for the service's own.
@@ -30,9 +31,10 @@ var reserved = wordSet(`abuse account accounts admin administrator admins anonym
 	official operator owner postmaster register root security self service signin signup staff superuser support sys sysadmin
 	system undefined unknown webmaster`)
 
-// parseUsername returns a username as it is shown and the canonical form in which names are unique. Shown names are
-// RFC 8265's UsernameCasePreserved, canonical ones its UsernameCaseMapped with look-alikes folded. The profile refuses spaces,
-// emoji, control and direction characters, and, by its rule for right-to-left text, names of Persian digits alone.
+// parseUsername returns a username as it is shown and the canonical form in which names are unique.
+// Shown names are RFC 8265's UsernameCasePreserved, canonical ones its UsernameCaseMapped with
+// look-alikes folded. The profile refuses spaces, emoji, control and direction characters, and, by
+// its rule for right-to-left text, names of Persian digits alone.
 func parseUsername(name string) (shown, canonical string, bad *ValidationError) {
 	if strings.TrimSpace(name) == "" {
 		return "", "", invalid.One("username", invalid.Blank, "This field may not be blank.", nil)
@@ -79,7 +81,8 @@ func canonicalName(name string) (shown, canonical string, ok bool) {
 	return shown, norm.NFC.String(lookalikes.Replace(mapped)), true
 }
 
-// accountKey is what failed logins of a name are counted under, whether or not there is such a user.
+// accountKey is what failed logins of a name are counted under, whether or not there is such a
+// user.
 func accountKey(name string) string {
 	if _, canonical, ok := canonicalName(name); ok {
 		return "name:" + canonical

@@ -58,7 +58,8 @@ func TestUsername(t *testing.T) {
 	}
 }
 
-// A11, A12: names are unique whatever their case, width or keyboard, and a deleted account's name is gone for good.
+// A11, A12: names are unique whatever their case, width or keyboard, and a deleted account's name
+// is gone for good.
 func TestUsernameUnique(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
@@ -92,7 +93,8 @@ func TestUsernameUnique(t *testing.T) {
 	wantField(t, err, "username", "unique")
 }
 
-// FuzzUsername: what is accepted keeps within the bounds, shows nothing that hides, and has one canonical form.
+// FuzzUsername: what is accepted keeps within the bounds, shows nothing that hides, and has one
+// canonical form.
 func FuzzUsername(f *testing.F) {
 	for _, s := range []string{"alice", "Kelvin", "\u212aelvin", "Ａlice", "علي", "می\u200cخواهم", "۱۲۳۴", "rene\u0301", "al\x00ice", "\xff\xfe", "ali\u202ece", "ﬁsh", "ǅabc", "İstanbul", "ΣΑΣ", "a\u0300\u0301\u0302bc", strings.Repeat("é", 40)} {
 		f.Add(s)

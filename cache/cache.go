@@ -2,18 +2,18 @@
 //
 // # Errors
 //
-// A cache may forget anything at any time. Callers treat its errors as misses and go on; nothing that must not be lost is
-// kept only here.
+// A cache may forget anything at any time. Callers treat its errors as misses and go on; nothing
+// that must not be lost is kept only here.
 //
 // # Concurrency
 //
-// Every method may be called concurrently. An implementation shares no memory with its caller: values are copied in and out,
-// or the caller could change what others read.
+// Every method may be called concurrently. An implementation shares no memory with its caller:
+// values are copied in and out, or the caller could change what others read.
 //
 // # Optional powers
 //
-// A cache that counts across processes implements Counter; without it rate limits are kept in process. One that stops asking what does
-// not answer implements Breaker, and metrics tell of it.
+// A cache that counts across processes implements Counter; without it rate limits are kept in
+// process. One that stops asking what does not answer implements Breaker, and metrics tell of it.
 package cache
 
 import (
@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// Bounds of an item. Every adapter takes what is within them; the rest it refuses with an error that wraps ErrInvalid, or
-// takes as it is and never shortened.
+// Bounds of an item. Every adapter takes what is within them; the rest it refuses with an error
+// that wraps ErrInvalid, or takes as it is and never shortened.
 const (
 	MaxKey   = 512              // bytes of Item.Key
 	MaxValue = 1 << 20          // bytes of Item.Value
@@ -43,19 +43,21 @@ type Item struct {
 	Value []byte
 	// Version orders the values of one key, whoever wrote them and in whichever order they arrive.
 	Version int64
-	// TTL is how long the item may be served, exact to a millisecond. Zero: as long as the cache likes.
-	// In an answer of GetMany it is zero.
+	// TTL is how long the item may be served, exact to a millisecond. Zero: as long as the cache
+	// likes. In an answer of GetMany it is zero.
 	TTL time.Duration
 }
 
-// A Cache may forget anything at any time; callers treat its errors as misses and go on. A call without keys or items does
-// nothing.
+// A Cache may forget anything at any time; callers treat its errors as misses and go on. A call
+// without keys or items does nothing.
 type Cache interface {
-	// GetMany returns those of keys that are there, under their keys; a key may be given twice. A missing key is missing
-	// from the map and no error. An item past its TTL is missing, and its version is forgotten.
+	// GetMany returns those of keys that are there, under their keys; a key may be given twice. A
+	// missing key is missing from the map and no error. An item past its TTL is missing, and its
+	// version is forgotten.
 	GetMany(ctx context.Context, keys []string) (map[string]Item, error)
-	// SetMany remembers items. An item never replaces one of a greater Version, and leaves its TTL as it is; one of an equal
-	// or smaller Version it does replace, TTL included. Of several items with one key in one call, the same holds in their order.
+	// SetMany remembers items. An item never replaces one of a greater Version, and leaves its TTL
+	// as it is; one of an equal or smaller Version it does replace, TTL included. Of several items
+	// with one key in one call, the same holds in their order.
 	SetMany(ctx context.Context, items []Item) error
 	// DeleteMany forgets keys together with their versions. Forgetting what is not there is no error.
 	DeleteMany(ctx context.Context, keys []string) error
@@ -63,15 +65,17 @@ type Cache interface {
 
 // Counter is optional: counts that all processes share.
 type Counter interface {
-	// Add adds n, which may be negative, to the count of key and returns the sum. The count begins at zero when key is new,
-	// and ends ttl after it began, however often and with whichever ttl it is added to. Adding 0 reads it and begins none.
-	// Counts have keys of their own: an item of the same key is another thing, and DeleteMany leaves counts alone.
+	// Add adds n, which may be negative, to the count of key and returns the sum. The count begins
+	// at zero when key is new, and ends ttl after it began, however often and with whichever ttl it
+	// is added to. Adding 0 reads it and begins none. Counts have keys of their own: an item of the
+	// same key is another thing, and DeleteMany leaves counts alone.
 	Add(ctx context.Context, key string, n int64, ttl time.Duration) (int64, error)
 }
 
 // Breaker is optional: a cache that keeps calls away from a server that does not answer.
 type Breaker interface {
-	// Down reports whether it does so now: calls fail at once, but for a few that try the server again.
+	// Down reports whether it does so now: calls fail at once, but for a few that try the server
+	// again.
 	Down() bool
 }
 

@@ -42,11 +42,14 @@ var (
 	ErrConflict = errors.New("content: conflict")
 	// ErrForbidden says that the acting user may not do this to the content.
 	ErrForbidden = errors.New("content: forbidden")
-	// ErrKeyReused says that the author used the key of a IdempotencyKey for another request, no longer than IdempotencyTTL ago.
+	// ErrKeyReused says that the author used the key of a IdempotencyKey for another request, no
+	// longer than IdempotencyTTL ago.
 	ErrKeyReused = errors.New("content: the key was used for another request")
-	// ErrDeleted says that the request of a IdempotencyKey made a content before, which is deleted since.
+	// ErrDeleted says that the request of a IdempotencyKey made a content before, which is deleted
+	// since.
 	ErrDeleted = errors.New("content: made before, and deleted since")
-	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package rating's.
+	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as
+	// package rating's.
 	ErrTooBroad = errs.TooBroad
 	// ErrUnavailable says that the store does not answer or has no room. It is the same value as
 	// the other packages' ErrUnavailable.

@@ -124,7 +124,8 @@ func TestUpdatedAtGrows(t *testing.T) {
 	}
 }
 
-// Changes without a condition never fail because of each other; with one, exactly one of many with the same condition wins.
+// Changes without a condition never fail because of each other; with one, exactly one of many with
+// the same condition wins.
 func TestConcurrentUpdates(t *testing.T) {
 	t.Parallel()
 	s := newService(t, content.Config{})

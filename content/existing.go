@@ -82,18 +82,18 @@ func (e *existing) delete(id string) {
 	e.seen.Put(id, &existence{deleted: true})
 }
 
-// HistoryStarts returns when those of ids were created that exist. A content that another process deletes
-// is missing from the answer two seconds later at the latest. While the store does not answer, the
-// contents that this Service knew within the last 10 minutes exist, unless Config.Cache knows of a
-// deletion. If that cache does not answer either, or one of ids is not known, the error is the
-// store's.
+// HistoryStarts returns when those of ids were created that exist. A content that another process
+// deletes is missing from the answer two seconds later at the latest. While the store does not
+// answer, the contents that this Service knew within the last 10 minutes exist, unless Config.Cache
+// knows of a deletion. If that cache does not answer either, or one of ids is not known, the error
+// is the store's.
 func (s *Service) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
 	return s.opened(ctx, ids, existsFor)
 }
 
-// CachedContents are the contents of a Service as a rating.Worker needs them: when they were created,
-// which never changes. One that was deleted may be among them for 10 minutes, since the store
-// refuses its ratings anyway.
+// CachedContents are the contents of a Service as a rating.Worker needs them: when they were
+// created, which never changes. One that was deleted may be among them for 10 minutes, since the
+// store refuses its ratings anyway.
 type CachedContents struct{ s *Service }
 
 // CachedContents returns the contents for a rating.Worker. The Service itself will do, and asks the
@@ -135,8 +135,8 @@ func (s *Service) opened(ctx context.Context, ids []string, fresh time.Duration)
 	return nil, fmt.Errorf("content: look up %d contents: %w", len(rest), err)
 }
 
-// ask returns those of ids that the store has. If an older answer will do, it does not wait long, and
-// leaves time to give that.
+// ask returns those of ids that the store has. If an older answer will do, it does not wait long,
+// and leaves time to give that.
 func (s *Service) ask(ctx context.Context, ids []string, olderWill bool) ([]Content, error) {
 	if olderWill {
 		reserved, release := deadline.Reserve(ctx, fallbackTime)

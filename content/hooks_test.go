@@ -178,7 +178,8 @@ func TestAfterHooksChangeNothing(t *testing.T) {
 	}
 }
 
-// A before-hook that hangs is unavailability after 2 s; an after-hook that hangs is left to itself after as long.
+// A before-hook that hangs is unavailability after 2 s; an after-hook that hangs is left to itself
+// after as long.
 func TestSlowHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -203,7 +204,8 @@ func TestSlowHooks(t *testing.T) {
 	})
 }
 
-// A decision is about the version that is written: what changes while a hook thinks is asked about again.
+// A decision is about the version that is written: what changes while a hook thinks is asked about
+// again.
 func TestBeforeHooksSeeWhatTheyDecideOn(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Config{})

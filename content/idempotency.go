@@ -14,17 +14,20 @@ import (
 // IdempotencyTTL is how long a IdempotencyKey is remembered.
 const IdempotencyTTL = 24 * time.Hour
 
-// IdempotencyKey names a request to create a content, so that it makes one at most within IdempotencyTTL, however often and wherever it is sent.
+// IdempotencyKey names a request to create a content, so that it makes one at most within
+// IdempotencyTTL, however often and wherever it is sent.
 type IdempotencyKey struct {
 	// Key is the name, of any length. Authors have names of their own.
 	Key string
-	// Request stands for all that is asked for, such as its hash: it tells whether the same is asked for again.
+	// Request stands for all that is asked for, such as its hash: it tells whether the same is
+	// asked for again.
 	Request string
 }
 
-// CreateIdempotent is Create for a request that may come again. If one with the same key has made a content, it makes none and returns that
-// content as it is now, and again is true. Hooks are told of nothing then, and asked only if both came at once. ErrKeyReused: the other
-// one asked for something else. ErrDeleted: its content is gone.
+// CreateIdempotent is Create for a request that may come again. If one with the same key has made a
+// content, it makes none and returns that content as it is now, and again is true. Hooks are told
+// of nothing then, and asked only if both came at once. ErrKeyReused: the other one asked for
+// something else. ErrDeleted: its content is gone.
 func (s *Service) CreateIdempotent(ctx context.Context, author string, d Draft, o IdempotencyKey) (c Content, again bool, err error) {
 	if err := d.Validate(); err != nil {
 		return Content{}, false, err
@@ -65,8 +68,9 @@ func (s *Service) made(ctx context.Context, kept, asked IdempotencyRecord) (Cont
 	return c, true, err
 }
 
-// Run removes what no IdempotencyKey needs any more, now and every hour, until ctx is done, and then returns nil. A failure is logged and tried
-// again with the next hour. Any number of processes may do it.
+// Run removes what no IdempotencyKey needs any more, now and every hour, until ctx is done, and
+// then returns nil. A failure is logged and tried again with the next hour. Any number of processes
+// may do it.
 func (s *Service) Run(ctx context.Context) error {
 	sweep.Hourly(ctx, s.Sweep, func(n int, err error) {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "content: the sweep failed", slog.Int("creations", n), slog.Any("error", err))
@@ -74,7 +78,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// Sweep removes the creations that are older than IdempotencyTTL and returns how many that were. The contents stay.
+// Sweep removes the creations that are older than IdempotencyTTL and returns how many that were.
+// The contents stay.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	n, err := sweep.All(func(limit int) (int, error) {
 		return s.store.SweepIdempotencyRecords(ctx, s.time().Add(-IdempotencyTTL), limit)

@@ -62,7 +62,8 @@ func TestCreateIdempotent(t *testing.T) {
 	}
 }
 
-// What was refused may come again with its key; what was made is neither decided on again nor told again.
+// What was refused may come again with its key; what was made is neither decided on again nor told
+// again.
 func TestHooksAndOnce(t *testing.T) {
 	t.Parallel()
 	refuse := true
@@ -105,7 +106,8 @@ func (c *crowded) IdempotencyRecordByKey(ctx context.Context, author string, key
 	return r, err
 }
 
-// Of many that have found nothing one makes the content, and the others get it; two processes are two services.
+// Of many that have found nothing one makes the content, and the others get it; two processes are
+// two services.
 func TestCreateIdempotentTogether(t *testing.T) {
 	t.Parallel()
 	const callers = 20

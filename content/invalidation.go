@@ -55,8 +55,8 @@ type dueMarks struct {
 	next    time.Time // when to write again, after a failure
 }
 
-// markDeleted puts the mark of a deletion into the cache. If it fails, a later call of HistoryStarts or
-// GetOrStale tries again.
+// markDeleted puts the mark of a deletion into the cache. If it fails, a later call of
+// HistoryStarts or GetOrStale tries again.
 func (s *Service) markDeleted(ctx context.Context, id string) {
 	if s.cache == nil || s.mark(ctx, []string{id}) {
 		return

@@ -15,13 +15,16 @@ const (
 	MaxTerms = 8
 )
 
-// Terms cuts s into the words that searches compare: runs of letters, digits and combining marks, in lower case, each
-// once, in the order of their first occurrence. Stores index the terms of title and description, and so all of them find the same.
+// Terms cuts s into the words that searches compare: runs of letters, digits and combining marks,
+// in lower case, each once, in the order of their first occurrence. Stores index the terms of title
+// and description, and so all of them find the same.
 //
-// Spellings that readers take for one another are one term: composed and decomposed characters (NFC), Arabic yeh and kaf and
-// the Persian ones, a final sigma and a plain one, a word with joiners, variation selectors or a kashida in it and the one
-// without. Accents make a difference, and so do digits of different scripts. A script that is written without spaces
-// is not cut: of Chinese and Japanese, what stands between two signs of punctuation is found as a whole only. Emoji are no words.
+// Spellings that readers take for one another are one term: composed and decomposed characters
+// (NFC), Arabic yeh and kaf and the Persian ones, a final sigma and a plain one, a word with
+// joiners, variation selectors or a kashida in it and the one without. Accents make a difference,
+// and so do digits of different scripts. A script that is written without spaces is not cut: of
+// Chinese and Japanese, what stands between two signs of punctuation is found as a whole only.
+// Emoji are no words.
 func Terms(s string) []string {
 	var terms []string
 	var word strings.Builder

@@ -32,7 +32,8 @@ type Config struct {
 	Hooks Hooks
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
-	// Logger receives what goes wrong beside a request, such as a cache that does not answer. Nil: nothing is logged.
+	// Logger receives what goes wrong beside a request, such as a cache that does not answer. Nil:
+	// nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -109,7 +110,8 @@ func (s *Service) get(ctx context.Context, id string, olderWill bool) (Content, 
 	return found[0], nil
 }
 
-// MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
+// MaxRows is about how many rows a store looks at for one list or count at the most, beside those
+// that it returns.
 const MaxRows = errs.MaxRows
 
 // List returns a piece of a list. ErrTooBroad: it would have to look at more than q.MaxRows rows to
@@ -223,7 +225,8 @@ func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, c
 	return Content{}, fmt.Errorf("content: update %s: lost %d races: %w", id, attempts, ErrConflict)
 }
 
-// Delete removes a content together with its ratings. Its author and staff may. Of check, see Update.
+// Delete removes a content together with its ratings. Its author and staff may. Of check, see
+// Update.
 func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func(Content) error) error {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)

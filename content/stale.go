@@ -20,10 +20,12 @@ const (
 	fallbackTime = 300 * time.Millisecond
 )
 
-// GetOrStale returns a content for somebody who only reads it, and how old that is. The age is zero, unless the store does not answer: then it is what this
-// Service has seen of the content within the last MaxStale, if it is among the latest 1000 and not larger than 16 KiB. It is none that this Service or
-// Config.Cache knows to be deleted, and none where that cache does not answer either; without a shared cache it may be one that another process has deleted.
-// Else the errors are those of Get.
+// GetOrStale returns a content for somebody who only reads it, and how old that is. The age is
+// zero, unless the store does not answer: then it is what this Service has seen of the content
+// within the last MaxStale, if it is among the latest 1000 and not larger than 16 KiB. It is none
+// that this Service or Config.Cache knows to be deleted, and none where that cache does not answer
+// either; without a shared cache it may be one that another process has deleted. Else the errors
+// are those of Get.
 func (s *Service) GetOrStale(ctx context.Context, id string) (Content, time.Duration, error) {
 	seen, at, older := s.recent.look(id, s.now())
 	c, err := s.get(ctx, id, older)
@@ -51,7 +53,8 @@ type recent struct {
 	seen *lru.Map[string, *sighting]
 }
 
-// sighting is what was seen of a content: nothing but that there was this version, if the content is zero.
+// sighting is what was seen of a content: nothing but that there was this version, if the content
+// is zero.
 type sighting struct {
 	version int64
 	content Content
@@ -90,7 +93,8 @@ func (r *recent) miss(id string) {
 	}
 }
 
-// put remembers a sighting, unless there is one of a later version: who read before somebody else wrote may come after it.
+// put remembers a sighting, unless there is one of a later version: who read before somebody else
+// wrote may come after it.
 func (r *recent) put(id string, seen sighting) {
 	switch old, ok := r.seen.Get(id); {
 	case !ok:

@@ -92,7 +92,8 @@ func TestRecent(t *testing.T) {
 	look(kept, "", 0, content.ErrUnavailable)
 }
 
-// late is a store in which something happens after a content was read and before the reader gets it.
+// late is a store in which something happens after a content was read and before the reader gets
+// it.
 type late struct {
 	content.Store
 	meanwhile func()
@@ -111,7 +112,8 @@ func (l *late) ContentsByID(ctx context.Context, ids []string) ([]content.Conten
 	return found, err
 }
 
-// Who read a content before it was deleted or grew too large to be remembered brings it back for nobody.
+// Who read a content before it was deleted or grew too large to be remembered brings it back for
+// nobody.
 func TestRecentOfALateReader(t *testing.T) {
 	t.Parallel()
 	ctx, author, text := t.Context(), content.Actor{User: "ada"}, strings.Repeat("x", 20<<10)

@@ -13,17 +13,18 @@ import (
 type Store interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error
-	// CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns r: both
-	// are kept or neither. If there is a IdempotencyRecord with r's author and key that is not from before
-	// since, it keeps nothing and returns that one. An older one gives way to r.
+	// CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns
+	// r: both are kept or neither. If there is a IdempotencyRecord with r's author and key that is
+	// not from before since, it keeps nothing and returns that one. An older one gives way to r.
 	CreateContentIdempotent(ctx context.Context, c Content, r IdempotencyRecord, since time.Time) (IdempotencyRecord, error)
-	// IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, also when its content is
-	// deleted. ErrNotFound: there is none.
+	// IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, also when its
+	// content is deleted. ErrNotFound: there is none.
 	IdempotencyRecordByKey(ctx context.Context, author string, key Hash) (IdempotencyRecord, error)
-	// SweepIdempotencyRecords removes at most limit IdempotencyRecords from before the given time and returns how
-	// many. Their contents stay.
+	// SweepIdempotencyRecords removes at most limit IdempotencyRecords from before the given time
+	// and returns how many. Their contents stay.
 	SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error)
-	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.
+	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no
+	// error.
 	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
 	// ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.
 	// ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. It never
@@ -51,7 +52,8 @@ type Store interface {
 // Hash is a SHA-256.
 type Hash [32]byte
 
-// IdempotencyRecord records that a request, which has a key that its author chose, has made a content.
+// IdempotencyRecord records that a request, which has a key that its author chose, has made a
+// content.
 type IdempotencyRecord struct {
 	// Author is that of the content. Authors have keys of their own.
 	Author string
@@ -63,11 +65,13 @@ type IdempotencyRecord struct {
 	At time.Time
 }
 
-// Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.
+// Filter says which contents are meant. The zero Filter means all; conditions that are set must all
+// hold.
 type Filter struct {
 	// Author is the identifier of the author.
 	Author string
-	// Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.
+	// Terms must each occur in the title or the description as a whole word, as Terms(text) cuts
+	// and folds it.
 	Terms []string
 	// CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and
 	// UpdatedBefore the first that no longer do.
@@ -82,7 +86,8 @@ type Filter struct {
 // Field is what a list is ordered by.
 type Field string
 
-// The fields that lists can be ordered by. Contents that are equal in the field are ordered by identifier, bytewise.
+// The fields that lists can be ordered by. Contents that are equal in the field are ordered by
+// identifier, bytewise.
 const (
 	ByCreated Field = "created_at"
 	ByUpdated Field = "updated_at"
@@ -95,14 +100,15 @@ const (
 	ByRatings Field = "ratings_count"
 )
 
-// TitleKey is how many bytes of a title take part in its order, so that a position in a list stays small.
+// TitleKey is how many bytes of a title take part in its order, so that a position in a list stays
+// small.
 const TitleKey = 96
 
 // SortTitle is for adapters. It returns the first TitleKey bytes of the title.
 func (c Content) SortTitle() string { return c.Title[:min(TitleKey, len(c.Title))] }
 
-// Terms is for adapters. It returns the terms that searches find c by, of title and description, each
-// once.
+// Terms is for adapters. It returns the terms that searches find c by, of title and description,
+// each once.
 func (c Content) Terms() []string { return Terms(c.Title + "\n" + c.Description) }
 
 // Fields returns all fields that lists can be ordered by.
@@ -128,11 +134,13 @@ type Position struct {
 type Query struct {
 	Filter Filter
 	Order  Order
-	// After is where the piece starts, exclusively; nil: at the beginning. The content that stood there may be gone.
+	// After is where the piece starts, exclusively; nil: at the beginning. The content that stood
+	// there may be gone.
 	After *Position
 	// Limit is at least 1.
 	Limit int
-	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any number.
+	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any
+	// number.
 	MaxRows int
 }
 

@@ -24,7 +24,8 @@ func say(pairs ...string) string {
 	return string(body)
 }
 
-// A1, A2, A3: what may be a password, at both of the minimums that are recommended, and that it then logs in.
+// A1, A2, A3: what may be a password, at both of the minimums that are recommended, and that it
+// then logs in.
 func TestPasswords(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		for _, least := range []int{8, 15} {
@@ -72,7 +73,8 @@ func TestPasswords(t *testing.T) {
 	})
 }
 
-// A10, A11, A12: one form of a name is one name, on every store, also after its account is gone; an address is nobody's.
+// A10, A11, A12: one form of a name is one name, on every store, also after its account is gone; an
+// address is nobody's.
 func TestNames(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
@@ -166,7 +168,8 @@ func TestNobodyToBeginWith(t *testing.T) {
 	})
 }
 
-// A26: what happens to accounts is in the log, with the request that it happened in and without secrets.
+// A26: what happens to accounts is in the log, with the request that it happened in and without
+// secrets.
 func TestAccountEvents(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer

@@ -202,7 +202,8 @@ func TestWithdrawals(t *testing.T) {
 	})
 }
 
-// TestPendingWithdrawal: the rater does not see any more what was withdrawn, others do until it is stored.
+// TestPendingWithdrawal: the rater does not see any more what was withdrawn, others do until it is
+// stored.
 func TestPendingWithdrawal(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		f := &faults{}
@@ -245,7 +246,8 @@ func TestOutcomes(t *testing.T) {
 			}()
 			eventually(t, "it is accepted", func() bool { return s.get(t, ben, "contents/"+doomed+"/rating/").status == 200 })
 		}
-		// The second of the two above cannot be told from the first; a pending one of its own says that it came, too.
+		// The second of the two above cannot be told from the first; a pending one of its own says
+		// that it came, too.
 		eventually(t, "both are in the queue", func() bool { return s.lag(t) >= 5 })
 		if err := s.app.Contents.Delete(t.Context(), content.Actor{User: s.ids[ada]}, doomed, nil); err != nil {
 			t.Fatal(err)

@@ -14,7 +14,8 @@ import (
 const (
 	// hostTimeout is how long a request waits for the host's authenticator.
 	hostTimeout = 2 * time.Second
-	// maxHostCalls is how many calls of the host's authenticator run at once, those included that nobody waits for any more.
+	// maxHostCalls is how many calls of the host's authenticator run at once, those included that
+	// nobody waits for any more.
 	maxHostCalls = 1024
 )
 
@@ -44,7 +45,8 @@ func (h hostUsers) Authenticate(ctx context.Context, r *http.Request) (auth.Prin
 	return <-answer, nil
 }
 
-// authenticate finds out who calls. Errors that package auth does not name are failures of the server, whatever they wrap.
+// authenticate finds out who calls. Errors that package auth does not name are failures of the
+// server, whatever they wrap.
 func (c *call) authenticate(p policy) error {
 	who, err := c.cfg.Authenticator.Authenticate(c.r.Context(), c.r)
 	var busy *auth.BusyError

@@ -69,7 +69,8 @@ func (badHost) Authenticate(ctx context.Context, r *http.Request) (auth.Principa
 	}
 }
 
-// TestHostAuthenticator checks what every answer of a host's authenticator becomes, and that there are no user routes. (A21)
+// TestHostAuthenticator checks what every answer of a host's authenticator becomes, and that there
+// are no user routes. (A21)
 func TestHostAuthenticator(t *testing.T) {
 	t.Parallel()
 	f := &faults{}

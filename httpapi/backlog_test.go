@@ -31,8 +31,8 @@ func (q *ageing) Age(ctx context.Context) (oldest, retention time.Duration, err 
 	return oldest, 24 * time.Hour, err
 }
 
-// TestUnappliedTooLong: while no worker runs, ratings are accepted until the oldest has waited for half as long as the queue keeps it,
-// and are again when one does.
+// TestUnappliedTooLong: while no worker runs, ratings are accepted until the oldest has waited for
+// half as long as the queue keeps it, and are again when one does.
 func TestUnappliedTooLong(t *testing.T) {
 	t.Parallel()
 	q := &ageing{clock: &clock{}}

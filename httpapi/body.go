@@ -30,7 +30,8 @@ type member struct {
 	name     string
 	kind     kind
 	required bool
-	// readOnly members may be sent as they are, so that what was read can be sent back; another value is refused.
+	// readOnly members may be sent as they are, so that what was read can be sent back; another
+	// value is refused.
 	readOnly bool
 	// schema says what the services want, beyond the kind: bounds, a pattern, a doc.
 	schema object
@@ -99,7 +100,8 @@ func shorten(name string) string {
 	return name
 }
 
-// check adds what a domain finds wrong, of the members that are not known to be wrong already, and returns the problem of all of it, or nil.
+// check adds what a domain finds wrong, of the members that are not known to be wrong already, and
+// returns the problem of all of it, or nil.
 func (in *input) check(err error) error {
 	var domain *invalid.Error
 	if err != nil && !errors.As(err, &domain) {
@@ -118,7 +120,8 @@ func (in *input) check(err error) error {
 	return nil
 }
 
-// unchanged refuses read-only members whose value is not that of the resource as it is, those left out that are free.
+// unchanged refuses read-only members whose value is not that of the resource as it is, those left
+// out that are free.
 func (in *input) unchanged(resource any, free ...string) error {
 	encoded, err := json.Marshal(resource)
 	if err != nil {
@@ -209,8 +212,9 @@ func (in *input) shape() {
 	}
 }
 
-// integer accepts the literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may take for something else. What
-// is too great for an int becomes the greatest one, to be refused for its value.
+// integer accepts the literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may
+// take for something else. What is too great for an int becomes the greatest one, to be refused for
+// its value.
 func integer(v any) (int, bool) {
 	n, ok := v.(json.Number)
 	if !ok || n == "-0" || strings.ContainsAny(string(n), ".eE") {
@@ -261,7 +265,8 @@ func tooLarge(limit int64) error {
 	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have %d bytes.", limit)}
 }
 
-// refuseBody tells clients that send what a route would ignore. An empty object is as good as nothing.
+// refuseBody tells clients that send what a route would ignore. An empty object is as good as
+// nothing.
 func (c *call) refuseBody() error {
 	if c.received {
 		return nil

@@ -80,7 +80,8 @@ func TestScores(t *testing.T) {
 	})
 }
 
-// TestMalformedBodies sends what two readers of JSON could understand differently, and what none understands.
+// TestMalformedBodies sends what two readers of JSON could understand differently, and what none
+// understands.
 func TestMalformedBodies(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})
@@ -187,7 +188,8 @@ func TestManyUnknownFields(t *testing.T) {
 	}
 }
 
-// TestSizes sends bodies of exactly the greatest size and one byte more, with and without saying so in front.
+// TestSizes sends bodies of exactly the greatest size and one byte more, with and without saying so
+// in front.
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})

@@ -16,9 +16,9 @@ type proxies struct {
 	warned  sync.Once
 }
 
-// client returns the address of the client: the peer's or, as long as that is a trusted proxy's, the one that it saw, which
-// stands last in X-Forwarded-For. Where a trusted proxy wrote what is no address, it is that proxy's own. Without a
-// peer's address it is the zero Addr.
+// client returns the address of the client: the peer's or, as long as that is a trusted proxy's,
+// the one that it saw, which stands last in X-Forwarded-For. Where a trusted proxy wrote what is no
+// address, it is that proxy's own. Without a peer's address it is the zero Addr.
 func (p *proxies) client(r *http.Request) netip.Addr {
 	ip := peerAddr(r.RemoteAddr)
 	seen := r.Header.Values("X-Forwarded-For")

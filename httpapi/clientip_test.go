@@ -20,7 +20,8 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
-// A15: the client is the peer or, behind trusted proxies, the last address that one of them saw and that is no trusted proxy's.
+// A15: the client is the peer or, behind trusted proxies, the last address that one of them saw and
+// that is no trusted proxy's.
 func TestClientIP(t *testing.T) {
 	t.Parallel()
 	lb := prefixes("10.0.0.0/8", "2001:db8:1::/48", "127.0.0.1/32")
@@ -58,8 +59,8 @@ func TestClientIP(t *testing.T) {
 	}
 }
 
-// FuzzClientIP holds the address to what must be so whatever is sent: it is the peer's, or that of an entry behind which
-// there are trusted proxies only.
+// FuzzClientIP holds the address to what must be so whatever is sent: it is the peer's, or that of
+// an entry behind which there are trusted proxies only.
 func FuzzClientIP(f *testing.F) {
 	f.Add("10.0.0.1:1", "203.0.113.9, 10.0.0.2")
 	f.Add("203.0.113.9:1", "10.0.0.1")

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// tag is the entity tag of a content: the part that its author changes and the part that ratings change.
+// tag is the entity tag of a content: the part that its author changes and the part that ratings
+// change.
 type tag struct{ version, revision int64 }
 
 func (t tag) String() string { return fmt.Sprintf(`"c%d.s%d"`, t.version, t.revision) }
@@ -33,7 +34,8 @@ func parseTag(whole string) (t tag, ok bool) {
 	return t, err1 == nil && err2 == nil && t.String() == whole
 }
 
-// etags splits the list of entity tags in a header (RFC 9110, section 8.8.3). It reports false for what is none.
+// etags splits the list of entity tags in a header (RFC 9110, section 8.8.3). It reports false for
+// what is none.
 func etags(h http.Header, name string) (tags []string, any, ok bool) {
 	value := strings.TrimSpace(strings.Join(h.Values(name), ","))
 	if value == "*" {
@@ -80,8 +82,8 @@ type precondition struct {
 	tags    []tag // that can match
 }
 
-// check compares with a content's version. Only the part of the tag counts that its author changes, so that ratings never get
-// into the way of an edit.
+// check compares with a content's version. Only the part of the tag counts that its author changes,
+// so that ratings never get into the way of an edit.
 func (p *precondition) check(version int64) error {
 	if p != nil && p.missing {
 		return problemPreconditionRequired
@@ -92,8 +94,8 @@ func (p *precondition) check(version int64) error {
 	return problemPrecondition
 }
 
-// before reports whether the numbers that a client sends along cannot be compared with those at now, because it read them before
-// ratings changed them.
+// before reports whether the numbers that a client sends along cannot be compared with those at
+// now, because it read them before ratings changed them.
 func (p *precondition) before(now tag) bool {
 	return p != nil && !p.any && !slices.Contains(p.tags, now)
 }
@@ -125,7 +127,8 @@ func (c *call) ifMatch() (*precondition, error) {
 	return p, nil
 }
 
-// notModified reports whether the client has the representation with this tag already (RFC 9110, section 13.1.2: a weak comparison).
+// notModified reports whether the client has the representation with this tag already (RFC 9110,
+// section 13.1.2: a weak comparison).
 func (c *call) notModified(tag string) bool {
 	tags, any, ok := etags(c.r.Header, "If-None-Match")
 	if !ok {
@@ -139,7 +142,8 @@ func (c *call) notModified(tag string) bool {
 	return any
 }
 
-// refusePreconditions is for writes that go through the log, which knows no versions to compare with.
+// refusePreconditions is for writes that go through the log, which knows no versions to compare
+// with.
 func (c *call) refusePreconditions() error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
 		if len(c.r.Header.Values(name)) > 0 {

@@ -104,7 +104,8 @@ func TestRequireIfMatch(t *testing.T) {
 	})
 }
 
-// TestRatingsDoNotDisturbEdits: who edits a content is not held up by its raters, whichever part of what was read is sent back.
+// TestRatingsDoNotDisturbEdits: who edits a content is not held up by its raters, whichever part of
+// what was read is sent back.
 func TestRatingsDoNotDisturbEdits(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
@@ -234,7 +235,8 @@ func TestReadOnlyFields(t *testing.T) {
 	})
 }
 
-// TestRatingPreconditions: ratings go through a log that knows no versions, so that any precondition is refused.
+// TestRatingPreconditions: ratings go through a log that knows no versions, so that any
+// precondition is refused.
 func TestRatingPreconditions(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})
@@ -260,7 +262,8 @@ func TestRatingPreconditions(t *testing.T) {
 	}
 }
 
-// TestParallelEdits: of 50 edits of one version one succeeds, whatever ratings arrive meanwhile, and of edits without a tag all do.
+// TestParallelEdits: of 50 edits of one version one succeeds, whatever ratings arrive meanwhile,
+// and of edits without a tag all do.
 func TestParallelEdits(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
@@ -303,7 +306,8 @@ func TestParallelEdits(t *testing.T) {
 	})
 }
 
-// keepRating has sam rate a content again and again, from before it returns until what it returns is called.
+// keepRating has sam rate a content again and again, from before it returns until what it returns
+// is called.
 func (s *server) keepRating(t *testing.T, contentID string) (stop func()) {
 	t.Helper()
 	s.rate(t, sam, contentID, 1)
@@ -326,8 +330,9 @@ func (s *server) keepRating(t *testing.T, contentID string) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// TestDeletesAndEditsMeet: of edits and deletions of one content at once, by its author, staff and somebody else, one deletion
-// succeeds, and nothing is written after it. The decision who may is taken on the version that is written.
+// TestDeletesAndEditsMeet: of edits and deletions of one content at once, by its author, staff and
+// somebody else, one deletion succeeds, and nothing is written after it. The decision who may is
+// taken on the version that is written.
 func TestDeletesAndEditsMeet(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
@@ -444,8 +449,8 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
-// TestIdempotencyKeyInFlight: a request with the key of one that is not answered yet is told to come again, also where the cache
-// cannot count.
+// TestIdempotencyKeyInFlight: a request with the key of one that is not answered yet is told to
+// come again, also where the cache cannot count.
 func TestIdempotencyKeyInFlight(t *testing.T) {
 	t.Parallel()
 	plain := &forgetful{}

@@ -162,8 +162,8 @@ func (c *contract) find(method, path string) *operation {
 	return nil
 }
 
-// check compares an exchange with the schema. Requests that are refused need not be valid; hosts know their users by other signs
-// than bearer tokens.
+// check compares an exchange with the schema. Requests that are refused need not be valid; hosts
+// know their users by other signs than bearer tokens.
 func (c *contract) check(prefix string, hostUsers bool, r *http.Request, body string, a answer) error {
 	op := c.find(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), prefix))
 	if op == nil {

@@ -65,8 +65,9 @@ func counted() map[string]func(t *testing.T, n *atomic.Int64) store.Store {
 	}
 }
 
-// countingDriver, countingConnector, countingConn and countingStmt stand around those of a driver and count the statements that
-// are run, not those that are prepared. They ask for the optional interfaces that lib/pq and modernc.org/sqlite have.
+// countingDriver, countingConnector, countingConn and countingStmt stand around those of a driver
+// and count the statements that are run, not those that are prepared. They ask for the optional
+// interfaces that lib/pq and modernc.org/sqlite have.
 type countingDriver struct {
 	driver.Driver
 	n *atomic.Int64
@@ -137,7 +138,8 @@ func checkValue(inner any, v *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
-// TestNoNPlusOne: a page of 100 costs as many statements as a page of one, whatever is listed and whoever asks, with nothing in the cache.
+// TestNoNPlusOne: a page of 100 costs as many statements as a page of one, whatever is listed and
+// whoever asks, with nothing in the cache.
 func TestNoNPlusOne(t *testing.T) {
 	t.Parallel()
 	for name, open := range counted() {

@@ -17,11 +17,12 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// A cursor is the place in a list where the next page begins, bound to the list's order and filters. It holds nothing that the
-// page before did not show. Its layout: format (1 byte), binding (8), the place, checksum (4), all in base64url.
+// A cursor is the place in a list where the next page begins, bound to the list's order and
+// filters. It holds nothing that the page before did not show. Its layout: format (1 byte), binding
+// (8), the place, checksum (4), all in base64url.
 
-// maxCursor bounds what is decoded. With identifiers of this module a cursor has at most 256 bytes; two host identifiers of
-// 128 bytes need more.
+// maxCursor bounds what is decoded. With identifiers of this module a cursor has at most 256 bytes;
+// two host identifiers of 128 bytes need more.
 const maxCursor = 400
 
 // cursorFormat is the first byte of every cursor. Another layout gets another number.

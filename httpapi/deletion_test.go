@@ -88,7 +88,8 @@ func TestDeleteMeRefuses(t *testing.T) {
 	})
 }
 
-// TestDeleteMe: A25. The account ends at once; its ratings are deleted or nobody's, those in flight too; the numbers are exact.
+// TestDeleteMe: A25. The account ends at once; its ratings are deleted or nobody's, those in flight
+// too; the numbers are exact.
 func TestDeleteMe(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		for fate, kept := range map[string]int{"delete": 0, "anonymize": 1} {
@@ -153,7 +154,8 @@ func testDeleteMe(t *testing.T, s *server, f *faults, fate string, kept int) {
 	}
 }
 
-// TestDeleteMeFails: a store that fails leaves an account that can be deleted later; a queue that is down keeps nobody.
+// TestDeleteMeFails: a store that fails leaves an account that can be deleted later; a queue that
+// is down keeps nobody.
 func TestDeleteMeFails(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		f := &faults{}

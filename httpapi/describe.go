@@ -13,7 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// object is a JSON object whose members keep their order, so that the schema reads as it is written here.
+// object is a JSON object whose members keep their order, so that the schema reads as it is written
+// here.
 type object []entry
 
 type entry struct {
@@ -52,8 +53,8 @@ func (o object) with(key string, value any) object { return append(slices.Clone(
 const (
 	idLetters = `[A-Za-z0-9_.@|=+-]`
 	idNoDot   = `[A-Za-z0-9_@|=+-]`
-	// controls are the characters that text.Check refuses everywhere but for tab, line feed and carriage return, and turns those
-	// that change the direction of a line.
+	// controls are the characters that text.Check refuses everywhere but for tab, line feed and
+	// carriage return, and turns those that change the direction of a line.
 	controls     = `\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f`
 	turns        = "\u202a-\u202e\u2066-\u2069"
 	spaces       = " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -78,8 +79,8 @@ func (s shape) names() []string {
 	return names
 }
 
-// readOnly returns the members of a shape, but for those that can be written, as members of a body that may be sent back as they
-// were read.
+// readOnly returns the members of a shape, but for those that can be written, as members of a body
+// that may be sent back as they were read.
 func (s shape) readOnly(writable ...string) []member {
 	var fixed []member
 	d := describer{}
@@ -143,7 +144,8 @@ func (d describer) refer(s shape) object {
 	return refer("schemas", name)
 }
 
-// object describes the members of a shape; own has the schemas of those that their type says nothing about.
+// object describes the members of a shape; own has the schemas of those that their type says
+// nothing about.
 func (d describer) object(s shape, own map[string]object) object {
 	properties, required := object{}, []string{}
 	for f := range members(s) {

@@ -12,7 +12,8 @@ import (
 //go:embed docs
 var pages embed.FS
 
-// pagePolicy lets the page load what is served here, and nothing else: it has no inline script and no inline style.
+// pagePolicy lets the page load what is served here, and nothing else: it has no inline script and
+// no inline style.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 

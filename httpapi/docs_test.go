@@ -12,7 +12,8 @@ import (
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-// TestDocs checks that the page and everything that it loads is served, under whatever prefix, and asks for nothing from elsewhere.
+// TestDocs checks that the page and everything that it loads is served, under whatever prefix, and
+// asks for nothing from elsewhere.
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"/api/", "/", "/blog/v1/"} {

@@ -61,8 +61,8 @@ func (s *server) do(t *testing.T, r request) answer {
 	return a
 }
 
-// insist is do for what a test only prepares: a server on a busy machine may answer 503 or 202, and is
-// asked again.
+// insist is do for what a test only prepares: a server on a busy machine may answer 503 or 202, and
+// is asked again.
 func (s *server) insist(t *testing.T, r request) (a answer) {
 	t.Helper()
 	r.faulty = true
@@ -78,7 +78,8 @@ func (s *server) get(t *testing.T, as, path string) answer {
 	return s.do(t, request{path: path, as: as})
 }
 
-// send sends a request and compares what happens with the schema. It may be called from any goroutine.
+// send sends a request and compares what happens with the schema. It may be called from any
+// goroutine.
 func (s *server) send(t testing.TB, r request) (answer, error) {
 	if r.method == "" {
 		r.method = http.MethodGet

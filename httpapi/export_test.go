@@ -63,7 +63,8 @@ const (
 	MaxCounts         = maxCounts
 )
 
-// OpenCursor opens and seals again what a cursor of some list holds, for the bindings that it may have.
+// OpenCursor opens and seals again what a cursor of some list holds, for the bindings that it may
+// have.
 func OpenCursor(s string, bound uint64) (place []byte, code string) { return openCursor(s, bound) }
 
 // SealCursor is the inverse of OpenCursor.
@@ -87,7 +88,8 @@ func ReopenRatingPlace(o rating.Order, place []byte) ([]byte, bool) {
 	return ratingPlace(o, rating.Rating{Key: p.Key, UpdatedAt: p.At}), true
 }
 
-// IfMatch reports whether a header lets a change of a content at this version through, and whether it is one at all.
+// IfMatch reports whether a header lets a change of a content at this version through, and whether
+// it is one at all.
 func IfMatch(values []string, version int64) (matches, ok bool) {
 	c := &call{API: &API{}, r: &http.Request{Header: http.Header{"If-Match": values}}}
 	p, err := c.ifMatch()
@@ -125,7 +127,8 @@ func Fields(value string) (picked, there []string, accepted bool) {
 	return picked, contentItem.names(), bad == nil
 }
 
-// Problem returns the answer to a request with this method, target and id that is refused for a field and a parameter of that name.
+// Problem returns the answer to a request with this method, target and id that is refused for a
+// field and a parameter of that name.
 func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
 	w := httptest.NewRecorder()

@@ -50,7 +50,8 @@ func (f *fault) err() error {
 type faults struct {
 	read, update, apply, publish, depart fault
 	log                                  syncBuffer
-	// creating, if set, gets a word when a content is about to be created, which then waits for another.
+	// creating, if set, gets a word when a content is about to be created, which then waits for
+	// another.
 	creating chan struct{}
 }
 
@@ -210,7 +211,8 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-// TestQueueFails: a queue that does not take a rating is a 503 that says whether it may still be stored.
+// TestQueueFails: a queue that does not take a rating is a 503 that says whether it may still be
+// stored.
 func TestQueueFails(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
@@ -272,7 +274,8 @@ func (a *absent) GetMany(ctx context.Context, keys []string) (map[string]cache.I
 	return a.Cache.GetMany(ctx, keys)
 }
 
-// TestStoreFails: unavailability is a 503, anything else a 500; neither tells what happened, but the log does.
+// TestStoreFails: unavailability is a 503, anything else a 500; neither tells what happened, but
+// the log does.
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
@@ -340,7 +343,8 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// TestContentsAreReadWhileTheStoreIsDown: what was read a little while ago still is, with its age; nothing else is.
+// TestContentsAreReadWhileTheStoreIsDown: what was read a little while ago still is, with its age;
+// nothing else is.
 func TestContentsAreReadWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
@@ -418,7 +422,8 @@ func TestUnstorable(t *testing.T) {
 	}
 }
 
-// TestAcceptedThenStoreFails: what the queue has taken is accepted, whatever the store does after that.
+// TestAcceptedThenStoreFails: what the queue has taken is accepted, whatever the store does after
+// that.
 func TestAcceptedThenStoreFails(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
@@ -440,7 +445,8 @@ func TestAcceptedThenStoreFails(t *testing.T) {
 	}
 }
 
-// TestStoredThenStoreFails: the same holds when the rating is stored, but cannot be read for the answer.
+// TestStoredThenStoreFails: the same holds when the rating is stored, but cannot be read for the
+// answer.
 func TestStoredThenStoreFails(t *testing.T) {
 	t.Parallel()
 	f := &faults{}

@@ -17,8 +17,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// FuzzDecodeStrict: what is accepted as a body is one JSON object for encoding/json too, means the same to it, and does so again
-// when it is encoded and read once more.
+// FuzzDecodeStrict: what is accepted as a body is one JSON object for encoding/json too, means the
+// same to it, and does so again when it is encoded and read once more.
 func FuzzDecodeStrict(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"title":"t"}`, ` {"a":1,"b":[true,false,null,-0,1e400,1.50]} `, `{"a":{"b":{"c":"\ud83d\ude00\u0000"}}}`, `{"a":1,"a":2}`, `{"a":1,"A":2}`, `{"ſ":1,"s":2}`,
@@ -83,7 +83,8 @@ func depth(v any) int {
 	return deepest + 1
 }
 
-// FuzzCursor: a cursor that is accepted is exactly what would be handed out for its place, and the place is one.
+// FuzzCursor: a cursor that is accepted is exactly what would be handed out for its place, and the
+// place is one.
 func FuzzCursor(f *testing.F) {
 	contentOrders := []content.Order{{Field: content.ByCreated}, {Field: content.ByTitle, Desc: true}, {Field: content.ByScore}, {Field: content.ByRatings, Desc: true}}
 	ratingOrders := []rating.Order{rating.ByKey, rating.NewestFirst}
@@ -121,7 +122,8 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// FuzzIfMatch: a change is let through by * or by the strong tag of the version, and by nothing else.
+// FuzzIfMatch: a change is let through by * or by the strong tag of the version, and by nothing
+// else.
 func FuzzIfMatch(f *testing.F) {
 	for _, seed := range []string{`*`, `"c1.s0"`, `W/"c1.s0"`, `"a", "c1.s5"`, `"c1.s0`, `"c01.s0"`, `"c1.s-1"`, ``, `,`, `"a",,"c1.s0"`, `"a" "c1.s0"`, `""`, ` "c1.s0" `, `"c1.s0",`, `"*"`, `*,*`} {
 		f.Add(seed, int64(1), int64(0))
@@ -179,7 +181,8 @@ func FuzzPrefer(f *testing.F) {
 	})
 }
 
-// FuzzProblem: whatever names clients make up, they get a problem document of the right shape, and a short one.
+// FuzzProblem: whatever names clients make up, they get a problem document of the right shape, and
+// a short one.
 func FuzzProblem(f *testing.F) {
 	for _, seed := range []string{"", "score", "a/b~c", "a b", "é", "\x00", "\xff", `"`, "<script>", strings.Repeat("x", 9000), "\u2028", "%41", "#", "?a=b", "..", "\r\nX: y"} {
 		f.Add("GET", "/api/"+seed, seed, seed)

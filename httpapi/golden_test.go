@@ -17,8 +17,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}` +
 	`|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z|kh[ar]_[A-Za-z0-9_-]{51}|"A[A-Za-z0-9_-]{60,}"|cursor=[A-Za-z0-9_-]+|/tasks/[A-Za-z0-9_-]+/`)
 
-// golden compares a JSON answer with the file of that name. Identifiers, times, tokens and cursors are replaced by what they
-// are, identifiers numbered as they come.
+// golden compares a JSON answer with the file of that name. Identifiers, times, tokens and cursors
+// are replaced by what they are, identifiers numbered as they come.
 func golden(t *testing.T, name string, a answer) {
 	t.Helper()
 	numbers := map[string]int{}

@@ -31,7 +31,8 @@ import (
 // opener makes an empty store that ends with the test.
 type opener func(t testing.TB, now func() time.Time) store.Store
 
-// stores are the ones that every test of behaviour runs on. Without a server, tests on pgstore are skipped.
+// stores are the ones that every test of behaviour runs on. Without a server, tests on pgstore are
+// skipped.
 func stores() map[string]opener {
 	return map[string]opener{
 		"memstore": func(_ testing.TB, now func() time.Time) store.Store {
@@ -55,7 +56,8 @@ func stores() map[string]opener {
 	}
 }
 
-// shared is the one handle of all tests: a server has few connections, and each costs more than a schema.
+// shared is the one handle of all tests: a server has few connections, and each costs more than a
+// schema.
 var shared struct {
 	once sync.Once
 	db   *sqlx.DB
@@ -267,7 +269,8 @@ func (s *server) write(t testing.TB, title string) string {
 	return c.ID
 }
 
-// rate stores a rating, waits until the numbers that are shown are those stored with it, and returns its identifier.
+// rate stores a rating, waits until the numbers that are shown are those stored with it, and
+// returns its identifier.
 func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 	t.Helper()
 	a := s.insist(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as, body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
@@ -278,7 +281,8 @@ func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 	return contentID + ":" + s.ids[as]
 }
 
-// settle waits until the numbers of a content that are shown are those that are stored. They may be older for a moment.
+// settle waits until the numbers of a content that are shown are those that are stored. They may be
+// older for a moment.
 func (s *server) settle(t *testing.T, contentID string) {
 	t.Helper()
 	eventually(t, "the numbers are those that are stored", func() bool {

@@ -70,7 +70,8 @@ func moderated(c *khodnevis.Config) {
 	}
 }
 
-// TestHooks: what before-hooks say becomes the answer and nothing is written; what after-hooks do changes no answer.
+// TestHooks: what before-hooks say becomes the answer and nothing is written; what after-hooks do
+// changes no answer.
 func TestHooks(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		f := &faults{}
@@ -140,7 +141,8 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// TestHooksAndIdempotencyKey: a refusal is no answer to keep, and an answer that is kept is not decided on again.
+// TestHooksAndIdempotencyKey: a refusal is no answer to keep, and an answer that is kept is not
+// decided on again.
 func TestHooksAndIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	calls := 0

@@ -1,7 +1,9 @@
-// Package httpapi is the REST surface: contents, ratings, tasks and users over HTTP, for any host and router.
+// Package httpapi is the REST surface: contents, ratings, tasks and users over HTTP, for any host
+// and router.
 //
-// New returns an http.Handler. It serves every path below Config.Prefix, answers everything, errors and panics included, in the
-// documented JSON shapes, and starts nothing. Mount it wherever requests for the prefix arrive:
+// New returns an http.Handler. It serves every path below Config.Prefix, answers everything, errors
+// and panics included, in the documented JSON shapes, and starts nothing. Mount it wherever
+// requests for the prefix arrive:
 //
 //	mux.Handle("/api/", api)
 //
@@ -35,11 +37,13 @@ import (
 
 // Config configures an API.
 type Config struct {
-	// Contents are this module's own. With nil there are no routes that create, list or change contents: they are the host's.
+	// Contents are this module's own. With nil there are no routes that create, list or change
+	// contents: they are the host's.
 	Contents *content.Service
 	// Ratings must be set.
 	Ratings *rating.Service
-	// Users are this module's own. With nil the user routes are not there, and Authenticator must be set.
+	// Users are this module's own. With nil the user routes are not there, and Authenticator must
+	// be set.
 	Users *auth.Service
 	// Authenticator finds out who makes a request. Nil: Users does. It is the host's, so its
 	// answers are not trusted blindly: a request waits for it until the request's deadline
@@ -47,26 +51,31 @@ type Config struct {
 	// identifier, and any error that package auth does not name are logged and 500. At most 1,024
 	// calls of it run at once, those included that nobody waits for any more.
 	Authenticator auth.Authenticator
-	// Prefix is the full path that the API is mounted under, as clients see it, with a slash at both ends. Default "/api/".
-	// Requests may arrive with the whole prefix or with its beginning stripped.
+	// Prefix is the full path that the API is mounted under, as clients see it, with a slash at
+	// both ends. Default "/api/". Requests may arrive with the whole prefix or with its beginning
+	// stripped.
 	Prefix string
 	// PrivateRatings makes ratings visible to their raters and to staff only.
 	PrivateRatings bool
-	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which version they are of (428).
+	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which
+	// version they are of (428).
 	RequireIfMatch bool
 	// Cache keeps the answers of requests that carry an Idempotency-Key. Nil: the header is refused.
 	Cache cache.Cache
-	// TrustedProxies are the addresses of proxies that hand requests over: what they write into X-Forwarded-For is believed. Those
-	// who forget them count all clients of a proxy as one.
+	// TrustedProxies are the addresses of proxies that hand requests over: what they write into
+	// X-Forwarded-For is believed. Those who forget them count all clients of a proxy as one.
 	TrustedProxies []netip.Prefix
-	// Limits says how much may be asked. Counts are shared through Cache where that is a cache.Counter, and kept in process
-	// otherwise and while it fails.
+	// Limits says how much may be asked. Counts are shared through Cache where that is a
+	// cache.Counter, and kept in process otherwise and while it fails.
 	Limits Limits
-	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for respond-async.
+	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for
+	// respond-async.
 	Draining <-chan struct{}
-	// Workers are those of this process; Metrics tells what they have rejected. None: it tells nothing of it.
+	// Workers are those of this process; Metrics tells what they have rejected. None: it tells
+	// nothing of it.
 	Workers []*rating.Worker
-	// Down tells, by the name of a dependency, whether calls are kept away from it because it does not answer. Metrics tells of them.
+	// Down tells, by the name of a dependency, whether calls are kept away from it because it does
+	// not answer. Metrics tells of them.
 	Down map[string]func() bool
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -163,8 +172,9 @@ func New(cfg Config) (*API, error) {
 		}
 		p = p[1+cut:]
 	}
-	// The router only finds the resource of a path. Methods, slashes, escapes and errors are handled here, because its own
-	// answers to them are not what clients are promised (a redirect, an empty 200, a 405 without Allow).
+	// The router only finds the resource of a path. Methods, slashes, escapes and errors are
+	// handled here, because its own answers to them are not what clients are promised (a redirect,
+	// an empty 200, a 405 without Allow).
 	a.router = bunrouter.New(bunrouter.WithNotFoundHandler(func(w http.ResponseWriter, r bunrouter.Request) error {
 		return problemNotFound
 	}))

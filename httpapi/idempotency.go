@@ -19,17 +19,19 @@ import (
 const (
 	// replayTTL is how long the answer to an Idempotency-Key is kept.
 	replayTTL = content.IdempotencyTTL
-	// maxReplay is the greatest size of an answer that is kept, in bytes. Longer ones, which would push others out, are made again.
+	// maxReplay is the greatest size of an answer that is kept, in bytes. Longer ones, which would
+	// push others out, are made again.
 	maxReplay = 16 << 10
-	// claimTTL is how long a request with a key keeps others with the same one away, should it never end. Should it take longer, it is
-	// the store that lets one of them make a content.
+	// claimTTL is how long a request with a key keeps others with the same one away, should it
+	// never end. Should it take longer, it is the store that lets one of them make a content.
 	claimTTL = 10 * time.Second
 	// maxIdempotencyKey is the greatest length of a key, in bytes.
 	maxIdempotencyKey = 128
 )
 
-// replays keeps the answers of requests that carry an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). It may forget them: that
-// a key makes nothing twice is for the store to see to, which see content.Service.CreateIdempotent.
+// replays keeps the answers of requests that carry an Idempotency-Key
+// (draft-ietf-httpapi-idempotency-key-header). It may forget them: that a key makes nothing twice
+// is for the store to see to, which see content.Service.CreateIdempotent.
 type replays struct {
 	cache   cache.Cache
 	now     func() time.Time
@@ -51,7 +53,8 @@ type replay struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// claim reports whether the caller is the only one with this key right now, and returns how to end that.
+// claim reports whether the caller is the only one with this key right now, and returns how to end
+// that.
 func (r *replays) claim(ctx context.Context, key string) (release func(), ok bool) {
 	if counter, can := r.cache.(cache.Counter); can {
 		began := r.now()
@@ -101,8 +104,9 @@ type made struct {
 	again          bool // by an earlier request with the same key
 }
 
-// once answers 201 with what do makes. A request with the Idempotency-Key of an earlier one by the same user gets the earlier answer, and
-// do is not called, or what do finds that the earlier one has made. Without a key do is handed nil.
+// once answers 201 with what do makes. A request with the Idempotency-Key of an earlier one by the
+// same user gets the earlier answer, and do is not called, or what do finds that the earlier one
+// has made. Without a key do is handed nil.
 func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 	keys := c.r.Header.Values("Idempotency-Key")
 	if len(keys) == 0 {

@@ -28,7 +28,8 @@ func (s *server) contents(t *testing.T) int {
 	return int(s.get(t, nobody, "contents/?count=exact").at(t, "count").(float64))
 }
 
-// TestIdempotencyKeyForgotten: a cache that has forgotten the first answer, or never took it, leads to no second content.
+// TestIdempotencyKeyForgotten: a cache that has forgotten the first answer, or never took it, leads
+// to no second content.
 func TestIdempotencyKeyForgotten(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		kept := &forgetful{}
@@ -85,7 +86,8 @@ func TestIdempotencyKeyForgotten(t *testing.T) {
 	})
 }
 
-// TestIdempotencyKeyOnTwoNodes: processes that share nothing but the store make one content, whichever is asked.
+// TestIdempotencyKeyOnTwoNodes: processes that share nothing but the store make one content,
+// whichever is asked.
 func TestIdempotencyKeyOnTwoNodes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		node := twoNodes(t, open, nil, nil)
@@ -126,7 +128,8 @@ func (down) Add(context.Context, string, int64, time.Duration) (int64, error) {
 
 var _ cache.Counter = down{}
 
-// TestIdempotencyKeyWithoutCache: a cache that fails is none, and the process itself tells who is first.
+// TestIdempotencyKeyWithoutCache: a cache that fails is none, and the process itself tells who is
+// first.
 func TestIdempotencyKeyWithoutCache(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Cache = down{} }})
@@ -159,7 +162,8 @@ func (m *measured) SetMany(ctx context.Context, items []cache.Item) error {
 	return m.Cache.SetMany(ctx, items)
 }
 
-// TestLongAnswersAreNotKept: what one user writes does not push out what the cache keeps of all others.
+// TestLongAnswersAreNotKept: what one user writes does not push out what the cache keeps of all
+// others.
 func TestLongAnswersAreNotKept(t *testing.T) {
 	t.Parallel()
 	kept := &measured{Cache: lrucache.New(lrucache.Config{})}

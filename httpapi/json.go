@@ -10,7 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a body: how deep it may nest, and how many values it may hold, since a small one can take much memory.
+// Bounds of a body: how deep it may nest, and how many values it may hold, since a small one can
+// take much memory.
 const (
 	maxDepth  = 8
 	maxValues = 1_000
@@ -28,9 +29,9 @@ type errDuplicate struct{ key string }
 
 func (e *errDuplicate) Error() string { return fmt.Sprintf("the key %q occurs twice", e.key) }
 
-// parseObject reads body as exactly one JSON object. Unlike encoding/json it takes nothing that two readers could understand
-// differently: keys that occur twice, bad UTF-8, half surrogates, a byte order mark, data after the end. Numbers stay
-// json.Number, as they were written.
+// parseObject reads body as exactly one JSON object. Unlike encoding/json it takes nothing that two
+// readers could understand differently: keys that occur twice, bad UTF-8, half surrogates, a byte
+// order mark, data after the end. Numbers stay json.Number, as they were written.
 func parseObject(body []byte) (map[string]any, error) {
 	switch {
 	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")):
@@ -114,7 +115,8 @@ func parseMembers(d *decoder, depth int) (any, error) {
 	return object, syntax(err, d)
 }
 
-// syntax says where the JSON ends to be JSON, in words of our own: a library's texts are not part of the interface.
+// syntax says where the JSON ends to be JSON, in words of our own: a library's texts are not part
+// of the interface.
 func syntax(err error, d *decoder) error {
 	switch {
 	case err == nil:

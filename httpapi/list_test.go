@@ -13,7 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 )
 
-// library is a server with contents to list: titles "film 0" and so on, the first with most ratings.
+// library is a server with contents to list: titles "film 0" and so on, the first with most
+// ratings.
 func library(t *testing.T, open opener, n int) (s *server, ids []string) {
 	t.Helper()
 	s = serve(t, setup{open: open})

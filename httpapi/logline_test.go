@@ -42,7 +42,8 @@ func (brokenCache) GetMany(context.Context, []string) (map[string]cache.Item, er
 func (brokenCache) SetMany(context.Context, []cache.Item) error { return errBroken }
 func (brokenCache) DeleteMany(context.Context, []string) error  { return errBroken }
 
-// L8: a cache that is down is told once a minute by each place that notices, not with every request.
+// L8: a cache that is down is told once a minute by each place that notices, not with every
+// request.
 func TestSilentCacheIsLoggedRarely(t *testing.T) {
 	t.Parallel()
 	log := &syncBuffer{}

@@ -10,7 +10,8 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 )
 
-// TestMethods tries every method on every path, with and without the slash at its end, under more than one prefix.
+// TestMethods tries every method on every path, with and without the slash at its end, under more
+// than one prefix.
 func TestMethods(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"/api/", "/blog/v1.0/"} {

@@ -24,7 +24,8 @@ func (a *answers) count(status int) {
 // scrapeTimeout is how long the queue may take to say what waits.
 const scrapeTimeout = time.Second
 
-// Metrics returns a handler that tells a Prometheus server, in its text format, how this process fares:
+// Metrics returns a handler that tells a Prometheus server, in its text format, how this process
+// fares:
 //
 //	khodnevis_queue_messages         accepted and not stored yet, by whichever process
 //	khodnevis_queue_oldest_seconds   for how long the oldest of them has waited
@@ -35,8 +36,8 @@ const scrapeTimeout = time.Second
 //	                                 malformed, invalid_score, does_not_exist, unstorable
 //	khodnevis_down                   1 while a dependency does not answer and is hardly asked, 0 otherwise: store, cache, if they can tell
 //
-// What a queue cannot tell, or not within a second, is left out. Whoever may reach the handler may read it: mount it where only
-// those can who shall. It is not part of the API.
+// What a queue cannot tell, or not within a second, is left out. Whoever may reach the handler may
+// read it: mount it where only those can who shall. It is not part of the API.
 func (a *API) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := a.begin(w, r)

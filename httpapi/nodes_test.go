@@ -297,7 +297,8 @@ func TestGuessesOnTwoNodes(t *testing.T) {
 	})
 }
 
-// A18: of many refreshes with one token, over two nodes, one wins; without a grace the others end the session.
+// A18: of many refreshes with one token, over two nodes, one wins; without a grace the others end
+// the session.
 func TestRefreshesOnTwoNodes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		node := twoNodes(t, open, nil, func(c *khodnevis.Config) { c.Auth.Grace = -1 })

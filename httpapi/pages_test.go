@@ -83,8 +83,9 @@ func (s *server) rateAll(t testing.TB, hot string) {
 	}
 }
 
-// TestCursorWalk goes through 10,000 contents while others come and go before, behind and at the cursor. Every page must be what
-// follows the page before in the list as it stands at that moment: so nothing comes twice and nothing is left out.
+// TestCursorWalk goes through 10,000 contents while others come and go before, behind and at the
+// cursor. Every page must be what follows the page before in the list as it stands at that moment:
+// so nothing comes twice and nothing is left out.
 func TestCursorWalk(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, idle: true})
@@ -178,8 +179,8 @@ func (s *server) page(t testing.TB, path string) (ids []string, next string) {
 	return ids, list.Next
 }
 
-// BenchmarkPage compares the first page of a list with the 500th, in turns, so that whatever else the machine does weighs on both. The
-// metric p500/p1 is the ratio of what they cost.
+// BenchmarkPage compares the first page of a list with the 500th, in turns, so that whatever else
+// the machine does weighs on both. The metric p500/p1 is the ratio of what they cost.
 func BenchmarkPage(b *testing.B) {
 	for _, name := range []string{"sqlitestore", "pgstore"} {
 		b.Run(name, func(b *testing.B) {

@@ -30,7 +30,8 @@ func (strangeUsers) Authenticate(_ context.Context, r *http.Request) (auth.Princ
 	return auth.Principal{Subject: name, Staff: name == sam}, nil
 }
 
-// strangeContents has every content that was ever heard of but "none", as a host with contents of its own may.
+// strangeContents has every content that was ever heard of but "none", as a host with contents of
+// its own may.
 type strangeContents struct{}
 
 func (strangeContents) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
@@ -43,7 +44,8 @@ func (strangeContents) HistoryStarts(_ context.Context, ids []string) (map[strin
 	return opened, nil
 }
 
-// TestStrangeIdentifiers takes identifiers with every legal sign through links, filters and cursors.
+// TestStrangeIdentifiers takes identifiers with every legal sign through links, filters and
+// cursors.
 func TestStrangeIdentifiers(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) {

@@ -40,7 +40,8 @@ func (p *problem) Error() string {
 // problemCode is what programs tell problems apart by.
 type problemCode string
 
-// problemCodes are all of them, by the status that they come with. They are API: texts may change, codes do not.
+// problemCodes are all of them, by the status that they come with. They are API: texts may change,
+// codes do not.
 var problemCodes = map[int][]problemCode{
 	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
@@ -182,7 +183,8 @@ func problemUnavailable(outcome string) *problem {
 // retryAfter spreads the clients of unavailability over 1 to 5 seconds.
 func retryAfter() time.Duration { return time.Duration(1+rand.IntN(5)) * time.Second }
 
-// problemOf says what the client may know of err. It reports whether the rest is worth a line in the log.
+// problemOf says what the client may know of err. It reports whether the rest is worth a line in
+// the log.
 func problemOf(err error) (p *problem, log bool) {
 	var (
 		bad         *invalid.Error

@@ -55,7 +55,8 @@ func TestSchemaProperties(t *testing.T) {
 	}
 }
 
-// refusedForItsLooks returns the code with which a request was refused that the schema could have foreseen, or nothing.
+// refusedForItsLooks returns the code with which a request was refused that the schema could have
+// foreseen, or nothing.
 func refusedForItsLooks(a answer) string {
 	// What depends on what is stored, or cannot be said in a schema.
 	known := []string{"does_not_exist", "unique", "reserved", "password_blocked", "invalid_cursor", "cursor_mismatch", "query_too_broad"}

@@ -17,8 +17,8 @@ type query struct {
 	bad  []fieldProblem
 }
 
-// readQuery reads the query string strictly: what net/http would drop without a word is an error, and so is what the route does
-// not take.
+// readQuery reads the query string strictly: what net/http would drop without a word is an error,
+// and so is what the route does not take.
 func (c *call) readQuery(taken []parameter) error {
 	values, err := url.ParseQuery(c.r.URL.RawQuery)
 	if _, nameless := values[""]; err != nil || nameless {
@@ -95,7 +95,8 @@ func (q *query) refuse(unknown []string) {
 	}
 }
 
-// given returns a parameter and whether it was given. To ask for one that the route does not describe is a mistake in this package.
+// given returns a parameter and whether it was given. To ask for one that the route does not
+// describe is a mistake in this package.
 func given[T any](q *query, name string) (v T, ok bool) {
 	read, taken := q.read[name]
 	if !taken {

@@ -14,7 +14,8 @@ import (
 
 // Limits says how much may be asked of an API. Its zero value means the defaults.
 type Limits struct {
-	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning. InFlight and the timeouts stay.
+	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning.
+	// InFlight and the timeouts stay.
 	Off bool
 	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may
 	// make, and all who are not signed in at one IP prefix together. An IP prefix is an IPv4 /24 or
@@ -27,10 +28,11 @@ type Limits struct {
 	// Logins is how many logins and registrations a minute may come from one IP prefix, together,
 	// and how many times a minute the tokens of one session may be refreshed. Default 60.
 	Logins int
-	// ContentRatings is how many ratings of one content a minute may come from one IP prefix. Default 300.
+	// ContentRatings is how many ratings of one content a minute may come from one IP prefix.
+	// Default 300.
 	ContentRatings int
-	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a house, an office or a carrier has one
-	// prefix. Default 10.
+	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a
+	// house, an office or a carrier has one prefix. Default 10.
 	PrefixFactor int
 	// InFlight is how many requests are answered at once; the next ones get 503. PrefixInFlight is how
 	// many of them may come from one IP prefix; the next ones get 429. A request whose body is
@@ -106,8 +108,8 @@ func (l Limits) validate() error {
 }
 
 const (
-	// limitWindow is what requests are counted in. It begins with the first one, so that twice as many may pass within a minute
-	// that lies across two windows.
+	// limitWindow is what requests are counted in. It begins with the first one, so that twice as
+	// many may pass within a minute that lies across two windows.
 	limitWindow = time.Minute
 	// maxCounts is how many counts are kept in process.
 	maxCounts = 100_000
@@ -162,7 +164,8 @@ func (l Limits) of(k requestKind) quota {
 	return quota{"read", l.Reads}
 }
 
-// newDenialCounter counts in process alone: whoever is not to be asked for credentials must cost nothing.
+// newDenialCounter counts in process alone: whoever is not to be asked for credentials must cost
+// nothing.
 func newDenialCounter(cfg Config) *counter.Counter {
 	return counter.New(counter.Config{Name: "httpapi-denied", Max: maxCounts, Now: cfg.Now, Logger: cfg.Logger})
 }
@@ -262,7 +265,8 @@ func (c *call) countWrong(kind string, n int64) (err error) {
 	return err
 }
 
-// count counts the call under a quota and refuses it if that is used up. The answer tells of the quota that is nearest to it.
+// count counts the call under a quota and refuses it if that is used up. The answer tells of the
+// quota that is nearest to it.
 func (c *call) count(q quota, who ...string) error {
 	if c.cfg.Limits.Off {
 		return nil

@@ -32,7 +32,8 @@ type standing struct {
 func (c *standing) Now() time.Time          { return c.start.Add(time.Duration(c.ahead.Load())) }
 func (c *standing) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// limited starts a server with limits, whose clock stands. Requests come from 127.0.0.1, or from where a header says.
+// limited starts a server with limits, whose clock stands. Requests come from 127.0.0.1, or from
+// where a header says.
 func limited(t *testing.T, limits httpapi.Limits, config func(*khodnevis.Config)) (*server, *standing) {
 	t.Helper()
 	now := &standing{start: time.Now()}
@@ -74,7 +75,8 @@ func wantLimit(t *testing.T, a answer, policy, limit string) {
 	}
 }
 
-// L2: 60 ratings a minute; the 61st is refused until the minute is over, and neither a neighbour nor another kind of request is.
+// L2: 60 ratings a minute; the 61st is refused until the minute is over, and neither a neighbour
+// nor another kind of request is.
 func TestRateLimits(t *testing.T) {
 	t.Parallel()
 	s, now := limited(t, httpapi.Limits{}, nil)
@@ -123,7 +125,8 @@ func TestEveryRouteIsLimited(t *testing.T) {
 	}
 }
 
-// L2: an IP prefix has some times what a user has, whoever its users are and whether or not their credentials are good.
+// L2: an IP prefix has some times what a user has, whoever its users are and whether or not their
+// credentials are good.
 func TestRateLimitOfAPrefix(t *testing.T) {
 	t.Parallel()
 	s, _ := limited(t, httpapi.Limits{RatingWrites: 3, Reads: 2, PrefixFactor: 2}, nil)
@@ -268,7 +271,8 @@ func forgedRefresh(t *testing.T) string {
 	return token + fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(token)))
 }
 
-// L2: who is not signed in, or not rightly, takes nothing from neighbours who are, however often they ask.
+// L2: who is not signed in, or not rightly, takes nothing from neighbours who are, however often
+// they ask.
 func TestStrangersLeaveNeighboursTheirShare(t *testing.T) {
 	t.Parallel()
 	s, _ := limited(t, httpapi.Limits{RatingWrites: 3, Reads: 3, PrefixFactor: 2}, nil)
@@ -312,7 +316,8 @@ func (c *brokenCounter) Add(ctx context.Context, _ string, _ int64, _ time.Durat
 	return 0, ctx.Err()
 }
 
-// A14: without a cache that counts, and while it is down or silent, the process counts. It is never unlimited.
+// A14: without a cache that counts, and while it is down or silent, the process counts. It is never
+// unlimited.
 func TestLimitsWithoutCache(t *testing.T) {
 	t.Parallel()
 	plain := lrucache.New(lrucache.Config{})

@@ -254,7 +254,8 @@ type receiptBody struct {
 	Rating    *acceptedRating `json:"rating,omitempty" doc:"The rating, if one is to be stored."`
 }
 
-// acceptedRating is a rating before it is stored. What its times will be depends on what is stored already.
+// acceptedRating is a rating before it is stored. What its times will be depends on what is stored
+// already.
 type acceptedRating struct {
 	ID      string      `json:"id" doc:"Its identifier, now and later."`
 	URL     link        `json:"url" doc:"Where it is; its rater sees it at once."`
@@ -353,7 +354,8 @@ func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
 	return c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), key)
 }
 
-// writeTimeout is how long a change of a rating waits to be stored, unless the client prefers otherwise.
+// writeTimeout is how long a change of a rating waits to be stored, unless the client prefers
+// otherwise.
 const writeTimeout = 5 * time.Second
 
 // sentScore returns the score that was sent with a change of a rating, if one was, once everything
@@ -393,7 +395,8 @@ func (c *call) changeRating() error {
 	return c.rate(key.Content, score)
 }
 
-// rate submits the caller's rating of a content that is known to be in the path, so that its absence is a 404.
+// rate submits the caller's rating of a content that is known to be in the path, so that its
+// absence is a 404.
 func (c *call) rate(contentID string, score int) error {
 	if err := c.countContent(contentID); err != nil {
 		return err

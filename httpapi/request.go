@@ -17,7 +17,8 @@ func contextWithCall(ctx context.Context, c *call) context.Context {
 
 func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header or with an empty one, everything).
+// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header or
+// with an empty one, everything).
 func acceptable(h http.Header) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if strings.Trim(accept, ", \t") == "" {
@@ -45,7 +46,8 @@ func acceptable(h http.Header) bool {
 	return ok
 }
 
-// preferences are what the Prefer header asks for (RFC 7240). Unknown ones are ignored, as it demands.
+// preferences are what the Prefer header asks for (RFC 7240). Unknown ones are ignored, as it
+// demands.
 type preferences struct {
 	async   bool
 	wait    time.Duration
@@ -78,8 +80,9 @@ func parsePrefer(h http.Header) preferences {
 	return p
 }
 
-// waitTime is how long the call may wait for a task: what the client prefers, else the default, and not at all when it
-// prefers not to. With both preferences the wait comes first (RFC 7240, section 4.3).
+// waitTime is how long the call may wait for a task: what the client prefers, else the default, and
+// not at all when it prefers not to. With both preferences the wait comes first (RFC 7240, section
+// 4.3).
 func (c *call) waitTime(otherwise time.Duration) time.Duration {
 	switch {
 	case c.prefer.waiting:

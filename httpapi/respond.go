@@ -31,8 +31,8 @@ func optional(v float64, exists bool) *float64 {
 	return &v
 }
 
-// published returns the published score, or null when there is none. A content whose first ratings were stored just now has the average
-// until they are folded, which takes about a second.
+// published returns the published score, or null when there is none. A content whose first ratings
+// were stored just now has the average until they are folded, which takes about a second.
 func published(s rating.Stats) *float64 {
 	if average, rated := s.Average(); !s.Score.Computed {
 		return optional(average, rated)

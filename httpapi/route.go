@@ -8,7 +8,8 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 )
 
-// policy says who may call a route. What depends on the thing called for (its author, its rater) is decided by the services.
+// policy says who may call a route. What depends on the thing called for (its author, its rater) is
+// decided by the services.
 type policy int
 
 const (
@@ -22,10 +23,11 @@ func (p policy) String() string {
 	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff", credential: "everybody, by the body"}[p]
 }
 
-// route is what a method does on a resource. It is the only description there is: requests are routed, let in and read by it,
-// and the schema is made of it.
+// route is what a method does on a resource. It is the only description there is: requests are
+// routed, let in and read by it, and the schema is made of it.
 type route struct {
-	// name is the operation's in the schema and in clients that are made of it. A route without one is not in the schema.
+	// name is the operation's in the schema and in clients that are made of it. A route without one
+	// is not in the schema.
 	name    string
 	summary string
 	about   string // more than the summary, if there is more to say
@@ -57,16 +59,19 @@ type reply struct {
 // shape is a JSON object that answers consist of: a Go type, and how it is used.
 type shape struct {
 	name string // of the schema
-	// of is a value of the type that is encoded. The schema has a member for each of its fields, described by the tags doc (what
-	// it is), enum (its values) and null (it may be null); all are there but those with omitempty.
+	// of is a value of the type that is encoded. The schema has a member for each of its fields,
+	// described by the tags doc (what it is), enum (its values) and null (it may be null); all are
+	// there but those with omitempty.
 	of any
-	// without is a member that is left out in spite of its field, with one that is there in spite of omitempty.
+	// without is a member that is left out in spite of its field, with one that is there in spite
+	// of omitempty.
 	without, with string
 	// partial: the parameter fields may leave members out.
 	partial bool
 	// list: the results of an envelope.
 	list bool
-	// next is the operation that reads on what was made or accepted, and by the member with its identifier.
+	// next is the operation that reads on what was made or accepted, and by the member with its
+	// identifier.
 	next, by string
 }
 
@@ -137,7 +142,8 @@ func accepted(about string) reply {
 	return reply{http.StatusAccepted, about, &receiptShape, []header{locationHeader, appliedHeader.sure()}}
 }
 
-// problems are the statuses of the problems that a route may answer with, those included that come from what it takes.
+// problems are the statuses of the problems that a route may answer with, those included that come
+// from what it takes.
 func (rt route) problems(hasID bool) []int {
 	all := append([]int{400, 406, 413, 414, 429, 500, 503}, rt.fails...)
 	if rt.policy != credential {

@@ -22,7 +22,8 @@ type cell struct {
 	nobody, ben, owner, staff int
 }
 
-// matrix is who may do what. Owner is the content's author, the rating's rater, the task's creator and the session's user.
+// matrix is who may do what. Owner is the content's author, the rating's rater, the task's creator
+// and the session's user.
 func matrix(private bool) []cell {
 	hide := func(open, hidden int) int {
 		if private {
@@ -182,8 +183,8 @@ func (s *server) fixture(t *testing.T) *strings.Replacer {
 		"{refresh}", login.Refresh, "{fresh}", "u"+strings.ReplaceAll(contentID, "-", "")[20:])
 }
 
-// TestMatrixIsWhole checks that there is no route without a row in the matrix, none in the matrix that is not there, and that the
-// rows keep the policies of the routes.
+// TestMatrixIsWhole checks that there is no route without a row in the matrix, none in the matrix
+// that is not there, and that the rows keep the policies of the routes.
 func TestMatrixIsWhole(t *testing.T) {
 	t.Parallel()
 	api := serve(t, setup{}).app.Handler().(*httpapi.API)
@@ -237,7 +238,8 @@ func TestMatrixIsDocumented(t *testing.T) {
 	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "authorisation", b.String(), *update)
 }
 
-// TestOrderOfChecks: route, then credentials, then the body, then existence, then rights, then the state.
+// TestOrderOfChecks: route, then credentials, then the body, then existence, then rights, then the
+// state.
 func TestOrderOfChecks(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})

@@ -11,7 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// TestSchemaIsServed checks how the schema is served, and that it describes the routes that there are.
+// TestSchemaIsServed checks how the schema is served, and that it describes the routes that there
+// are.
 func TestSchemaIsServed(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})
@@ -33,7 +34,8 @@ func TestSchemaIsServed(t *testing.T) {
 	})
 }
 
-// TestSchemaFollowsTheConfiguration checks that what is not mounted is not described, wherever the rest is.
+// TestSchemaFollowsTheConfiguration checks that what is not mounted is not described, wherever the
+// rest is.
 func TestSchemaFollowsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	own := func(*khodnevis.Config) {}

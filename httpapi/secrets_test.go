@@ -102,7 +102,8 @@ func keptStores() map[string]func(t *testing.T) (store.Store, func() []byte) {
 	}
 }
 
-// A16: neither tokens nor passwords are in the database, the queue, the cache or the log, however they got in.
+// A16: neither tokens nor passwords are in the database, the queue, the cache or the log, however
+// they got in.
 func TestSecretsAreKeptNowhere(t *testing.T) {
 	t.Parallel()
 	for name, open := range keptStores() {

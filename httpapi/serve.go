@@ -137,8 +137,8 @@ func (c *call) serve() (err error) {
 	return c.router.ServeHTTPError(c.w, r.WithContext(contextWithCall(c.r.Context(), c)))
 }
 
-// resourcePath returns the path below the prefix, in the form with a slash at the end, each segment decoded once. It
-// reports false for a path that no resource can have.
+// resourcePath returns the path below the prefix, in the form with a slash at the end, each segment
+// decoded once. It reports false for a path that no resource can have.
 func (c *call) resourcePath() (string, bool) {
 	escaped := c.r.URL.EscapedPath()
 	for _, prefix := range c.prefixes {
@@ -167,7 +167,8 @@ func segments(escaped string) ([]string, bool) {
 	return parts, true
 }
 
-// validSegment accepts what identifiers are made of: a rating's is two of them with a colon, a task's is longer.
+// validSegment accepts what identifiers are made of: a rating's is two of them with a colon, a
+// task's is longer.
 func validSegment(s string) bool {
 	const longest = 512
 	if s == "" || len(s) > longest || s == "." || s == ".." {

@@ -10,7 +10,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// campaign is a content with twenty ratings of 4 on its third day and two hundred ones two days later, in the score.
+// campaign is a content with twenty ratings of 4 on its third day and two hundred ones two days
+// later, in the score.
 func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 	t.Helper()
 	contentID = s.write(t, "A film")
@@ -33,7 +34,8 @@ func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 	return contentID, c.CreatedAt
 }
 
-// Until a score is computed for the first time, the average stands in its place: null would say that there are no ratings.
+// Until a score is computed for the first time, the average stands in its place: null would say
+// that there are no ratings.
 func TestScoreBeforeItsFirstFold(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, idle: true})
@@ -126,7 +128,8 @@ func TestRuns(t *testing.T) {
 	})
 }
 
-// Lists by score follow the rank: one 5 does not stand above many 4s, although its score is greater.
+// Lists by score follow the rank: one 5 does not stand above many 4s, although its score is
+// greater.
 func TestOrderByScoreIsByRank(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})

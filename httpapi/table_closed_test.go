@@ -13,8 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 )
 
-// TestTablesOfConditions adds to the tables what depends on conditions and limits: 304, 409 and 410 for keys, 428 and 429, and the
-// pages for people.
+// TestTablesOfConditions adds to the tables what depends on conditions and limits: 304, 409 and 410
+// for keys, 428 and 429, and the pages for people.
 func TestTablesOfConditions(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		f := &faults{}
@@ -97,7 +97,8 @@ func TestTablesOfConditions(t *testing.T) {
 	})
 }
 
-// onePlace are the statuses of which one row stands for all routes, because one place makes the answer, or none can be made here.
+// onePlace are the statuses of which one row stands for all routes, because one place makes the
+// answer, or none can be made here.
 var onePlace = map[int]string{
 	200: "a write of a rating answers 200, 201 or 202 by one function, and each is a row of some route",
 	201: "as 200",
@@ -117,8 +118,8 @@ var noRow = map[int]string{
 	408: "a body that is slow takes real time",
 }
 
-// TestTablesAreClosed checks that what the schema documents has a row in a golden table: each status of each operation, or one row
-// of a status where one place makes the answer.
+// TestTablesAreClosed checks that what the schema documents has a row in a golden table: each
+// status of each operation, or one row of a status where one place makes the answer.
 func TestTablesAreClosed(t *testing.T) {
 	t.Parallel()
 	c, err := contractOf(serve(t, setup{}).app.Handler().(*httpapi.API).Schema())

@@ -21,8 +21,8 @@ type tried struct {
 	Answer  json.RawMessage `json:"answer,omitempty"`
 }
 
-// TestTables sends to every route of the matrix what leads to each status that it can answer with, and compares the answers with a
-// golden table for each route, the same on every store.
+// TestTables sends to every route of the matrix what leads to each status that it can answer with,
+// and compares the answers with a golden table for each route, the same on every store.
 func TestTables(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		f := &faults{}

@@ -17,8 +17,8 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 )
 
-// I6: every field that takes text, and every character that may not be in it or that must, on every store. None gets as far as
-// a database that would refuse it.
+// I6: every field that takes text, and every character that may not be in it or that must, on every
+// store. None gets as far as a database that would refuse it.
 func TestRunes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		var log syncBuffer
@@ -108,7 +108,8 @@ func TestBomb(t *testing.T) { // not parallel: it looks at the memory that is ta
 	}
 }
 
-// Z7: other origins are told nothing that would let their pages read answers, and a cookie is not looked at.
+// Z7: other origins are told nothing that would let their pages read answers, and a cookie is not
+// looked at.
 func TestOtherOrigins(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})

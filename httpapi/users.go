@@ -273,7 +273,8 @@ func (c *call) deleteMe() error {
 	if err := c.cfg.Users.DeleteAccount(c.r.Context(), c.who, current, ratings, c.source()); err != nil {
 		return err
 	}
-	// What becomes of the ratings is on record with the deletion. This makes it come soon, even if the client is gone already.
+	// What becomes of the ratings is on record with the deletion. This makes it come soon, even if
+	// the client is gone already.
 	ctx, cancel := deadline.Keep(c.r.Context())
 	defer cancel()
 	if err := c.cfg.Ratings.Erase(ctx, c.who.Subject, fate); err != nil {

@@ -46,7 +46,8 @@ func TestRegister(t *testing.T) {
 			a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("registered: %s", a)
 		}
-		// The body is the credential: a token that is no longer good does not keep anybody from logging in.
+		// The body is the credential: a token that is no longer good does not keep anybody from
+		// logging in.
 		for path, body := range map[string]string{"users/login/": `{"username":"dora","password":"` + password + `"}`} {
 			if a := s.do(t, request{method: "POST", path: path, body: body, header: bearer("junk")}); a.status != 200 {
 				t.Errorf("with an old token: %s", a)

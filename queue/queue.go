@@ -8,13 +8,14 @@
 //
 // # Errors
 //
-// A Publish that fails has one of two outcomes: nothing was accepted (the error wraps ErrNotAccepted), or nobody can
-// know (any other error): the message may still be written, any time later.
+// A Publish that fails has one of two outcomes: nothing was accepted (the error wraps
+// ErrNotAccepted), or nobody can know (any other error): the message may still be written, any time
+// later.
 //
 // # Concurrency
 //
-// Every method may be called concurrently. An implementation shares no memory with its caller after a method has
-// returned; a Handler may keep what it was given.
+// Every method may be called concurrently. An implementation shares no memory with its caller after
+// a method has returned; a Handler may keep what it was given.
 //
 // # Optional powers
 //
@@ -55,17 +56,17 @@ type Message struct {
 	Key string
 	// Body is the payload: at most MaxBody bytes, opaque to the queue. An empty one may arrive as nil.
 	Body []byte
-	// Header carries what is about the message, such as a request id: at most MaxHeader entries of UTF-8, their names
-	// not empty. An empty one may arrive as nil.
+	// Header carries what is about the message, such as a request id: at most MaxHeader entries of
+	// UTF-8, their names not empty. An empty one may arrive as nil.
 	Header map[string]string
 }
 
 // Position says where a message stands: among the messages of one Key in one Stream, a later
 // publish has a greater Offset.
 type Position struct {
-	// Stream names one life of the log: 1 to MaxStream bytes of printable ASCII without space. Offsets of different
-	// streams cannot be compared; an adapter whose offsets start again (a new file, a recreated topic, a new process in
-	// memory) must use a new name.
+	// Stream names one life of the log: 1 to MaxStream bytes of printable ASCII without space.
+	// Offsets of different streams cannot be compared; an adapter whose offsets start again (a new
+	// file, a recreated topic, a new process in memory) must use a new name.
 	Stream string
 	// Offset is never negative.
 	Offset int64
@@ -81,8 +82,8 @@ type Delivery struct {
 	Damaged bool
 }
 
-// Handler takes a whole batch or none of it: after an error or a crash every message of it comes again, though not
-// necessarily in one batch.
+// Handler takes a whole batch or none of it: after an error or a crash every message of it comes
+// again, though not necessarily in one batch.
 type Handler func(ctx context.Context, batch []Delivery) error
 
 // Publisher accepts messages.
@@ -114,13 +115,15 @@ type Queue interface {
 	Consumer
 }
 
-// Lagger is implemented by queues that can tell how many published messages no consumer has finished.
+// Lagger is implemented by queues that can tell how many published messages no consumer has
+// finished.
 type Lagger interface {
 	// Lag counts them. It may run behind for a moment, and agrees once publishers and consumers rest.
 	Lag(ctx context.Context) (int64, error)
 }
 
-// Ager is implemented by queues that can tell how long messages wait, and when they are lost for it.
+// Ager is implemented by queues that can tell how long messages wait, and when they are lost for
+// it.
 type Ager interface {
 	// Age returns how long ago the oldest message that no consumer has finished was published, 0 if
 	// there is none, and after how long a message may be deleted though no consumer has finished

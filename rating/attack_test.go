@@ -47,7 +47,8 @@ func (d *deck) deal(dice *rand.Rand) int {
 	return score
 }
 
-// campaign is a content and those who rate it, on the real path: service, queue, worker, store, recalculation.
+// campaign is a content and those who rate it, on the real path: service, queue, worker, store,
+// recalculation.
 type campaign struct {
 	*world
 	recalculator *rating.Recalculator
@@ -85,8 +86,8 @@ func (c *campaign) rate(n int, of crowd, d time.Duration, attack bool) {
 	c.offset.Store(began)
 }
 
-// hours lets time pass, an hour at a time, with a number of ratings of a crowd and of an attack spread over all of it, and tells
-// after each hour, unless each is nil, what is published then.
+// hours lets time pass, an hour at a time, with a number of ratings of a crowd and of an attack
+// spread over all of it, and tells after each hour, unless each is nil, what is published then.
 func (c *campaign) hours(hours, honestly, attacking int, as crowd, each func(hour int, score, average float64)) {
 	c.t.Helper()
 	share := func(n, hour int) int { return n*(hour+1)/hours - n*hour/hours }
@@ -106,8 +107,9 @@ func (c *campaign) hours(hours, honestly, attacking int, as crowd, each func(hou
 	}
 }
 
-// TestAttackTable holds the published score to what is promised of it, on the real path: how far it is pulled from the average of
-// the honest ratings until a day after an attack of ten times as many ones, and what it does when no attack is under way.
+// TestAttackTable holds the published score to what is promised of it, on the real path: how far it
+// is pulled from the average of the honest ratings until a day after an attack of ten times as many
+// ones, and what it does when no attack is under way.
 func TestAttackTable(t *testing.T) {
 	t.Parallel()
 	const tolerance, run = 0.05, 30*24 + 12 // what lasts for days begins at noon, not with a day of the content

@@ -13,11 +13,13 @@ import (
 type Backlog struct {
 	// Messages is how many wait; -1: the queue cannot tell.
 	Messages int64
-	// Oldest is for how long the oldest of them has waited, 0 if there is none; -1: the queue cannot tell.
+	// Oldest is for how long the oldest of them has waited, 0 if there is none; -1: the queue
+	// cannot tell.
 	Oldest time.Duration
 }
 
-// Backlog asks the queue what waits. Numbers may run behind for a moment. An error is the queue's; what it did tell is returned all the same.
+// Backlog asks the queue what waits. Numbers may run behind for a moment. An error is the queue's;
+// what it did tell is returned all the same.
 func (s *Service) Backlog(ctx context.Context) (Backlog, error) {
 	b := Backlog{-1, -1}
 	var errs []error

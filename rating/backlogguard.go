@@ -11,8 +11,9 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// BacklogWarning is how long an accepted message may wait for a worker until a Service that is used says so in the log. If the queue
-// forgets messages whether stored or not, nothing more is accepted once one has waited for half as long as that takes.
+// BacklogWarning is how long an accepted message may wait for a worker until a Service that is used
+// says so in the log. If the queue forgets messages whether stored or not, nothing more is accepted
+// once one has waited for half as long as that takes.
 const BacklogWarning = time.Minute
 
 const (
@@ -20,7 +21,8 @@ const (
 	lookTimeout = 5 * time.Second
 )
 
-// backlogGuard watches how long accepted messages wait. It looks when it is asked, beside the one who asks.
+// backlogGuard watches how long accepted messages wait. It looks when it is asked, beside the one
+// who asks.
 type backlogGuard struct {
 	queue queue.Ager // nil: nobody can tell
 	now   func() time.Time

@@ -15,7 +15,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// forgetting is a queue that deletes messages after an hour, stored or not, and does not always say so.
+// forgetting is a queue that deletes messages after an hour, stored or not, and does not always say
+// so.
 type forgetting struct {
 	*memqueue.Queue
 	silent error
@@ -34,8 +35,9 @@ func aged(t *testing.T, q func(*memqueue.Queue) queue.Publisher) (w *world, log 
 	return w, log, w.content().ID
 }
 
-// L5: that a message waits for more than a minute is told once, and once that none does any more. Nothing more is accepted when
-// one has waited for half of the time that the queue keeps it, until a worker is back.
+// L5: that a message waits for more than a minute is told once, and once that none does any more.
+// Nothing more is accepted when one has waited for half of the time that the queue keeps it, until
+// a worker is back.
 func TestUnappliedTooLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +105,8 @@ func TestUnappliedTooLong(t *testing.T) {
 	})
 }
 
-// A queue that keeps messages for good refuses none for their age, nor does one that cannot tell it.
+// A queue that keeps messages for good refuses none for their age, nor does one that cannot tell
+// it.
 func TestUnappliedInALogThatKeeps(t *testing.T) {
 	t.Parallel()
 	for name, q := range map[string]func(*memqueue.Queue) queue.Publisher{

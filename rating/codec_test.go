@@ -12,7 +12,8 @@ import (
 
 var someTime = time.Date(2026, 11, 23, 10, 11, 12, 131415000, time.UTC)
 
-// FuzzQueueRecord: what is accepted from the queue encodes to something that is accepted and means the same.
+// FuzzQueueRecord: what is accepted from the queue encodes to something that is accepted and means
+// the same.
 func FuzzQueueRecord(f *testing.F) {
 	f.Add(rating.EncodeRate(4, someTime))
 	for _, s := range []string{
@@ -52,7 +53,8 @@ func TestQueueRecordRefuses(t *testing.T) {
 	}
 }
 
-// TestQueueRecordForms: what earlier releases have written means the same, and only a withdrawal names an anonymous rater.
+// TestQueueRecordForms: what earlier releases have written means the same, and only a withdrawal
+// names an anonymous rater.
 func TestQueueRecordForms(t *testing.T) {
 	t.Parallel()
 	for body, ok := range map[string]bool{

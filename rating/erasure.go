@@ -102,8 +102,8 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 }
 
-// ResumeErasures deals with what is stored of those who left at the given time or later, as Erase does, and returns how many
-// withdrawals it has published. Run does so by itself.
+// ResumeErasures deals with what is stored of those who left at the given time or later, as Erase
+// does, and returns how many withdrawals it has published. Run does so by itself.
 func (s *Service) ResumeErasures(ctx context.Context, since time.Time) (int, error) {
 	total, after := 0, ""
 	var all []error

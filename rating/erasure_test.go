@@ -16,7 +16,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// settle stores everything that was accepted so far, and folds the scores, so that nothing changes by itself any more.
+// settle stores everything that was accepted so far, and folds the scores, so that nothing changes
+// by itself any more.
 func (w *world) settle() {
 	w.t.Helper()
 	recalculator := must(rating.NewRecalculator(w.store, w.cfg))
@@ -130,7 +131,8 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// Ratings that were accepted before the rater left, and stored after, are found later; the last score counts.
+// Ratings that were accepted before the rater left, and stored after, are found later; the last
+// score counts.
 func TestForgetWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {0, 0}, rating.EraseAnonymize: {1, 2}} {

@@ -27,7 +27,8 @@ const (
 	installationHeader = "installation" // who published it, see Store.Installation; missing in messages of earlier releases
 )
 
-// eventFormat is the version of the encoding. A worker rejects what a newer release wrote, so update workers first.
+// eventFormat is the version of the encoding. A worker rejects what a newer release wrote, so
+// update workers first.
 const eventFormat = 1
 
 // event is what travels through the queue. The message's key says what it is about: a rating's for

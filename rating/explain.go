@@ -9,7 +9,8 @@ import (
 // Verdict is what became of a bucket when the score was folded.
 type Verdict string
 
-// The verdicts. Of a held bucket a part counts, of an excluded one nothing, of the others everything.
+// The verdicts. Of a held bucket a part counts, of an excluded one nothing, of the others
+// everything.
 const (
 	VerdictCounted  Verdict = "counted"  // it moves the score by no more than a bucket may
 	VerdictFew      Verdict = "few"      // few ratings of a content with few always count
@@ -22,7 +23,8 @@ const (
 // Part is what became of one bucket.
 type Part struct {
 	Bucket
-	// Before is what the content was taken to be without this bucket and those after it; with no ratings at all, the prior.
+	// Before is what the content was taken to be without this bucket and those after it; with no
+	// ratings at all, the prior.
 	Before float64
 	// Limit is how far the bucket might pull that.
 	Limit float64
@@ -69,8 +71,8 @@ type Explanation struct {
 	Windows []Window
 }
 
-// Explain says how the published score of a content comes about. ErrNotFound: there is no such content. ErrForbidden: the actor
-// is not staff.
+// Explain says how the published score of a content comes about. ErrNotFound: there is no such
+// content. ErrForbidden: the actor is not staff.
 func (s *Service) Explain(ctx context.Context, actor Actor, content string) (Explanation, error) {
 	opened, h, err := s.history(ctx, content)
 	if err != nil {
@@ -87,8 +89,8 @@ func (s *Service) Explain(ctx context.Context, actor Actor, content string) (Exp
 	return Explanation{Stats: stats[content], Score: score, Start: opened, Parts: parts, Windows: h.Windows}, nil
 }
 
-// BucketSpan is the inverse of BucketAt: the times of the ratings that count in a bucket, until exclusive. What came before the
-// opening counts in bucket 0 too.
+// BucketSpan is the inverse of BucketAt: the times of the ratings that count in a bucket, until
+// exclusive. What came before the opening counts in bucket 0 too.
 func BucketSpan(opened time.Time, bucket int) (from, until time.Time) {
 	if bucket < 24 {
 		from = opened.Add(time.Duration(bucket) * time.Hour)

@@ -274,7 +274,8 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// Several changes of one rating that meet in one batch: the last one accepted counts, the others are superseded.
+// Several changes of one rating that meet in one batch: the last one accepted counts, the others
+// are superseded.
 func TestChangesInOneBatch(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
@@ -564,7 +565,8 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	}
 }
 
-// hosts are contents that the module does not own: all of them may be rated, and their history opens with the first rating.
+// hosts are contents that the module does not own: all of them may be rated, and their history
+// opens with the first rating.
 type hosts struct{}
 
 func (hosts) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
@@ -688,7 +690,8 @@ func TestPanicOfTheStoreIsAnError(t *testing.T) {
 	}
 }
 
-// Who learns of a success from the store, before the worker has told the cache, reads numbers that have it.
+// Who learns of a success from the store, before the worker has told the cache, reads numbers that
+// have it.
 func TestDerivedSuccessComesWithItsNumbers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

@@ -24,7 +24,8 @@ func (e *ForeignError) Error() string {
 		e.Own, e.Other, e.Position.Stream, e.Position.Offset)
 }
 
-// Ready returns a *ForeignError while the worker stands before a message of another installation, and nil otherwise.
+// Ready returns a *ForeignError while the worker stands before a message of another installation,
+// and nil otherwise.
 func (w *Worker) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -42,7 +42,8 @@ func (w *world) known(what string, actor rating.Actor, taskID string) {
 	}
 }
 
-// Identifiers of tasks can be made by anybody. Whatever they say, nobody learns from them who else has rated what.
+// Identifiers of tasks can be made by anybody. Whatever they say, nobody learns from them who else
+// has rated what.
 func TestForgedTasksTellNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -124,7 +125,8 @@ func TestWhoMayAskForATask(t *testing.T) {
 	}
 }
 
-// A task cannot have been accepted in the future, but for a clock that is ahead of this one: it would be waited for, and never expire.
+// A task cannot have been accepted in the future, but for a clock that is ahead of this one: it
+// would be waited for, and never expire.
 func TestTaskOfTheFutureIsUnknown(t *testing.T) {
 	t.Parallel()
 	w := newWorldAt(t, nil, func() time.Time { return someTime })
@@ -166,7 +168,8 @@ func (s *streams) failing(err error) {
 	s.fail = err
 }
 
-// Whoever makes up the identifier of a task makes up its stream, too. Nothing is written for that, and nothing kept.
+// Whoever makes up the identifier of a task makes up its stream, too. Nothing is written for that,
+// and nothing kept.
 func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := &streams{}
@@ -193,7 +196,8 @@ func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 	w.known("a task of a stream that came meanwhile", ada, on("stream-7"))
 }
 
-// Every process knows at once of a task that was accepted on a new stream, with and without a cache.
+// Every process knows at once of a task that was accepted on a new stream, with and without a
+// cache.
 func TestTaskOfANewStreamIsKnown(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
@@ -207,7 +211,8 @@ func TestTaskOfANewStreamIsKnown(t *testing.T) {
 	w.known("a task of a new stream, without a cache", ada, task.ID)
 }
 
-// The store may fail right when a task was accepted as the first one of its stream. It is accepted all the same, and the cache says so.
+// The store may fail right when a task was accepted as the first one of its stream. It is accepted
+// all the same, and the cache says so.
 func TestTaskOfANewStreamWithoutStore(t *testing.T) {
 	t.Parallel()
 	s := &streams{fail: rating.ErrUnavailable}

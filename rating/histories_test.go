@@ -27,8 +27,9 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// events returns a random history of one content: ratings are made, changed, withdrawn and made again, there are bursts of ones, and some
-// events come late, after newer ones of the same rating, or twice.
+// events returns a random history of one content: ratings are made, changed, withdrawn and made
+// again, there are bursts of ones, and some events come late, after newer ones of the same rating,
+// or twice.
 func events(r *rand.Rand) []rating.Change {
 	opened := someTime
 	raters, at := 1+r.IntN(80), opened
@@ -64,8 +65,9 @@ func bits(s rating.Score) [3]uint64 {
 	return [3]uint64{math.Float64bits(s.Value), math.Float64bits(s.Weight), math.Float64bits(s.Rank)}
 }
 
-// TestHistories: after any history, the rows that the score follows from, kept up to date change by change, are those that a rebuild
-// from the ratings gives, and the score has the same bits, whenever it was folded before.
+// TestHistories: after any history, the rows that the score follows from, kept up to date change by
+// change, are those that a rebuild from the ratings gives, and the score has the same bits,
+// whenever it was folded before.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	const histories = 10_000
@@ -166,7 +168,8 @@ func buckets(r *rand.Rand) []rating.Bucket {
 	return all
 }
 
-// TestFoldBits: every build computes the same bits, also one that fuses multiply and add (GOAMD64=v3, arm64). See "make bits".
+// TestFoldBits: every build computes the same bits, also one that fuses multiply and add
+// (GOAMD64=v3, arm64). See "make bits".
 func TestFoldBits(t *testing.T) {
 	t.Parallel()
 	const want = 0x2e8d2babc9e179a
@@ -185,7 +188,8 @@ func TestFoldBits(t *testing.T) {
 	}
 }
 
-// TestPullIsBounded: from the twentieth rating on, the first pass lets no bucket move the score by more than its limit.
+// TestPullIsBounded: from the twentieth rating on, the first pass lets no bucket move the score by
+// more than its limit.
 func TestPullIsBounded(t *testing.T) {
 	t.Parallel()
 	s := seed(t)

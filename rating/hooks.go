@@ -6,33 +6,41 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
-// Refusal is the error with which a before-hook says no: a status of 400 to 499, a code for clients, a sentence for people, and the
-// fields that are wrong, if it is about fields. Its zero value is usable.
+// Refusal is the error with which a before-hook says no: a status of 400 to 499, a code for
+// clients, a sentence for people, and the fields that are wrong, if it is about fields. Its zero
+// value is usable.
 type Refusal = hook.Refusal
 
-// Hooks are functions of the host that take part in the life of a rating. Nil ones are skipped. They may be called concurrently.
+// Hooks are functions of the host that take part in the life of a rating. Nil ones are skipped.
+// They may be called concurrently.
 //
-// A Before function is called by the Service, just before the queue is asked to accept, and decides. Nil lets the submission pass; a
-// *Refusal ends it, and is what the client is told; an error that wraps ErrUnavailable means that it cannot be decided now (503). Any
-// other error and a panic are failures of the server (500); so is a Refusal that breaks the rules of its fields. In each of these cases
-// nothing is published. It may take 2 s; one that takes longer counts as ErrUnavailable.
+// A Before function is called by the Service, just before the queue is asked to accept, and
+// decides. Nil lets the submission pass; a *Refusal ends it, and is what the client is told; an
+// error that wraps ErrUnavailable means that it cannot be decided now (503). Any other error and a
+// panic are failures of the server (500); so is a Refusal that breaks the rules of its fields. In
+// each of these cases nothing is published. It may take 2 s; one that takes longer counts as
+// ErrUnavailable.
 //
-// AfterApply is called by a Worker, in whichever process it runs, when the transaction of a batch is committed and before the queue is
-// told so. Its error or panic is logged and changes nothing, and it is not called again because of that. It may take 2 s a batch, while
-// later ones wait; then it is left to itself.
+// AfterApply is called by a Worker, in whichever process it runs, when the transaction of a batch
+// is committed and before the queue is told so. Its error or panic is logged and changes nothing,
+// and it is not called again because of that. It may take 2 s a batch, while later ones wait; then
+// it is left to itself.
 //
-// At most 256 hooks of a Service or a Worker run at once, those included that nobody waits for any more; when all of them hang, others
-// wait for a place as they would for an answer. So hand what takes long to a queue of your own, and heed the context.
+// At most 256 hooks of a Service or a Worker run at once, those included that nobody waits for any
+// more; when all of them hang, others wait for a place as they would for an answer. So hand what
+// takes long to a queue of your own, and heed the context.
 type Hooks struct {
-	// BeforeSubmit is handed a rating, the first one of a content or a change, whose score and content are good.
+	// BeforeSubmit is handed a rating, the first one of a content or a change, whose score and
+	// content are good.
 	BeforeSubmit func(ctx context.Context, actor Actor, sub Submission) error
 	// BeforeWithdraw is handed the key of a rating that the actor may withdraw.
 	BeforeWithdraw func(ctx context.Context, actor Actor, key Key) error
-	// AfterApply is handed what a batch has changed, each rating as it is stored, in the order of keys: its Result tells whether it was
-	// created, updated, left unchanged or withdrawn. Every change is reported at least once, twice or more when a worker dies between
-	// the commit and the queue's hearing of it: Version tells such a repetition. The exception is a change that a later one of the same
-	// rating superseded before it was reported; the later one is. What was rejected, and ratings removed with their content, are not
-	// reported.
+	// AfterApply is handed what a batch has changed, each rating as it is stored, in the order of
+	// keys: its Result tells whether it was created, updated, left unchanged or withdrawn. Every
+	// change is reported at least once, twice or more when a worker dies between the commit and the
+	// queue's hearing of it: Version tells such a repetition. The exception is a change that a
+	// later one of the same rating superseded before it was reported; the later one is. What was
+	// rejected, and ratings removed with their content, are not reported.
 	AfterApply func(ctx context.Context, applied []Rating) error
 }
 

@@ -165,7 +165,8 @@ func TestBeforeHooksDecide(t *testing.T) {
 	}
 }
 
-// After-hooks hear of what is committed: each change once in a quiet world, and none that was superseded or rejected.
+// After-hooks hear of what is committed: each change once in a quiet world, and none that was
+// superseded or rejected.
 func TestAfterApply(t *testing.T) {
 	t.Parallel()
 	heard := &reports{}
@@ -235,7 +236,8 @@ func TestAfterApplyAtLeastOnce(t *testing.T) {
 	}
 }
 
-// An after-hook that fails or panics is logged: the ratings are stored, the worker goes on, and it is not called again for them.
+// An after-hook that fails or panics is logged: the ratings are stored, the worker goes on, and it
+// is not called again for them.
 func TestAfterApplyFails(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func() error{"fails": func() error { return errors.New("boom") }, "panics": func() error { panic("boom") }} {

@@ -10,7 +10,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// ReasonExpired is the code of a task whose message the queue deleted before a worker had stored it.
+// ReasonExpired is the code of a task whose message the queue deleted before a worker had stored
+// it.
 const ReasonExpired = "expired_unread"
 
 var expiredUnread = &TaskError{ReasonExpired, "the queue deleted the message before a worker had stored it"}

@@ -92,7 +92,8 @@ func TestDeletedAfterItWasStored(t *testing.T) {
 	}
 }
 
-// A queue that does not tell what became of a message leaves tasks as they are, and is not asked by each request.
+// A queue that does not tell what became of a message leaves tasks as they are, and is not asked by
+// each request.
 func TestQueueDoesNotTell(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)

@@ -43,7 +43,8 @@ var (
 	ErrForbidden = errors.New("rating: forbidden")
 	// ErrExpired says that a task is past its retention.
 	ErrExpired = errors.New("rating: task expired")
-	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as package content's.
+	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as
+	// package content's.
 	ErrTooBroad = errs.TooBroad
 	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission
 	// that the queue did not take fails with an *UnavailableError. It is the same value as the
@@ -54,7 +55,8 @@ var (
 	ErrUnstorable = errs.Unstorable
 )
 
-// UnavailableError says that a submission was not, or perhaps not, accepted. It wraps ErrUnavailable and the cause.
+// UnavailableError says that a submission was not, or perhaps not, accepted. It wraps
+// ErrUnavailable and the cause.
 type UnavailableError struct {
 	// Unknown tells that the submission may still be stored later; otherwise it never will.
 	Unknown bool

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Recalculator keeps the published scores up to date and recounts the numbers. Any number of them, in any number of processes, may share a store.
+// Recalculator keeps the published scores up to date and recounts the numbers. Any number of them,
+// in any number of processes, may share a store.
 type Recalculator struct {
 	cfg     Config
 	store   Store
@@ -30,7 +31,8 @@ func NewRecalculator(store Store, cfg Config) (*Recalculator, error) {
 // chunk is how many contents one transaction of a recalculation takes at the most.
 const chunk = 500
 
-// Refresh folds the scores of all contents that have changed since their last fold and returns how many.
+// Refresh folds the scores of all contents that have changed since their last fold and returns how
+// many.
 func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 	total, limit := 0, min(chunk, r.cfg.Batch)
 	for {
@@ -47,9 +49,9 @@ func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 	}
 }
 
-// Recount recounts the numbers of every content from its ratings, repairs what differs and reports it to drift, if that is not
-// nil. It returns how many contents it looked at. Ratings may be stored meanwhile. A store that is an Auditor says which contents
-// to recount.
+// Recount recounts the numbers of every content from its ratings, repairs what differs and reports
+// it to drift, if that is not nil. It returns how many contents it looked at. Ratings may be stored
+// meanwhile. A store that is an Auditor says which contents to recount.
 func (r *Recalculator) Recount(ctx context.Context, drift func(Drift)) (int, error) {
 	if auditor, ok := r.store.(Auditor); ok {
 		n, suspects, err := auditor.Audit(ctx)
@@ -107,8 +109,8 @@ func (r *Recalculator) report(ctx context.Context, d Drift, drift func(Drift)) {
 	}
 }
 
-// Rebuild recounts contents like Recount and folds all their scores anew, those included whose ratings have not changed, as a change
-// of the ScorePolicy asks for. No ids: every content.
+// Rebuild recounts contents like Recount and folds all their scores anew, those included whose
+// ratings have not changed, as a change of the ScorePolicy asks for. No ids: every content.
 func (r *Recalculator) Rebuild(ctx context.Context, ids []string, drift func(Drift)) (int, error) {
 	rebuild := func(ids []string) error {
 		if err := r.recount(ctx, ids, drift); err != nil {
@@ -126,8 +128,9 @@ func (r *Recalculator) Rebuild(ctx context.Context, ids []string, drift func(Dri
 	return r.walk(ctx, rebuild)
 }
 
-// Verify recounts like Recount, and also looks whether each published score is what a fold gives, to the bit. A score that is
-// not is folded anew and reported as a Drift whose numbers differ in nothing else.
+// Verify recounts like Recount, and also looks whether each published score is what a fold gives,
+// to the bit. A score that is not is folded anew and reported as a Drift whose numbers differ in
+// nothing else.
 func (r *Recalculator) Verify(ctx context.Context, drift func(Drift)) (int, error) {
 	return r.walk(ctx, func(ids []string) error {
 		if err := r.recount(ctx, ids, drift); err != nil {
@@ -154,8 +157,8 @@ func (r *Recalculator) Verify(ctx context.Context, drift func(Drift)) (int, erro
 	})
 }
 
-// wrongScore returns how the published score of a content differs from what its history gives, or nil. Where ratings keep coming in,
-// it takes a moment at which the two belong together.
+// wrongScore returns how the published score of a content differs from what its history gives, or
+// nil. Where ratings keep coming in, it takes a moment at which the two belong together.
 func (r *Recalculator) wrongScore(ctx context.Context, id string) (*Drift, error) {
 	var d *Drift
 	for range 10 {
@@ -189,8 +192,8 @@ func (r *Recalculator) wrongScore(ctx context.Context, id string) (*Drift, error
 // Schedule says when a job is due. Next returns the first time after t.
 type Schedule interface{ Next(t time.Time) time.Time }
 
-// Every returns a schedule that is due at every whole multiple of d, counted from the zero time, so that all processes agree.
-// d is at least a second.
+// Every returns a schedule that is due at every whole multiple of d, counted from the zero time, so
+// that all processes agree. d is at least a second.
 func Every(d time.Duration) Schedule { return every(max(d, time.Second)) }
 
 type every time.Duration
@@ -200,7 +203,8 @@ func (e every) Next(t time.Time) time.Time {
 	return t.UTC().Truncate(d).Add(d)
 }
 
-// The jobs. Their names are what processes agree on when they share the work, and those of their tasks; see RunID.
+// The jobs. Their names are what processes agree on when they share the work, and those of their
+// tasks; see RunID.
 const (
 	JobRefresh = TaskRecalculate   // folds the scores of what has changed
 	JobRecount = "ratings.recount" // recounts everything
@@ -208,11 +212,12 @@ const (
 	JobErase   = "ratings.forget"  // withdraws what those who left have given; see Service.Run
 )
 
-// longestLease is how long a process that claimed a tick is waited for at the most when it does not come back.
+// longestLease is how long a process that claimed a tick is waited for at the most when it does not
+// come back.
 const longestLease = 10 * time.Minute
 
-// leaseOf ends a lease before the next tick, so that a process that was killed holds up nobody. A job that takes longer may run
-// beside the next tick's, and shares its work.
+// leaseOf ends a lease before the next tick, so that a process that was killed holds up nobody. A
+// job that takes longer may run beside the next tick's, and shares its work.
 func leaseOf(schedule Schedule, at time.Time) time.Duration {
 	next := schedule.Next(at)
 	if next.IsZero() {
@@ -221,12 +226,12 @@ func leaseOf(schedule Schedule, at time.Time) time.Duration {
 	return min(longestLease, next.Sub(at)*9/10)
 }
 
-// SweepAfter is how long withdrawn ratings, dead letters and erasures are kept: twice the week that a queue should keep
-// messages, so that no replay can bring back what was withdrawn.
+// SweepAfter is how long withdrawn ratings, dead letters and erasures are kept: twice the week that
+// a queue should keep messages, so that no replay can bring back what was withdrawn.
 const SweepAfter = 14 * 24 * time.Hour
 
-// Run does job whenever schedule says so, until ctx is done, and returns nil. Of all processes that run the same job on one
-// store, one does each tick. An unknown job is an error.
+// Run does job whenever schedule says so, until ctx is done, and returns nil. Of all processes that
+// run the same job on one store, one does each tick. An unknown job is an error.
 func (r *Recalculator) Run(ctx context.Context, job string, schedule Schedule) error {
 	do, ok := map[string]func(context.Context) (TaskResult, error){
 		JobRefresh: func(ctx context.Context) (done TaskResult, err error) {

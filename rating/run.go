@@ -15,9 +15,10 @@ const (
 	latestRun = "latest"
 )
 
-// RunID returns the identifier of the task that a run of a job is: the job, "@" and when it was due, such as
-// "ratings.recount@20261123T030000Z". In place of the time, "latest" stands for the last run that began. Staff may ask for these
-// tasks. They are kept by the cache alone: what it has forgotten, or never had, is ErrNotFound.
+// RunID returns the identifier of the task that a run of a job is: the job, "@" and when it was
+// due, such as "ratings.recount@20261123T030000Z". In place of the time, "latest" stands for the
+// last run that began. Staff may ask for these tasks. They are kept by the cache alone: what it has
+// forgotten, or never had, is ErrNotFound.
 func RunID(job string, at time.Time) string { return job + "@" + at.UTC().Format(runLayout) }
 
 // parseRun is the inverse of RunID. It reports a zero time for the latest run.
@@ -79,7 +80,8 @@ func runJob(ctx context.Context, cfg Config, store Store, job string, schedule S
 	}
 }
 
-// tick does job if this process claims the tick. What goes wrong is logged; the next tick tries again.
+// tick does job if this process claims the tick. What goes wrong is logged; the next tick tries
+// again.
 func tick(ctx context.Context, cfg Config, store Store, job string, at time.Time, lease time.Duration, do func(context.Context) (TaskResult, error)) {
 	claimed, err := store.ClaimLease(ctx, job, at, lease)
 	if err != nil {

@@ -150,7 +150,8 @@ func (a *auditing) Recount(_ context.Context, ids []string) ([]rating.Drift, err
 	return []rating.Drift{{Content: ids[0]}}, nil
 }
 
-// A recount asks a store that can tell at once where to look, and looks everywhere if it cannot after all.
+// A recount asks a store that can tell at once where to look, and looks everywhere if it cannot
+// after all.
 func TestRecountAsksTheAuditor(t *testing.T) {
 	t.Parallel()
 	a := &auditing{}
@@ -182,7 +183,8 @@ func TestRecountAsksTheAuditor(t *testing.T) {
 	}
 }
 
-// Verify finds numbers that are not those of the rows, and scores that are not those of the numbers.
+// Verify finds numbers that are not those of the rows, and scores that are not those of the
+// numbers.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	d := &drifting{}

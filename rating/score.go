@@ -7,11 +7,13 @@ import (
 	"time"
 )
 
-// ScorePolicy holds the constants of the published score, the bounded daily pull: the plain average of all ratings, except that
-// those of one day (on a content's first day: of one hour) pull it by at most Pull. What exceeds that is held back and
-// counts after all as soon as the ratings of other days agree. The zero value means the defaults.
+// ScorePolicy holds the constants of the published score, the bounded daily pull: the plain average
+// of all ratings, except that those of one day (on a content's first day: of one hour) pull it by
+// at most Pull. What exceeds that is held back and counts after all as soon as the ratings of other
+// days agree. The zero value means the defaults.
 //
-// The defaults are for the scale 1 to 5; for another scale, Pull, Prior and the bounds stretch with it.
+// The defaults are for the scale 1 to 5; for another scale, Pull, Prior and the bounds stretch with
+// it.
 type ScorePolicy struct {
 	Pull      float64 // κ: how far one day may pull, in steps of a scale 1 to 5. Default 0.1
 	Young     float64 // c: a young content's days may pull by Young/√(weight+1) where that is more. Default 1
@@ -46,7 +48,8 @@ func (p ScorePolicy) Validate() error {
 	if !(p.FirstDay > 0 && p.FirstDay <= 1) {
 		errs = append(errs, fmt.Errorf("rating: ScorePolicy.FirstDay is %v, must be above 0 and at most 1", p.FirstDay))
 	}
-	// Otherwise a first hour of pure lowest or highest scores would lie within reach of the prior and be trusted.
+	// Otherwise a first hour of pure lowest or highest scores would lie within reach of the prior
+	// and be trusted.
 	if !(p.Prior-p.Young > 1) || !(p.Prior+p.Young < 5) {
 		errs = append(errs, fmt.Errorf("rating: ScorePolicy.Prior %v and Young %v: Prior-Young must be above 1 and Prior+Young below 5", p.Prior, p.Young))
 	}
@@ -64,8 +67,9 @@ func (p ScorePolicy) stretched(scale Scale) ScorePolicy {
 	return p
 }
 
-// BucketAt returns the index of the bucket that a rating accepted at the given time counts in, when the content's history
-// opened at opened: 0 to 23 for the hours of the first day (0 also for what came before), 24 and on for the days since.
+// BucketAt returns the index of the bucket that a rating accepted at the given time counts in, when
+// the content's history opened at opened: 0 to 23 for the hours of the first day (0 also for what
+// came before), 24 and on for the days since.
 func BucketAt(opened, at time.Time) int {
 	const hour, day = int64(time.Hour / time.Second), int64(24 * time.Hour / time.Second)
 	age := int64(at.Sub(opened) / time.Second)
@@ -78,8 +82,9 @@ func BucketAt(opened, at time.Time) int {
 	return int(24 + (age-day)/day)
 }
 
-// Compute computes the published score from a content's history. It depends on nothing else, least of all on the time of the
-// call. Products are rounded before they are added, so that machines that fuse the two compute the same bits.
+// Compute computes the published score from a content's history. It depends on nothing else, least
+// of all on the time of the call. Products are rounded before they are added, so that machines that
+// fuse the two compute the same bits.
 func (p ScorePolicy) Compute(scale Scale, h History) Score {
 	_, score := p.Explain(scale, h)
 	return score
@@ -130,8 +135,9 @@ func (p ScorePolicy) Explain(scale Scale, h History) ([]Part, Score) {
 
 func (b Bucket) mean() float64 { return float64(b.Sum) / float64(b.N) }
 
-// weigh says how many of the ratings of b count on top of the weight w and the sum v: all of them if they move the score by
-// no more than the limit, otherwise as many as move it by exactly the limit.
+// weigh says how many of the ratings of b count on top of the weight w and the sum v: all of them
+// if they move the score by no more than the limit, otherwise as many as move it by exactly the
+// limit.
 func (p ScorePolicy) weigh(w, v float64, b Bucket) Part {
 	n := float64(b.N)
 	s := (v + p.Prior) / (w + 1)

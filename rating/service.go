@@ -18,11 +18,12 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// Contents tells which contents may be rated. A host with contents of its own implements it; content.Service does.
+// Contents tells which contents may be rated. A host with contents of its own implements it;
+// content.Service does.
 type Contents interface {
-	// HistoryStarts returns, for those of ids that may be rated, when the content's history opened: its
-	// creation. A zero time means that it opens with the first rating. Those that may not be rated
-	// are missing from the map. It may be called concurrently.
+	// HistoryStarts returns, for those of ids that may be rated, when the content's history opened:
+	// its creation. A zero time means that it opens with the first rating. Those that may not be
+	// rated are missing from the map. It may be called concurrently.
 	HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
 }
 
@@ -34,14 +35,15 @@ type Actor struct {
 	Staff bool
 }
 
-// Config configures Service, Worker and Recalculator alike; give all of them the same. Its zero value is usable.
+// Config configures Service, Worker and Recalculator alike; give all of them the same. Its zero
+// value is usable.
 type Config struct {
 	// Scale is the range of scores. The zero value means 1 to 5.
 	Scale Scale
 	// Policy holds the constants of the published score. The zero value means the defaults.
 	Policy ScorePolicy
-	// Cache remembers numbers, tasks and what is pending. Nil: everything comes from the store, and a rating is not
-	// readable before it is stored.
+	// Cache remembers numbers, tasks and what is pending. Nil: everything comes from the store, and
+	// a rating is not readable before it is stored.
 	Cache cache.Cache
 	// PublishTimeout is how long the queue may take to accept. Default 1.8 s.
 	PublishTimeout time.Duration
@@ -163,7 +165,8 @@ type Submission struct {
 // Receipt is what a submission gets once the queue has it.
 type Receipt struct {
 	Task Task
-	// Rating is as it will be when the task succeeds; its CreatedAt and UpdatedAt are when it was accepted.
+	// Rating is as it will be when the task succeeds; its CreatedAt and UpdatedAt are when it was
+	// accepted.
 	Rating Rating
 }
 
@@ -233,7 +236,8 @@ func (s *Service) Withdraw(ctx context.Context, actor Actor, key Key, request st
 	return s.accept(ctx, key, event{Op: opWithdraw, By: actor.User, At: s.cfg.time()}, request)
 }
 
-// Recalculate accepts the recount of one content's numbers, like Submit. ErrForbidden: the actor is not staff.
+// Recalculate accepts the recount of one content's numbers, like Submit. ErrForbidden: the actor is
+// not staff.
 func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request string) (Task, error) {
 	if !actor.Staff {
 		return Task{}, ErrForbidden
@@ -333,7 +337,8 @@ func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPe
 	return r, isPending, nil
 }
 
-// MaxRows is about how many rows a store looks at for one list or count at the most, beside those that it returns.
+// MaxRows is about how many rows a store looks at for one list or count at the most, beside those
+// that it returns.
 const MaxRows = errs.MaxRows
 
 // List returns a piece of a list of stored ratings. ErrTooBroad: it would have to look at more than
@@ -363,7 +368,8 @@ func (s *Service) Count(ctx context.Context, f Filter) (n int64, more bool, err 
 	return min(n, MaxRows), n > MaxRows, nil
 }
 
-// Stats returns the numbers of contents, by content; those of a content that was never rated are zero.
+// Stats returns the numbers of contents, by content; those of a content that was never rated are
+// zero.
 func (s *Service) Stats(ctx context.Context, contents []string) (map[string]Stats, error) {
 	return s.numbers.get(ctx, contents)
 }

@@ -31,7 +31,8 @@ func (s Stats) Average() (float64, bool) {
 	return float64(s.Sum) / float64(s.Count), true
 }
 
-// Held returns how many ratings have less than their full influence on the published score right now, to the nearest whole number.
+// Held returns how many ratings have less than their full influence on the published score right
+// now, to the nearest whole number.
 func (s Stats) Held() int64 {
 	if !s.Score.Computed {
 		return 0
@@ -44,8 +45,8 @@ func (s Stats) Equal(o Stats) bool {
 	return s.Content == o.Content && s.Count == o.Count && s.Sum == o.Sum && s.Score == o.Score && maps.Equal(s.Histogram, o.Histogram)
 }
 
-// Bucket is the part of a content's history that a rating counts in, for the published score: hours on a content's first day,
-// days from then on.
+// Bucket is the part of a content's history that a rating counts in, for the published score: hours
+// on a content's first day, days from then on.
 type Bucket struct {
 	Index int   // 0 to 23: hours of the first day; 24 and on: days since
 	N     int64 // ratings in it
@@ -54,7 +55,8 @@ type Bucket struct {
 
 // History is what the published score of a content follows from.
 type History struct {
-	// HistoryStarts is when it opened, as StartHistories recorded it; zero if it did not. Folding does not look at it.
+	// HistoryStarts is when it opened, as StartHistories recorded it; zero if it did not. Folding
+	// does not look at it.
 	Start time.Time
 	// Buckets ascend by Index.
 	Buckets []Bucket
@@ -66,7 +68,8 @@ type History struct {
 type Score struct {
 	// Value lies within the scale. Meaningful only if Weight is positive.
 	Value float64
-	// Weight is how many ratings the score rests on; Count - Weight of them are held back. Zero: there is no score.
+	// Weight is how many ratings the score rests on; Count - Weight of them are held back. Zero:
+	// there is no score.
 	Weight float64
 	// Rank is what lists are ordered by: Value shrunk towards the middle while there are few ratings.
 	Rank float64

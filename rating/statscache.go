@@ -51,7 +51,8 @@ func recall[T any](ctx context.Context, c cache.Cache, warn *warnings, key strin
 	return value, ok && json.Unmarshal(item.Value, &value) == nil
 }
 
-// remember puts items into the cache and reports whether it took them. What it does not take is missed later, no more.
+// remember puts items into the cache and reports whether it took them. What it does not take is
+// missed later, no more.
 func remember(ctx context.Context, c cache.Cache, warn *warnings, items []cache.Item) bool {
 	if c == nil {
 		return true
@@ -67,7 +68,8 @@ func remember(ctx context.Context, c cache.Cache, warn *warnings, items []cache.
 	return true
 }
 
-// epochs asks the store for the epoch of each stream once. It remembers none that a stream does not have: it may get one the next moment.
+// epochs asks the store for the epoch of each stream once. It remembers none that a stream does not
+// have: it may get one the next moment.
 type epochs struct {
 	store Store
 	mu    sync.Mutex
@@ -81,7 +83,8 @@ func (e *epochs) of(ctx context.Context, stream string) (int64, error) {
 	return e.ask(ctx, stream, e.store.StreamEpoch)
 }
 
-// find returns the epoch of a stream that a client names. ErrNotFound: it has none, as one that was made up.
+// find returns the epoch of a stream that a client names. ErrNotFound: it has none, as one that was
+// made up.
 func (e *epochs) find(ctx context.Context, stream string) (int64, error) {
 	return e.ask(ctx, stream, e.store.KnownEpoch)
 }
@@ -159,8 +162,8 @@ func (p pending) forget(ctx context.Context, key Key, v Version) {
 	}
 }
 
-// untouched returns those of stored whose withdrawal is not on its way, as far as the cache knows. There are fewer than
-// cache.MaxBatch.
+// untouched returns those of stored whose withdrawal is not on its way, as far as the cache knows.
+// There are fewer than cache.MaxBatch.
 func (p pending) untouched(ctx context.Context, stored []Rating) []Rating {
 	if p.cache == nil || len(stored) == 0 {
 		return stored
@@ -185,13 +188,15 @@ func (p pending) untouched(ctx context.Context, stored []Rating) []Rating {
 	return rest
 }
 
-// ordinal maps versions to numbers in the same order, for offsets up to 2^40 (an epoch of a million million messages) and 2^22 epochs.
+// ordinal maps versions to numbers in the same order, for offsets up to 2^40 (an epoch of a million
+// million messages) and 2^22 epochs.
 func (v Version) ordinal() int64 {
 	const offsets, epochs = 1<<40 - 1, 1<<22 - 1
 	return min(v.Epoch, epochs)<<40 | min(v.Offset, offsets)
 }
 
-// numbers serves Stats from the cache, and what that misses from the store in one query, once for all who ask at the same time.
+// numbers serves Stats from the cache, and what that misses from the store in one query, once for
+// all who ask at the same time.
 type numbers struct {
 	store Store
 	cache cache.Cache
@@ -242,8 +247,9 @@ func (n numbers) get(ctx context.Context, contents []string) (map[string]Stats, 
 	}
 }
 
-// ask asks the store for the numbers of contents, those included that have none, and remembers them. A panic of the store becomes
-// an error: on a goroutine that several wait for it would end the process.
+// ask asks the store for the numbers of contents, those included that have none, and remembers
+// them. A panic of the store becomes an error: on a goroutine that several wait for it would end
+// the process.
 func (n numbers) ask(ctx context.Context, contents []string) (found []Stats, err error) {
 	defer func() {
 		if v := recover(); v != nil {

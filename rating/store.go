@@ -39,7 +39,8 @@ type Store interface {
 	// applied later are refused. Forgetting again, or what was never rated, is no error.
 	EraseContent(ctx context.Context, id string) error
 
-	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.
+	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in
+	// any order.
 	StatsByContent(ctx context.Context, ids []string) ([]Stats, error)
 	// StartHistories records for each content when its history opened, unless that is recorded
 	// already, and returns what is recorded for all of them, in their order. What was recorded once
@@ -62,7 +63,8 @@ type Store interface {
 	// RefreshScores. One whose content and ID are recorded already changes nothing. A deleted
 	// content takes its windows along, and one that comes later is ErrNotFound.
 	AddWindow(ctx context.Context, w Window) error
-	// RemoveWindow removes a window and has its content claimed like AddWindow. A missing window is ErrNotFound.
+	// RemoveWindow removes a window and has its content claimed like AddWindow. A missing window is
+	// ErrNotFound.
 	RemoveWindow(ctx context.Context, content, id string) error
 	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of
 	// the contents that have rows or numbers here.
@@ -96,7 +98,8 @@ type Store interface {
 	// given rater, in the order of Rater, bytewise.
 	Erasures(ctx context.Context, since time.Time, after string, limit int) ([]Erasure, error)
 
-	// ListDeadLetters returns at most q.Limit dead letters that match, in ascending order of ID, after q.After.
+	// ListDeadLetters returns at most q.Limit dead letters that match, in ascending order of ID,
+	// after q.After.
 	ListDeadLetters(ctx context.Context, q DeadLetterQuery) ([]DeadLetter, error)
 	// DeleteDeadLetters removes dead letters. Missing ones are no error.
 	DeleteDeadLetters(ctx context.Context, ids []int64) error
@@ -121,7 +124,8 @@ type Auditor interface {
 type Batch struct {
 	// Changes holds each Key at most once, in any order.
 	Changes []Change
-	// DeadLetters are the messages that can never be applied. A message that is recorded already is recorded once.
+	// DeadLetters are the messages that can never be applied. A message that is recorded already is
+	// recorded once.
 	DeadLetters []DeadLetter
 }
 
@@ -138,15 +142,16 @@ type Change struct {
 	// over. It means nothing where nothing is withdrawn: without Withdraw, or when there is no
 	// rating, or when the change is Superseded or comes again.
 	ReassignTo string
-	// Bucket is the one that a new score counts in. The same score again leaves the rating in its bucket.
+	// Bucket is the one that a new score counts in. The same score again leaves the rating in its
+	// bucket.
 	Bucket int
 	// At is when the change was accepted.
 	At time.Time
 }
 
-// Apply is for adapters. Given the rating that is stored under the change's key, withdrawn or not, or
-// the zero Rating if there is none, it returns the outcome, and whether the adapter is to store the
-// outcome's rating in its place. It does not know whether the content was deleted.
+// Apply is for adapters. Given the rating that is stored under the change's key, withdrawn or not,
+// or the zero Rating if there is none, it returns the outcome, and whether the adapter is to store
+// the outcome's rating in its place. It does not know whether the content was deleted.
 func (c Change) Apply(old Rating) (Outcome, bool) {
 	known := old.Result != ""
 	if known {
@@ -174,9 +179,9 @@ func (c Change) Apply(old Rating) (Outcome, bool) {
 	return Outcome{Result: next.Result, Rating: next}, true
 }
 
-// Reassign is for adapters. Given the same rating as Apply, it returns the rating of c.ReassignTo, and
-// false if c hands nothing over. The adapter stores that rating, and then no number changes, unless the
-// content has a rating of c.ReassignTo, withdrawn or not.
+// Reassign is for adapters. Given the same rating as Apply, it returns the rating of c.ReassignTo,
+// and false if c hands nothing over. The adapter stores that rating, and then no number changes,
+// unless the content has a rating of c.ReassignTo, withdrawn or not.
 func (c Change) Reassign(old Rating) (Rating, bool) {
 	if !c.Withdraw || c.ReassignTo == "" || old.Result == "" || old.Withdrawn {
 		return Rating{}, false
@@ -187,8 +192,8 @@ func (c Change) Reassign(old Rating) (Rating, bool) {
 
 // Outcome is what became of a Change.
 type Outcome struct {
-	// Result is Created, Updated, Unchanged, Withdrawn or Superseded. A change that comes again, with the very Version
-	// that is stored, has the Result that it had the first time.
+	// Result is Created, Updated, Unchanged, Withdrawn or Superseded. A change that comes again,
+	// with the very Version that is stored, has the Result that it had the first time.
 	Result Result
 	// Refused tells that the content was deleted; nothing was changed and Result is empty.
 	Refused bool
@@ -240,19 +245,22 @@ type DeadLetterQuery struct {
 	Limit int
 }
 
-// Filter says which ratings are meant. The zero Filter means all; conditions that are set must all hold.
+// Filter says which ratings are meant. The zero Filter means all; conditions that are set must all
+// hold.
 type Filter struct {
 	Content, Rater string
 	// ScoreMin and ScoreMax bound the score, both included.
 	ScoreMin, ScoreMax *int
-	// UpdatedFrom is the earliest time of the present score that matches, UpdatedBefore the first that no longer does.
+	// UpdatedFrom is the earliest time of the present score that matches, UpdatedBefore the first
+	// that no longer does.
 	UpdatedFrom, UpdatedBefore time.Time
 }
 
 // Order is the order of a list of ratings.
 type Order int
 
-// The orders. Ratings of one time stand in the order of their keys, which runs in the same direction.
+// The orders. Ratings of one time stand in the order of their keys, which runs in the same
+// direction.
 const (
 	ByKey       Order = iota // by content, then rater, bytewise
 	NewestFirst              // by UpdatedAt, then key, descending
@@ -268,12 +276,13 @@ type Query struct {
 	After *Cursor
 	// Limit is at least 1.
 	Limit int
-	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any number.
+	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any
+	// number.
 	MaxRows int
 }
 
-// Served reports, for adapters, whether q is a list that is never too broad whatever its ratings are,
-// so that an index must serve it. See Store.ListRatings.
+// Served reports, for adapters, whether q is a list that is never too broad whatever its ratings
+// are, so that an index must serve it. See Store.ListRatings.
 func (q Query) Served() bool {
 	f := q.Filter
 	switch {
@@ -287,8 +296,8 @@ func (q Query) Served() bool {
 	return f.Content == ""
 }
 
-// Parts returns, for adapters, the filters that an index finds ratings by and that f consists of: its
-// content, its rater within its span of time, its span of time, and last all ratings.
+// Parts returns, for adapters, the filters that an index finds ratings by and that f consists of:
+// its content, its rater within its span of time, its span of time, and last all ratings.
 func (f Filter) Parts() []Filter {
 	var parts []Filter
 	if f.Content != "" {

@@ -10,8 +10,8 @@ import (
 // Retention is how long a task can be asked for after it was accepted.
 const Retention = 24 * time.Hour
 
-// ahead is how far the clock of the process that accepted a task may be ahead of the one that is asked for it. A task of later than
-// that was never accepted.
+// ahead is how far the clock of the process that accepted a task may be ahead of the one that is
+// asked for it. A task of later than that was never accepted.
 const ahead = time.Minute
 
 // State is where a task stands. The names are Celery's.
@@ -39,7 +39,8 @@ const (
 type Task struct {
 	ID, Name string
 	State    State
-	// Creator is the identifier of who asked for it, as ID says, which its bearer may have made up: it gives nobody any right.
+	// Creator is the identifier of who asked for it, as ID says, which its bearer may have made up:
+	// it gives nobody any right.
 	Creator string
 	// Attempts is how often a worker has tried, 0 if none has. Attempts that the cache has
 	// forgotten are not counted, but for the last one of a task that is done.
@@ -63,8 +64,9 @@ type TaskResult struct {
 	// Content and Repaired are of a TaskRecalculate: whether its numbers had drifted.
 	Content  string
 	Repaired bool
-	// The others are of runs of jobs: how many contents were folded or recounted, how many of them had drifted, how many old ratings
-	// and messages were removed, and how many ratings of those who left were withdrawn.
+	// The others are of runs of jobs: how many contents were folded or recounted, how many of them
+	// had drifted, how many old ratings and messages were removed, and how many ratings of those
+	// who left were withdrawn.
 	Contents, Drifted, Removed, Withdrawn int
 }
 
@@ -96,7 +98,8 @@ type record struct {
 	Run *TaskResult `json:"run,omitempty"`
 }
 
-// version orders the records of one task: attempts one after the other, and a final state above all.
+// version orders the records of one task: attempts one after the other, and a final state above
+// all.
 func (r record) version() int64 {
 	if r.State.Done() {
 		return 1 << 62

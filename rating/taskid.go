@@ -15,8 +15,9 @@ import (
 // MaxTaskID is the greatest length of a task's identifier, in bytes.
 const MaxTaskID = 512
 
-// ticket is what the identifier of a task carries: where its message stands, what it is about and who asked. So the state of a
-// task can be told from the store alone when the cache has forgotten it, and the worker needs no table of identifiers.
+// ticket is what the identifier of a task carries: where its message stands, what it is about and
+// who asked. So the state of a task can be told from the store alone when the cache has forgotten
+// it, and the worker needs no table of identifiers.
 type ticket struct {
 	Op       op
 	Position queue.Position
@@ -47,8 +48,9 @@ func (t ticket) id() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// parseTicket is the strict inverse of id: every accepted string is the id of what is returned. The checksum only tells
-// mistyped identifiers: anybody can make a ticket that says whatever he likes, so what it says gives nobody any right. See readableBy.
+// parseTicket is the strict inverse of id: every accepted string is the id of what is returned. The
+// checksum only tells mistyped identifiers: anybody can make a ticket that says whatever he likes,
+// so what it says gives nobody any right. See readableBy.
 func parseTicket(s string) (ticket, bool) {
 	if len(s) > MaxTaskID {
 		return ticket{}, false
@@ -87,15 +89,18 @@ func namesStream(s string) bool {
 	return s != "" && len(s) <= queue.MaxStream && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// readableBy reports whether a may ask for the task: who asked for it, if it is about a rating of his own, and staff. That he asked is not
-// enough, since By may be made up: a withdrawal of another one's rating would tell whoever makes one whether that rating exists, even after
-// its rater has left. Of his own ratings it tells him nothing new. What is about others' ratings only staff can have asked for, and so
-// recalculations, which have no rater; what Erase asks for is in the name of one who has left.
+// readableBy reports whether a may ask for the task: who asked for it, if it is about a rating of
+// his own, and staff. That he asked is not enough, since By may be made up: a withdrawal of another
+// one's rating would tell whoever makes one whether that rating exists, even after its rater has
+// left. Of his own ratings it tells him nothing new. What is about others' ratings only staff can
+// have asked for, and so recalculations, which have no rater; what Erase asks for is in the name of
+// one who has left.
 func (t ticket) readableBy(a Actor) bool {
 	return a.Staff || t.Key.Rater == a.User && t.By == a.User
 }
 
-// appendID appends an identifier: a UUID in canonical form as a zero and its 16 bytes, any other behind its length.
+// appendID appends an identifier: a UUID in canonical form as a zero and its 16 bytes, any other
+// behind its length.
 func appendID(b []byte, s string) []byte {
 	if u, ok := packUUID(s); ok {
 		return append(append(b, 0), u...)

@@ -40,7 +40,8 @@ func (s *Service) look(ctx context.Context, actor Actor, taskID string) (task Ta
 	if err == nil && !derived.State.Done() && !(known && now.Sub(t.At) < keptFor) {
 		derived, err = s.locate(ctx, t, derived, known)
 	}
-	// Without the store, and of a stream that it does not know yet, what is remembered is all that is known.
+	// Without the store, and of a stream that it does not know yet, what is remembered is all that
+	// is known.
 	silent := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 	if known && (silent || err == nil && !derived.State.Done()) {
 		return remembered.complete(task, t.Key), known, nil
@@ -152,7 +153,8 @@ func (s *Service) WaitAccepted(ctx context.Context, actor Actor, taskID string) 
 	return s.wait(ctx, actor, taskID, true)
 }
 
-// unknownShare is the part of Config.Waiters that may wait beside them for tasks that may be made up.
+// unknownShare is the part of Config.Waiters that may wait beside them for tasks that may be made
+// up.
 const unknownShare = 8
 
 func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted bool) (Task, error) {

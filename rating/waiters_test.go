@@ -10,7 +10,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// L1: those past the bound of callers that wait are answered at once, and the next one waits again when one of them goes.
+// L1: those past the bound of callers that wait are answered at once, and the next one waits again
+// when one of them goes.
 func TestTooManyWaiters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil) // without a worker, no task is ever done
@@ -53,7 +54,8 @@ func TestTooManyWaiters(t *testing.T) {
 	all.Wait()
 }
 
-// tardy is a context whose deadline passes some time before it is done, as on a machine that is busy.
+// tardy is a context whose deadline passes some time before it is done, as on a machine that is
+// busy.
 type tardy struct {
 	context.Context
 	end time.Time
@@ -61,7 +63,8 @@ type tardy struct {
 
 func (c tardy) Deadline() (time.Time, bool) { return c.end, true }
 
-// A look at the task that the end of the wait cuts off is no error: the caller gets what was seen before.
+// A look at the task that the end of the wait cuts off is no error: the caller gets what was seen
+// before.
 func TestEndOfAWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

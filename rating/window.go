@@ -20,11 +20,13 @@ const (
 	Cleared  Ruling = "cleared"  // they count in full, whatever they do to it
 )
 
-// Window is a part of a content's history that staff have ruled on. It changes the published score and nothing else: ratings,
-// average, count and histogram stay, and without the window the score is what it was.
+// Window is a part of a content's history that staff have ruled on. It changes the published score
+// and nothing else: ratings, average, count and histogram stay, and without the window the score is
+// what it was.
 //
-// A window takes in whole buckets: all those that the time from From to Until touches, so hours of a content's first day and days
-// of its own, counted from its opening, from then on. In a bucket of several windows Excluded wins.
+// A window takes in whole buckets: all those that the time from From to Until touches, so hours of
+// a content's first day and days of its own, counted from its opening, from then on. In a bucket of
+// several windows Excluded wins.
 type Window struct {
 	ID, Content string
 	Ruling      Ruling
@@ -88,8 +90,9 @@ func (d WindowDraft) Validate() error {
 	return bad.Err()
 }
 
-// AddWindow records a window. The score follows with the next recalculation. ErrForbidden: the actor is not staff. What
-// WindowDraft.Validate reports, a content without a history, or one that has MaxWindows already is a *ValidationError.
+// AddWindow records a window. The score follows with the next recalculation. ErrForbidden: the
+// actor is not staff. What WindowDraft.Validate reports, a content without a history, or one that
+// has MaxWindows already is a *ValidationError.
 func (s *Service) AddWindow(ctx context.Context, actor Actor, d WindowDraft) (Window, error) {
 	if !actor.Staff {
 		return Window{}, ErrForbidden
@@ -117,8 +120,8 @@ func (s *Service) AddWindow(ctx context.Context, actor Actor, d WindowDraft) (Wi
 	return w, nil
 }
 
-// RemoveWindow takes a window back, or all of the content's if windowID is empty. ErrForbidden: the actor is not staff.
-// ErrNotFound: there is no such window.
+// RemoveWindow takes a window back, or all of the content's if windowID is empty. ErrForbidden: the
+// actor is not staff. ErrNotFound: there is no such window.
 func (s *Service) RemoveWindow(ctx context.Context, actor Actor, content, windowID string) error {
 	if !actor.Staff {
 		return ErrForbidden

@@ -18,8 +18,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// Worker takes accepted events from the queue and stores what they ask for. Any number of workers, in any number of processes,
-// may share a queue and a store.
+// Worker takes accepted events from the queue and stores what they ask for. Any number of workers,
+// in any number of processes, may share a queue and a store.
 type Worker struct {
 	cfg          Config
 	store        Store
@@ -36,8 +36,8 @@ type Worker struct {
 	foreign      error            // a *ForeignError while the worker stands before a message of another installation
 }
 
-// NewWorker returns a Worker. contents and cfg are those of the Service. recalculator folds the scores of what the worker
-// stores soon after; nil leaves that to the cron.
+// NewWorker returns a Worker. contents and cfg are those of the Service. recalculator folds the
+// scores of what the worker stores soon after; nil leaves that to the cron.
 func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *Recalculator, cfg Config) (*Worker, error) {
 	if store == nil || q == nil || contents == nil {
 		return nil, errors.New("rating: NewWorker needs a store, a queue and contents")
@@ -56,8 +56,9 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 	}, nil
 }
 
-// DeadLetterCounts returns how many messages this worker has rejected since it was made, by reason; a reason that never was is there with 0. A
-// message whose rejection was recorded twice, because the queue delivered it again, is counted twice.
+// DeadLetterCounts returns how many messages this worker has rejected since it was made, by reason;
+// a reason that never was is there with 0. A message whose rejection was recorded twice, because
+// the queue delivered it again, is counted twice.
 func (w *Worker) DeadLetterCounts() map[string]int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,10 +75,12 @@ func (w *Worker) countRejections(work []*handled) {
 	}
 }
 
-// refreshPause is the least time between two folds that a worker causes, so that a stream of ratings costs one a second.
+// refreshPause is the least time between two folds that a worker causes, so that a stream of
+// ratings costs one a second.
 const refreshPause = time.Second
 
-// Run consumes until ctx is done, finishes what it holds and returns nil. When the queue's consumer gives up, it is called again.
+// Run consumes until ctx is done, finishes what it holds and returns nil. When the queue's consumer
+// gives up, it is called again.
 func (w *Worker) Run(ctx context.Context) error {
 	stored := make(chan struct{}, 1)
 	var wg sync.WaitGroup
@@ -173,7 +176,8 @@ const (
 // contentGone is the error of tasks whose content is deleted.
 var contentGone = &TaskError{ReasonNoContent, "the content does not exist"}
 
-// handle stores a batch. An error means that nothing is known to be stored and the batch must come again.
+// handle stores a batch. An error means that nothing is known to be stored and the batch must come
+// again.
 func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int) error {
 	began := w.cfg.time()
 	batch, err := w.own(ctx, batch)
@@ -188,7 +192,8 @@ func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int
 		w.retrying(ctx, work, attempt, began)
 		return err
 	}
-	// What is handed over is what is stored: a score that came before in the same batch must not be superseded by its erasure.
+	// What is handed over is what is stored: a score that came before in the same batch must not be
+	// superseded by its erasure.
 	changes, handed := newest(work, false), newest(work, true)
 	err = w.apply(ctx, changes, rejections(work))
 	if err == nil {
@@ -241,7 +246,8 @@ func (w *Worker) decode(d queue.Delivery) *handled {
 	return h
 }
 
-// locate finds the version and the bucket of every change, and rejects those of contents that are gone.
+// locate finds the version and the bucket of every change, and rejects those of contents that are
+// gone.
 func (w *Worker) locate(ctx context.Context, work []*handled) error {
 	var ids []string
 	seen := map[string]bool{}
@@ -317,8 +323,8 @@ func (w *Worker) open(ctx context.Context, openings []HistoryStart, opened map[s
 	return nil
 }
 
-// newest returns, for each key, the change of the highest version, sorted by key; the others are superseded. It looks at those
-// changes alone that hand over, or that do not.
+// newest returns, for each key, the change of the highest version, sorted by key; the others are
+// superseded. It looks at those changes alone that hand over, or that do not.
 func newest(work []*handled, reassign bool) []*handled {
 	best := map[Key]*handled{}
 	for _, h := range work {
@@ -354,8 +360,8 @@ func rejections(work []*handled) []DeadLetter {
 	return out
 }
 
-// apply stores changes and rejections in one transaction. If the store can never take the batch, it is halved until the change
-// that is to blame is found; that one is rejected.
+// apply stores changes and rejections in one transaction. If the store can never take the batch, it
+// is halved until the change that is to blame is found; that one is rejected.
 func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []DeadLetter) error {
 	if len(changes) == 0 && len(rejected) == 0 {
 		return nil
@@ -397,7 +403,8 @@ func (w *Worker) apply(ctx context.Context, changes []*handled, rejected []DeadL
 	return w.apply(ctx, nil, gone)
 }
 
-// recount does the recalculations that staff asked for. They come after the changes of the batch, and may be done twice.
+// recount does the recalculations that staff asked for. They come after the changes of the batch,
+// and may be done twice.
 func (w *Worker) recount(ctx context.Context, work []*handled) error {
 	for _, h := range work {
 		if h.rejected != nil || h.event.Op != opRecalculate {
@@ -421,7 +428,8 @@ func (w *Worker) recount(ctx context.Context, work []*handled) error {
 	return nil
 }
 
-// publish tells the cache what was stored: fresh numbers first, so that nobody who learns of a task's success reads older ones.
+// publish tells the cache what was stored: fresh numbers first, so that nobody who learns of a
+// task's success reads older ones.
 func (w *Worker) publish(ctx context.Context, work, changes []*handled, attempt int, began time.Time) {
 	if w.cfg.Cache == nil {
 		return
@@ -466,8 +474,8 @@ func (w *Worker) retrying(ctx context.Context, work []*handled, attempt int, beg
 	remember(ctx, w.cfg.Cache, w.cfg.warn, items)
 }
 
-// taskID returns the identifier of the message's task, the same that its publisher made. A message that is none of this
-// module's has none.
+// taskID returns the identifier of the message's task, the same that its publisher made. A message
+// that is none of this module's has none.
 func (h *handled) taskID() (string, bool) {
 	if h.event.Op == "" || h.key.Content == "" {
 		return "", false

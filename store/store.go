@@ -44,10 +44,12 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// ErrUnavailable says that the database does not answer or has no room: trying again later may succeed.
+// ErrUnavailable says that the database does not answer or has no room: trying again later may
+// succeed.
 var ErrUnavailable = errs.Unavailable
 
-// ErrUnstorable says that the database will never take what it was given, however often it is tried.
+// ErrUnstorable says that the database will never take what it was given, however often it is
+// tried.
 var ErrUnstorable = errs.Unstorable
 
 // Store is what an adapter implements.
@@ -59,7 +61,8 @@ type Store interface {
 
 // Breaker is implemented by stores that keep calls away from a database that does not answer.
 type Breaker interface {
-	// Down reports whether it does so now: calls fail at once, but for a few that try the database again.
+	// Down reports whether it does so now: calls fail at once, but for a few that try the database
+	// again.
 	Down() bool
 }
 

@@ -1,5 +1,5 @@
-// Package authtest is the suite that every implementation of auth.Authenticator must pass. Each check quotes the sentence of
-// package auth that it is about.
+// Package authtest is the suite that every implementation of auth.Authenticator must pass. Each
+// check quotes the sentence of package auth that it is about.
 //
 //	func TestAuthenticator(t *testing.T) {
 //		authtest.Run(t, func(t *testing.T) authtest.Host {
@@ -36,9 +36,11 @@ type Host struct {
 	Authenticator auth.Authenticator
 	// Users are at least two, with credentials that are good.
 	Users []User
-	// Wrong puts credentials that must be refused on a request, by what is wrong with them; at least one.
+	// Wrong puts credentials that must be refused on a request, by what is wrong with them; at
+	// least one.
 	Wrong map[string]func(r *http.Request)
-	// Break takes away what the Authenticator asks, such as a database, until the check is over. Nil: it asks nothing that could fail.
+	// Break takes away what the Authenticator asks, such as a database, until the check is over.
+	// Nil: it asks nothing that could fail.
 	Break func()
 }
 
@@ -82,9 +84,9 @@ var Checks = []Check{
 	{"many requests", "Authenticate may be called concurrently.", manyRequests},
 }
 
-// Run runs every check as a parallel subtest. Open is called in the subtest and must return a fresh Host each time; what
-// several of them share, such as a server, is closed by t.Cleanup of the test around Run and not by defer, because parallel
-// subtests end after their parent's function.
+// Run runs every check as a parallel subtest. Open is called in the subtest and must return a fresh
+// Host each time; what several of them share, such as a server, is closed by t.Cleanup of the test
+// around Run and not by defer, because parallel subtests end after their parent's function.
 func Run(t *testing.T, open func(t *testing.T) Host, cfg Config) {
 	t.Helper()
 	if cfg.Timeout <= 0 {
@@ -109,7 +111,8 @@ func Run(t *testing.T, open func(t *testing.T) Host, cfg Config) {
 // errLate is what ask returns when there is no answer.
 var errLate = errors.New("authtest: no answer in time")
 
-// ask authenticates r under its own context. It waits no longer than ctx lasts, and makes a panic an error.
+// ask authenticates r under its own context. It waits no longer than ctx lasts, and makes a panic
+// an error.
 func (h Host) ask(ctx context.Context, r *http.Request) (auth.Principal, error) {
 	type answer struct {
 		who auth.Principal

@@ -24,8 +24,8 @@ func TestNothingToBreak(t *testing.T) {
 	}, authtest.Config{})
 }
 
-// A check that quotes what the port no longer says checks something else than the contract, and a sentence that no check quotes is
-// not held to.
+// A check that quotes what the port no longer says checks something else than the contract, and a
+// sentence that no check quotes is not held to.
 func TestChecksQuoteThePort(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile(filepath.Join("..", "authenticator.go"))

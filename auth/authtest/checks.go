@@ -43,7 +43,8 @@ func wrong(ctx context.Context, h Host) error {
 	return nil
 }
 
-// unavailable does not ask for more than honesty: who is remembered may pass, and what is malformed may be refused.
+// unavailable does not ask for more than honesty: who is remembered may pass, and what is malformed
+// may be refused.
 func unavailable(ctx context.Context, h Host) error {
 	if h.Break == nil {
 		return nil
@@ -68,7 +69,8 @@ func unavailable(ctx context.Context, h Host) error {
 	return nil
 }
 
-// everyKind yields the answers to requests of every kind, the last ones with whatever is asked broken.
+// everyKind yields the answers to requests of every kind, the last ones with whatever is asked
+// broken.
 func everyKind(ctx context.Context, h Host, look func(what string, who auth.Principal, err error) error) error {
 	all := map[string]func(*http.Request){"a request without credentials": nil}
 	for name, sign := range h.Wrong {

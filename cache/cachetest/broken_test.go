@@ -121,7 +121,8 @@ func remembering(c *lrucache.Cache) cache.Cache {
 	})
 }
 
-// retained replaces those of items that are too old and whose TTL is chosen by what is there, with that TTL.
+// retained replaces those of items that are too old and whose TTL is chosen by what is there, with
+// that TTL.
 func retained(ctx context.Context, c *lrucache.Cache, items []cache.Item, chosen func(ttl time.Duration) bool) []cache.Item {
 	out := slices.Clone(items)
 	for i, it := range out {

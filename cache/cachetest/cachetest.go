@@ -1,13 +1,13 @@
-// Package cachetest is the suite that every implementation of cache.Cache, and of cache.Counter, must pass. Each check
-// quotes the sentence of package cache that it is about.
+// Package cachetest is the suite that every implementation of cache.Cache, and of cache.Counter,
+// must pass. Each check quotes the sentence of package cache that it is about.
 //
 //	func TestCache(t *testing.T) {
 //		cachetest.Run(t, func(t *testing.T) cache.Cache { return open(t) }, cachetest.Config{})
 //	}
 //
-// A cache may forget anything at any time; one that forgot everything would keep the contract and be of no use. So the
-// suite expects more than the port promises: that a fresh cache keeps what one check stores, at most cache.MaxBatch small
-// items and 2 MiB, until the check is over.
+// A cache may forget anything at any time; one that forgot everything would keep the contract and
+// be of no use. So the suite expects more than the port promises: that a fresh cache keeps what one
+// check stores, at most cache.MaxBatch small items and 2 MiB, until the check is over.
 package cachetest
 
 import (
@@ -30,8 +30,8 @@ type Config struct {
 type Check struct {
 	Name     string
 	Sentence string // as it stands in package cache
-	// Run tells what is wrong with c, a cache in which nothing has been kept, before ctx is done. Checks of counts have
-	// nothing to say of a cache that is no cache.Counter.
+	// Run tells what is wrong with c, a cache in which nothing has been kept, before ctx is done.
+	// Checks of counts have nothing to say of a cache that is no cache.Counter.
 	Run func(ctx context.Context, c cache.Cache) error
 }
 
@@ -68,9 +68,10 @@ var Checks = []Check{
 	{"many counting", "counts that all processes share.", counted(manyCounting)},
 }
 
-// Run runs every check as a parallel subtest. Open is called in the subtest and must return an empty cache each time; what
-// several of them share, such as a server, is closed by t.Cleanup of the test around Run and not by defer, because parallel
-// subtests end after their parent's function.
+// Run runs every check as a parallel subtest. Open is called in the subtest and must return an
+// empty cache each time; what several of them share, such as a server, is closed by t.Cleanup of
+// the test around Run and not by defer, because parallel subtests end after their parent's
+// function.
 func Run(t *testing.T, open func(t *testing.T) cache.Cache, cfg Config) {
 	t.Helper()
 	if cfg.Timeout <= 0 {

@@ -69,7 +69,8 @@ func countEnds(ctx context.Context, c counting) error {
 	return nil
 }
 
-// countOver goes on adding n with the TTL ttl to a count of 1 until that ended, and tells whether it ended too early or too late.
+// countOver goes on adding n with the TTL ttl to a count of 1 until that ended, and tells whether
+// it ended too early or too late.
 func countOver(ctx context.Context, c counting, key string, n int64, ttl time.Duration, began span) error {
 	for total := int64(1); ; {
 		before := time.Now()

@@ -50,7 +50,8 @@ func ttlEnds(ctx context.Context, c cache.Cache) error {
 	return nil
 }
 
-// ends watches key until its TTL is over and tells whether it was missing before or there after that.
+// ends watches key until its TTL is over and tells whether it was missing before or there after
+// that.
 func ends(ctx context.Context, c cache.Cache, key string, written span) error {
 	for {
 		before := time.Now()
@@ -177,7 +178,8 @@ func ttlLeft(ctx context.Context, c cache.Cache) error {
 	if err := stays(ctx, c, kept, written); err != nil {
 		return fmt.Errorf("an older item with a TTL of %v came after one of %v: %w", short, long, err)
 	}
-	// The other way round the older item must come before the end of the newer one, or it enters rightly.
+	// The other way round the older item must come before the end of the newer one, or it enters
+	// rightly.
 	for ttl := short; ; ttl *= 2 {
 		newer := cache.Item{Key: fmt.Sprint("newer, ", ttl), Value: []byte("two"), Version: 2, TTL: ttl}
 		written, err := spanOf(ttl, func() error { return set(ctx, c, newer) })

@@ -1,12 +1,14 @@
 // Package lrucache is a cache in the memory of one process that is bounded in items and in bytes.
 //
-// When it is full it forgets what is past its TTL first, and then what has not been used for longest. It starts no
-// goroutine: whoever writes also clears away a few items that are past their TTL.
+// When it is full it forgets what is past its TTL first, and then what has not been used for
+// longest. It starts no goroutine: whoever writes also clears away a few items that are past their
+// TTL.
 //
 // # Counts
 //
-// Counts have a bound of their own, so that items cannot drive them out. A count that was driven out by others begins again
-// at zero; a host that limits rates by counts chooses Config.MaxCounts with that in mind.
+// Counts have a bound of their own, so that items cannot drive them out. A count that was driven
+// out by others begins again at zero; a host that limits rates by counts chooses Config.MaxCounts
+// with that in mind.
 //
 // # Concurrency
 //
@@ -23,17 +25,19 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 )
 
-// Overhead is what an item counts for besides the bytes of its key and value; it is about what bookkeeping takes.
+// Overhead is what an item counts for besides the bytes of its key and value; it is about what
+// bookkeeping takes.
 const Overhead = 192
 
 // Config bounds a Cache; the zero value is usable.
 type Config struct {
 	// MaxItems is how many items are kept. Zero or less: 100,000.
 	MaxItems int
-	// MaxBytes is how many bytes the items may take: their keys, values and Overhead for each. An item that is greater by
-	// itself is not kept. Zero or less: 64 MiB.
+	// MaxBytes is how many bytes the items may take: their keys, values and Overhead for each. An
+	// item that is greater by itself is not kept. Zero or less: 64 MiB.
 	MaxBytes int64
-	// MaxCounts is how many counts are kept, each of about Overhead bytes and its key. Zero or less: 100,000.
+	// MaxCounts is how many counts are kept, each of about Overhead bytes and its key. Zero or
+	// less: 100,000.
 	MaxCounts int
 	// Now is the clock of TTLs. Nil: time.Now.
 	Now func() time.Time
@@ -90,7 +94,8 @@ func (c *Cache) GetMany(_ context.Context, keys []string) (map[string]cache.Item
 	return found, nil
 }
 
-// find puts the items of keys into found. Their values are the cache's own, which are never changed.
+// find puts the items of keys into found. Their values are the cache's own, which are never
+// changed.
 func (c *Cache) find(keys []string, found map[string]cache.Item) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -57,8 +57,8 @@ func (t *table) get(key string, now time.Time) *entry {
 	return e
 }
 
-// put replaces what is under e's key. It drops a few of those that have ended anyway, and for room more of those and then the
-// least used ones.
+// put replaces what is under e's key. It drops a few of those that have ended anyway, and for room
+// more of those and then the least used ones.
 func (t *table) put(e *entry, now time.Time) {
 	t.remove(e.key)
 	if e.size() > t.maxBytes {

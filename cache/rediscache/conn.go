@@ -33,8 +33,8 @@ func (c *Cache) run(ctx context.Context, s script, args []any) (any, error) {
 
 // guard lends do a connection, unless Redis is down, and tells the breaker how it went.
 //
-// It keeps away from redigo's methods that take a context: they leave a goroutine behind that reads the arguments after
-// they have returned, and the arguments may be the caller's again by then.
+// It keeps away from redigo's methods that take a context: they leave a goroutine behind that reads
+// the arguments after they have returned, and the arguments may be the caller's again by then.
 func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time.Duration) (any, error)) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -18,8 +18,9 @@ import (
 const (
 	// idleTimeout is how long a connection is kept that nobody needs.
 	idleTimeout = time.Minute
-	// testAfter is how long a connection must have been idle to be tried before it is lent. It is shorter than
-	// breaker.ProbeInterval, so that a probe finds out which connections the end of a Redis has left dead.
+	// testAfter is how long a connection must have been idle to be tried before it is lent. It is
+	// shorter than breaker.ProbeInterval, so that a probe finds out which connections the end of a
+	// Redis has left dead.
 	testAfter = breaker.ProbeInterval / 2
 )
 

@@ -34,8 +34,8 @@ func everyMethod(t *testing.T, c *rediscache.Cache, key string) error {
 	return got
 }
 
-// recovers fails the test unless every method of c answers again soon. One that was late, as on a busy
-// machine, is asked again. recovers returns the items of the last answer to GetMany for "k".
+// recovers fails the test unless every method of c answers again soon. One that was late, as on a
+// busy machine, is asked again. recovers returns the items of the last answer to GetMany for "k".
 func recovers(t *testing.T, c *rediscache.Cache, within time.Duration) map[string]cache.Item {
 	t.Helper()
 	began := time.Now()

@@ -9,9 +9,9 @@ func newScript(source string) script {
 	return script{source: source, hash: redis.NewScript(-1, source).Hash()}
 }
 
-// setScript sets items unless there is one of a greater version. KEYS are their keys; ARGV has for each what to store and
-// its TTL in milliseconds, or 0. Versions are compared byte by byte: numbers of Lua have 53 bits, and its strings are
-// compared by the server's locale.
+// setScript sets items unless there is one of a greater version. KEYS are their keys; ARGV has for
+// each what to store and its TTL in milliseconds, or 0. Versions are compared byte by byte: numbers
+// of Lua have 53 bits, and its strings are compared by the server's locale.
 var setScript = newScript(`
 local function greater(a, b)
   for i = 1, 8 do
@@ -33,8 +33,8 @@ for i, key in ipairs(KEYS) do
 end
 `)
 
-// addScript adds ARGV[1] to the count of KEYS[1], which ends ARGV[2] milliseconds after it began, and returns the sum as
-// text, since a number would lose its last bits in Lua.
+// addScript adds ARGV[1] to the count of KEYS[1], which ends ARGV[2] milliseconds after it began,
+// and returns the sum as text, since a number would lose its last bits in Lua.
 var addScript = newScript(`
 local key, n, ttl = KEYS[1], ARGV[1], ARGV[2]
 if n == '0' then

@@ -15,7 +15,8 @@ import (
 	"github.com/khodnevis/khodnevis/internal/testserver"
 )
 
-// patient is a Config for tests that are about anything but slowness, on a machine that may be slow.
+// patient is a Config for tests that are about anything but slowness, on a machine that may be
+// slow.
 func patient() rediscache.Config {
 	return rediscache.Config{Prefix: ours + rand.Text() + ":", Timeout: 5 * time.Second}
 }
@@ -58,7 +59,8 @@ func openEmpty(t testing.TB) (*rediscache.Cache, *redis.Pool, rediscache.Config)
 	return c, pool, cfg
 }
 
-// ours begins the prefixes of all caches here, so that they are cleared away in one walk over what may be many keys.
+// ours begins the prefixes of all caches here, so that they are cleared away in one walk over what
+// may be many keys.
 var ours = "test:" + rand.Text() + ":"
 
 func TestMain(m *testing.M) {
@@ -118,8 +120,8 @@ func standIn(t testing.TB, cfg rediscache.Config) *redis.Pool {
 	return pool
 }
 
-// clock moves the clock of a miniredis, which stands still by itself. Its own mode of following the time looks at all keys
-// many times a command.
+// clock moves the clock of a miniredis, which stands still by itself. Its own mode of following the
+// time looks at all keys many times a command.
 type clock struct {
 	server *miniredis.Miniredis
 	mu     sync.Mutex

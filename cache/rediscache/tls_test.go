@@ -9,7 +9,8 @@ import (
 	"github.com/khodnevis/khodnevis/cache/rediscache"
 )
 
-// A server whose certificate no authority has signed that is trusted here is refused, and the error says why.
+// A server whose certificate no authority has signed that is trusted here is refused, and the error
+// says why.
 func TestUntrustedServer(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewTLSServer(nil) // any server with a certificate of its own making

@@ -1,5 +1,6 @@
-// Package filequeue is an example of an adapter: a queue in an append-only file, for one process. Its test is the public suite.
-// The file is synced once a Publish and never shrinks: use sqlitequeue for work.
+// Package filequeue is an example of an adapter: a queue in an append-only file, for one process.
+// Its test is the public suite. The file is synced once a Publish and never shrinks: use
+// sqlitequeue for work.
 package filequeue
 
 import (

@@ -84,8 +84,9 @@ func open(t *testing.T) *browser {
 	return &browser{t, web.URL, client}
 }
 
-// send sends a request as a page of an origin makes the browser do, and returns the status, the JSON object that came back, if it is one,
-// and the header. Its cookies come along, whoever asked for it.
+// send sends a request as a page of an origin makes the browser do, and returns the status, the
+// JSON object that came back, if it is one, and the header. Its cookies come along, whoever asked
+// for it.
 func (b *browser) send(origin, method, path, mediaType, body string) (int, map[string]any, http.Header) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, b.site+path, strings.NewReader(body))
@@ -157,7 +158,8 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// Another site that makes the browser send the cookie along changes nothing, and still may be linked from.
+// Another site that makes the browser send the cookie along changes nothing, and still may be
+// linked from.
 func TestOtherSites(t *testing.T) {
 	t.Parallel()
 	b := open(t)
@@ -189,7 +191,8 @@ func TestOtherSites(t *testing.T) {
 	}
 }
 
-// Sessions are the site's: they end with its logout, and a cookie that is kept from before is worth nothing.
+// Sessions are the site's: they end with its logout, and a cookie that is kept from before is worth
+// nothing.
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	b := open(t)

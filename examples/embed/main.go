@@ -1,4 +1,5 @@
-// Command embed is a web site with users and cookie sessions of its own that takes contents and ratings in, under /blog/api/.
+// Command embed is a web site with users and cookie sessions of its own that takes contents and
+// ratings in, under /blog/api/.
 //
 //	go run ./examples/embed
 //
@@ -14,8 +15,9 @@ import (
 	"github.com/khodnevis/khodnevis"
 )
 
-// newHandler puts the module beside the site's own pages. The site knows who makes a request (see site.Authenticate), so there are no
-// user routes. Browsers add cookies to requests that other sites make them send, so none of those may change anything.
+// newHandler puts the module beside the site's own pages. The site knows who makes a request (see
+// site.Authenticate), so there are no user routes. Browsers add cookies to requests that other
+// sites make them send, so none of those may change anything.
 func newHandler(s *site) (http.Handler, *khodnevis.App, error) {
 	app, err := khodnevis.New(khodnevis.Config{Prefix: "/blog/api/", Authenticator: s})
 	if err != nil {

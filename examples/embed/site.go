@@ -21,7 +21,8 @@ const (
 	sessionFor = 12 * time.Hour
 )
 
-// site is a host like any other: it has users, sessions and pages. It keeps them in memory; yours has a database.
+// site is a host like any other: it has users, sessions and pages. It keeps them in memory; yours
+// has a database.
 type site struct {
 	now      func() time.Time
 	cost     int // of bcrypt
@@ -45,8 +46,9 @@ func newSite(now func() time.Time) *site {
 	return &site{now: now, cost: bcrypt.DefaultCost, users: map[string]user{}, sessions: map[[sha256.Size]byte]visit{}}
 }
 
-// Authenticate implements auth.Authenticator: the one method that a host with its own users has to write. No cookie is no credentials, a
-// cookie that names no session is wrong ones. A site that asks a database wraps auth.ErrUnavailable when that is down.
+// Authenticate implements auth.Authenticator: the one method that a host with its own users has to
+// write. No cookie is no credentials, a cookie that names no session is wrong ones. A site that
+// asks a database wraps auth.ErrUnavailable when that is down.
 func (s *site) Authenticate(_ context.Context, r *http.Request) (auth.Principal, error) {
 	switch cookies := r.CookiesNamed(cookieName); len(cookies) {
 	case 0:

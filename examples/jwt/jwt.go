@@ -1,10 +1,12 @@
-// Package jwtauth is an example of a host's authenticator: it takes the JSON Web Tokens of one issuer, as RFC 8725 wants them taken.
+// Package jwtauth is an example of a host's authenticator: it takes the JSON Web Tokens of one
+// issuer, as RFC 8725 wants them taken.
 //
 //	users, err := jwtauth.New(jwtauth.Config{Issuer: "https://id.example", Audience: "blog", Keys: keys})
 //	...
 //	app, err := khodnevis.New(khodnevis.Config{Authenticator: users})
 //
-// A token says who its bearer is until it expires, so keep its life short: nothing here can end it before that.
+// A token says who its bearer is until it expires, so keep its life short: nothing here can end it
+// before that.
 package jwtauth
 
 import (
@@ -27,7 +29,8 @@ const (
 	maxToken = 8 << 10
 	// leeway is how far the clocks of the issuer and of this host may be apart.
 	leeway = 60 * time.Second
-	// algorithm is the only one, whatever a token says: keys of one family can never be taken for secrets of another.
+	// algorithm is the only one, whatever a token says: keys of one family can never be taken for
+	// secrets of another.
 	algorithm = "ES256"
 )
 
@@ -35,7 +38,8 @@ const (
 type Config struct {
 	// Issuer and Audience are what iss must be and aud must hold.
 	Issuer, Audience string
-	// Keys are the issuer's public keys on P-256, by their kid. Keys come from here and from nowhere else.
+	// Keys are the issuer's public keys on P-256, by their kid. Keys come from here and from
+	// nowhere else.
 	Keys map[string]*ecdsa.PublicKey
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -68,7 +72,8 @@ func New(cfg Config) (*Verifier, error) {
 	)}, nil
 }
 
-// claims are what a token must say: sub and iat beside what the parser asks for. Moderator is this issuer's own.
+// claims are what a token must say: sub and iat beside what the parser asks for. Moderator is this
+// issuer's own.
 type claims struct {
 	jwt.RegisteredClaims
 	Moderator bool `json:"moderator"`
@@ -102,7 +107,8 @@ func (v *Verifier) Authenticate(_ context.Context, r *http.Request) (auth.Princi
 	return auth.Principal{Subject: c.Subject, Staff: c.Moderator}, nil
 }
 
-// key returns the configured key that a token names. Of its header only alg, kid and typ may be there: not a key, nor where to get one.
+// key returns the configured key that a token names. Of its header only alg, kid and typ may be
+// there: not a key, nor where to get one.
 func (v *Verifier) key(t *jwt.Token) (any, error) {
 	for name := range t.Header {
 		if name != "alg" && name != "kid" && name != "typ" {

@@ -21,7 +21,8 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 )
 
-// attackCommand runs campaigns against servers of its own, whose clock it moves, and draws what became of the score.
+// attackCommand runs campaigns against servers of its own, whose clock it moves, and draws what
+// became of the score.
 func attackCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("replay attack", flag.ContinueOnError)
 	fs.SetOutput(stderr)
@@ -99,7 +100,8 @@ type curve struct {
 	points []point
 }
 
-// moved returns how far the score or the average went from where it was before the last phase but one.
+// moved returns how far the score or the average went from where it was before the last phase but
+// one.
 func (c curve) moved(score bool) float64 {
 	value := func(p point) float64 {
 		if score {
@@ -232,7 +234,8 @@ func (a *attacker) deal(of crowd) int {
 	return score
 }
 
-// published has the score recalculated and returns what everybody sees, once all that was sent is in it.
+// published has the score recalculated and returns what everybody sees, once all that was sent is
+// in it.
 func (a *attacker) published(ctx context.Context) (average, score float64, err error) {
 	for {
 		var accepted struct{ Task string }

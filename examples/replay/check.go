@@ -46,8 +46,8 @@ type checker struct {
 	tasks   []task
 }
 
-// checkServer waits until the tasks are done and every film counts what it must, then compares all statistics of every
-// film, and reports what stays wrong.
+// checkServer waits until the tasks are done and every film counts what it must, then compares all
+// statistics of every film, and reports what stays wrong.
 func checkServer(ctx context.Context, cfg config, c *client, show *progress, j *journal, rep *report, tasks []task) error {
 	tasks = slices.DeleteFunc(tasks, func(t task) bool { return t.id == "" }) // lanes of which nothing was accepted
 	k := &checker{c: c, j: j, show: show, clients: cfg.clients, tasks: tasks}
@@ -58,7 +58,8 @@ func checkServer(ctx context.Context, cfg config, c *client, show *progress, j *
 		return err
 	}
 	rep.tasksDone = time.Now()
-	// A server that works off a long queue is not wrong: it may take as long as it likes while the counts move.
+	// A server that works off a long queue is not wrong: it may take as long as it likes while the
+	// counts move.
 	counts, err := k.settle(ctx, "counted", films, kept, cfg.timeout, k.lookAtCount)
 	if err != nil {
 		return err
@@ -97,8 +98,8 @@ type look struct {
 
 func wrong(l look) bool { return len(l.faults) > 0 }
 
-// settle looks at n things, and again at those that are not right, until all are or nothing has moved for timeout. It
-// returns the last look at each.
+// settle looks at n things, and again at those that are not right, until all are or nothing has
+// moved for timeout. It returns the last look at each.
 func (k *checker) settle(ctx context.Context, name string, n, total int, timeout time.Duration, see func(ctx context.Context, i int) (look, error)) ([]look, error) {
 	if n == 0 {
 		return nil, nil
@@ -139,7 +140,8 @@ func (k *checker) settle(ctx context.Context, name string, n, total int, timeout
 	}
 }
 
-// lookAtTask finds any other state than SUCCESS wrong: nothing that was accepted here may be refused later.
+// lookAtTask finds any other state than SUCCESS wrong: nothing that was accepted here may be
+// refused later.
 func (k *checker) lookAtTask(ctx context.Context, i int) (look, error) {
 	t := k.tasks[i]
 	a, err := k.c.do(ctx, request{method: http.MethodGet, path: "tasks/" + url.PathEscape(t.id) + "/", by: t.by})
@@ -173,7 +175,8 @@ func (k *checker) lookAtCount(ctx context.Context, i int) (look, error) {
 	return look{shown.Count, k.compareCount(i, shown)}, nil
 }
 
-// lookAtAll compares everything that the server says of a film's ratings, a fault of each kind at most.
+// lookAtAll compares everything that the server says of a film's ratings, a fault of each kind at
+// most.
 func (k *checker) lookAtAll(ctx context.Context, i int) (look, error) {
 	shown, f, err := k.read(ctx, i, "")
 	if err != nil || f != nil {

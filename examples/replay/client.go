@@ -23,7 +23,8 @@ const (
 	maxAnswer      = 1 << 20 // bytes
 )
 
-// client sends requests to one server or to several in turn, and keeps trying while it has no definite answer.
+// client sends requests to one server or to several in turn, and keeps trying while it has no
+// definite answer.
 type client struct {
 	http    *http.Client
 	bases   []string
@@ -64,8 +65,9 @@ type answer struct {
 	unsure bool
 }
 
-// do sends r until it has a definite answer: one that is neither 429 nor 5xx. Nothing definite within the timeout, or
-// the end of ctx, is an error; the answer's attempts and unsure hold then too. Expired tokens of r.by are renewed once.
+// do sends r until it has a definite answer: one that is neither 429 nor 5xx. Nothing definite
+// within the timeout, or the end of ctx, is an error; the answer's attempts and unsure hold then
+// too. Expired tokens of r.by are renewed once.
 func (c *client) do(ctx context.Context, r request) (answer, error) {
 	if r.by == nil {
 		return c.persist(ctx, r, "")
@@ -190,7 +192,8 @@ func (a answer) decode(v any) error {
 
 func (a answer) problem() string { return fmt.Sprintf("%d %.300s", a.status, bytes.TrimSpace(a.body)) }
 
-// lastTrouble is the latest reason, since the call before, for which a request had to be sent again; empty: none.
+// lastTrouble is the latest reason, since the call before, for which a request had to be sent
+// again; empty: none.
 func (c *client) lastTrouble() string {
 	if s := c.trouble.Swap(nil); s != nil {
 		return *s

@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// fake is the few routes that a replay uses, in memory. Accepted ratings are applied some at each read, as by a worker
-// that is behind. A plant makes it wrong in one way; accidents make it a server that is always being restarted.
+// fake is the few routes that a replay uses, in memory. Accepted ratings are applied some at each
+// read, as by a worker that is behind. A plant makes it wrong in one way; accidents make it a
+// server that is always being restarted.
 type fake struct {
 	plant     string
 	accidents bool
@@ -129,7 +130,8 @@ func (f *fake) session(name string) (int, any) {
 	return 200, map[string]any{"access": access, "refresh": refresh, "user": map[string]any{"id": "u-" + name}}
 }
 
-// caller is who sends r, empty when the token is not good. With accidents, each user's token expires once.
+// caller is who sends r, empty when the token is not good. With accidents, each user's token
+// expires once.
 func (f *fake) caller(r *http.Request) string {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	name := f.tokens[token]

@@ -45,8 +45,8 @@ func loadFilms(path string) ([]film, error) {
 	return films, nil
 }
 
-// parseFilms reads an array of rows. Any column may be missing, null or of an odd type: some titles are numbers (1941,
-// 300), one is null, and a good two hundred films have no rating.
+// parseFilms reads an array of rows. Any column may be missing, null or of an odd type: some titles
+// are numbers (1941, 300), one is null, and a good two hundred films have no rating.
 func parseFilms(r io.Reader) ([]film, error) {
 	var rows []map[string]any
 	dec := json.NewDecoder(r)

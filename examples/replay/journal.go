@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// entry is a line of the journal. Which fields are set says what it is: the begin or end of a run, a registered user,
-// a created content, or (content, user and score) an accepted rating.
+// entry is a line of the journal. Which fields are set says what it is: the begin or end of a run,
+// a registered user, a created content, or (content, user and score) an accepted rating.
 type entry struct {
 	Begin    string `json:"begin,omitempty"`
 	End      string `json:"end,omitempty"`
@@ -23,8 +23,8 @@ type entry struct {
 	Task     string `json:"task,omitempty"`
 }
 
-// journal knows what the server has accepted, and so what it must have: the last accepted score of each user and film.
-// Its methods may be called concurrently.
+// journal knows what the server has accepted, and so what it must have: the last accepted score of
+// each user and film. Its methods may be called concurrently.
 type journal struct {
 	mu       sync.Mutex
 	file     io.Writer // nil: kept in memory alone
@@ -70,7 +70,8 @@ func readJournal(path string) (*journal, error) {
 	}
 }
 
-// record writes e to the file, a line at once and unbuffered, so that a killed run leaves whole lines, and counts it.
+// record writes e to the file, a line at once and unbuffered, so that a killed run leaves whole
+// lines, and counts it.
 func (j *journal) record(e entry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -121,7 +122,8 @@ func (j *journal) expected(content string) tally {
 	return t
 }
 
-// kept is the number of ratings that must be counted: those accepted but for the ones a later one superseded.
+// kept is the number of ratings that must be counted: those accepted but for the ones a later one
+// superseded.
 func (j *journal) kept() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

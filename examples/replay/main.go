@@ -1,22 +1,26 @@
-// Replay drives a running server over HTTP with a real data set and checks that every rating it accepted is counted, once.
+// Replay drives a running server over HTTP with a real data set and checks that every rating it
+// accepted is counted, once.
 //
-// Apart from "attack" it knows the wire contract and nothing of the server's code, so it works against any server of the contract:
+// Apart from "attack" it knows the wire contract and nothing of the server's code, so it works
+// against any server of the contract:
 //
 //	npm pack vega-datasets && tar xzf vega-datasets-*.tgz package/data/movies.json
 //	KHODNEVIS_LIMITS=off go run ./examples/server &
 //	go run ./examples/replay -server http://127.0.0.1:8000 -data package/data/movies.json
 //
-// Users are registered, the films of the data set are created as contents, and ratings are drawn so that their number
-// follows a film's votes and their mean its IMDb rating. Then count, mean, sum and histogram of every film are compared
-// with what was answered 202. The server may be killed and restarted meanwhile: what has no answer is sent again.
+// Users are registered, the films of the data set are created as contents, and ratings are drawn so
+// that their number follows a film's votes and their mean its IMDb rating. Then count, mean, sum
+// and histogram of every film are compared with what was answered 202. The server may be killed and
+// restarted meanwhile: what has no answer is sent again.
 //
-// With -state FILE everything accepted is also written to a journal, and a later run with -check-only compares the
-// server with that journal and sends nothing.
+// With -state FILE everything accepted is also written to a journal, and a later run with
+// -check-only compares the server with that journal and sends nothing.
 //
-// "replay attack" needs no server: it runs campaigns against one of its own, whose clock it moves, and draws the published score
-// beside the plain average into attack.svg.
+// "replay attack" needs no server: it runs campaigns against one of its own, whose clock it moves,
+// and draws the published score beside the plain average into attack.svg.
 //
-// The exit status is 0 when everything is right, 1 when something is wrong, lost or not finished, 2 for a wrong call.
+// The exit status is 0 when everything is right, 1 when something is wrong, lost or not finished, 2
+// for a wrong call.
 package main
 
 import (
@@ -46,7 +50,8 @@ func main() {
 	os.Exit(code)
 }
 
-// command runs the subcommand that the first argument names; arguments that begin with a flag belong to "run".
+// command runs the subcommand that the first argument names; arguments that begin with a flag
+// belong to "run".
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	name := "run"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -153,7 +158,8 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	return cfg, errors.Join(errs...)
 }
 
-// baseURL completes the address of a server with the default mount prefix, or keeps the prefix that it names.
+// baseURL completes the address of a server with the default mount prefix, or keeps the prefix that
+// it names.
 func baseURL(server string) (string, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {

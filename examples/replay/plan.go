@@ -16,11 +16,12 @@ type submission struct {
 	film, user, score int
 }
 
-// plan is everything a run submits. It depends on its arguments alone, and what ends up stored does not depend on the
-// number of lanes.
+// plan is everything a run submits. It depends on its arguments alone, and what ends up stored does
+// not depend on the number of lanes.
 type plan struct {
-	// lanes are sent at the same time, each in order. A user's rating of a film is in one lane only, at most twice and
-	// then with two scores, so the score that must win is the later one of its lane.
+	// lanes are sent at the same time, each in order. A user's rating of a film is in one lane
+	// only, at most twice and then with two scores, so the score that must win is the later one of
+	// its lane.
 	lanes       [][]submission
 	ratings     int // different pairs of user and film
 	submissions int
@@ -65,8 +66,9 @@ func newPlan(films []film, users, ratings, lanes int, rerate float64, seed uint6
 	return p, nil
 }
 
-// ratingsPerFilm shares the ratings out in proportion to the votes, at most users to a film, and exactly as many as asked.
-// Films of few votes may get none. Going from the most votes down, what a capped film cannot take goes to the rest.
+// ratingsPerFilm shares the ratings out in proportion to the votes, at most users to a film, and
+// exactly as many as asked. Films of few votes may get none. Going from the most votes down, what a
+// capped film cannot take goes to the rest.
 func ratingsPerFilm(films []film, users, ratings int) []int {
 	order := make([]int, len(films))
 	weight := 0.0

@@ -19,7 +19,8 @@ const (
 	attackColour  = "#fbe9e4"
 )
 
-// draw returns curves as an SVG picture, two beside each other. It brings its own light background, so that it is readable on a dark page.
+// draw returns curves as an SVG picture, two beside each other. It brings its own light background,
+// so that it is readable on a dark page.
 func draw(curves []curve) []byte {
 	width, height := 2*panelWidth+3*margin, headHeight+(len(curves)+1)/2*(panelHeight+margin)
 	var b bytes.Buffer

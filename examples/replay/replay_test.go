@@ -31,7 +31,8 @@ func testData(t *testing.T) string {
 	return path
 }
 
-// replayed runs the command and returns its exit status, its summary by line, and all that it printed.
+// replayed runs the command and returns its exit status, its summary by line, and all that it
+// printed.
 func replayed(t *testing.T, args ...string) (int, map[string]int, string) {
 	t.Helper()
 	var out, errs bytes.Buffer

@@ -75,7 +75,8 @@ func (r *report) countJournal(j *journal) {
 	r.accepted, r.superseded = j.accepted, j.accepted-j.kept()
 }
 
-// print writes the summary: what was sent unless nothing was, what was found unless it did not come to that.
+// print writes the summary: what was sent unless nothing was, what was found unless it did not come
+// to that.
 func (r *report) print(w io.Writer) {
 	line := func(name, value string) { fmt.Fprintf(w, "%-30s %14s\n", name, value) }
 	count := func(name string, n int) { line(name, thousands(int64(n))) }

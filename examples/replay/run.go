@@ -30,7 +30,8 @@ type replay struct {
 	tasks    []task   // the last one of each lane
 }
 
-// run carries out a whole replay. The report is nil when nothing was sent, and says how far it came when there is an error.
+// run carries out a whole replay. The report is nil when nothing was sent, and says how far it came
+// when there is an error.
 func run(ctx context.Context, cfg config, c *client, show *progress) (rep *report, err error) {
 	films, err := loadFilms(cfg.data)
 	if err != nil {
@@ -98,8 +99,8 @@ func (r *replay) send(ctx context.Context, p plan) error {
 	return r.journal.record(entry{End: r.name})
 }
 
-// createFilm creates a film, and by its Idempotency-Key only once. From a server that does not honour the key a lost
-// answer may leave a second one, which nobody rates and nothing checks.
+// createFilm creates a film, and by its Idempotency-Key only once. From a server that does not
+// honour the key a lost answer may leave a second one, which nobody rates and nothing checks.
 func (r *replay) createFilm(ctx context.Context, i int) error {
 	f := r.films[i]
 	var created struct{ ID, Title string }
@@ -127,7 +128,8 @@ func (r *replay) rate(ctx context.Context, lane int, submissions []submission, p
 	for _, s := range submissions {
 		k := key{s.film, s.user}
 		if unsure[k] {
-			// An attempt without an answer may still land, and then after this one: no later score is sure to win.
+			// An attempt without an answer may still land, and then after this one: no later score
+			// is sure to win.
 			r.report.leaveOut()
 			ph.done.Add(1)
 			continue
@@ -174,7 +176,8 @@ func acceptedTask(a answer, content, user string, score int) (string, error) {
 	return accepted.Task, nil
 }
 
-// each calls f for 0 to n-1, at most workers at a time, and returns the first error, which ends the others' context.
+// each calls f for 0 to n-1, at most workers at a time, and returns the first error, which ends the
+// others' context.
 func each(ctx context.Context, workers, n int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -24,8 +24,8 @@ type credentials struct {
 	Password string `json:"password"`
 }
 
-// signUp registers the user number n of a seed and logs in. The same user of an earlier run is used again, and so is one
-// whose registration had no answer but took place.
+// signUp registers the user number n of a seed and logs in. The same user of an earlier run is used
+// again, and so is one whose registration had no answer but took place.
 func signUp(ctx context.Context, c *client, seed uint64, n int) (*user, error) {
 	u := &user{credentials: credentials{Username: fmt.Sprintf("replay_%d_%d", seed, n)}}
 	// Deterministic, so that a later run can log in; no worse for that, as the account is a test's.
@@ -76,7 +76,8 @@ func (u *user) token() string {
 	return u.access
 }
 
-// renew replaces an access token that the server no longer takes, once however many requests met that.
+// renew replaces an access token that the server no longer takes, once however many requests met
+// that.
 func (u *user) renew(ctx context.Context, c *client, old string) (string, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

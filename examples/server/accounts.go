@@ -49,7 +49,8 @@ func setPassword(ctx context.Context, users *auth.Service, name string, stdin io
 	return users.SetPassword(ctx, name, password)
 }
 
-// readLine returns the first line without its end. A read from a terminal lasts, so it is left behind when ctx is done.
+// readLine returns the first line without its end. A read from a terminal lasts, so it is left
+// behind when ctx is done.
 func readLine(ctx context.Context, r io.Reader) (string, error) {
 	var line string
 	read := make(chan error, 1)

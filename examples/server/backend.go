@@ -26,7 +26,8 @@ import (
 // backend is the App and what it stands on.
 type backend struct {
 	app *khodnevis.App
-	// prepare makes what the App needs in servers that may not be there yet. It may be called again after an error.
+	// prepare makes what the App needs in servers that may not be there yet. It may be called again
+	// after an error.
 	prepare func(context.Context) error
 	// adapters says in a few words what is used: to everybody, so it tells of no path, host or user.
 	adapters string

@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// BenchmarkAccept measures the time to the 202 of a rating over HTTP, while the worker stores them, and reports its 50th and 99th
-// percentile in milliseconds: with clients that send one after the other, as fast as they get answers, and with 64 clients that
-// send 2,000 a second together, the time counted from when each was due.
+// BenchmarkAccept measures the time to the 202 of a rating over HTTP, while the worker stores them,
+// and reports its 50th and 99th percentile in milliseconds: with clients that send one after the
+// other, as fast as they get answers, and with 64 clients that send 2,000 a second together, the
+// time counted from when each was due.
 func BenchmarkAccept(b *testing.B) {
 	for _, clients := range []int{1, 64} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { benchmarkAccept(b, clients, 0) })

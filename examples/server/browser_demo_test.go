@@ -61,8 +61,8 @@ func TestBrowserDemo(t *testing.T) {
 	ben.press(kb.Escape)
 	ben.until(`!document.querySelector("dialog[open]") && !document.querySelector("#account [name=password]").value`)
 
-	// The stars are a radio group; whoever is not signed in is asked to, and the rating is not lost. Arrow keys send where
-	// they end.
+	// The stars are a radio group; whoever is not signed in is asked to, and the rating is not
+	// lost. Arrow keys send where they end.
 	ben.do(chromedp.Focus(chromedp.CSS(".row .rate input")))
 	ben.press(kb.ArrowRight)
 	ben.says("#account-why", "yours is sent")
@@ -87,7 +87,8 @@ func TestBrowserDemo(t *testing.T) {
 	ben.until(`localStorage.length + sessionStorage.length === 0 && document.cookie === ""`)
 }
 
-// Whoever rated before sees it after signing in again, and arrow keys that pass over stars do not send them.
+// Whoever rated before sees it after signing in again, and arrow keys that pass over stars do not
+// send them.
 func TestBrowserKeyboard(t *testing.T) {
 	t.Parallel()
 	browser := newBrowser(t)

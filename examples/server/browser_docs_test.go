@@ -10,7 +10,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// The page of the API opens, its operations can be tried with and without a token, and it fits a telephone.
+// The page of the API opens, its operations can be tried with and without a token, and it fits a
+// telephone.
 func TestBrowserDocs(t *testing.T) {
 	t.Parallel()
 	browser := newBrowser(t)
@@ -48,7 +49,8 @@ func TestBrowserDocs(t *testing.T) {
 	}
 }
 
-// An operation is found and tried with the keyboard, nothing of the token is kept, and a refusal is shown.
+// An operation is found and tried with the keyboard, nothing of the token is kept, and a refusal is
+// shown.
 func TestBrowserDocsByKeyboard(t *testing.T) {
 	s := newSite(t)
 	browser := newBrowser(t)

@@ -44,8 +44,8 @@ func (c *clock) set(behind time.Duration) {
 	c.behind = behind
 }
 
-// newShelf is a site with contents that were rated over two weeks, one of them by a burst that the published score does
-// not follow.
+// newShelf is a site with contents that were rated over two weeks, one of them by a burst that the
+// published score does not follow.
 func newShelf(t *testing.T) *site {
 	t.Helper()
 	db, err := sqlitestore.Open(filepath.Join(t.TempDir(), "shelf.db"))

@@ -100,7 +100,8 @@ type tab struct {
 	wrong   []string
 }
 
-// newTab opens a page of the site. When the test ends, there was no message of an error, and no request to anywhere else.
+// newTab opens a page of the site. When the test ends, there was no message of an error, and no
+// request to anywhere else.
 func newTab(t *testing.T, browser context.Context, s *site, path string, first ...chromedp.Action[chromedp.Void]) *tab {
 	t.Helper()
 	p := &tab{t: t, origin: s.URL}

@@ -88,8 +88,9 @@ func (c *client) receive(t testing.TB) (got reply) {
 	}
 }
 
-// offer has the clients send, each request when it is due, whether earlier ones are answered or not: rate a second, for span. With
-// rate 0 each client sends when its last request is answered. A client of which send reports false stops.
+// offer has the clients send, each request when it is due, whether earlier ones are answered or
+// not: rate a second, for span. With rate 0 each client sends when its last request is answered. A
+// client of which send reports false stops.
 func offer(clients []*client, rate int, span time.Duration, send func(c *client, n int) bool) {
 	var next atomic.Int64
 	var all sync.WaitGroup

@@ -75,7 +75,8 @@ func verify(ctx context.Context, b *backend, _ []string, _ io.Reader, stdout io.
 	return report(ctx, b, stdout, "verified", b.app.Verify)
 }
 
-// recalculate recounts the contents named, or without a name every content, and folds their scores anew.
+// recalculate recounts the contents named, or without a name every content, and folds their scores
+// anew.
 func recalculate(ctx context.Context, b *backend, contents []string, _ io.Reader, stdout io.Writer) error {
 	err := report(ctx, b, stdout, "recalculated", func(ctx context.Context, drift func(rating.Drift)) (int, error) {
 		for _, id := range contents {

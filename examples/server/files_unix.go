@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// maxFiles returns how many files this process may have open, connections among them; 0: nobody knows.
+// maxFiles returns how many files this process may have open, connections among them; 0: nobody
+// knows.
 func maxFiles() int {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {

@@ -11,8 +11,9 @@ import (
 // healthTimeout is how long a server that lives may take to say so.
 const healthTimeout = 2 * time.Second
 
-// checkHealth asks the server that listens on addr whether it lives. It is for health checks where there is no shell and no
-// curl. A server that is told to listen on every address is asked on loopback.
+// checkHealth asks the server that listens on addr whether it lives. It is for health checks where
+// there is no shell and no curl. A server that is told to listen on every address is asked on
+// loopback.
 func checkHealth(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

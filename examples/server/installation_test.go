@@ -24,7 +24,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-// shared returns the settings of a Kafka and a Redis that several servers share, real ones if there are any.
+// shared returns the settings of a Kafka and a Redis that several servers share, real ones if there
+// are any.
 func shared(t *testing.T) (brokers []string, args []string) {
 	t.Helper()
 	brokers, redis := testserver.Kafka(t), testserver.Redis(t)
@@ -105,7 +106,8 @@ func (x *tenant) rate(n int) {
 	}
 }
 
-// stored waits until every rating is stored, and fails the test if one is not or if there are dead letters.
+// stored waits until every rating is stored, and fails the test if one is not or if there are dead
+// letters.
 func (x *tenant) stored() {
 	x.t.Helper()
 	end := time.Now().Add(60 * time.Second)
@@ -178,7 +180,8 @@ func TestTwoServersShareKafkaAndRedis(t *testing.T) {
 	}
 }
 
-// A worker that stands still for nine seconds, as in a pause of its virtual machine, loses nothing and doubles nothing.
+// A worker that stands still for nine seconds, as in a pause of its virtual machine, loses nothing
+// and doubles nothing.
 func TestFrozenWorker(t *testing.T) {
 	t.Parallel()
 	brokers, args := shared(t)

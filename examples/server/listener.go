@@ -20,7 +20,8 @@ const (
 	maxOwnConnections = 16
 	// shareOfConnections is the part of all that one IP prefix may have.
 	shareOfConnections = 8
-	// otherFiles is how many files are for the database, the logs and what else there is, or half of all if there are few.
+	// otherFiles is how many files are for the database, the logs and what else there is, or half
+	// of all if there are few.
 	otherFiles = 256
 )
 
@@ -31,12 +32,13 @@ type connectionLimits struct {
 	own    int // beyond all, of this machine: those who watch over the process get through whoever else is there
 	// loopback are addresses of this machine. So is, of a connection, the one that it arrives at.
 	loopback []netip.Prefix
-	// trusted are addresses of proxies, which hand over the connections of many. Like this machine, they are no prefix of their own.
+	// trusted are addresses of proxies, which hand over the connections of many. Like this machine,
+	// they are no prefix of their own.
 	trusted []netip.Prefix
 }
 
-// connectionLimits are what the settings make of the bounds, and the files that this process may have open. A server without a file for the next
-// connection could not even close it.
+// connectionLimits are what the settings make of the bounds, and the files that this process may
+// have open. A server without a file for the next connection could not even close it.
 func (s settings) connectionLimits(files int) (connectionLimits, error) {
 	all := maxConnections
 	if files > 0 {
@@ -52,8 +54,9 @@ func (s settings) connectionLimits(files int) (connectionLimits, error) {
 	return l, err
 }
 
-// bounded is a listener that has so many places for connections. It closes a connection that gets none at once: left waiting, it and
-// everybody behind it would take the server for dead. It may be used concurrently.
+// bounded is a listener that has so many places for connections. It closes a connection that gets
+// none at once: left waiting, it and everybody behind it would take the server for dead. It may be
+// used concurrently.
 type bounded struct {
 	net.Listener
 	limits     connectionLimits

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// enter opens a connection from an address of this machine and reports whether the server answers on it, or closes it. That it does
-// neither is an error of the test.
+// enter opens a connection from an address of this machine and reports whether the server answers
+// on it, or closes it. That it does neither is an error of the test.
 func enter(t *testing.T, from, address string) (*client, bool) {
 	t.Helper()
 	var dialer net.Dialer
@@ -52,8 +52,8 @@ func enter(t *testing.T, from, address string) (*client, bool) {
 	return nil, false
 }
 
-// L1: whoever holds connections without end keeps away its own prefix, and when all places are taken, whoever it was, the machine
-// itself is told that the server lives. Nobody waits.
+// L1: whoever holds connections without end keeps away its own prefix, and when all places are
+// taken, whoever it was, the machine itself is told that the server lives. Nobody waits.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -61,7 +61,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var logged output
-	// Of the addresses of loopback, 127.0.0.1 is the one that the server is reached at; the others stand for those of strangers.
+	// Of the addresses of loopback, 127.0.0.1 is the one that the server is reached at; the others
+	// stand for those of strangers.
 	b := newBounded(inner, connectionLimits{all: 10, prefix: 3, own: 2, trusted: []netip.Prefix{netip.MustParsePrefix("127.0.9.0/28")}},
 		slog.New(slog.NewTextHandler(&logged, nil)))
 	server := &http.Server{Handler: pagesOf(t, "all")}
@@ -87,7 +88,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	own := let(true, "127.0.0.1", "127.0.0.1")
 	let(false, "127.0.0.1", "127.0.3.1")
 
-	// Closed connections give their places back: those of the machine itself first, then one of the prefix that was full.
+	// Closed connections give their places back: those of the machine itself first, then one of the
+	// prefix that was full.
 	for _, c := range append(own, flood[0]) {
 		_ = c.Close()
 	}
@@ -140,7 +142,8 @@ func (v *visitor) RemoteAddr() net.Addr { return &net.TCPAddr{IP: v.from, Port: 
 func (v *visitor) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(10, 9, 9, 9), Port: 2} }
 func (v *visitor) Close() error         { return nil }
 
-// There are never more than there are places, and each is given back once, however often and by however many a connection is closed.
+// There are never more than there are places, and each is given back once, however often and by
+// however many a connection is closed.
 func TestPlacesAreGivenBackOnce(t *testing.T) {
 	t.Parallel()
 	const all, prefix = 7, 2
@@ -281,8 +284,8 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
-// L1: a server all of whose places are taken by connections that ask nothing any more tells this machine that it lives, closes the next
-// one at once, and serves when they are gone.
+// L1: a server all of whose places are taken by connections that ask nothing any more tells this
+// machine that it lives, closes the next one at once, and serves when they are gone.
 func TestFullServerLives(t *testing.T) { // not beside others, which need files, too
 	if files := maxFiles(); files < 2*maxConnections {
 		t.Skipf("a process may have %d files open, which is too few to fill a server", files) // connections are files

@@ -1,4 +1,5 @@
-// Command server is the bundled server: contents, ratings and accounts over HTTP, in one SQLite file, with no services beside it.
+// Command server is the bundled server: contents, ratings and accounts over HTTP, in one SQLite
+// file, with no services beside it.
 //
 //	go run ./examples/server                      serve
 //	go run ./examples/server staff NAME           make a registered user staff; unstaff takes it back
@@ -9,7 +10,8 @@
 //	go run ./examples/server health               fail unless the server that listens on KHODNEVIS_ADDR lives
 //	go run ./examples/server -h                   list the commands and the flags
 //
-// Everything is configured by environment variables, or by flags of the same names, which win: -addr for KHODNEVIS_ADDR.
+// Everything is configured by environment variables, or by flags of the same names, which win:
+// -addr for KHODNEVIS_ADDR.
 package main
 
 import (
@@ -39,11 +41,13 @@ func main() {
 	}
 }
 
-// maxHeap is about how much memory the server's heap may grow to before collecting more often is worth the time.
+// maxHeap is about how much memory the server's heap may grow to before collecting more often is
+// worth the time.
 const maxHeap = 256 << 20
 
-// tune trades memory for time: what lives on a server's heap is a few caches of bounded size, and with Go's default the collector
-// would go through them many times a second. GOGC and GOMEMLIMIT win.
+// tune trades memory for time: what lives on a server's heap is a few caches of bounded size, and
+// with Go's default the collector would go through them many times a second. GOGC and GOMEMLIMIT
+// win.
 func tune() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(800)

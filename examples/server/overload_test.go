@@ -24,7 +24,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-// slowQueue takes its time for each call of Publish, so that requests in hand bound what a server takes in a second.
+// slowQueue takes its time for each call of Publish, so that requests in hand bound what a server
+// takes in a second.
 type slowQueue struct {
 	queue.Queue
 	takes time.Duration
@@ -46,8 +47,9 @@ func (bearers) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 	return auth.Principal{Subject: name}, nil
 }
 
-// L1, L4: a server that is offered four times what it can take serves as much as it can and refuses the rest at once, cuts off
-// nobody, lives, loses nothing that it accepted, and is as before when that is over.
+// L1, L4: a server that is offered four times what it can take serves as much as it can and refuses
+// the rest at once, cuts off nobody, lives, loses nothing that it accepted, and is as before when
+// that is over.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const (
@@ -173,8 +175,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// BenchmarkOverload finds how many ratings a second 64 clients get accepted that send one after the other, then offers three times
-// as many, each when it is due. It reports both rates of acceptance and their ratio, which should be 0.8 or more.
+// BenchmarkOverload finds how many ratings a second 64 clients get accepted that send one after the
+// other, then offers three times as many, each when it is due. It reports both rates of acceptance
+// and their ratio, which should be 0.8 or more.
 func BenchmarkOverload(b *testing.B) {
 	address, access, contents := serveBench(b)
 	clients := make([]*client, 1024)

@@ -19,7 +19,8 @@ import (
 //go:embed pages
 var embedded embed.FS
 
-// pagePolicy lets a page load what this server has, and nothing else. A page runs no inline script and has no inline style.
+// pagePolicy lets a page load what this server has, and nothing else. A page runs no inline script
+// and has no inline style.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -31,7 +32,8 @@ var mediaTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// pages returns, by their paths, the page that says what this is, what pages load, and, where there is an API to show, the demo.
+// pages returns, by their paths, the page that says what this is, what pages load, and, where there
+// is an API to show, the demo.
 func pages(b *backend, api bool, ready func() error) map[string]http.Handler {
 	all := map[string]http.Handler{
 		"/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { home(w, b, api, ready() == nil) }),
@@ -55,8 +57,9 @@ func pages(b *backend, api bool, ready func() error) map[string]http.Handler {
 	return all
 }
 
-// readable lets a page be read. Whoever does not read is answered as at the health checks, which can only be read, too: with the methods
-// that there are. Every answer has an identifier, as those of the API have.
+// readable lets a page be read. Whoever does not read is answered as at the health checks, which
+// can only be read, too: with the methods that there are. Every answer has an identifier, as those
+// of the API have.
 func readable(b *backend, page http.Handler) http.Handler {
 	other := b.app.Health(nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -69,7 +72,8 @@ func readable(b *backend, page http.Handler) http.Handler {
 	})
 }
 
-// guarded sets on every answer what is right for one that is not a page. Handlers that know better set their own.
+// guarded sets on every answer what is right for one that is not a page. Handlers that know better
+// set their own.
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -80,7 +84,8 @@ func guarded(next http.Handler) http.Handler {
 	})
 }
 
-// file answers with an embedded file. Browsers keep it, and ask each time whether it is still the same.
+// file answers with an embedded file. Browsers keep it, and ask each time whether it is still the
+// same.
 func file(name string) http.Handler {
 	body, err := embedded.ReadFile("pages/" + name)
 	if err != nil {

@@ -199,7 +199,8 @@ func TestHomeSaysWhatRunsHere(t *testing.T) {
 	}
 }
 
-// I9: everybody may read what runs here, so it tells neither where on the machine anything is, nor what it was built with.
+// I9: everybody may read what runs here, so it tells neither where on the machine anything is, nor
+// what it was built with.
 func TestHomeTellsNothingOfTheMachine(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -227,8 +228,8 @@ func TestHomeTellsNothingOfTheMachine(t *testing.T) {
 	}
 }
 
-// What the policy would refuse is not there in the first place: no inline script or style, nothing from elsewhere. And stored text can
-// only become text: nothing makes markup of a string.
+// What the policy would refuse is not there in the first place: no inline script or style, nothing
+// from elsewhere. And stored text can only become text: nothing makes markup of a string.
 func TestPagesNeedNoException(t *testing.T) {
 	t.Parallel()
 	forbidden := map[string]*regexp.Regexp{

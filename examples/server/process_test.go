@@ -26,7 +26,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-// TestMain lets the test binary be the server, since only another process can be killed, or the storm of BenchmarkLoginStorm.
+// TestMain lets the test binary be the server, since only another process can be killed, or the
+// storm of BenchmarkLoginStorm.
 func TestMain(m *testing.M) {
 	if os.Getenv("KHODNEVIS_TEST_CHILD") != "" {
 		main()
@@ -61,7 +62,8 @@ type child struct {
 	ends chan error
 }
 
-// childEnv is the environment of a server in a process of its own: none of the settings that are made around the tests.
+// childEnv is the environment of a server in a process of its own: none of the settings that are
+// made around the tests.
 func childEnv() []string {
 	environ := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, prefix) })
 	return append(environ, "KHODNEVIS_TEST_CHILD=1")
@@ -169,8 +171,9 @@ func (c *child) must(want int, method, path, token string, body, answer any) {
 	}
 }
 
-// setUp is must for what a test needs before it begins. A server on a busy machine may answer 503, and is
-// asked again, for a minute at most. A registration that is refused then was taken by the attempt before.
+// setUp is must for what a test needs before it begins. A server on a busy machine may answer 503,
+// and is asked again, for a minute at most. A registration that is refused then was taken by the
+// attempt before.
 func (c *child) setUp(want int, method, path, token string, body, answer any) {
 	c.t.Helper()
 	again := false
@@ -200,8 +203,9 @@ func (c *child) signUp(name string) (token, id string) {
 	return login.Access, login.User.ID
 }
 
-// load submits ratings from several clients, each by a user of its own over all contents again and again, until ctx is done or
-// the server is gone. It returns, by rating, the last score that got a 202, and the score of an attempt without an answer.
+// load submits ratings from several clients, each by a user of its own over all contents again and
+// again, until ctx is done or the server is gone. It returns, by rating, the last score that got a
+// 202, and the score of an attempt without an answer.
 func (c *child) load(ctx context.Context, tokens map[string]string, contents []string, accepted func()) (sure, unsure map[string]int, odd []string) {
 	sure, unsure = map[string]int{}, map[string]int{}
 	var mu sync.Mutex
@@ -236,7 +240,8 @@ func (c *child) load(ctx context.Context, tokens map[string]string, contents []s
 	return sure, unsure, odd
 }
 
-// settle waits until every accepted rating is stored, and checks that all are and that nothing was counted twice.
+// settle waits until every accepted rating is stored, and checks that all are and that nothing was
+// counted twice.
 func (c *child) settle(contents []string, sure, unsure map[string]int) {
 	c.t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
@@ -343,7 +348,8 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	}
 }
 
-// SIGTERM under load: requests in hand get their answers, the process ends with 0, and nothing accepted is lost.
+// SIGTERM under load: requests in hand get their answers, the process ends with 0, and nothing
+// accepted is lost.
 func TestStoppedServerCutsNothingOff(t *testing.T) {
 	t.Parallel()
 	c, data, tokens, contents := scene(t, 8, 5)
@@ -368,8 +374,9 @@ func TestStoppedServerCutsNothingOff(t *testing.T) {
 	c.settle(contents, sure, nil) // what was stored was answered: a request that met a closed connection left nothing behind
 }
 
-// What a client sees of a server that stops, when its request was never read: a connection that is refused, or one that was
-// idle and is closed at that moment. net/http has no values for the last two.
+// What a client sees of a server that stops, when its request was never read: a connection that is
+// refused, or one that was idle and is closed at that moment. net/http has no values for the last
+// two.
 var notRead = []string{"connection refused", "connection reset", "broken pipe", "EOF", "server closed idle connection"}
 
 // runCommand runs a command of the server in a process of its own.
@@ -439,7 +446,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// A command whose file is not there has been given another one than the server: it must not make one and find nothing wrong with it.
+// A command whose file is not there has been given another one than the server: it must not make
+// one and find nothing wrong with it.
 func TestCommandsMakeNoFile(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "none.db")

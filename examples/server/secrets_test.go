@@ -31,7 +31,8 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// T6: the passwords in connection strings are in nothing that is printed: neither the usage, nor errors, nor the log.
+// T6: the passwords in connection strings are in nothing that is printed: neither the usage, nor
+// errors, nor the log.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cr3t-word"

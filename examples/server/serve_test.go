@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// The metrics of every role have a listener of their own, which ends with the server. The public one has none.
+// The metrics of every role have a listener of their own, which ends with the server. The public
+// one has none.
 func TestMetricsAreApart(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{"all", "api", "worker"} {

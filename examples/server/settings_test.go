@@ -101,7 +101,8 @@ func TestUnknownVariables(t *testing.T) {
 	}
 }
 
-// Roles are for processes that share a queue. In a file of one host they do only together with the store.
+// Roles are for processes that share a queue. In a file of one host they do only together with the
+// store.
 func TestRolesShareAQueue(t *testing.T) {
 	t.Parallel()
 	const postgres = "postgres://u@127.0.0.1/db"

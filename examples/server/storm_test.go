@@ -19,10 +19,12 @@ import (
 	"time"
 )
 
-// BenchmarkLoginStorm measures reads, 200 a second, in turns by themselves and while 500 clients log in at once, and again within the
-// second after a 503 lets them. It reports the medians of both 99th percentiles in milliseconds, counted from when each read was due, and of
-// their ratio, which should stay below 2. The server and the storm are processes of their own, and that of the storm gives way to
-// the others: its clients would be measured, too, and they have processors of their own elsewhere.
+// BenchmarkLoginStorm measures reads, 200 a second, in turns by themselves and while 500 clients
+// log in at once, and again within the second after a 503 lets them. It reports the medians of both
+// 99th percentiles in milliseconds, counted from when each read was due, and of their ratio, which
+// should stay below 2. The server and the storm are processes of their own, and that of the storm
+// gives way to the others: its clients would be measured, too, and they have processors of their
+// own elsewhere.
 func BenchmarkLoginStorm(b *testing.B) {
 	const clients, rate, span = 500, 200, 10 * time.Second
 	server := start(b, filepath.Join(b.TempDir(), "bench.db"))
@@ -67,7 +69,8 @@ func BenchmarkLoginStorm(b *testing.B) {
 // stormName is the user that a storm logs in.
 const stormName = "bench"
 
-// startStorm has clients of another process log in, and returns what ends that and tells how it went.
+// startStorm has clients of another process log in, and returns what ends that and tells how it
+// went.
 func startStorm(b *testing.B, url string, clients int) (end func() string) {
 	b.Helper()
 	exe, err := os.Executable()

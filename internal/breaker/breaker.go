@@ -1,4 +1,5 @@
-// Package breaker keeps calls away from a server that does not answer, so that they do not all wait for their timeouts.
+// Package breaker keeps calls away from a server that does not answer, so that they do not all wait
+// for their timeouts.
 package breaker
 
 import (

@@ -25,7 +25,8 @@ const (
 	sharedPause   = time.Second            // how long a shared counter that failed is left alone
 )
 
-// Key is the digest of what is counted, so that a count costs the same memory however long a name is.
+// Key is the digest of what is counted, so that a count costs the same memory however long a name
+// is.
 type Key [16]byte
 
 // KeyOf returns the key of what has these parts.
@@ -40,11 +41,13 @@ type Config struct {
 	Name string
 	// Max is how many counts are kept in process; those used longest ago are forgotten.
 	Max int
-	// Pooled counts are never forgotten before they end, however many others there are: keys beyond Max share theirs with one
-	// another. So a count may be too high and never too low. Which keys share is drawn anew in every process: nobody can choose.
+	// Pooled counts are never forgotten before they end, however many others there are: keys beyond
+	// Max share theirs with one another. So a count may be too high and never too low. Which keys
+	// share is drawn anew in every process: nobody can choose.
 	Pooled bool
-	// Lasting counts are the greater of what all processes and this one know, so that a shared counter may forget them. It is for
-	// counts that nobody clears: other processes would not see it.
+	// Lasting counts are the greater of what all processes and this one know, so that a shared
+	// counter may forget them. It is for counts that nobody clears: other processes would not see
+	// it.
 	Lasting bool
 	// Shared counts for all processes. Nil: none does.
 	Shared cache.Counter
@@ -57,8 +60,9 @@ type count struct {
 	ends time.Time
 }
 
-// Counter counts in process and, where there is a shared counter, in that as well. The shared sum is the one that holds while it
-// is to be had; the one in process goes on from what this process has seen. It may be used concurrently.
+// Counter counts in process and, where there is a shared counter, in that as well. The shared sum
+// is the one that holds while it is to be had; the one in process goes on from what this process
+// has seen. It may be used concurrently.
 type Counter struct {
 	cfg  Config
 	seed maphash.Seed
@@ -75,14 +79,16 @@ func New(cfg Config) *Counter {
 	return &Counter{cfg: cfg, seed: maphash.MakeSeed(), counts: lru.New[Key, count](cfg.Max, nil), sharedDown: new(atomic.Int64)}
 }
 
-// Beside returns a Counter on the same shared counter. When that is down, both know as soon as one of them does.
+// Beside returns a Counter on the same shared counter. When that is down, both know as soon as one
+// of them does.
 func (c *Counter) Beside(cfg Config) *Counter {
 	beside := New(cfg)
 	beside.sharedDown = c.sharedDown
 	return beside
 }
 
-// Add adds n to a count that ends ttl after it began, and returns the sum and, as well as is known, when the count ends from now.
+// Add adds n to a count that ends ttl after it began, and returns the sum and, as well as is known,
+// when the count ends from now.
 func (c *Counter) Add(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, time.Duration) {
 	sum, left := c.addLocal(key, n, ttl)
 	shared, ok := c.AddShared(ctx, key, n, ttl)
@@ -121,9 +127,10 @@ func (c *Counter) addLocal(key Key, n int64, ttl time.Duration) (int64, time.Dur
 	return v.sum, v.ends.Sub(now)
 }
 
-// AddShared adds n to the shared count alone. It reports false if there is none to be had right now. A count that something was
-// taken off after it had ended begins below zero: what is added next is the first nevertheless, or everybody who gives back at
-// the end of a count would let one more through.
+// AddShared adds n to the shared count alone. It reports false if there is none to be had right
+// now. A count that something was taken off after it had ended begins below zero: what is added
+// next is the first nevertheless, or everybody who gives back at the end of a count would let one
+// more through.
 func (c *Counter) AddShared(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, bool) {
 	down := c.sharedDown.Load()
 	if c.cfg.Shared == nil || down > c.cfg.Now().UnixNano() {

@@ -33,7 +33,8 @@ func TestCountsAreBounded(t *testing.T) {
 	}
 }
 
-// A14: what was given back takes no room, or attempts that came to nothing would make others forgotten.
+// A14: what was given back takes no room, or attempts that came to nothing would make others
+// forgotten.
 func TestEmptyCountsAreNotKept(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
@@ -49,7 +50,8 @@ func TestEmptyCountsAreNotKept(t *testing.T) {
 	}
 }
 
-// A13, A14: pooled counts are bounded, and none is ever lower than what was counted; where there is room they are what was counted.
+// A13, A14: pooled counts are bounded, and none is ever lower than what was counted; where there is
+// room they are what was counted.
 func TestPooledCountsAreNotForgotten(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
@@ -77,7 +79,8 @@ func TestPooledCountsAreNotForgotten(t *testing.T) {
 	}
 }
 
-// A14: a lasting count outlives a shared counter that forgets, and knows what other processes counted.
+// A14: a lasting count outlives a shared counter that forgets, and knows what other processes
+// counted.
 func TestLastingCounts(t *testing.T) {
 	t.Parallel()
 	shared := lrucache.New(lrucache.Config{MaxCounts: 1})

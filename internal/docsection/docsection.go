@@ -15,10 +15,12 @@ import (
 	"testing"
 )
 
-// writing keeps tests of one process from writing at once. Packages that share a document are updated one after the other.
+// writing keeps tests of one process from writing at once. Packages that share a document are
+// updated one after the other.
 var writing sync.Mutex
 
-// Check fails the test unless the section called name of the document is want. With update it writes the section instead.
+// Check fails the test unless the section called name of the document is want. With update it
+// writes the section instead.
 func Check(t testing.TB, document, name, want string, update bool) {
 	t.Helper()
 	writing.Lock()

@@ -1,5 +1,6 @@
-// Package hook runs the functions of a host that take part in the work of a service, and holds the error with which they refuse.
-// The domain packages export the error under their own names, so that hosts never need this package.
+// Package hook runs the functions of a host that take part in the work of a service, and holds the
+// error with which they refuse. The domain packages export the error under their own names, so that
+// hosts never need this package.
 package hook
 
 import (
@@ -19,17 +20,20 @@ import (
 const (
 	// Timeout is how long the work waits for a hook.
 	Timeout = 2 * time.Second
-	// places is how many hooks of one service run at once, those included that nobody waits for any more.
+	// places is how many hooks of one service run at once, those included that nobody waits for any
+	// more.
 	places = 256
 	// maxCode is the greatest length of a Refusal's Code.
 	maxCode = 64
 )
 
-// Refusal is the error with which a before-hook says no. Its text goes to the client as it is. Its zero value is usable.
+// Refusal is the error with which a before-hook says no. Its text goes to the client as it is. Its
+// zero value is usable.
 type Refusal struct {
 	// Status is the answer's, 400 to 499 but 401. Default 422.
 	Status int
-	// Code is what clients switch on: a lower case letter, then up to 63 of [a-z0-9_]. Default "refused".
+	// Code is what clients switch on: a lower case letter, then up to 63 of [a-z0-9_]. Default
+	// "refused".
 	Code string
 	// Detail is an English sentence for people. Default "This is refused."
 	Detail string
@@ -42,13 +46,14 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("refused: %d %s: %s", r.Status, r.Code, r.Detail)
 }
 
-// Add records a field that is wrong: its name, as in the body, a code and a sentence like the Refusal's, and the numbers and names in
-// that sentence.
+// Add records a field that is wrong: its name, as in the body, a code and a sentence like the
+// Refusal's, and the numbers and names in that sentence.
 func (r *Refusal) Add(name, code, detail string, params map[string]any) {
 	r.Fields = append(r.Fields, invalid.Field{Name: name, Code: code, Detail: detail, Params: params})
 }
 
-// whole returns r with its defaults, or an error that is no refusal if clients could make nothing of it.
+// whole returns r with its defaults, or an error that is no refusal if clients could make nothing
+// of it.
 func (r *Refusal) whole() error {
 	if r == nil {
 		return errors.New("a refusal is a nil pointer, which is not a nil error")
@@ -98,8 +103,9 @@ type Runner struct {
 // NewRunner returns a Runner that tells log what after-hooks do wrong.
 func NewRunner(log *slog.Logger) *Runner { return &Runner{room: hostcall.NewLimiter(places), log: log} }
 
-// Before runs a hook that may refuse. The error is nil, a *Refusal, one that wraps errs.Unavailable, or one of no kind at all: what a host's
-// function failed with must not pass for a failure of the service.
+// Before runs a hook that may refuse. The error is nil, a *Refusal, one that wraps
+// errs.Unavailable, or one of no kind at all: what a host's function failed with must not pass for
+// a failure of the service.
 func (r *Runner) Before(ctx context.Context, name string, f func(context.Context) error) error {
 	err := r.room.Do(ctx, Timeout, f)
 	var refused *Refusal

@@ -1,4 +1,5 @@
-// Package hostcall runs code of the host in the middle of this module's own: bounded in time and in number, its panics turned into errors.
+// Package hostcall runs code of the host in the middle of this module's own: bounded in time and in
+// number, its panics turned into errors.
 package hostcall
 
 import (
@@ -26,8 +27,9 @@ type Limiter struct{ places chan struct{} }
 // NewLimiter returns a Limiter of that many concurrent calls.
 func NewLimiter(places int) *Limiter { return &Limiter{places: make(chan struct{}, places)} }
 
-// Do calls f and returns its error, after timeout at the latest, even if f does not heed its context. What took too long, or found
-// no place in that time, wraps errs.Unavailable; a panic is a *PanicError.
+// Do calls f and returns its error, after timeout at the latest, even if f does not heed its
+// context. What took too long, or found no place in that time, wraps errs.Unavailable; a panic is a
+// *PanicError.
 func (l *Limiter) Do(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

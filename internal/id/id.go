@@ -6,7 +6,8 @@ import "github.com/google/uuid"
 // MaxLen is the greatest length of an identifier, in bytes.
 const MaxLen = 128
 
-// New returns a fresh UUIDv7 in its canonical text form: 36 bytes, ordered by creation time within one process (RFC 9562, section 5.7).
+// New returns a fresh UUIDv7 in its canonical text form: 36 bytes, ordered by creation time within
+// one process (RFC 9562, section 5.7).
 func New() string {
 	u, err := uuid.NewV7()
 	if err != nil {
@@ -15,8 +16,8 @@ func New() string {
 	return u.String()
 }
 
-// Valid reports whether s may serve as an identifier: 1 to MaxLen bytes of [A-Za-z0-9_.@|=+-], and not "." or "..",
-// which path cleaning would swallow.
+// Valid reports whether s may serve as an identifier: 1 to MaxLen bytes of [A-Za-z0-9_.@|=+-], and
+// not "." or "..", which path cleaning would swallow.
 func Valid(s string) bool {
 	if s == "" || len(s) > MaxLen || s == "." || s == ".." {
 		return false

@@ -31,7 +31,8 @@ func TestReadOnce(t *testing.T) {
 	}
 }
 
-// A database that is silent holds up nobody for longer than he likes, and its answer counts whenever it comes.
+// A database that is silent holds up nobody for longer than he likes, and its answer counts
+// whenever it comes.
 func TestSilentDatabase(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})

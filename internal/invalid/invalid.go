@@ -1,5 +1,6 @@
-// Package invalid holds the error with which services refuse input: which fields, under which stable code, and why.
-// The domain packages export it under their own names, so that hosts never need this package.
+// Package invalid holds the error with which services refuse input: which fields, under which
+// stable code, and why. The domain packages export it under their own names, so that hosts never
+// need this package.
 package invalid
 
 import (

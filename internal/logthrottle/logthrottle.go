@@ -1,4 +1,5 @@
-// Package logthrottle limits the rate of warnings that would otherwise come with every request (log sampling).
+// Package logthrottle limits the rate of warnings that would otherwise come with every request (log
+// sampling).
 package logthrottle
 
 import (
@@ -18,7 +19,8 @@ type Log struct {
 	left int64 // out since the last warning
 }
 
-// Warn logs the first warning, and then at most one every Pause, with the number of those left out before it.
+// Warn logs the first warning, and then at most one every Pause, with the number of those left out
+// before it.
 func (l *Log) Warn(ctx context.Context, log *slog.Logger, now time.Time, msg string, attrs ...slog.Attr) {
 	left, due := l.due(now)
 	if !due {

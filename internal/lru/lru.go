@@ -3,7 +3,8 @@ package lru
 
 import "container/list"
 
-// Map holds at most so many values and forgets those used longest ago. It is not safe for concurrent use.
+// Map holds at most so many values and forgets those used longest ago. It is not safe for
+// concurrent use.
 type Map[K comparable, V any] struct {
 	max   int
 	order *list.List // of *entry[K, V], most recently used first
@@ -17,7 +18,8 @@ type entry[K comparable, V any] struct {
 	value V
 }
 
-// New returns a Map of at most maxItems values. dropped, if not nil, is told of each value that is forgotten, removed or replaced.
+// New returns a Map of at most maxItems values. dropped, if not nil, is told of each value that is
+// forgotten, removed or replaced.
 func New[K comparable, V any](maxItems int, dropped func(K, V)) *Map[K, V] {
 	return &Map[K, V]{max: maxItems, order: list.New(), items: map[K]*list.Element{}, dropped: dropped}
 }

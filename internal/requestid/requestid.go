@@ -1,4 +1,5 @@
-// Package requestid finds the identifier of a request and carries it to whatever logs on its behalf.
+// Package requestid finds the identifier of a request and carries it to whatever logs on its
+// behalf.
 package requestid
 
 import (
@@ -11,7 +12,8 @@ import (
 // Header is the header that it stands in.
 const Header = "X-Request-Id"
 
-// Of returns the identifier that the client gave the request if it is sane, up to 64 letters, digits and ._- , and a new one otherwise.
+// Of returns the identifier that the client gave the request if it is sane, up to 64 letters,
+// digits and ._- , and a new one otherwise.
 func Of(r *http.Request) string {
 	if s := r.Header.Get(Header); sane(s) {
 		return s

@@ -16,9 +16,9 @@ type Semaphore chan struct{}
 func New(n int) Semaphore { return make(Semaphore, max(n, 1)) }
 
 // Acquire takes a place, in the order of the calls. It returns the error of ctx if that is done
-// before there is one, and an error that wraps errs.Unavailable if half of the time is over that ctx
-// leaves: the other half is for what the place is taken for. Otherwise, with more callers than can be
-// served, all of them would begin too late to end in time.
+// before there is one, and an error that wraps errs.Unavailable if half of the time is over that
+// ctx leaves: the other half is for what the place is taken for. Otherwise, with more callers than
+// can be served, all of them would begin too late to end in time.
 func (s Semaphore) Acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

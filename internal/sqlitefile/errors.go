@@ -13,15 +13,16 @@ import (
 )
 
 var (
-	// ErrUnknown says that nobody can know whether a Write was done: its commit failed or was not waited for. Any other error of
-	// a Write means that nothing of it was, nor ever will be.
+	// ErrUnknown says that nobody can know whether a Write was done: its commit failed or was not
+	// waited for. Any other error of a Write means that nothing of it was, nor ever will be.
 	ErrUnknown = errors.New("sqlitefile: outcome unknown")
 	// ErrClosed says that the File is closed.
 	ErrClosed = errors.New("sqlitefile: closed")
 )
 
-// isUnstorable reports whether the database will never take the values: one is too great, of the wrong type, or breaks a
-// constraint. Keys that are taken and rows that are missing are not among them: they depend on what others do.
+// isUnstorable reports whether the database will never take the values: one is too great, of the
+// wrong type, or breaks a constraint. Keys that are taken and rows that are missing are not among
+// them: they depend on what others do.
 func isUnstorable(err error) bool {
 	switch result(err) {
 	case code.SQLITE_CONSTRAINT_CHECK, code.SQLITE_CONSTRAINT_NOTNULL, code.SQLITE_CONSTRAINT_DATATYPE:
@@ -34,7 +35,8 @@ func isUnstorable(err error) bool {
 	return false
 }
 
-// translate marks the errors after which trying again later may succeed, and those after which it never will.
+// translate marks the errors after which trying again later may succeed, and those after which it
+// never will.
 func translate(err error) error {
 	switch primary(err) {
 	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN, code.SQLITE_NOMEM,

@@ -1,4 +1,5 @@
-// Package sqlitefile opens one SQLite file for everything that the embedded default keeps: a store and a queue.
+// Package sqlitefile opens one SQLite file for everything that the embedded default keeps: a store
+// and a queue.
 //
 // # Durability
 //
@@ -14,7 +15,8 @@
 //
 // # Concurrency
 //
-// A File may be used concurrently, and a file may be open several times, in several processes of one machine.
+// A File may be used concurrently, and a file may be open several times, in several processes of
+// one machine.
 //
 // # Reading
 //
@@ -53,7 +55,8 @@ type Config struct {
 	// BusyTimeout is how long a job of Write waits while another process holds the write lock,
 	// unless its context is done before. Default 5 s.
 	BusyTimeout time.Duration
-	// Driver is the name of the driver in database/sql. Default "sqlite"; a test may have registered one around it.
+	// Driver is the name of the driver in database/sql. Default "sqlite"; a test may have
+	// registered one around it.
 	Driver string
 }
 
@@ -326,7 +329,8 @@ func (f *File) Close() error {
 
 func (f *File) closePools() error {
 	var errs []error
-	// SQLite does not let go of a connection that has statements, and then leaves all of the log beside the file.
+	// SQLite does not let go of a connection that has statements, and then leaves all of the log
+	// beside the file.
 	f.readsMu.Lock()
 	defer f.readsMu.Unlock()
 	for _, prepared := range []map[string]*sqlx.Stmt{f.reads, f.writes} {

@@ -21,9 +21,10 @@ type migration struct {
 	text    string
 }
 
-// Migrate brings the tables of a component up to date: it runs those of the files <number>_<name>.sql, in the order of their
-// numbers, which are 1, 2, 3 and so on, that have not been run on this file, each in a transaction. It may be called by
-// several processes at once. ErrNewer: the file has steps that are not among files.
+// Migrate brings the tables of a component up to date: it runs those of the files
+// <number>_<name>.sql, in the order of their numbers, which are 1, 2, 3 and so on, that have not
+// been run on this file, each in a transaction. It may be called by several processes at once.
+// ErrNewer: the file has steps that are not among files.
 func (f *File) Migrate(ctx context.Context, component string, files fs.FS) error {
 	steps, err := migrations(files)
 	if err != nil {

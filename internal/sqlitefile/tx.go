@@ -106,7 +106,8 @@ func (f *File) Scan(ctx context.Context, op func(*sqlx.Tx) error) error {
 	return translate(op(tx))
 }
 
-// Error marks an error of a Reader after which trying again later may succeed, as File's methods do by themselves.
+// Error marks an error of a Reader after which trying again later may succeed, as File's methods do
+// by themselves.
 func Error(err error) error { return translate(err) }
 
 func (f *File) prepare(ctx context.Context, query string) (*sqlx.Stmt, error) {

@@ -47,29 +47,32 @@ const (
 // A job begins when the file's write lock is held. If ctx is done before, or another process has
 // held the lock for Config.BusyTimeout, the job never begins and nothing was written. When ctx is
 // done later, Write returns with ErrUnknown, and the job may still be running: it must not touch
-// memory that the caller of Write goes on to use. A deadline that passed also wraps errs.Unavailable. A
-// job uses only its Tx, does not keep it, returns every error of it, and does not wait for
-// anything; in particular not for another Write.
+// memory that the caller of Write goes on to use. A deadline that passed also wraps
+// errs.Unavailable. A job uses only its Tx, does not keep it, returns every error of it, and does
+// not wait for anything; in particular not for another Write.
 func (f *File) Write(ctx context.Context, job func(*Tx) error) error {
 	return f.write(ctx, &waiter{job: job})
 }
 
-// WriteLong is Write for a job that takes milliseconds, or may. It gets a transaction of its own, by turns with the groups of those
-// that are short, so that nobody who waits for a short job waits for two long ones.
+// WriteLong is Write for a job that takes milliseconds, or may. It gets a transaction of its own,
+// by turns with the groups of those that are short, so that nobody who waits for a short job waits
+// for two long ones.
 func (f *File) WriteLong(ctx context.Context, job func(*Tx) error) error {
 	return f.write(ctx, &waiter{job: job, long: true})
 }
 
-// Joint is a kind of job that costs little more for many items than for one, such as a statement that takes a list.
+// Joint is a kind of job that costs little more for many items than for one, such as a statement
+// that takes a list.
 type Joint struct {
 	do func(tx *Tx, items []any) error
 }
 
-// NewJoint returns a Joint that does items with do, which may be asked to do the same item again after an error.
+// NewJoint returns a Joint that does items with do, which may be asked to do the same item again
+// after an error.
 func NewJoint(do func(tx *Tx, items []any) error) *Joint { return &Joint{do} }
 
-// WriteJoint is Write for an item of j. Items that wait one behind the other are done together. If that fails, each is done by itself,
-// so that its error is its own.
+// WriteJoint is Write for an item of j. Items that wait one behind the other are done together. If
+// that fails, each is done by itself, so that its error is its own.
 func (f *File) WriteJoint(ctx context.Context, j *Joint, item any) error {
 	one := func(tx *Tx) error { return j.do(tx, []any{item}) }
 	return f.write(ctx, &waiter{job: one, joint: j, item: item})
@@ -124,8 +127,8 @@ func (f *File) enqueue(w *waiter) error {
 	return nil
 }
 
-// drain commits until nobody waits: a group of short jobs, then a long one. It is a goroutine of its own, rather than the first of
-// the waiting, so that everybody who waits can leave.
+// drain commits until nobody waits: a group of short jobs, then a long one. It is a goroutine of
+// its own, rather than the first of the waiting, so that everybody who waits can leave.
 func (f *File) drain() {
 	defer f.drains.Done()
 	tx := &Tx{f}
@@ -196,8 +199,9 @@ func (f *File) waits(queue *[]*waiter) bool {
 	return len(*queue) > 0
 }
 
-// nextShort takes the oldest short job that is still wanted, with those behind it that can be done together with it, at most limit
-// in all. It returns nil if there is none, or group has no room for it.
+// nextShort takes the oldest short job that is still wanted, with those behind it that can be done
+// together with it, at most limit in all. It returns nil if there is none, or group has no room for
+// it.
 func (f *File) nextShort(group []*waiter, end time.Time) []*waiter {
 	limit := maxGroup - len(group)
 	if limit <= 0 || len(group) > 0 && !time.Now().Before(end) {
@@ -217,7 +221,8 @@ func (f *File) nextShort(group []*waiter, end time.Time) []*waiter {
 	return unit
 }
 
-// nextLong takes the oldest long job that is still wanted. It returns nil if there is none, or group has one.
+// nextLong takes the oldest long job that is still wanted. It returns nil if there is none, or
+// group has one.
 func (f *File) nextLong(group []*waiter, _ time.Time) []*waiter {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -236,7 +241,8 @@ func take(waiting *[]*waiter) *waiter {
 	return w
 }
 
-// next returns what shall be done next, together, in a transaction that already holds group and shall end soon after end.
+// next returns what shall be done next, together, in a transaction that already holds group and
+// shall end soon after end.
 type next func(group []*waiter, end time.Time) []*waiter
 
 // commit does one group in the transaction that has begun, and returns to everybody in it what
@@ -341,8 +347,8 @@ func (tx *Tx) doUnit(unit []*waiter) error {
 	return nil
 }
 
-// doAnother runs a job so that it can be undone alone. An error means that the transaction is gone: SQLite rolls back all of it
-// after some failures, such as a full disk.
+// doAnother runs a job so that it can be undone alone. An error means that the transaction is gone:
+// SQLite rolls back all of it after some failures, such as a full disk.
 func (tx *Tx) doAnother(w *waiter) error {
 	if _, err := tx.Exec("SAVEPOINT job"); err != nil {
 		return err

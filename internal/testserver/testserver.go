@@ -1,7 +1,8 @@
 // Package testserver tells tests where the real servers are that `make test` found or started.
 //
-// KHODNEVIS_TEST_POSTGRES, KHODNEVIS_TEST_REDIS and KHODNEVIS_TEST_KAFKA name them. KHODNEVIS_TEST_REQUIRE lists those
-// (postgres,redis,kafka) without which a test must fail instead of making do.
+// KHODNEVIS_TEST_POSTGRES, KHODNEVIS_TEST_REDIS and KHODNEVIS_TEST_KAFKA name them.
+// KHODNEVIS_TEST_REQUIRE lists those (postgres,redis,kafka) without which a test must fail instead
+// of making do.
 package testserver
 
 import (
@@ -11,7 +12,8 @@ import (
 	"testing"
 )
 
-// Postgres returns the connection string of a database in which the test may make schemas. Without a server the test is skipped.
+// Postgres returns the connection string of a database in which the test may make schemas. Without
+// a server the test is skipped.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	dsn := find(t, "postgres")
@@ -21,13 +23,15 @@ func Postgres(t testing.TB) string {
 	return dsn
 }
 
-// Redis returns the address of a server in which the test may use keys with a prefix of its own, or "" if a stand-in has to do.
+// Redis returns the address of a server in which the test may use keys with a prefix of its own, or
+// "" if a stand-in has to do.
 func Redis(t testing.TB) string {
 	t.Helper()
 	return find(t, "redis")
 }
 
-// Kafka returns the addresses of brokers on which the test may make topics, or nil if a stand-in has to do.
+// Kafka returns the addresses of brokers on which the test may make topics, or nil if a stand-in
+// has to do.
 func Kafka(t testing.TB) []string {
 	t.Helper()
 	if brokers := find(t, "kafka"); brokers != "" {

@@ -9,7 +9,8 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// admin holds the one administrator of a queue, which is made when it is needed and again after it failed.
+// admin holds the one administrator of a queue, which is made when it is needed and again after it
+// failed.
 type admin struct {
 	mu      sync.Mutex
 	current *administrator
@@ -74,8 +75,9 @@ func (ad *admin) close() {
 	}
 }
 
-// ask calls f beside the caller, because sarama knows no context, and returns what it returns or, if that is earlier, the reason of the end
-// of ctx. A broker that refuses is no reason to connect anew, anything else is.
+// ask calls f beside the caller, because sarama knows no context, and returns what it returns or,
+// if that is earlier, the reason of the end of ctx. A broker that refuses is no reason to connect
+// anew, anything else is.
 func ask[T any](ctx context.Context, q *Queue, f func(*administrator) (T, error)) (T, error) {
 	type answer struct {
 		value T
@@ -131,8 +133,8 @@ func (a *administrator) lag(cfg Config, t topic) (int64, error) {
 	return lag, nil
 }
 
-// unfinished returns the offset of the oldest message of a partition that the group has not finished, and that of the next one to
-// be published.
+// unfinished returns the offset of the oldest message of a partition that the group has not
+// finished, and that of the next one to be published.
 func (a *administrator) unfinished(cfg Config, t topic, partition int32, committed progress) (start, end int64, err error) {
 	if end, err = a.client.GetOffset(cfg.Topic, partition, sarama.OffsetNewest); err != nil {
 		return 0, 0, err

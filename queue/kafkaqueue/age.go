@@ -9,8 +9,9 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// Age implements queue.Ager. It runs behind like Lag, and goes by the times that publishers give their messages. The retention is the
-// topic's retention.ms; that a topic deletes by size as well is for Check to tell.
+// Age implements queue.Ager. It runs behind like Lag, and goes by the times that publishers give
+// their messages. The retention is the topic's retention.ms; that a topic deletes by size as well
+// is for Check to tell.
 func (q *Queue) Age(ctx context.Context) (oldest, retention time.Duration, err error) {
 	t, err := q.topic(ctx)
 	if err != nil {
@@ -44,7 +45,8 @@ func (a *administrator) retention(name string) (time.Duration, error) {
 	return time.Duration(min(max(ms, 0), most)) * time.Millisecond, nil
 }
 
-// oldest returns when the oldest message that the group has not finished was published, a zero time if there is none.
+// oldest returns when the oldest message that the group has not finished was published, a zero time
+// if there is none.
 func (a *administrator) oldest(cfg Config, t topic) (time.Time, error) {
 	committed, err := a.committed(cfg, t)
 	if err != nil {
@@ -70,14 +72,15 @@ func (a *administrator) oldest(cfg Config, t topic) (time.Time, error) {
 	return oldest, nil
 }
 
-// published returns when the first message from offset on was published. The time is zero if the message was deleted meanwhile.
+// published returns when the first message from offset on was published. The time is zero if the
+// message was deleted meanwhile.
 func (a *administrator) published(name string, partition int32, offset int64) (time.Time, error) {
 	broker, epoch, err := a.client.LeaderAndEpoch(name, partition)
 	if err != nil {
 		return time.Time{}, err
 	}
-	// Version 12 is the last one that knows topics by their names. A session of -1 is none. A broker gives at least one batch, however
-	// many bytes it has.
+	// Version 12 is the last one that knows topics by their names. A session of -1 is none. A
+	// broker gives at least one batch, however many bytes it has.
 	request := &sarama.FetchRequest{Version: 12, MinBytes: 1, MaxBytes: maxRequest, MaxWaitTime: 100, SessionEpoch: -1}
 	request.AddBlock(name, partition, offset, 1, epoch)
 	response, err := broker.Fetch(request)

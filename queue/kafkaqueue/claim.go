@@ -91,8 +91,9 @@ func (c *consumer) Cleanup(sarama.ConsumerGroupSession) error {
 	return nil
 }
 
-// ConsumeClaim implements sarama.ConsumerGroupHandler. It ends when the partition is given to another member, after the handler has
-// finished what it has of it, or within five seconds after the end of the session.
+// ConsumeClaim implements sarama.ConsumerGroupHandler. It ends when the partition is given to
+// another member, after the handler has finished what it has of it, or within five seconds after
+// the end of the session.
 func (c *consumer) ConsumeClaim(session sarama.ConsumerGroupSession, from sarama.ConsumerGroupClaim) error {
 	cl, err := c.newClaim(session, from)
 	if cl == nil {
@@ -142,8 +143,9 @@ func (c *consumer) ConsumeClaim(session sarama.ConsumerGroupSession, from sarama
 	}
 }
 
-// newClaim checks that the topic is the one of the session, and that the progress the claim starts from was made in it. Otherwise it
-// ends the session. It returns none, and no error, when the session is over.
+// newClaim checks that the topic is the one of the session, and that the progress the claim starts
+// from was made in it. Otherwise it ends the session. It returns none, and no error, when the
+// session is over.
 func (c *consumer) newClaim(session sarama.ConsumerGroupSession, from sarama.ConsumerGroupClaim) (*claim, error) {
 	ctx, p := session.Context(), from.Partition()
 	c.mu.Lock()
@@ -208,8 +210,9 @@ type cooperative interface {
 	OnAssignment(assignment *sarama.ConsumerGroupMemberAssignment, generation int32)
 }
 
-// strategy tells the consumer of each assignment: a claim whose handler fails again and again would not notice otherwise that its
-// partition is wanted elsewhere, because the end of its messages is behind messages.
+// strategy tells the consumer of each assignment: a claim whose handler fails again and again would
+// not notice otherwise that its partition is wanted elsewhere, because the end of its messages is
+// behind messages.
 type strategy struct {
 	cooperative
 	consumer *consumer

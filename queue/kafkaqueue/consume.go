@@ -29,8 +29,8 @@ const (
 	leaving    = 5 * time.Second // for the brokers to take note of the end of a Consume
 )
 
-// Consume implements queue.Consumer. It makes the topic if it is missing, and waits for brokers that are away. When the queue is closed
-// it returns an error.
+// Consume implements queue.Consumer. It makes the topic if it is missing, and waits for brokers
+// that are away. When the queue is closed it returns an error.
 func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 	if limit < 1 || limit > queue.MaxBatch {
 		return fmt.Errorf("kafkaqueue: batches of %d messages, must be 1 to %d", limit, queue.MaxBatch)
@@ -134,7 +134,8 @@ func (q *Queue) newConsumer(limit int, h queue.Handler) (*consumer, error) {
 	return c, nil
 }
 
-// enter returns the lowest number that no Consume has, so that those of a process that comes back are the same.
+// enter returns the lowest number that no Consume has, so that those of a process that comes back
+// are the same.
 func (q *Queue) enter() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -153,7 +154,8 @@ func (q *Queue) exit(number int) {
 	q.members[number] = false
 }
 
-// close leaves the group once join is about to return. Marks are recorded by then, unless the brokers are silent.
+// close leaves the group once join is about to return. Marks are recorded by then, unless the
+// brokers are silent.
 func (c *consumer) close() {
 	timer := time.AfterFunc(leaving, c.link.cut)
 	defer timer.Stop()
@@ -196,9 +198,9 @@ func (c *consumer) resign() error {
 	return err
 }
 
-// replace removes the member that this process was before it died, if the brokers still wait for it.
-// They would give the new one what the old one had been given last, and if the old one died while
-// it handed partitions over, nobody would ever get those.
+// replace removes the member that this process was before it died, if the brokers still wait for
+// it. They would give the new one what the old one had been given last, and if the old one died
+// while it handed partitions over, nobody would ever get those.
 func (c *consumer) replace() error {
 	if c.replaced {
 		return nil
@@ -210,7 +212,8 @@ func (c *consumer) replace() error {
 	return nil
 }
 
-// commit records what was marked. The end of the session does that too, but not if it comes amid a rebalance.
+// commit records what was marked. The end of the session does that too, but not if it comes amid a
+// rebalance.
 func (c *consumer) commit() {
 	c.mu.Lock()
 	session := c.current
@@ -270,8 +273,8 @@ func (c *consumer) join(ctx context.Context) {
 	}
 }
 
-// session is one membership, which ends when ctx does, when the brokers take the member for dead or when the topic is not the same
-// any more.
+// session is one membership, which ends when ctx does, when the brokers take the member for dead or
+// when the topic is not the same any more.
 func (c *consumer) session(ctx context.Context) error {
 	t, err := c.queue.topic(ctx)
 	if err != nil {
@@ -342,7 +345,8 @@ func (c *consumer) gather(cl *claim) []part {
 	}
 }
 
-// handle hands parts to the handler until it takes them, ctx is done or other members have got all of their partitions.
+// handle hands parts to the handler until it takes them, ctx is done or other members have got all
+// of their partitions.
 func (c *consumer) handle(ctx context.Context, parts []part) {
 	defer func() { // in any case, for the sake of a handler that panics
 		for _, p := range parts {

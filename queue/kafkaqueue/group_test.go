@@ -209,7 +209,8 @@ func TestZombieOnlyRepeats(t *testing.T) {
 	}
 }
 
-// A member that goes without a word keeps its partitions for no longer than the session timeout of 10 s.
+// A member that goes without a word keeps its partitions for no longer than the session timeout of
+// 10 s.
 func TestDeadMemberIsReplacedSoon(t *testing.T) {
 	t.Parallel()
 	const keys = 40

@@ -39,7 +39,8 @@ func publish(t *testing.T, q *kafkaqueue.Queue, m queue.Message) {
 	}
 }
 
-// Two installations share brokers and are given no names: each consumes what it has published, and nothing else.
+// Two installations share brokers and are given no names: each consumes what it has published, and
+// nothing else.
 func TestInstallationsHaveQueuesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)

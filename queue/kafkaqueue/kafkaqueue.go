@@ -25,8 +25,9 @@
 //
 // # Unavailable brokers
 //
-// Brokers need not be there when a Queue is opened. Publish answers within its timeout whatever they do, and says
-// queue.ErrNotAccepted if no message can have left the process; Consume goes on when they are back.
+// Brokers need not be there when a Queue is opened. Publish answers within its timeout whatever
+// they do, and says queue.ErrNotAccepted if no message can have left the process; Consume goes on
+// when they are back.
 package kafkaqueue
 
 import (
@@ -77,7 +78,8 @@ type Config struct {
 	// theirs meanwhile. A clean stop hands the partitions over at once in both cases. 1 to 200 of
 	// a-z, A-Z, 0-9, dot, underscore and hyphen. Default: no name.
 	Instance string
-	// Partitions of a topic that has to be made, the bound to how many consumers work at once. Default 6.
+	// Partitions of a topic that has to be made, the bound to how many consumers work at once.
+	// Default 6.
 	Partitions int32
 	// ReplicationFactor of a topic that has to be made. With 3 or more, two replicas must be in
 	// sync to publish. Default: what the brokers are set to.
@@ -230,7 +232,8 @@ func Open(brokers []string, cfg Config) (*Queue, error) {
 	return q, nil
 }
 
-// name completes the names of the topic and the group. Nobody reads them before it has returned nil to him.
+// name completes the names of the topic and the group. Nobody reads them before it has returned nil
+// to him.
 func (q *Queue) name(ctx context.Context) error {
 	if q.complete.Load() {
 		return nil
@@ -291,7 +294,8 @@ func (q *Queue) beginLocked() bool {
 	return true
 }
 
-// Lag implements queue.Lagger. It runs behind by the quarter of a second that consumers record their progress in.
+// Lag implements queue.Lagger. It runs behind by the quarter of a second that consumers record
+// their progress in.
 func (q *Queue) Lag(ctx context.Context) (int64, error) {
 	t, err := q.topic(ctx)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// link makes the connections of one client and can cut all of them. A client that waits for a silent broker, to close itself for
-// instance, ends that way and no other.
+// link makes the connections of one client and can cut all of them. A client that waits for a
+// silent broker, to close itself for instance, ends that way and no other.
 type link struct {
 	ctx    context.Context // ends with cut
 	cancel context.CancelFunc
@@ -54,7 +54,8 @@ func (l *link) dial(network, addr string) (net.Conn, error) {
 	if l.dialer != nil {
 		return l.dialer.Dial(network, addr)
 	}
-	// A consumer may have to wait for an answer for a minute: that the machine at the other end is gone shows earlier here.
+	// A consumer may have to wait for an answer for a minute: that the machine at the other end is
+	// gone shows earlier here.
 	d := net.Dialer{Timeout: l.timeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
 	return d.DialContext(l.ctx, network, addr)
 }
@@ -87,8 +88,8 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// backoff waits longer with each retry, from 50 ms to most, and not at all once the link is cut or, the first time, because
-// sarama makes every message wait in turn.
+// backoff waits longer with each retry, from 50 ms to most, and not at all once the link is cut or,
+// the first time, because sarama makes every message wait in turn.
 func (l *link) backoff(retries int, most time.Duration) time.Duration {
 	if retries <= 1 || l.gone() {
 		return 0
@@ -96,7 +97,8 @@ func (l *link) backoff(retries int, most time.Duration) time.Duration {
 	return min(time.Duration(retries)*50*time.Millisecond, most)
 }
 
-// baseConfig is what all clients have in common: they give up on a silent broker after seconds, and make no topics by asking for them.
+// baseConfig is what all clients have in common: they give up on a silent broker after seconds, and
+// make no topics by asking for them.
 func (q *Queue) baseConfig(l *link) *sarama.Config {
 	c := sarama.NewConfig()
 	c.Version = sarama.V3_2_0_0
@@ -138,7 +140,8 @@ func (q *Queue) adminConfig(l *link) *sarama.Config {
 	return c
 }
 
-// maxRequest bounds what is sent at once to one partition, which has room for the largest message. It is the brokers' default.
+// maxRequest bounds what is sent at once to one partition, which has room for the largest message.
+// It is the brokers' default.
 const maxRequest = 1 << 20
 
 func (q *Queue) producerConfig(l *link) *sarama.Config {

@@ -12,7 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// span is what a partition held when the brokers were asked: offsets from start, and none at end or behind it.
+// span is what a partition held when the brokers were asked: offsets from start, and none at end or
+// behind it.
 type span struct {
 	start, end int64
 	asked      time.Time

@@ -288,8 +288,8 @@ func (p *producer) succeeded(pm *sarama.ProducerMessage) {
 	s.call.answer(s, queue.Position{Stream: p.topic.stream(), Offset: pm.Offset}, nil)
 }
 
-// failed gives the producer up after a series of failures, because a new one is sooner well: the circuit breakers in sarama, one
-// for each partition, stay open for ten seconds.
+// failed gives the producer up after a series of failures, because a new one is sooner well: the
+// circuit breakers in sarama, one for each partition, stay open for ten seconds.
 func (p *producer) failed(err error) {
 	if p.failures.Add(1) == maxFailures {
 		p.queue.cfg.Logger.Warn("producer given up", slog.String("topic", p.queue.cfg.Topic), slog.Any("error", err))

@@ -10,8 +10,8 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// proxy stands between a queue and its brokers and can fall silent: it goes on accepting connections and bytes, and hands on neither
-// until it is healed.
+// proxy stands between a queue and its brokers and can fall silent: it goes on accepting
+// connections and bytes, and hands on neither until it is healed.
 type proxy struct {
 	mu    sync.Mutex
 	open  chan struct{}     // closed while bytes flow

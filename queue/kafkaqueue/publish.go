@@ -18,8 +18,9 @@ var (
 	errTimeout   = errors.New("the brokers did not answer in time")
 )
 
-// Publish implements queue.Publisher. Brokers that are away, a full queue and, if so configured, a topic that is not durable are
-// queue.ErrNotAccepted; no answer from them leaves the outcome open unless all of msgs could be withdrawn.
+// Publish implements queue.Publisher. Brokers that are away, a full queue and, if so configured, a
+// topic that is not durable are queue.ErrNotAccepted; no answer from them leaves the outcome open
+// unless all of msgs could be withdrawn.
 func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
 	if err := queue.Validate(msgs...); err != nil {
 		return nil, err
@@ -125,8 +126,8 @@ func (c *call) leave(n int) {
 	}
 }
 
-// slot is a message of a call. It is also the encoder of its body, by which sarama tells that it puts the message into
-// a request: until then it can be withdrawn.
+// slot is a message of a call. It is also the encoder of its body, by which sarama tells that it
+// puts the message into a request: until then it can be withdrawn.
 type slot struct {
 	call  *call
 	index int

@@ -172,7 +172,8 @@ func stable(t *testing.T, brokers []string, group string, members int) error {
 	return nil
 }
 
-// A named process that stops for good hands its partitions over at once, whether its Consume or its queue is ended.
+// A named process that stops for good hands its partitions over at once, whether its Consume or its
+// queue is ended.
 func TestNamedProcessHandsOver(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"consume", "close"} {

@@ -47,7 +47,8 @@ func (q *Queue) topic(ctx context.Context) (topic, error) {
 	return t, err
 }
 
-// describe asks the brokers for the topic. Metadata are the one answer that has its id in sarama 1.61 beside that of its making.
+// describe asks the brokers for the topic. Metadata are the one answer that has its id in sarama
+// 1.61 beside that of its making.
 func (q *Queue) describe(ctx context.Context) (t topic, missing bool, err error) {
 	m, err := ask(ctx, q, func(a *administrator) (*sarama.TopicMetadata, error) { return a.metadata(q.cfg.Topic) })
 	switch {
@@ -107,9 +108,10 @@ func (q *Queue) create(ctx context.Context) error {
 	return err
 }
 
-// Check tells everything about the topic that may lose published messages: fewer than three replicas, fewer than two of them in sync
-// to accept one, a retention of less than a week or by size, compaction, an election of leaders that lack messages, a bound
-// to messages that is too low. It makes the topic if it is missing.
+// Check tells everything about the topic that may lose published messages: fewer than three
+// replicas, fewer than two of them in sync to accept one, a retention of less than a week or by
+// size, compaction, an election of leaders that lack messages, a bound to messages that is too low.
+// It makes the topic if it is missing.
 func (q *Queue) Check(ctx context.Context) error {
 	t, err := q.topic(ctx)
 	if err != nil {
@@ -125,7 +127,8 @@ func (q *Queue) Check(ctx context.Context) error {
 	return nil
 }
 
-// durable inspects a topic when it is new to the queue, or lacked something before, and tells what it lacks.
+// durable inspects a topic when it is new to the queue, or lacked something before, and tells what
+// it lacks.
 func (q *Queue) durable(ctx context.Context, t topic) error {
 	q.mu.Lock()
 	known, lacks := q.known == t, q.lacks

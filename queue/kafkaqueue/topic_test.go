@@ -132,7 +132,8 @@ func again(t *testing.T, brokers []string, cfg kafkaqueue.Config) {
 	})
 }
 
-// A stand-in may keep the progress of a topic that is gone, as a consumer does which records it too late.
+// A stand-in may keep the progress of a topic that is gone, as a consumer does which records it too
+// late.
 func TestProgressInATopicThatIsGoneCountsForNothing(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)

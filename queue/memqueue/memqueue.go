@@ -1,13 +1,16 @@
-// Package memqueue is a queue in the memory of one process, for tests and for hosts that can afford to lose what waits.
+// Package memqueue is a queue in the memory of one process, for tests and for hosts that can afford
+// to lose what waits.
 //
 // # Delivery
 //
-// It keeps nothing over a restart: what was published and not finished is gone with the process, and every Queue begins
-// a new stream at offset 0. One consumer alone receives messages in the order of publishing, whatever their keys.
+// It keeps nothing over a restart: what was published and not finished is gone with the process,
+// and every Queue begins a new stream at offset 0. One consumer alone receives messages in the
+// order of publishing, whatever their keys.
 //
 // # Concurrency
 //
-// All consumers of one Queue share its one log. While a batch is in flight its keys are closed to the other consumers.
+// All consumers of one Queue share its one log. While a batch is in flight its keys are closed to
+// the other consumers.
 package memqueue
 
 import (
@@ -32,8 +35,8 @@ const (
 
 // Config bounds a Queue; the zero value is usable.
 type Config struct {
-	// Capacity is how many messages may wait or be in hand; a publish that would exceed it is refused at once with
-	// queue.ErrNotAccepted. Zero or less: 100,000.
+	// Capacity is how many messages may wait or be in hand; a publish that would exceed it is
+	// refused at once with queue.ErrNotAccepted. Zero or less: 100,000.
 	Capacity int
 }
 
@@ -70,7 +73,8 @@ func New(cfg Config) *Queue {
 	}
 }
 
-// Publish implements queue.Publisher. It never waits: a queue without room for all of msgs takes none of them.
+// Publish implements queue.Publisher. It never waits: a queue without room for all of msgs takes
+// none of them.
 func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
 	if len(msgs) == 0 {
 		return nil, nil
@@ -103,7 +107,8 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	return positions, nil
 }
 
-// Consume implements queue.Consumer. After an error of h it pauses for 10 ms, then for twice as long each time, up to 1 s.
+// Consume implements queue.Consumer. After an error of h it pauses for 10 ms, then for twice as
+// long each time, up to 1 s.
 func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 	if limit < 1 || limit > queue.MaxBatch {
 		return fmt.Errorf("memqueue: consume: the limit %d is not within 1 to %d", limit, queue.MaxBatch)
@@ -166,7 +171,8 @@ func (q *Queue) handle(ctx context.Context, batch []queue.Delivery, h queue.Hand
 	}
 }
 
-// take waits for messages and takes up to limit of them in the order of publishing. It returns nil once ctx is done.
+// take waits for messages and takes up to limit of them in the order of publishing. It returns nil
+// once ctx is done.
 func (q *Queue) take(ctx context.Context, limit int) []queue.Delivery {
 	for ctx.Err() == nil {
 		batch, more := q.tryTake(limit)
@@ -210,7 +216,8 @@ func (q *Queue) tryTake(limit int) ([]queue.Delivery, <-chan struct{}) {
 	return batch, nil
 }
 
-// settle opens the keys of batch again, after putting it back in front of what came later unless it is finished.
+// settle opens the keys of batch again, after putting it back in front of what came later unless it
+// is finished.
 func (q *Queue) settle(batch []queue.Delivery, finished bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -241,7 +248,8 @@ func (q *Queue) settle(batch []queue.Delivery, finished bool) {
 	q.signal()
 }
 
-// close takes batch off what is open of its publications, and forgets those before the oldest message that is.
+// close takes batch off what is open of its publications, and forgets those before the oldest
+// message that is.
 func (q *Queue) close(batch []queue.Delivery) {
 	for _, d := range batch {
 		after := sort.Search(len(q.since), func(i int) bool { return q.since[i].first > d.Offset })

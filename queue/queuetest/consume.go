@@ -320,7 +320,8 @@ func age(ctx context.Context, q queue.Queue) error {
 // slack is how much an age may be off, for the sake of logs that cut times.
 const slack = 5 * time.Millisecond
 
-// ages waits until Age is that of a message published between before and after, which are zero for none.
+// ages waits until Age is that of a message published between before and after, which are zero for
+// none.
 func ages(ctx context.Context, a queue.Ager, before, after time.Time) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	// leave is how long a check that has timed out waits for Consume to return before it leaves it behind.
+	// leave is how long a check that has timed out waits for Consume to return before it leaves it
+	// behind.
 	leave = time.Second
-	// watch is how long a check looks whether something that must not happen happens. A right queue cannot fail by it.
+	// watch is how long a check looks whether something that must not happen happens. A right queue
+	// cannot fail by it.
 	watch = 100 * time.Millisecond
 )
 
@@ -159,14 +161,16 @@ func (c *consumer) signalled(want string, signal <-chan struct{}) error {
 	return fmt.Errorf("timed out waiting for %s", want)
 }
 
-// receive runs one Consume with handler record until every one of positions has been delivered to t, and stops it.
+// receive runs one Consume with handler record until every one of positions has been delivered to
+// t, and stops it.
 func receive(ctx context.Context, q queue.Queue, limit int, t *tape, positions []queue.Position) error {
 	c := consume(ctx, q, limit, t.record)
 	err := c.await(t, fmt.Sprintf("%d messages", len(positions)), holds(positions))
 	return errors.Join(err, c.stop())
 }
 
-// holds tells whether deliveries contain all of positions. Offsets may repeat between keys, so they are counted with them.
+// holds tells whether deliveries contain all of positions. Offsets may repeat between keys, so they
+// are counted with them.
 func holds(positions []queue.Position) func([]queue.Delivery) bool {
 	return func(got []queue.Delivery) bool {
 		if len(got) < len(positions) {
@@ -176,7 +180,8 @@ func holds(positions []queue.Position) func([]queue.Delivery) bool {
 	}
 }
 
-// missing returns those of positions that were not delivered, counting equal positions of different messages.
+// missing returns those of positions that were not delivered, counting equal positions of different
+// messages.
 func missing(positions []queue.Position, got []queue.Delivery) []queue.Position {
 	there := make(map[queue.Position]int)
 	for _, d := range firsts(got) {

@@ -282,8 +282,8 @@ func positionsUnderConcurrency(ctx context.Context, q queue.Queue) error {
 	})
 }
 
-// publishBeside lets publishers publish concurrently, each its messages one after the other and now and then three at
-// once, while one consumer takes them, and hands everything to check.
+// publishBeside lets publishers publish concurrently, each its messages one after the other and now
+// and then three at once, while one consumer takes them, and hands everything to check.
 func publishBeside(ctx context.Context, q queue.Queue, publishers, each int, msg func(publisher, i int) queue.Message,
 	check func(msgs []queue.Message, positions []queue.Position, got []queue.Delivery) error,
 ) error {

@@ -1,5 +1,5 @@
-// Package queuetest is the suite that every implementation of queue.Queue must pass. Each check quotes the sentence of
-// package queue that it is about.
+// Package queuetest is the suite that every implementation of queue.Queue must pass. Each check
+// quotes the sentence of package queue that it is about.
 //
 //	func TestQueue(t *testing.T) {
 //		queuetest.Run(t, func(t *testing.T) queue.Queue { return open(t) }, queuetest.Config{})
@@ -18,8 +18,9 @@ import (
 
 // Config is for queues that need time.
 type Config struct {
-	// Timeout bounds each check, from opening it to the last message; a queue that is right never needs more, a queue
-	// that loses something takes all of it. Default 10 s; queues behind a network may want a minute.
+	// Timeout bounds each check, from opening it to the last message; a queue that is right never
+	// needs more, a queue that loses something takes all of it. Default 10 s; queues behind a
+	// network may want a minute.
 	Timeout time.Duration
 }
 
@@ -27,7 +28,8 @@ type Config struct {
 type Check struct {
 	Name     string
 	Sentence string // as it stands in package queue
-	// Run tells what is wrong with q, a queue of which nothing has been published or consumed, before ctx is done.
+	// Run tells what is wrong with q, a queue of which nothing has been published or consumed,
+	// before ctx is done.
 	Run func(ctx context.Context, q queue.Queue) error
 }
 
@@ -71,9 +73,10 @@ var Checks = []Check{
 	{"age", "Age returns how long ago the oldest message that no consumer has finished was published, 0 if there is none", age},
 }
 
-// Run runs every check, and NewStream, as a parallel subtest. Open is called in the subtest and must return an empty
-// queue with a log of its own each time; what several of them share, such as a broker, is closed by t.Cleanup of the
-// test around Run and not by defer, because parallel subtests end after their parent's function.
+// Run runs every check, and NewStream, as a parallel subtest. Open is called in the subtest and
+// must return an empty queue with a log of its own each time; what several of them share, such as a
+// broker, is closed by t.Cleanup of the test around Run and not by defer, because parallel subtests
+// end after their parent's function.
 func Run(t *testing.T, open func(t *testing.T) queue.Queue, cfg Config) {
 	t.Helper()
 	if cfg.Timeout <= 0 {
@@ -101,8 +104,8 @@ func Run(t *testing.T, open func(t *testing.T) queue.Queue, cfg Config) {
 	})
 }
 
-// NewStream tells whether two queues with a log each wrongly use the same stream: "an adapter whose offsets start again
-// […] must use a new name."
+// NewStream tells whether two queues with a log each wrongly use the same stream: "an adapter whose
+// offsets start again […] must use a new name."
 func NewStream(ctx context.Context, first, second queue.Queue) error {
 	a, err := publish(ctx, first, message("k", "1"))
 	if err != nil {

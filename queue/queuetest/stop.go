@@ -130,7 +130,8 @@ func startsWithOldest(ctx context.Context, q queue.Queue) error {
 	return inTurn(ctx, q, newTape(), finished, append(ps[finished["a"]:], later...))
 }
 
-// inTurn consumes numbered messages until all of positions are finished and tells whether one was left out.
+// inTurn consumes numbered messages until all of positions are finished and tells whether one was
+// left out.
 func inTurn(ctx context.Context, q queue.Queue, t *tape, finished due, positions []queue.Position) error {
 	c := consume(ctx, q, 4, func(ctx context.Context, batch []queue.Delivery) error {
 		if err := finished.check(batch); err != nil {
@@ -155,8 +156,9 @@ func finishedStaysFinished(ctx context.Context, q queue.Queue) error {
 	return empty(ctx, q, "a")
 }
 
-// stopInFlight runs a Consume, ends its context while the first batch is in flight, and waits for its return and for that of
-// the handler. The handler h is called once the context is done; ended is closed when Consume has returned.
+// stopInFlight runs a Consume, ends its context while the first batch is in flight, and waits for
+// its return and for that of the handler. The handler h is called once the context is done; ended
+// is closed when Consume has returned.
 func stopInFlight(ctx context.Context, q queue.Queue, limit int, t *tape,
 	h func(ctx context.Context, batch []queue.Delivery, ended <-chan struct{}) error,
 ) error {

@@ -10,9 +10,10 @@ import (
 // lease is how long the process that consumes may be silent before another one takes over.
 const lease = 3 * time.Second
 
-// claim takes the lease, or renews it when less than half of it is left, and reports whether this process has it. It returns how
-// far the topic has come by then: t, unless another process had the lease since. A lease that would end later than one taken
-// now was taken before the clock was set back, and counts for nothing.
+// claim takes the lease, or renews it when less than half of it is left, and reports whether this
+// process has it. It returns how far the topic has come by then: t, unless another process had the
+// lease since. A lease that would end later than one taken now was taken before the clock was set
+// back, and counts for nothing.
 func (q *Queue) claim(ctx context.Context, t topic) (topic, bool, error) {
 	if time.Until(q.until) > lease/2 {
 		return t, true, nil
@@ -35,7 +36,8 @@ func (q *Queue) claim(ctx context.Context, t topic) (topic, bool, error) {
 	return t, true, nil
 }
 
-// renew keeps the lease until done is closed. When it cannot, the lease runs out, and finish finds that out.
+// renew keeps the lease until done is closed. When it cannot, the lease runs out, and finish finds
+// that out.
 func (q *Queue) renew(ctx context.Context, done <-chan struct{}) {
 	tick := time.NewTicker(lease / 3)
 	defer tick.Stop()
@@ -49,7 +51,8 @@ func (q *Queue) renew(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// release ends the lease, so that another process need not wait for its end. Should it fail, that is all there is to it.
+// release ends the lease, so that another process need not wait for its end. Should it fail, that
+// is all there is to it.
 func (q *Queue) release(ctx context.Context) {
 	if q.until.IsZero() {
 		return

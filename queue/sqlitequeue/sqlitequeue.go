@@ -1,21 +1,25 @@
-// Package sqlitequeue is a queue in an SQLite file, the embedded default. It shares the file with package sqlitestore.
+// Package sqlitequeue is a queue in an SQLite file, the embedded default. It shares the file with
+// package sqlitestore.
 //
 // # Durability
 //
-// A published message survives the death of the process and, on a disk that does what it says, a power cut. Publishers that
-// come at the same time share one write to the disk.
+// A published message survives the death of the process and, on a disk that does what it says, a
+// power cut. Publishers that come at the same time share one write to the disk.
 //
 // # Delivery
 //
-// A queue has one batch in hand at a time, however many Consume calls there are: they take turns, and the order of keys needs
-// no further care. Processes on the same file exclude each other by a lease of three seconds, renewed while a handler runs. A process
-// that was stopped for longer than that may find that another one has gone on: its batch is then delivered twice, and its
-// progress is not recorded. Consumers of the process that published are woken at once, those of others look four times a second.
+// A queue has one batch in hand at a time, however many Consume calls there are: they take turns,
+// and the order of keys needs no further care. Processes on the same file exclude each other by a
+// lease of three seconds, renewed while a handler runs. A process that was stopped for longer than
+// that may find that another one has gone on: its batch is then delivered twice, and its progress
+// is not recorded. Consumers of the process that published are woken at once, those of others look
+// four times a second.
 //
 // # Stream
 //
-// The stream is named at random when a topic is made. Offsets are never used again, also when everything was consumed. A file
-// that was put back from an old copy repeats offsets: put the store back from the same moment, as one file for both does.
+// The stream is named at random when a topic is made. Offsets are never used again, also when
+// everything was consumed. A file that was put back from an old copy repeats offsets: put the store
+// back from the same moment, as one file for both does.
 package sqlitequeue
 
 import (
@@ -47,7 +51,8 @@ var (
 type Config struct {
 	// Topic names the log within the file. Default "ratings".
 	Topic string
-	// Capacity is how many messages may wait; beyond it Publish fails with queue.ErrNotAccepted. Default 1,000,000.
+	// Capacity is how many messages may wait; beyond it Publish fails with queue.ErrNotAccepted.
+	// Default 1,000,000.
 	Capacity int64
 }
 
@@ -68,7 +73,8 @@ func (c Config) validate() error {
 	return nil
 }
 
-// Queue is a log of one topic. It owns nothing but its rows: whoever opened the file closes it, after the last Consume has returned.
+// Queue is a log of one topic. It owns nothing but its rows: whoever opened the file closes it,
+// after the last Consume has returned.
 type Queue struct {
 	file *sqlitefile.File
 	// publications are done together.
@@ -143,7 +149,8 @@ func (r record) decode() (m queue.Message, damaged bool) {
 	return m, false
 }
 
-// Publish implements queue.Publisher. A full queue, a full disk and a locked file are queue.ErrNotAccepted.
+// Publish implements queue.Publisher. A full queue, a full disk and a locked file are
+// queue.ErrNotAccepted.
 func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
 	if err := queue.Validate(msgs...); err != nil {
 		return nil, err
@@ -183,8 +190,9 @@ type publication struct {
 	first   queue.Position // of the first record, once it is stored
 }
 
-// append stores publications one behind the other and tells each where. It takes all of them, or none. Their bytes go to the
-// database as one value, with a list of where in it what stands, so that many cost little more than one.
+// append stores publications one behind the other and tells each where. It takes all of them, or
+// none. Their bytes go to the database as one value, with a list of where in it what stands, so
+// that many cost little more than one.
 func (q *Queue) append(tx *sqlitefile.Tx, publications []any) error {
 	var (
 		blob   []byte

@@ -32,9 +32,9 @@ func (b *budget) spend() bool {
 // refund gives back the cost of a row that the query returns.
 func (b *budget) refund() { b.rows++ }
 
-// budgets ranges over the budgets that several plans of one query are tried with, in turns: four times
-// as much each time, and maxRows at last. So the query costs a small multiple of its cheapest plan,
-// whichever that is. A maxRows of 0 is no bound.
+// budgets ranges over the budgets that several plans of one query are tried with, in turns: four
+// times as much each time, and maxRows at last. So the query costs a small multiple of its cheapest
+// plan, whichever that is. A maxRows of 0 is no bound.
 func budgets(maxRows int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		if maxRows == 0 {

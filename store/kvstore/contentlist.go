@@ -29,8 +29,8 @@ type plan struct {
 	all   bool           // check has no conditions
 }
 
-// newPlan returns the plan for the contents that match f, in the order o, after a place. In the order of
-// creation author and terms have lists; in other orders they are checked.
+// newPlan returns the plan for the contents that match f, in the order o, after a place. In the
+// order of creation author and terms have lists; in other orders they are checked.
 func newPlan(f content.Filter, o content.Order, place *content.Position) plan {
 	p := plan{field: o.Field}
 	switch o.Field {
@@ -62,8 +62,8 @@ func newPlan(f content.Filter, o content.Order, place *content.Position) plan {
 	return p
 }
 
-// narrowing returns the fields in whose orders a plan looks at a part of the contents only, because of
-// f.
+// narrowing returns the fields in whose orders a plan looks at a part of the contents only, because
+// of f.
 func narrowing(f content.Filter) (fields []content.Field) {
 	if f.Author != "" || len(f.Terms) > 0 || !f.CreatedFrom.IsZero() || !f.CreatedBefore.IsZero() {
 		fields = append(fields, content.ByCreated)
@@ -150,8 +150,8 @@ func (t *tx) matches(c content.Content, f content.Filter) bool {
 		(f.ScoreMax == nil || scored && st.Score.Value <= *f.ScoreMax)
 }
 
-// ListContents implements content.Store. It finds the contents in the order of the list, or finds all
-// matches in another order and sorts them, whichever looks at fewer rows.
+// ListContents implements content.Store. It finds the contents in the order of the list, or finds
+// all matches in another order and sorts them, whichever looks at fewer rows.
 func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	return view(ctx, s, "list contents", func(t *tx) ([]content.Listed, error) {
 		if contentIndexes[q.Order.Field] == 0 {
@@ -185,8 +185,8 @@ func (t *tx) inOrder(q content.Query, b *budget) (found []content.Listed, ok boo
 	return found, !b.exceeded
 }
 
-// sorted finds all matches in the order of a field and sorts them. It returns false if the budget is
-// exceeded.
+// sorted finds all matches in the order of a field and sorts them. It returns false if the budget
+// is exceeded.
 func (t *tx) sorted(q content.Query, field content.Field, b *budget) (found []content.Listed, ok bool) {
 	type placed struct {
 		content.Listed

@@ -1,22 +1,22 @@
-// Package kvstore implements store.Store on any ordered, transactional key-value store. A new database
-// needs an Engine, which has two methods, and its Tx, which has four.
+// Package kvstore implements store.Store on any ordered, transactional key-value store. A new
+// database needs an Engine, which has two methods, and its Tx, which has four.
 //
 // # Layout
 //
-// A row is a value under the name of its table and its identifiers. An index is a set of keys without
-// values: what a list is ordered by or a row is looked up by, then the identifiers of the row. A page of
-// a list, a search, a claim and a sweep look at the keys of their page only, however many keys there
-// are. Filters that no index serves look at more; Query.MaxRows bounds how many.
+// A row is a value under the name of its table and its identifiers. An index is a set of keys
+// without values: what a list is ordered by or a row is looked up by, then the identifiers of the
+// row. A page of a list, a search, a claim and a sweep look at the keys of their page only, however
+// many keys there are. Filters that no index serves look at more; Query.MaxRows bounds how many.
 //
 // # Errors
 //
-// A key longer than MaxKey and a value longer than MaxValue wrap store.ErrUnstorable. An error of the
-// Engine is returned with its cause.
+// A key longer than MaxKey and a value longer than MaxValue wrap store.ErrUnstorable. An error of
+// the Engine is returned with its cause.
 //
 // # Concurrency
 //
-// Every method runs one transaction of the Engine, or a few. RefreshScores calls its function within a
-// transaction.
+// Every method runs one transaction of the Engine, or a few. RefreshScores calls its function
+// within a transaction.
 package kvstore
 
 import (

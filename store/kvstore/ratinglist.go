@@ -31,7 +31,8 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	})
 }
 
-// ratingsInOrder reads the ratings in the order of the list. It returns false if the budget is exceeded.
+// ratingsInOrder reads the ratings in the order of the list. It returns false if the budget is
+// exceeded.
 func (t *tx) ratingsInOrder(q rating.Query, b *budget) (found []rating.Rating, ok bool) {
 	for r := range t.ratings(q, b) {
 		b.refund()
@@ -42,8 +43,8 @@ func (t *tx) ratingsInOrder(q rating.Query, b *budget) (found []rating.Rating, o
 	return found, !b.exceeded
 }
 
-// ratingsSorted finds all matches in the order of time and sorts them by key. It returns false if the
-// budget is exceeded.
+// ratingsSorted finds all matches in the order of time and sorts them by key. It returns false if
+// the budget is exceeded.
 func (t *tx) ratingsSorted(q rating.Query, b *budget) (found []rating.Rating, ok bool) {
 	for r := range t.ratings(rating.Query{Filter: q.Filter, Order: rating.OldestFirst}, b) {
 		if follows(r, q) {
@@ -54,8 +55,8 @@ func (t *tx) ratingsSorted(q rating.Query, b *budget) (found []rating.Rating, ok
 	return found[:min(q.Limit, len(found))], !b.exceeded
 }
 
-// narrowedByTime reports whether an index in the order of time leads to a part of the ratings because
-// of f, and the order of keys does not.
+// narrowedByTime reports whether an index in the order of time leads to a part of the ratings
+// because of f, and the order of keys does not.
 func narrowedByTime(f rating.Filter) bool {
 	return f.Rater != "" || !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero()
 }
@@ -103,8 +104,8 @@ func (t *tx) ratings(q rating.Query, b *budget) iter.Seq[rating.Rating] {
 	}
 }
 
-// ratingAt returns the rating of a key in ratingSpan(q): in the order of keys row is its row, and in
-// the order of time the key leads to its row.
+// ratingAt returns the rating of a key in ratingSpan(q): in the order of keys row is its row, and
+// in the order of time the key leads to its row.
 func (t *tx) ratingAt(q rating.Query, end parts, row []byte) (rating.Rating, bool) {
 	if q.Order == rating.ByKey {
 		r, err := decode(row, ratingFields)
@@ -122,9 +123,9 @@ func (t *tx) ratingAt(q rating.Query, end parts, row []byte) (rating.Rating, boo
 	return ratings.get(t, k.Content, k.Rater)
 }
 
-// ratingSpan returns the keys that q reads. In the order of time they end with the time and with those
-// parts of the rating's key that q does not fix, in the order of keys with the latter alone; there the
-// rater is never fixed.
+// ratingSpan returns the keys that q reads. In the order of time they end with the time and with
+// those parts of the rating's key that q does not fix, in the order of keys with the latter alone;
+// there the rater is never fixed.
 func ratingSpan(q rating.Query) (s span) {
 	fixed := q.Filter
 	switch timed := q.Order != rating.ByKey; {

@@ -7,10 +7,10 @@ import (
 )
 
 // intersect ranges over the intersection of sorted lists, within s, by leapfrogging. A list is what
-// follows a prefix in the keys that have it. intersect seeks in one list after the other the first end
-// that is not before the candidate; that end is the next candidate, and a candidate that every list has
-// is in the intersection. So intersect seeks in each list at most once more often than the shortest list
-// is long. A round of seeks in all lists costs one row of the budget.
+// follows a prefix in the keys that have it. intersect seeks in one list after the other the first
+// end that is not before the candidate; that end is the next candidate, and a candidate that every
+// list has is in the intersection. So intersect seeks in each list at most once more often than the
+// shortest list is long. A round of seeks in all lists costs one row of the budget.
 func (t *tx) intersect(lists [][]byte, s span, b *budget) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if len(lists) == 1 {

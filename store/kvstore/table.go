@@ -41,8 +41,8 @@ var (
 	hidden     = table[struct{}]{20, nothing}                      // content that is gone, with ratings that are left
 )
 
-// The indexes and the parts of their keys. A new index stands last; one that is removed leaves its name
-// unused.
+// The indexes and the parts of their keys. A new index stands last; one that is removed leaves its
+// name unused.
 const (
 	contentsByCreated    index = 32 + iota // time, content
 	contentsByUpdated                      // time, content

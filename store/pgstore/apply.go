@@ -13,8 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// applyChanges records a batch of changes and everything that follows from them, in one statement, exactly and without
-// deadlocks for any number of callers at once. Why it is right:
+// applyChanges records a batch of changes and everything that follows from them, in one statement,
+// exactly and without deadlocks for any number of callers at once. Why it is right:
 //
 //   - Nothing is read beforehand. A row that is there is locked and changed by ON CONFLICT, which sees its latest version, and
 //     what it was travels in columns of the row (prev_score and so on) to RETURNING. Whatever reads the old rows in
@@ -201,7 +201,8 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 	return s.outcomes(ctx, batch.Changes, changed)
 }
 
-// applyAlone runs a statement that applies changes outside of a transaction, once more if the database gave it up.
+// applyAlone runs a statement that applies changes outside of a transaction, once more if the
+// database gave it up.
 func (s *Store) applyAlone(ctx context.Context, text string, args []any) (map[rating.Key]changedRow, error) {
 	var changed map[rating.Key]changedRow
 	err := s.within(ctx, func(ctx context.Context) error {

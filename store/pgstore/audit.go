@@ -11,12 +11,14 @@ import (
 
 var _ rating.Auditor = (*Store)(nil)
 
-// auditAll adds up, for each content, a weight for each of its ratings and takes off the same for what its numbers say. The weight of a
-// rating is a sum of what depends on its score, on its bucket, and on both: so that of many follows from their histogram and from
-// the count and sum of each bucket. Whether their count and sum follow from the histogram is weighed in with that. Weights are hashes of
-// 32 bits: numbers that are wrong add up to zero once in 2^32 times, and numbers that are right always. Sums are exact; a product
-// that does not fit into 64 bits, such as that of a bucket with thousands of millions in stars, is an error. Each part reads its table
-// from end to end and without a subquery, so that several processes of the server share the work.
+// auditAll adds up, for each content, a weight for each of its ratings and takes off the same for
+// what its numbers say. The weight of a rating is a sum of what depends on its score, on its
+// bucket, and on both: so that of many follows from their histogram and from the count and sum of
+// each bucket. Whether their count and sum follow from the histogram is weighed in with that.
+// Weights are hashes of 32 bits: numbers that are wrong add up to zero once in 2^32 times, and
+// numbers that are right always. Sums are exact; a product that does not fit into 64 bits, such as
+// that of a bucket with thousands of millions in stars, is an error. Each part reads its table from
+// end to end and without a subquery, so that several processes of the server share the work.
 const auditAll = `WITH weights AS (
 	SELECT content_id, hashint4(score)::bigint + hashint4(bucket + 100000000) + score::bigint * hashint4(bucket + 200000000) AS weight
 	FROM khodnevis.ratings WHERE NOT withdrawn
@@ -33,12 +35,12 @@ const auditAll = `WITH weights AS (
 SELECT count(*) AS contents, coalesce(array_agg(content_id ORDER BY content_id) FILTER (WHERE suspect), '{}') AS suspects
 FROM audited r WHERE ` + there
 
-// auditSettings make the planner read tables from end to end, which it would not do for a table in the cache, and keep the sums of a
-// million contents in memory. They hold for one transaction.
+// auditSettings make the planner read tables from end to end, which it would not do for a table in
+// the cache, and keep the sums of a million contents in memory. They hold for one transaction.
 const auditSettings = `SET LOCAL work_mem = '64MB'; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off`
 
-// Audit implements rating.Auditor with one statement that reads every rating: some two million a second. It must end within
-// OpenConfig.StatementTimeout.
+// Audit implements rating.Auditor with one statement that reads every rating: some two million a
+// second. It must end within OpenConfig.StatementTimeout.
 func (s *Store) Audit(ctx context.Context) (contents int, suspects []string, err error) {
 	var rows []struct {
 		Contents int            `db:"contents"`

@@ -16,10 +16,11 @@ import (
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
 
-// BenchmarkRecount measures a recount of everything while a worker keeps storing, in turns with one AVG query a content, which is what
-// there would be without kept numbers: of-average is how many times as long those take. KHODNEVIS_BENCH_RATINGS says how many
-// ratings there are to begin with, 100,000 unless it is set. They lie in the order in which they came over 30 days, on a fiftieth
-// as many contents, few of which have most of them. Nothing may be counted wrong by any of it.
+// BenchmarkRecount measures a recount of everything while a worker keeps storing, in turns with one
+// AVG query a content, which is what there would be without kept numbers: of-average is how many
+// times as long those take. KHODNEVIS_BENCH_RATINGS says how many ratings there are to begin with,
+// 100,000 unless it is set. They lie in the order in which they came over 30 days, on a fiftieth as
+// many contents, few of which have most of them. Nothing may be counted wrong by any of it.
 func BenchmarkRecount(b *testing.B) {
 	rows := 100_000
 	if given := os.Getenv("KHODNEVIS_BENCH_RATINGS"); given != "" {
@@ -87,7 +88,8 @@ func BenchmarkRecount(b *testing.B) {
 	}
 }
 
-// fillByArrival puts ratings into the table as they come: the n-th content of a fiftieth as many is rated 1/n as often as the first.
+// fillByArrival puts ratings into the table as they come: the n-th content of a fiftieth as many is
+// rated 1/n as often as the first.
 func (b bench) fillByArrival(t testing.TB, rows int) {
 	t.Helper()
 	text := strings.NewReplacer("{schema}", b.schema, "{rows}", strconv.Itoa(rows), "{buckets}", strconv.Itoa(benchBuckets))
@@ -99,7 +101,8 @@ func (b bench) fillByArrival(t testing.TB, rows int) {
 	b.fillNumbers(t)
 }
 
-// averages asks for the average of each content, one after the other, and returns how long that took.
+// averages asks for the average of each content, one after the other, and returns how long that
+// took.
 func averages(t testing.TB, db *sqlx.DB, schema string, ids []string) time.Duration {
 	t.Helper()
 	average, err := db.Prepare(`SELECT avg(score), count(*) FROM ` + schema + `.ratings WHERE content_id = $1 AND NOT withdrawn`)

@@ -37,7 +37,8 @@ func openWithTimeout(t testing.TB) bench {
 	return bench{s, db, schema}
 }
 
-// fill puts a number of ratings into the table, evenly over the contents, and the numbers that follow from them.
+// fill puts a number of ratings into the table, evenly over the contents, and the numbers that
+// follow from them.
 func (b bench) fill(t testing.TB, rows int) {
 	t.Helper()
 	each := rows / benchContents
@@ -82,8 +83,8 @@ type source struct {
 
 func newSource() *source { return &source{dice: rand.New(rand.NewPCG(1, 2))} }
 
-// batch returns new ratings, by raters whom fill does not know, of one of the contents or of all of them. They count in the latest
-// bucket, as what was accepted just now does.
+// batch returns new ratings, by raters whom fill does not know, of one of the contents or of all of
+// them. They count in the latest bucket, as what was accepted just now does.
 func (s *source) batch(n, contents int) []rating.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +122,8 @@ func (b bench) rate(t testing.TB, src *source, workers, batches, size, contents 
 	return float64(batches*size) / time.Since(began).Seconds()
 }
 
-// copied copies as many new ratings into a table of the same size with the same indexes, and returns rows a second.
+// copied copies as many new ratings into a table of the same size with the same indexes, and
+// returns rows a second.
 func (b bench) copied(t testing.TB, src *source, batches, size, contents int) float64 {
 	t.Helper()
 	work := make([][]rating.Change, batches)
@@ -156,7 +158,8 @@ func (b bench) copied(t testing.TB, src *source, batches, size, contents int) fl
 	return float64(batches*size) / time.Since(began).Seconds()
 }
 
-// medians collects measurements and reports the middle one of each name: other work on the machine makes outliers.
+// medians collects measurements and reports the middle one of each name: other work on the machine
+// makes outliers.
 type medians map[string][]float64
 
 func (m medians) add(name string, value float64) { m[name] = append(m[name], value) }
@@ -169,10 +172,11 @@ func (m medians) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkApply measures batches of new ratings into a million, in turns with what they are compared to: of-COPY is the rate as
-// a part of that of COPY into a table of the same size with the same indexes, which keeps no numbers; of-single as a multiple
-// of one rating a statement; two-workers is that of two workers as a multiple, and hot that of two workers into one content as a
-// multiple of theirs into all.
+// BenchmarkApply measures batches of new ratings into a million, in turns with what they are
+// compared to: of-COPY is the rate as a part of that of COPY into a table of the same size with the
+// same indexes, which keeps no numbers; of-single as a multiple of one rating a statement;
+// two-workers is that of two workers as a multiple, and hot that of two workers into one content as
+// a multiple of theirs into all.
 func BenchmarkApply(b *testing.B) {
 	s := openWithTimeout(b)
 	s.fill(b, 1_000_000)
@@ -199,7 +203,8 @@ func BenchmarkApply(b *testing.B) {
 	s.audited(b)
 }
 
-// BenchmarkDepth measures batches of new ratings into five million, as a part of the rate into ten thousand.
+// BenchmarkDepth measures batches of new ratings into five million, as a part of the rate into ten
+// thousand.
 func BenchmarkDepth(b *testing.B) {
 	small, large := openWithTimeout(b), openWithTimeout(b)
 	small.fill(b, 10_000)

@@ -30,7 +30,8 @@ func (r contentRow) content() content.Content {
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
 }
 
-// titleKey is the part of a title that lists are ordered by. It may end within a character, so it is no text.
+// titleKey is the part of a title that lists are ordered by. It may end within a character, so it
+// is no text.
 func titleKey(title string) []byte { return []byte(title[:min(len(title), content.TitleKey)]) }
 
 // maxTerm is the length in bytes beyond which a term is indexed by its hash: an index takes no

@@ -28,7 +28,8 @@ func (r deadLetterRow) rejected() rating.DeadLetter {
 		Reason: r.Reason, Detail: string(r.Detail), At: r.At.UTC()}
 }
 
-// reject records messages that are not recorded. The order keeps two callers from waiting for each other.
+// reject records messages that are not recorded. The order keeps two callers from waiting for each
+// other.
 const reject = `INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at)
 	SELECT v.stream, v.position, v.key, v.body, v.reason, v.detail, v.at
 	FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[], $7::timestamptz[]) WITH ORDINALITY

@@ -82,8 +82,8 @@ func TestDeleteClears(t *testing.T) {
 	s.wantUnseen(t, "c", "r")
 }
 
-// A batch that began before a deletion and ends after it leaves rows, and so does a deletion of very many: nobody sees them, and
-// a sweep takes them away.
+// A batch that began before a deletion and ends after it leaves rows, and so does a deletion of
+// very many: nobody sees them, and a sweep takes them away.
 func TestLeftoversOfDeletion(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -135,7 +135,8 @@ func TestLeftoversOfDeletion(t *testing.T) {
 	}
 }
 
-// Two ratings at once, one of them held up between its rows and its numbers, and the deletion of their content.
+// Two ratings at once, one of them held up between its rows and its numbers, and the deletion of
+// their content.
 func TestDeleteDuringApply(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Dialer opens connections that give up on a silent server. It is for hosts that open their own database handle:
+// Dialer opens connections that give up on a silent server. It is for hosts that open their own
+// database handle:
 //
 //	connector, err := pq.NewConnector(dsn)
 //	connector.Dialer(pgstore.Dialer{Silence: 10 * time.Second})
@@ -15,8 +16,8 @@ import (
 //
 // Such a host also sets what Open sets; see there.
 type Dialer struct {
-	// Silence is how long one read or one write may wait. It must be longer than the server's statement_timeout: a statement
-	// that runs says nothing until it is done. Zero: 9 seconds.
+	// Silence is how long one read or one write may wait. It must be longer than the server's
+	// statement_timeout: a statement that runs says nothing until it is done. Zero: 9 seconds.
 	Silence time.Duration
 }
 
@@ -45,7 +46,8 @@ func (d Dialer) DialContext(ctx context.Context, network, address string) (net.C
 	return &conn{Conn: c, silence: d.Silence}, nil
 }
 
-// conn is a connection whose every read and write has a deadline of its own, and that which the driver sets if it is earlier.
+// conn is a connection whose every read and write has a deadline of its own, and that which the
+// driver sets if it is earlier.
 type conn struct {
 	net.Conn
 	silence time.Duration

@@ -15,7 +15,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// over says that ctx ended a call. A deadline that passed is the database's fault, as far as a caller can tell; a cancellation is not.
+// over says that ctx ended a call. A deadline that passed is the database's fault, as far as a
+// caller can tell; a cancellation is not.
 func over(ctx context.Context) error {
 	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -40,7 +41,8 @@ func translate(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
-// waited reports whether an error of the driver only says that there was no connection in time: all of the pool were in use.
+// waited reports whether an error of the driver only says that there was no connection in time: all
+// of the pool were in use.
 func waited(err error) bool {
 	var network *net.OpError
 	return errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &network)
@@ -93,8 +95,8 @@ func taken(err error) bool { return pq.As(err, pqerror.UniqueViolation) != nil }
 // orphan reports whether what a row refers to is not there.
 func orphan(err error) bool { return pq.As(err, pqerror.ForeignKeyViolation) != nil }
 
-// isUnstorable reports whether the database will never take the values, however often it is asked. Keys that are taken and
-// rows that are missing are not among them: they depend on what others do.
+// isUnstorable reports whether the database will never take the values, however often it is asked.
+// Keys that are taken and rows that are missing are not among them: they depend on what others do.
 func isUnstorable(err error) bool {
 	e := pq.As(err, pqerror.NotNullViolation, pqerror.CheckViolation, pqerror.ProgramLimitExceeded, pqerror.CardinalityViolation)
 	if e == nil {

@@ -11,7 +11,8 @@ func (s *Store) Once() { s.attempts = 1 }
 // SQL returns a statement as it is sent.
 func (s *Store) SQL(text string) string { return s.sql(text) }
 
-// ContentQuery returns the text of a list of contents that an index serves, and what is bound to it.
+// ContentQuery returns the text of a list of contents that an index serves, and what is bound to
+// it.
 func ContentQuery(q content.Query) (string, []any) {
 	l, err := newContentList(q)
 	if err != nil {

@@ -117,7 +117,8 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 	}
 }
 
-// wantUnavailable calls every method at once and wants each back, with ErrUnavailable, by the given time.
+// wantUnavailable calls every method at once and wants each back, with ErrUnavailable, by the given
+// time.
 func wantUnavailable(t *testing.T, s *pgstore.Store, ctx context.Context, by time.Time) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -208,7 +209,8 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A server that answers is not down, whatever it answers, and callers who leave say nothing about it.
+// A server that answers is not down, whatever it answers, and callers who leave say nothing about
+// it.
 func TestAnswersCloseTheBreaker(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -272,7 +274,8 @@ func TestSilentServerWithoutDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.FallSilent()
-	// database/sql tries a broken connection's call twice more. Not every call may be stopped and begun anew for ever.
+	// database/sql tries a broken connection's call twice more. Not every call may be stopped and
+	// begun anew for ever.
 	wantUnavailable(t, s, context.Background(), time.Now().Add(10*time.Second))
 }
 

@@ -82,7 +82,8 @@ func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key c
 	return rows[0].creation(author, key), nil
 }
 
-// SweepIdempotencyRecords implements content.Store. What somebody else works on is left for the next time.
+// SweepIdempotencyRecords implements content.Store. What somebody else works on is left for the
+// next time.
 func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error) {
 	n := 0
 	err := s.transact(ctx, func(tx transaction) (err error) {

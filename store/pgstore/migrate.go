@@ -11,7 +11,8 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// ErrNewer says that the schema was made by a newer version of this program, which this one must not write to.
+// ErrNewer says that the schema was made by a newer version of this program, which this one must
+// not write to.
 var ErrNewer = errors.New("pgstore: the schema is of a newer version")
 
 // step is one file of migrations, or the record that it was run.
@@ -144,7 +145,8 @@ func (tx transaction) migrate(steps []step, i int) error {
 	return err
 }
 
-// steps returns the files <number>_<name>.sql in the order of their numbers, which are 0001, 0002, 0003 and so on.
+// steps returns the files <number>_<name>.sql in the order of their numbers, which are 0001, 0002,
+// 0003 and so on.
 func steps() ([]step, error) {
 	files, err := migrations.ReadDir("migrations") // sorted
 	if err != nil {

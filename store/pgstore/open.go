@@ -19,13 +19,14 @@ type OpenConfig struct {
 	// ConnectTimeout bounds opening a connection, from the name of the server to the password.
 	// Several hosts share it. Default 2 seconds.
 	ConnectTimeout time.Duration
-	// StatementTimeout is when the server ends a statement; a second later the connection gives up on a server that does not say
-	// so. Migrations take longer than that if they must. Default 8 seconds.
+	// StatementTimeout is when the server ends a statement; a second later the connection gives up
+	// on a server that does not say so. Migrations take longer than that if they must. Default 8
+	// seconds.
 	StatementTimeout time.Duration
 	// LockTimeout is how long a statement waits for a lock. Default 3 seconds.
 	LockTimeout time.Duration
-	// IdleTimeout is when the server ends a transaction whose process has stopped talking, with the locks that it holds.
-	// Default 5 seconds.
+	// IdleTimeout is when the server ends a transaction whose process has stopped talking, with the
+	// locks that it holds. Default 5 seconds.
 	IdleTimeout time.Duration
 }
 

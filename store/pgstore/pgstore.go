@@ -107,7 +107,8 @@ var (
 	_ store.Breaker = (*Store)(nil)
 )
 
-// New returns a Store over db, which stays the host's: whoever opened it closes it. It does not talk to the server.
+// New returns a Store over db, which stays the host's: whoever opened it closes it. It does not
+// talk to the server.
 func New(db *sqlx.DB, cfg Config) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("pgstore: New needs a database")

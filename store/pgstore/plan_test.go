@@ -138,11 +138,13 @@ func TestPlansOfLookUps(t *testing.T) {
 	}
 }
 
-// Updates of a content's numbers write no index, which they do not when an index has a column that they change.
+// Updates of a content's numbers write no index, which they do not when an index has a column that
+// they change.
 func TestUpdatesStayOnTheirPages(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	// Few rows of each page are updated, so that none has to wait for room that others' transactions keep occupied.
+	// Few rows of each page are updated, so that none has to wait for room that others'
+	// transactions keep occupied.
 	const keys, every, turns = 2000, 25, 2
 	apply := func(turn, step int) {
 		t.Helper()

@@ -14,7 +14,8 @@ type proxy struct {
 	dsn string // leads to the server by way of the proxy
 }
 
-// newProxy starts a proxy that ends with the test. The test is skipped without a server that is reached by TCP without TLS.
+// newProxy starts a proxy that ends with the test. The test is skipped without a server that is
+// reached by TCP without TLS.
 func newProxy(t *testing.T) proxy {
 	t.Helper()
 	u, err := url.Parse(testserver.Postgres(t))

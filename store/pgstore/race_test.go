@@ -95,7 +95,8 @@ func (c *crowd) check(t *testing.T, s *pgstore.Store) {
 	}
 }
 
-// twoPools returns two Stores over handles of their own, as two processes have them, on one schema. A deadlock is an error.
+// twoPools returns two Stores over handles of their own, as two processes have them, on one schema.
+// A deadlock is an error.
 func twoPools(t *testing.T) (bench, []*pgstore.Store) {
 	t.Helper()
 	first := open(t)
@@ -124,7 +125,8 @@ func TestOverlappingWriters(t *testing.T) {
 	c.check(t, first.Store)
 }
 
-// Numbers that are wrong are repaired while ratings are applied and folded, and nothing of those is lost.
+// Numbers that are wrong are repaired while ratings are applied and folded, and nothing of those is
+// lost.
 func TestRecountUnderLoad(t *testing.T) {
 	t.Parallel()
 	first, stores := twoPools(t)
@@ -321,7 +323,8 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// A recount of contents that have more ratings than one statement should look at is done in several.
+// A recount of contents that have more ratings than one statement should look at is done in
+// several.
 func TestRecountInPieces(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -150,7 +150,8 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	return found, nil
 }
 
-// ratingQuery returns the statement of a list, and whether an index serves it, or it may look at any number of rows.
+// ratingQuery returns the statement of a list, and whether an index serves it, or it may look at
+// any number of rows.
 func ratingQuery(q rating.Query) (text string, args []any, served bool) {
 	var where conditions
 	where.ratings(q.Filter)

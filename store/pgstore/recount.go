@@ -11,7 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// ratedContents walks the primary key of ratings from one content to the next. Numbers without rows are found too: they are a drift.
+// ratedContents walks the primary key of ratings from one content to the next. Numbers without rows
+// are found too: they are a drift.
 const ratedContents = `WITH RECURSIVE walk AS (
 	(SELECT content_id, 1 AS i FROM khodnevis.ratings WHERE content_id > $1 ORDER BY content_id LIMIT 1)
 	UNION ALL
@@ -32,8 +33,9 @@ func (s *Store) RatedContents(ctx context.Context, after string, limit int) ([]s
 	return ids, nil
 }
 
-// audit returns those contents whose numbers are not what their rows say, in one snapshot and without a lock. It counts a
-// content at a time: otherwise the whole table may be read for a few of them.
+// audit returns those contents whose numbers are not what their rows say, in one snapshot and
+// without a lock. It counts a content at a time: otherwise the whole table may be read for a few of
+// them.
 const audit = `WITH meant AS MATERIALIZED (
 	SELECT DISTINCT r.content_id FROM unnest($1::text[]) AS r (content_id) WHERE ` + there + `
 ), counted AS MATERIALIZED (
@@ -51,14 +53,15 @@ SELECT DISTINCT content_id FROM (
 	UNION ALL SELECT content_id, 'bucket', bucket, -n, -n * score FROM counted) x
 GROUP BY content_id, what, part HAVING sum(n) <> 0 OR sum(sum) <> 0 ORDER BY content_id`
 
-// auditRows is how many ratings one audit looks at, unless a single content has more. A million take about a second.
+// auditRows is how many ratings one audit looks at, unless a single content has more. A million
+// take about a second.
 const auditRows = 200_000
 
 const sizes = `SELECT r.content_id, coalesce(s.n, 0) AS n FROM (SELECT DISTINCT v.content_id FROM unnest($1::text[]) AS v (content_id)) r
 	LEFT JOIN khodnevis.rating_stats s ON s.content_id = r.content_id ORDER BY r.content_id`
 
-// Recount implements rating.Store. It repairs one content at a time: a lock that is held for one stays short, and holding one
-// it waits for no other.
+// Recount implements rating.Store. It repairs one content at a time: a lock that is held for one
+// stays short, and holding one it waits for no other.
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -123,9 +126,10 @@ func (s *Store) recount(ctx context.Context, ids []string) ([]rating.Drift, erro
 
 const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings r WHERE r.content_id = $1 AND NOT r.withdrawn AND ` + there + ` GROUP BY r.bucket, r.score`
 
-// repair recounts a content and returns what was wrong, or nil. Whoever applies a rating of it waits from the first statement
-// to the end; the next one sees everything that was applied before, and what is applied after adds to what is written here.
-// Counting in the statement that takes the lock would count what was there when it began to wait.
+// repair recounts a content and returns what was wrong, or nil. Whoever applies a rating of it
+// waits from the first statement to the end; the next one sees everything that was applied before,
+// and what is applied after adds to what is written here. Counting in the statement that takes the
+// lock would count what was there when it began to wait.
 func (tx transaction) repair(id string) (*rating.Drift, error) {
 	for _, text := range []string{
 		`INSERT INTO khodnevis.rating_stats (content_id) VALUES ($1) ON CONFLICT (content_id) DO UPDATE SET n = rating_stats.n`,
@@ -189,7 +193,8 @@ type part struct {
 	N      int64 `db:"n"`
 }
 
-// numbers is everything derived from the ratings of one content. Buckets ascend and have no empty ones.
+// numbers is everything derived from the ratings of one content. Buckets ascend and have no empty
+// ones.
 type numbers struct {
 	stats   rating.Stats
 	buckets []rating.Bucket

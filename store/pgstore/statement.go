@@ -24,7 +24,8 @@ const (
 	grace = 450 * time.Millisecond
 )
 
-// statements holds what was prepared, by its text. There are as many as constants in this package; they end with the database handle.
+// statements holds what was prepared, by its text. There are as many as constants in this package;
+// they end with the database handle.
 type statements struct {
 	mu     sync.Mutex
 	byText map[string]*sqlx.Stmt
@@ -58,8 +59,9 @@ func (s *Store) stmt(ctx context.Context, text string) (*sqlx.Stmt, error) {
 	return made, nil
 }
 
-// query reads all rows of a prepared statement into the slice that rows points to. If the connection breaks, database/sql may
-// run the statement again, so one that writes must give the same the second time.
+// query reads all rows of a prepared statement into the slice that rows points to. If the
+// connection breaks, database/sql may run the statement again, so one that writes must give the
+// same the second time.
 func (s *Store) query(ctx context.Context, rows any, text string, args ...any) error {
 	return s.within(ctx, func(ctx context.Context) error {
 		stmt, err := s.stmt(ctx, text)
@@ -80,7 +82,8 @@ func (s *Store) search(ctx context.Context, rows any, text string, args ...any) 
 	})
 }
 
-// exec runs a prepared statement and returns how many rows it wrote. Of running it again, see query.
+// exec runs a prepared statement and returns how many rows it wrote. Of running it again, see
+// query.
 func (s *Store) exec(ctx context.Context, text string, args ...any) (int, error) {
 	var n int64
 	err := s.within(ctx, func(ctx context.Context) error {
@@ -183,8 +186,9 @@ func (t transaction) exec(text string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// transact runs op in a transaction, again if the database gave it up in favour of another one, and otherwise once: database/sql does not
-// repeat what stands in a transaction, so that op may hold what must not happen twice.
+// transact runs op in a transaction, again if the database gave it up in favour of another one, and
+// otherwise once: database/sql does not repeat what stands in a transaction, so that op may hold
+// what must not happen twice.
 func (s *Store) transact(ctx context.Context, op func(transaction) error) error {
 	return s.within(ctx, func(ctx context.Context) error {
 		for attempt := 1; ; attempt++ {
@@ -216,7 +220,8 @@ func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 	return tx.Commit()
 }
 
-// ErrDown says that the database did not answer lately and was not asked this time. It wraps store.ErrUnavailable.
+// ErrDown says that the database did not answer lately and was not asked this time. It wraps
+// store.ErrUnavailable.
 var ErrDown = fmt.Errorf("pgstore: the database does not answer and was not asked again: %w", store.ErrUnavailable)
 
 // within runs op, unless the database is down. It returns soon after ctx is done, whatever op does:

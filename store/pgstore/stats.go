@@ -50,7 +50,8 @@ const (
 	FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 	WHERE ` + there
 
-	// statsByContent leaves out contents that were never rated. Their row, if there is one, was made by a recount.
+	// statsByContent leaves out contents that were never rated. Their row, if there is one, was
+	// made by a recount.
 	statsByContent = statsOf + ` AND r.content_id = ANY($1) AND r.revision > 0`
 )
 
@@ -162,7 +163,8 @@ const (
 		AS v (content_id, value, weight, rank, folded, n)
 		WHERE f.content_id = v.content_id`
 
-	// clean leaves a content dirty that has changed since its buckets were read, or is about to: it waits for nobody.
+	// clean leaves a content dirty that has changed since its buckets were read, or is about to: it
+	// waits for nobody.
 	clean = `UPDATE khodnevis.rating_stats SET dirty = false WHERE content_id = ANY(ARRAY(
 		SELECT r.content_id FROM unnest($1::text[], $2::bigint[]) AS v (content_id, revision)
 		JOIN khodnevis.rating_stats r ON r.content_id = v.content_id AND r.revision = v.revision FOR UPDATE OF r SKIP LOCKED))`

@@ -26,8 +26,8 @@ func (s *Store) Installation(ctx context.Context) (string, error) {
 
 const epochOf = `SELECT epoch FROM khodnevis.streams WHERE stream = $1`
 
-// StreamEpoch implements rating.Store. New streams are rare, and made one at a time: a sequence could give a stream a greater
-// epoch than one gets whose caller began later.
+// StreamEpoch implements rating.Store. New streams are rare, and made one at a time: a sequence
+// could give a stream a greater epoch than one gets whose caller began later.
 func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 	var epochs []int64
 	err := s.query(ctx, &epochs, epochOf, stream)
@@ -68,7 +68,8 @@ const claimTick = `INSERT INTO khodnevis.ticks AS t (job, at, until, claimant) V
 	ON CONFLICT (job) DO UPDATE SET at = excluded.at, until = excluded.until, claimant = excluded.claimant
 	WHERE t.at < excluded.at AND t.until <= clock_timestamp() OR t.claimant = excluded.claimant`
 
-// ClaimLease implements rating.Store. Whether a lease has ended is for the clock of the database to say.
+// ClaimLease implements rating.Store. Whether a lease has ended is for the clock of the database to
+// say.
 func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	n, err := s.exec(ctx, claimTick, job, at, lease.Microseconds(), id.New())
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
 
-// Without the authority that signed its certificate a server is refused, and the error says why; with it, the handshake succeeds.
+// Without the authority that signed its certificate a server is refused, and the error says why;
+// with it, the handshake succeeds.
 func TestUntrustedServer(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewTLSServer(nil) // for its certificate

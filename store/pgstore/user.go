@@ -134,7 +134,8 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFil
 	return nil
 }
 
-// DeleteUser implements auth.Store. The sessions and their tokens go with the row; its name stays in usernames.
+// DeleteUser implements auth.Store. The sessions and their tokens go with the row; its name stays
+// in usernames.
 func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 	gone, again, err := s.write(ctx, deleteUser, d.User, d.Ratings, d.At)
 	if err == nil && len(gone) == 0 {

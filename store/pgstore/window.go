@@ -78,8 +78,8 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 	return rating.History{Start: recorded[id], Buckets: allBuckets(rows), Windows: windows[id]}, nil
 }
 
-// mark locks rows in the order in which those who apply ratings do. The revision grows, so that a fold under way does not
-// take the mark away.
+// mark locks rows in the order in which those who apply ratings do. The revision grows, so that a
+// fold under way does not take the mark away.
 const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1, as_of = greatest(as_of, clock_timestamp())
 	WHERE content_id = ANY(ARRAY(SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1) AND r.revision > 0 AND ` + there + `
 		ORDER BY r.content_id FOR UPDATE OF r))`
@@ -95,8 +95,8 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// AddWindow implements rating.Store. A content that is deleted at the same time leaves a window that nobody sees, as it may leave
-// ratings; see DeleteContent.
+// AddWindow implements rating.Store. A content that is deleted at the same time leaves a window
+// that nobody sees, as it may leave ratings; see DeleteContent.
 func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 	err := s.transact(ctx, func(tx transaction) error {
 		var gone []string

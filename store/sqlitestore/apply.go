@@ -15,7 +15,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// ApplyRatings implements rating.Store. There is one writer, so rows can be read, compared and written in turn.
+// ApplyRatings implements rating.Store. There is one writer, so rows can be read, compared and
+// written in turn.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	changes := slices.Clone(batch.Changes)
 	rejected := slices.Clone(batch.DeadLetters)
@@ -35,7 +36,8 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 	return outcomes, nil
 }
 
-// apply returns the outcomes in the order of changes. It goes through them in the order of their keys, which is that of the rows.
+// apply returns the outcomes in the order of changes. It goes through them in the order of their
+// keys, which is that of the rows.
 func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	if len(changes) == 0 {
 		return nil, nil
@@ -95,7 +97,8 @@ func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error)
 	return outcomes, deltas.write(tx)
 }
 
-// reassign returns what becomes of the rating that c withdraws when it is handed over, and false if it is not.
+// reassign returns what becomes of the rating that c withdraws when it is handed over, and false if
+// it is not.
 func reassign(c rating.Change, old rating.Rating, stored map[rating.Key]rating.Rating) (rating.Rating, bool) {
 	successor := old
 	successor.Rater, successor.Version, successor.Result = c.ReassignTo, c.Version, rating.Created

@@ -32,7 +32,8 @@ func (r contentRow) content() content.Content {
 // titleKey is the part of a title that lists are ordered by.
 func titleKey(title string) []byte { return []byte(title[:min(len(title), content.TitleKey)]) }
 
-// maxToken is the length in bytes beyond which a term is indexed by its hash: SQLite would cut it at some length.
+// maxToken is the length in bytes beyond which a term is indexed by its hash: SQLite would cut it
+// at some length.
 const maxToken = 1024
 
 // token returns what stands for a term in content_terms.

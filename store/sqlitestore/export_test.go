@@ -5,7 +5,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// ContentList and RatingList return the statements of lists that an index serves, for their plans to be looked at.
+// ContentList and RatingList return the statements of lists that an index serves, for their plans
+// to be looked at.
 func ContentList(q content.Query) (string, []any, error) {
 	l, err := newContentList(q)
 	text, args, _ := l.served()

@@ -119,7 +119,8 @@ func applyTheRest(t *testing.T, s *sqlitestore.Store) {
 	}
 }
 
-// killWhileRating returns the offsets of the last accepted messages of the keys that a process printed before it was killed.
+// killWhileRating returns the offsets of the last accepted messages of the keys that a process
+// printed before it was killed.
 func killWhileRating(t *testing.T, path string) map[rating.Key]int64 {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")

@@ -32,7 +32,8 @@ func plan(t *testing.T, s *sqlitestore.Store, text string, args []any, err error
 	return strings.Join(lines, "\n")
 }
 
-// A page costs the same wherever it stands in the list: its index is entered at the position and read in its order.
+// A page costs the same wherever it stands in the list: its index is entered at the position and
+// read in its order.
 func TestListsOfContentsFollowAnIndex(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -49,7 +50,8 @@ func TestListsOfContentsFollowAnIndex(t *testing.T) {
 			q := content.Query{Order: content.Order{Field: field, Desc: desc}, After: after, Limit: 20}
 			text, args, err := sqlitestore.ContentList(q)
 			got := plan(t, s, text, args, err)
-			// The page itself is sorted again when the texts have been read; what counts is the search for it.
+			// The page itself is sorted again when the texts have been read; what counts is the
+			// search for it.
 			search, _, _ := strings.Cut(got, "SCAN p")
 			if !strings.Contains(search, index) || strings.Contains(search, "TEMP B-TREE") {
 				t.Errorf("%s, descending %v:\n%s", field, desc, got)

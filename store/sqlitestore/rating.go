@@ -152,7 +152,8 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	return ratings(rows), nil
 }
 
-// ratingList returns the statement of a list, and whether an index serves it, or it may look at any number of rows.
+// ratingList returns the statement of a list, and whether an index serves it, or it may look at any
+// number of rows.
 func ratingList(q rating.Query) (text string, args []any, served bool, err error) {
 	order, ok := ratingOrders[q.Order]
 	if !ok {
@@ -204,7 +205,8 @@ func scanRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query) ([]ratingRow,
 	return rows, err
 }
 
-// nextRatings looks for a piece among the next rows in the order of the list, and reports whether it found all of it.
+// nextRatings looks for a piece among the next rows in the order of the list, and reports whether
+// it found all of it.
 func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, rows int) ([]ratingRow, bool, error) {
 	text, args := ratingWindow(q, rows)
 	var found []ratingRow
@@ -221,7 +223,8 @@ func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, rows int) ([]
 	return found, more == 0, err
 }
 
-// ratingRows are the conditions on what nextRatings looks at, withdrawn ratings among it where the index has them.
+// ratingRows are the conditions on what nextRatings looks at, withdrawn ratings among it where the
+// index has them.
 func ratingRows(q rating.Query) (next conditions) {
 	if q.Order != rating.ByKey {
 		next.add("r.result <> 'withdrawn'")

@@ -12,7 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// RatedContents implements rating.Store. It leaps from content to content, however many ratings one has.
+// RatedContents implements rating.Store. It leaps from content to content, however many ratings one
+// has.
 func (s *Store) RatedContents(ctx context.Context, after string, limit int) ([]string, error) {
 	var ids []string
 	err := s.file.Select(ctx, &ids, `WITH RECURSIVE rated (id) AS (SELECT `+nextRated("?1")+`
@@ -48,7 +49,8 @@ func (t tally) ordered() []rating.Bucket {
 	return slices.SortedFunc(maps.Values(t.buckets), func(a, b rating.Bucket) int { return cmp.Compare(a.Index, b.Index) })
 }
 
-// audit is what one statement, so at one moment, finds of a content: the numbers that are stored, and those of its rows.
+// audit is what one statement, so at one moment, finds of a content: the numbers that are stored,
+// and those of its rows.
 type audit struct {
 	N       int64  `db:"n"`
 	Sum     int64  `db:"sum"`
@@ -97,8 +99,8 @@ func (a audit) tallies() (stored, counted tally, err error) {
 	return stored, counted, nil
 }
 
-// Recount implements rating.Store. It looks without holding anybody up, and locks and counts again only what was wrong. With an
-// error it returns what it has repaired before.
+// Recount implements rating.Store. It looks without holding anybody up, and locks and counts again
+// only what was wrong. With an error it returns what it has repaired before.
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	var drifts []rating.Drift
 	ids = slices.Clone(ids)
@@ -156,7 +158,8 @@ func repair(tx *sqlitefile.Tx, id string) ([]rating.Drift, error) {
 	return []rating.Drift{drift}, nil
 }
 
-// anyStats returns the numbers of a content; those without a row have only an identifier and a histogram.
+// anyStats returns the numbers of a content; those without a row have only an identifier and a
+// histogram.
 func anyStats(tx *sqlitefile.Tx, id string) (rating.Stats, error) {
 	var row statsRow
 	ok, err := tx.Get(&row, `SELECT `+statsColumns+` FROM rating_stats s WHERE s.content = ?`, id)

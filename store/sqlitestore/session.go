@@ -137,7 +137,8 @@ func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, 
 	return int(n), nil
 }
 
-// sweptTokens is how many tokens are removed in one go, so that other writers get their turn between.
+// sweptTokens is how many tokens are removed in one go, so that other writers get their turn
+// between.
 const sweptTokens = 5_000
 
 // SweepSessions implements auth.Store.

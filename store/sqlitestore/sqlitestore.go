@@ -1,18 +1,21 @@
-// Package sqlitestore is a store in one SQLite file, the embedded default. Package sqlitequeue can share the file.
+// Package sqlitestore is a store in one SQLite file, the embedded default. Package sqlitequeue can
+// share the file.
 //
 // # Durability
 //
-// What a method has written when it returns nil survives the death of the process and, on a disk that does what it says, a
-// power cut. Writers that come at the same time share one write to the disk.
+// What a method has written when it returns nil survives the death of the process and, on a disk
+// that does what it says, a power cut. Writers that come at the same time share one write to the
+// disk.
 //
 // # Errors
 //
-// A file that is locked for too long or a disk that is full is store.ErrUnavailable. A write whose context ends while it runs may
-// still be done.
+// A file that is locked for too long or a disk that is full is store.ErrUnavailable. A write whose
+// context ends while it runs may still be done.
 //
 // # Limits
 //
-// There is one writer at a time: deleting a content with a million ratings makes the others wait for seconds.
+// There is one writer at a time: deleting a content with a million ratings makes the others wait
+// for seconds.
 package sqlitestore
 
 import (
@@ -39,8 +42,9 @@ var (
 // Store keeps contents, ratings and accounts in one file.
 type Store struct{ file *sqlitefile.File }
 
-// Open opens the file at path, creates it if it is not there, and brings its tables up to date. Its directory must be there. A file
-// of a newer version of this package is refused. The file may be open several times, in several processes of one machine.
+// Open opens the file at path, creates it if it is not there, and brings its tables up to date. Its
+// directory must be there. A file of a newer version of this package is refused. The file may be
+// open several times, in several processes of one machine.
 func Open(path string) (*Store, error) {
 	file, err := sqlitefile.Open(path, sqlitefile.Config{})
 	if err != nil {
@@ -68,8 +72,9 @@ func New(file *sqlitefile.File) (*Store, error) {
 // File returns the file for a queue to share. It is closed by Close.
 func (s *Store) File() *sqlitefile.File { return s.file }
 
-// Backup writes a copy of everything, the queue in the file included, as of one moment, to a new file, readable by its owner only. Others may
-// go on to read and write, also from other processes. It is an error if there is something at path.
+// Backup writes a copy of everything, the queue in the file included, as of one moment, to a new
+// file, readable by its owner only. Others may go on to read and write, also from other processes.
+// It is an error if there is something at path.
 func (s *Store) Backup(ctx context.Context, path string) error {
 	if err := s.file.Backup(ctx, path); err != nil {
 		return fmt.Errorf("sqlitestore: %w", err)
@@ -95,8 +100,8 @@ func now() int64 { return time.Now().UnixMicro() }
 // instant is the inverse of time.Time.UnixMicro.
 func instant(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
-// array returns values, or rows of them, as the JSON array that statements with json_each take, so that their text is the same
-// for any number. Values are strings and integers.
+// array returns values, or rows of them, as the JSON array that statements with json_each take, so
+// that their text is the same for any number. Values are strings and integers.
 func array[T any](values []T) string {
 	text, err := json.Marshal(values)
 	if err != nil {

@@ -144,7 +144,8 @@ func TestClosedStoreAnswersWithErrors(t *testing.T) {
 	}
 }
 
-// Every word that content.Terms makes is one token of the index, whatever the version of Unicode that SQLite knows.
+// Every word that content.Terms makes is one token of the index, whatever the version of Unicode
+// that SQLite knows.
 func TestEveryTermIsFound(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -297,7 +298,8 @@ func TestRecountRepairsAndReportsDrift(t *testing.T) {
 	}
 }
 
-// A write whose caller has gone may still run; it must not see what the caller does with its memory.
+// A write whose caller has gone may still run; it must not see what the caller does with its
+// memory.
 func TestAbandonedWritesShareNoMemory(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -119,7 +119,8 @@ func complete(recorded map[string]int64, contents []string) bool {
 	return true
 }
 
-// RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx, because fold runs within it.
+// RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx,
+// because fold runs within it.
 func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -119,7 +119,8 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFil
 	return nil
 }
 
-// conflictIf tells, after nothing was updated, which of two errors it is: it was there in another version if query finds it.
+// conflictIf tells, after nothing was updated, which of two errors it is: it was there in another
+// version if query finds it.
 func conflictIf(tx *sqlitefile.Tx, query string, id string) error {
 	var one int
 	switch ok, err := tx.Get(&one, query, id); {

@@ -31,7 +31,8 @@ func Across() []Check {
 	}
 }
 
-// newRatedShelf is newShelf with ratings: some contents have none, some were never folded, some have lost all they had.
+// newRatedShelf is newShelf with ratings: some contents have none, some were never folded, some
+// have lost all they had.
 func newRatedShelf(ctx context.Context, s store.Store, seed uint64, n int, authors []string) (shelf, error) {
 	sh, err := newShelf(ctx, s, seed, n, authors)
 	if err != nil {
@@ -107,7 +108,8 @@ func acrossByScore(ctx context.Context, s store.Store) error {
 	if err := acrossOrder(ctx, s, 71, content.ByScore); err != nil {
 		return err
 	}
-	// Ranks below zero stand before what was never ranked, and ranks that differ in the last bit differ.
+	// Ranks below zero stand before what was never ranked, and ranks that differ in the last bit
+	// differ.
 	author := newName()
 	all, err := createContents(ctx, s, author, 4)
 	if err != nil {

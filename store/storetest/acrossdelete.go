@@ -176,7 +176,8 @@ func acrossRefused(ctx context.Context, s store.Store) error {
 	return errors.Join(wantNoRatings(ctx, s, gone, []rating.Key{rated}), newAudit([]string{stays}).check(ctx, s))
 }
 
-// acrossDeleteRace deletes a content while it is rated: what came before is gone, what comes after is refused.
+// acrossDeleteRace deletes a content while it is rated: what came before is gone, what comes after
+// is refused.
 func acrossDeleteRace(ctx context.Context, s store.Store) error {
 	for range 5 {
 		all, err := createContents(ctx, s, newName(), 1)
@@ -215,7 +216,8 @@ func acrossDeleteRace(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// acrossDeleteScore deletes contents while they are folded and recounted: nothing of them comes back.
+// acrossDeleteScore deletes contents while they are folded and recounted: nothing of them comes
+// back.
 func acrossDeleteScore(ctx context.Context, s store.Store) error {
 	all, err := createContents(ctx, s, newName(), 12)
 	if err != nil {

@@ -48,7 +48,8 @@ func acrossDeletedUser(ctx context.Context, s store.Store) error {
 	return errors.Join(err, newAudit([]string{c.ID}).check(ctx, s))
 }
 
-// acrossErasure deletes users with and without a word on their ratings, one twice, and one with a call that was given up.
+// acrossErasure deletes users with and without a word on their ratings, one twice, and one with a
+// call that was given up.
 func acrossErasure(ctx context.Context, s store.Store) error {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()

@@ -358,7 +358,8 @@ func authDeleteUser(ctx context.Context, s store.Store) error {
 	)
 }
 
-// authDeleteUserRace deletes a user who logs in at the same time, many times: none of the sessions stays.
+// authDeleteUserRace deletes a user who logs in at the same time, many times: none of the sessions
+// stays.
 func authDeleteUserRace(ctx context.Context, s store.Store) error {
 	for range 3 {
 		u, err := createUser(ctx, s, 1)

@@ -39,8 +39,8 @@ func authRotate(ctx context.Context, s store.Store) error {
 	return errors.Join(s.RotateSession(ctx, l.session, nil), l.wantThere(ctx, s), other.wantThere(ctx, s))
 }
 
-// authRotateThins: what a session leaves in the store is bounded, however often it is refreshed, and what tells the tokens that
-// are gone stays.
+// authRotateThins: what a session leaves in the store is bounded, however often it is refreshed,
+// and what tells the tokens that are gone stays.
 func authRotateThins(ctx context.Context, s store.Store) error {
 	l, err := createLogin(ctx, s, 1)
 	if err != nil {

@@ -335,8 +335,8 @@ func authSweep(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// authSweepTokens sweeps more tokens than the limit of sessions. Refresh tokens stay as long as their session, so that their use
-// can be noticed.
+// authSweepTokens sweeps more tokens than the limit of sessions. Refresh tokens stay as long as
+// their session, so that their use can be noticed.
 func authSweepTokens(ctx context.Context, s store.Store) error {
 	border := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 	u, err := createUser(ctx, s, 1)

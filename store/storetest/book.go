@@ -11,7 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// book is what ratings are compared with: the rules of rating.Change, applied one after the other to a map.
+// book is what ratings are compared with: the rules of rating.Change, applied one after the other
+// to a map.
 type book map[rating.Key]rating.Rating
 
 // apply returns what the outcome of c must be.
@@ -43,7 +44,8 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	return rating.Outcome{Result: next.Result, Rating: next}
 }
 
-// sameRating reports whether both say the same. Of a withdrawn rating only its key, version, result and UpdatedAt are compared.
+// sameRating reports whether both say the same. Of a withdrawn rating only its key, version, result
+// and UpdatedAt are compared.
 func sameRating(a, b rating.Rating) bool {
 	if a.Withdrawn && b.Withdrawn {
 		a.Bucket, b.Bucket = 0, 0
@@ -95,7 +97,8 @@ func (b book) live(f rating.Filter, o rating.Order) []rating.Rating {
 	return found
 }
 
-// audit recounts the numbers of contents from their rows, again and again, and compares them with those the store keeps.
+// audit recounts the numbers of contents from their rows, again and again, and compares them with
+// those the store keeps.
 type audit struct {
 	contents []string
 	folded   map[string][]rating.Bucket // what each content was last folded from
@@ -105,8 +108,8 @@ func newAudit(contents []string) *audit {
 	return &audit{contents: contents, folded: map[string][]rating.Bucket{}}
 }
 
-// check compares count, sum, histogram and the list's length at once, and the buckets by folding what waits for it. Nobody may
-// change ratings of these contents meanwhile.
+// check compares count, sum, histogram and the list's length at once, and the buckets by folding
+// what waits for it. Nobody may change ratings of these contents meanwhile.
 func (a *audit) check(ctx context.Context, s rating.Store) error {
 	if err := a.fold(ctx, s); err != nil {
 		return err

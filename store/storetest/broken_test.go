@@ -142,7 +142,8 @@ var broken = []struct {
 	{"sweeps sessions at the border", func(s store.Store) store.Store { return inclusiveSweep{s} }, []string{"auth/sweep", "auth/sweep-tokens"}},
 }
 
-// TestBroken shows that the suite notices. That the checks pass with a right store, the tests of the adapters show.
+// TestBroken shows that the suite notices. That the checks pass with a right store, the tests of
+// the adapters show.
 func TestBroken(t *testing.T) {
 	t.Parallel()
 	byName := map[string]storetest.Check{}

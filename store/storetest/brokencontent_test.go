@@ -164,7 +164,8 @@ func (s anchored) ListContents(ctx context.Context, q content.Query) ([]content.
 	return s.Store.ListContents(ctx, q)
 }
 
-// relist lists everything, orders it anew unless compare is nil, and starts after the last one that before reports false for.
+// relist lists everything, orders it anew unless compare is nil, and starts after the last one that
+// before reports false for.
 func relist(ctx context.Context, s store.Store, q content.Query, compare func(a, b content.Listed) int, before func(content.Listed) bool) ([]content.Listed, error) {
 	all := q
 	all.After, all.Limit = nil, 10_000

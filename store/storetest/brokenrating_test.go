@@ -79,7 +79,8 @@ func (s *countsTwice) StatsByContent(ctx context.Context, ids []string) ([]ratin
 	return found, err
 }
 
-// lossy keeps counts of its own, read before and written after an update, as a transaction without locks does.
+// lossy keeps counts of its own, read before and written after an update, as a transaction without
+// locks does.
 type lossy struct {
 	store.Store
 	counts sync.Map

@@ -271,7 +271,8 @@ func contentUpdateRace(ctx context.Context, s store.Store) error {
 	})
 }
 
-// race has as many callers write together, and fails unless one of them succeeds and the others get the conflict. It calls kept with the index of the winner.
+// race has as many callers write together, and fails unless one of them succeeds and the others get
+// the conflict. It calls kept with the index of the winner.
 func race(callers int, conflict error, write, kept func(i int) error) error {
 	won := make([]bool, callers)
 	err := together(callers, func(i int) error {

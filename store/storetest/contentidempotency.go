@@ -73,7 +73,8 @@ func contentCreateIdempotent(ctx context.Context, s store.Store) error {
 		if err := errors.Join(createIdempotent(ctx, s, c, r, t, r), wantContents(ctx, s, c.Author, c)); err != nil {
 			return fmt.Errorf("time %d: %w", i, err)
 		}
-		// It is as complete as any other: found by its words, listed by every order, and it can be changed.
+		// It is as complete as any other: found by its words, listed by every order, and it can be
+		// changed.
 		for _, o := range orders() {
 			listed, err := s.ListContents(ctx, content.Query{Filter: content.Filter{Author: c.Author, Terms: content.Terms(c.Title)}, Order: o, Limit: 2})
 			if err != nil {
@@ -91,7 +92,8 @@ func contentCreateIdempotent(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// contentCreateIdempotentRefused: the key of what was refused is free, and one that an old creation has stays with that.
+// contentCreateIdempotentRefused: the key of what was refused is free, and one that an old creation
+// has stays with that.
 func contentCreateIdempotentRefused(ctx context.Context, s store.Store) error {
 	taken, err := createContents(ctx, s, newName(), 2)
 	if err != nil {
@@ -221,8 +223,8 @@ func contentCreateIdempotentRaceLater(ctx context.Context, s store.Store) error 
 	return errors.Join(err, want("the old content", got, old))
 }
 
-// raceForKey lets many create at once with the author and the key of r, and some with the key for another author. It expects that
-// each author gets one content more, of which r's has some already.
+// raceForKey lets many create at once with the author and the key of r, and some with the key for
+// another author. It expects that each author gets one content more, of which r's has some already.
 func raceForKey(ctx context.Context, s store.Store, r content.IdempotencyRecord, since time.Time, there int64) error {
 	const callers = 24
 	authors := []string{r.Author, r.Author, newName()}

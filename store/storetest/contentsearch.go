@@ -10,8 +10,9 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// searches says which searches find a text and which do not. What a word is, content.Terms says; that every store finds
-// the same, stores must see to: full-text indexes have notions of their own of characters, operators and lengths.
+// searches says which searches find a text and which do not. What a word is, content.Terms says;
+// that every store finds the same, stores must see to: full-text indexes have notions of their own
+// of characters, operators and lengths.
 var searches = []struct {
 	text         string
 	found, never []string

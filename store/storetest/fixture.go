@@ -15,7 +15,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// newUUID returns a random identifier of the shape that services give to contents, users and sessions.
+// newUUID returns a random identifier of the shape that services give to contents, users and
+// sessions.
 func newUUID() string {
 	var b [16]byte
 	mustRead(b[:])
@@ -25,8 +26,8 @@ func newUUID() string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// newName returns a random identifier of the shape that hosts may bring: every character that identifiers may have occurs,
-// so that an order that is not bytewise shows.
+// newName returns a random identifier of the shape that hosts may bring: every character that
+// identifiers may have occurs, so that an order that is not bytewise shows.
 func newName() string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@|=+-"
 	b := make([]byte, 24)
@@ -76,7 +77,8 @@ func edges() []time.Time {
 	}
 }
 
-// want returns an error unless got is what was wanted. Times within are compared as they are, location included.
+// want returns an error unless got is what was wanted. Times within are compared as they are,
+// location included.
 func want[T comparable](what string, got, wanted T) error {
 	if got != wanted {
 		return fmt.Errorf("%s: got %.2000s, want %.2000s", what, fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", wanted))

@@ -12,7 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// shelf is what lists of contents are compared with: contents and their numbers, searched in the plainest way.
+// shelf is what lists of contents are compared with: contents and their numbers, searched in the
+// plainest way.
 type shelf struct {
 	contents []content.Content
 	stats    map[string]rating.Stats

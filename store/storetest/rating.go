@@ -251,7 +251,8 @@ func ratingNumbers(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingHistory applies several hundred random changes, late and repeated ones among them, and audits again and again.
+// ratingHistory applies several hundred random changes, late and repeated ones among them, and
+// audits again and again.
 func ratingHistory(ctx context.Context, s store.Store) error {
 	for seed := range uint64(2) {
 		h := newHistory(seed, 3, 7)

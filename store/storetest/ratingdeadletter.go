@@ -229,7 +229,8 @@ func ratingDeadLetterRemove(ctx context.Context, s store.Store) error {
 	return errors.Join(reject(ctx, s, all[3], all[0]), wantDeadLetters(ctx, s, q, all[0], all[2], all[3]))
 }
 
-// ratingSweep works with times of long ago, which no other check uses. A withdrawn rating is as old as its withdrawal.
+// ratingSweep works with times of long ago, which no other check uses. A withdrawn rating is as old
+// as its withdrawal.
 func ratingSweepForgotten(ctx context.Context, s store.Store) error {
 	gone := newName()
 	return removeMany(ctx, s, gone, func() error { return s.EraseContent(ctx, gone) })

@@ -29,7 +29,8 @@ func ratingOrders() []rating.Order {
 	return []rating.Order{rating.ByKey, rating.NewestFirst, rating.OldestFirst}
 }
 
-// newBook rates contents at random, with few different times; about a fifth of the ratings is withdrawn.
+// newBook rates contents at random, with few different times; about a fifth of the ratings is
+// withdrawn.
 func newBook(ctx context.Context, s rating.Store, seed uint64, contents, raters []string) (book, error) {
 	r, b := dice(seed), book{}
 	var batch []rating.Change

@@ -74,7 +74,8 @@ func (h *history) next() rating.Change {
 	return c
 }
 
-// ratingRace lets eight callers apply overlapping batches of the same keys in orders of their own, while others fold and recount.
+// ratingRace lets eight callers apply overlapping batches of the same keys in orders of their own,
+// while others fold and recount.
 func ratingRace(ctx context.Context, s store.Store) error {
 	const callers = 8
 	h := newHistory(31, 6, 6)
@@ -139,7 +140,8 @@ func ratingRace(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("the rating is %#v, want what %#v set", got, c)
 		}
 	}
-	// Buckets that were folded meanwhile are folded once more by a change, so that the audit sees them all.
+	// Buckets that were folded meanwhile are folded once more by a change, so that the audit sees
+	// them all.
 	for _, id := range h.contents {
 		if _, err := apply(ctx, s, change(rating.Key{Content: id, Rater: newName()}, h.offset+1, 3)); err != nil {
 			return err
@@ -164,7 +166,8 @@ func inBatches(changes []rating.Change, n int) [][]rating.Change {
 	return batches
 }
 
-// ratingRaceOneKey lets every caller apply one change of one and the same key that was not there before.
+// ratingRaceOneKey lets every caller apply one change of one and the same key that was not there
+// before.
 func ratingRaceOneKey(ctx context.Context, s store.Store) error {
 	for range 5 {
 		k := newKey()
@@ -203,8 +206,8 @@ func ratingRaceOneKey(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingAllOrNothing cancels batches at every stage. After an error all of a batch may be there, when the answer to the
-// commit was lost; a part of it may not.
+// ratingAllOrNothing cancels batches at every stage. After an error all of a batch may be there,
+// when the answer to the commit was lost; a part of it may not.
 func ratingAllOrNothing(ctx context.Context, s store.Store) error {
 	const size = 200
 	try := func(stop func(cancel context.CancelFunc)) error {

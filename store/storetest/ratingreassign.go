@@ -154,7 +154,8 @@ func ratingReassignNothing(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingReassignKnown names a rater with a rating, one whose rating is withdrawn, and the one who leaves.
+// ratingReassignKnown names a rater with a rating, one whose rating is withdrawn, and the one who
+// leaves.
 func ratingReassignKnown(ctx context.Context, s store.Store) error {
 	id, b := newName(), book{}
 	au := newAudit([]string{id})
@@ -183,8 +184,8 @@ func ratingReassignKnown(ctx context.Context, s store.Store) error {
 	return errors.Join(err, want("ratings left", stats.Count, 1), want("their sum", stats.Sum, 5))
 }
 
-// ratingReassignRace lets every caller hand over the same ratings to raters of its own, in an order of its own: of each
-// rating one caller finds something to hand over.
+// ratingReassignRace lets every caller hand over the same ratings to raters of its own, in an order
+// of its own: of each rating one caller finds something to hand over.
 func ratingReassignRace(ctx context.Context, s store.Store) error {
 	const callers = 8
 	contents, raters, r := names(3), names(10), dice(91)

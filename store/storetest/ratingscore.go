@@ -69,7 +69,8 @@ func ratingScore(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingScoreEmpty: without ratings there is nothing to hand to fold, and its result counts all the same.
+// ratingScoreEmpty: without ratings there is nothing to hand to fold, and its result counts all the
+// same.
 func ratingScoreEmpty(ctx context.Context, s store.Store) error {
 	k := newKey()
 	for _, c := range []rating.Change{change(k, 1, 4), withdrawal(k, 2)} {
@@ -152,8 +153,9 @@ func ratingScoreChanged(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingScoreMeanwhile begins a change during a fold. The fold does not wait for it for long, because a store may keep
-// changes out while it folds; whenever it comes through, the last fold must have seen it.
+// ratingScoreMeanwhile begins a change during a fold. The fold does not wait for it for long,
+// because a store may keep changes out while it folds; whenever it comes through, the last fold
+// must have seen it.
 func ratingScoreMeanwhile(ctx context.Context, s store.Store) error {
 	for turn := range 5 {
 		if _, err := computeAll(ctx, s, mean); err != nil {
@@ -250,7 +252,8 @@ func ratingScoreRace(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// ratingRecount cannot break the numbers from outside; what it can show is that a recount leaves right ones alone.
+// ratingRecount cannot break the numbers from outside; what it can show is that a recount leaves
+// right ones alone.
 func ratingRecount(ctx context.Context, s store.Store) error {
 	h := newHistory(51, 4, 6)
 	for range 10 {

@@ -12,7 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/storetest"
 )
 
-// TestSentences keeps suite and ports together: every check quotes its port, and every sentence about an interface is quoted.
+// TestSentences keeps suite and ports together: every check quotes its port, and every sentence
+// about an interface is quoted.
 func TestSentences(t *testing.T) {
 	t.Parallel()
 	sources := map[string][]string{
@@ -73,7 +74,8 @@ func covers(quotations []string, sentence string) bool {
 
 var sentenceEnd = regexp.MustCompile(`\. ([A-Z])`)
 
-// comments returns all comments of a package on one line, and the sentences about its interface Store and the methods of it.
+// comments returns all comments of a package on one line, and the sentences about its interface
+// Store and the methods of it.
 func comments(t *testing.T, dir string) (all string, ofStore []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))

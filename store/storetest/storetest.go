@@ -1,5 +1,6 @@
-// Package storetest is the conformance suite of stores: an adapter that passes it keeps every sentence of the ports
-// content.Store, rating.Store and auth.Store, and of the rules across them in package store.
+// Package storetest is the conformance suite of stores: an adapter that passes it keeps every
+// sentence of the ports content.Store, rating.Store and auth.Store, and of the rules across them in
+// package store.
 //
 // The test of an adapter is one call of Run:
 //
@@ -16,7 +17,8 @@
 //
 // # Reading
 //
-// Where a port leaves something open, the check that needs an answer says in its comment which one it takes.
+// Where a port leaves something open, the check that needs an answer says in its comment which one
+// it takes.
 package storetest
 
 import (

