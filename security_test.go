@@ -29,7 +29,7 @@ var awaited = []string{"L7"}
 // TestRequirements compares the table in SECURITY.md with the tests that there are.
 func TestRequirements(t *testing.T) {
 	t.Parallel()
-	rows := securityTable(t, "What is required, and what checks it")
+	rows := securityTable(t, "Requirements and their tests")
 	for _, wrong := range checkRequirements(rows, sourceTests(t)) {
 		t.Error(wrong)
 	}
@@ -77,7 +77,7 @@ func checkRequirements(rows [][]string, tests map[string]*ast.FuncDecl) (wrong [
 // The check above finds what it is for.
 func TestRequirementsAreChecked(t *testing.T) {
 	t.Parallel()
-	whole, tests := securityTable(t, "What is required, and what checks it"), sourceTests(t)
+	whole, tests := securityTable(t, "Requirements and their tests"), sourceTests(t)
 	change := func(id string, with ...string) [][]string {
 		rows := slices.Clone(whole)
 		i := slices.IndexFunc(rows, func(r []string) bool { return r[0] == id })
