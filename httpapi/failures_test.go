@@ -322,7 +322,7 @@ func lockedFile(t *testing.T) trouble {
 	return trouble{config: config,
 		begin: func() {
 			go func() {
-				done <- other.Write(context.Background(), func(*sqlitefile.Tx) error { close(held); <-release; return nil })
+				done <- other.Write(context.Background(), func(sqlitefile.Tx) error { close(held); <-release; return nil })
 			}()
 			<-held
 		},
@@ -338,7 +338,7 @@ func lockedFile(t *testing.T) trouble {
 func fullFile(t *testing.T) trouble {
 	config, db, _ := embedded(t)
 	bound := func(pages int) {
-		if err := db.File().Write(context.Background(), func(tx *sqlitefile.Tx) error {
+		if err := db.File().Write(context.Background(), func(tx sqlitefile.Tx) error {
 			_, err := tx.Exec("PRAGMA max_page_count = " + strconv.Itoa(pages)) // no fewer than there are
 			return err
 		}); err != nil {

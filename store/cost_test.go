@@ -177,7 +177,7 @@ func sqliteMeter(t *testing.T, n int) meter {
 	})
 	m := meter{Store: s, unit: "pages",
 		exec: func(text string, args ...any) {
-			if err := file.Write(t.Context(), func(tx *sqlitefile.Tx) error { _, err := tx.Exec(text, args...); return err }); err != nil {
+			if err := file.Write(t.Context(), func(tx sqlitefile.Tx) error { _, err := tx.Exec(text, args...); return err }); err != nil {
 				t.Fatalf("%s: %v", text, err)
 			}
 		},

@@ -399,7 +399,7 @@ func falsify(t *testing.T, data, contentID string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.File().Write(t.Context(), func(tx *sqlitefile.Tx) error {
+	err = db.File().Write(t.Context(), func(tx sqlitefile.Tx) error {
 		_, err := tx.Exec(`UPDATE rating_stats SET n = n + 1 WHERE content = ?`, contentID)
 		return err
 	})

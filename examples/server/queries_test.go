@@ -77,7 +77,7 @@ func sqliteWith(b *testing.B, n int) filled {
 		`INSERT INTO ratings (content, rater, epoch, "offset", created_at, updated_at, score, bucket, result)
 			SELECT 'c' || i, 'rater', 1, i, i, i, 2 + i % 4, 1, 'created' FROM ` + series,
 	} {
-		if err := db.File().WriteLong(b.Context(), func(tx *sqlitefile.Tx) error { _, err := tx.Exec(text); return err }); err != nil {
+		if err := db.File().WriteLong(b.Context(), func(tx sqlitefile.Tx) error { _, err := tx.Exec(text); return err }); err != nil {
 			b.Fatal(err)
 		}
 	}

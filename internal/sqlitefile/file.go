@@ -11,7 +11,7 @@
 // SQLite has one writer at a time. Write therefore commits in groups: jobs that come while a
 // transaction is being written to the disk wait together and share the next one, so that many
 // writers cost little more than one. Jobs that take long are to be given to WriteLong instead,
-// those that can be done many at once to WriteJoint.
+// those that can be done many at once to WriteTogether.
 //
 // # Concurrency
 //

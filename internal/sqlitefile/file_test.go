@@ -42,8 +42,8 @@ func openAt(t testing.TB, path string) *sqlitefile.File {
 	return f
 }
 
-func insert(v int) func(*sqlitefile.Tx) error {
-	return func(tx *sqlitefile.Tx) error {
+func insert(v int) func(sqlitefile.Tx) error {
+	return func(tx sqlitefile.Tx) error {
 		_, err := tx.Exec("INSERT INTO n (v) VALUES (?)", v)
 		return err
 	}
@@ -64,7 +64,7 @@ func TestSettingsAreInForceOnEveryConnection(t *testing.T) {
 	want := map[string]string{"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "0"}
 	for pragma, value := range want {
 		var got string
-		if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 			_, err := tx.Get(&got, "PRAGMA "+pragma)
 			return err
 		}); err != nil || got != value {
@@ -281,7 +281,7 @@ func TestFailedJobUndoesItselfAlone(t *testing.T) {
 	block, release := make(chan struct{}), make(chan struct{})
 	var jobs sync.WaitGroup
 	jobs.Go(func() { // keeps the others waiting, so that they share a transaction
-		if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 			close(block)
 			<-release
 			return insert(0)(tx)
@@ -299,7 +299,7 @@ func TestFailedJobUndoesItselfAlone(t *testing.T) {
 				}
 			}()
 			begun.Add(1)
-			err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+			err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 				if err := insert(v)(tx); err != nil {
 					return err
 				}
@@ -335,7 +335,7 @@ func TestContextDoneWhileWaitingAndWhileRunning(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	block, release, left := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
-		left <- f.Write(ctx, func(tx *sqlitefile.Tx) error {
+		left <- f.Write(ctx, func(tx sqlitefile.Tx) error {
 			close(block)
 			<-release
 			return insert(2)(tx)
@@ -379,7 +379,7 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	bound := func(pages int) {
-		if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 			_, err := tx.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages))
 			return err
 		}); err != nil {
@@ -387,7 +387,7 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 		}
 	}
 	fill := func(ctx context.Context) error {
-		return f.Write(ctx, func(tx *sqlitefile.Tx) error {
+		return f.Write(ctx, func(tx sqlitefile.Tx) error {
 			_, err := tx.Exec("INSERT INTO blobs (b) VALUES (zeroblob(200000))")
 			return err
 		})
@@ -417,7 +417,7 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 func TestLostTransactionFailsItsGroup(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	lose := func(tx *sqlitefile.Tx) error { // as SQLite does by itself after some failures
+	lose := func(tx sqlitefile.Tx) error { // as SQLite does by itself after some failures
 		if err := insert(1)(tx); err != nil {
 			return err
 		}
@@ -430,7 +430,7 @@ func TestLostTransactionFailsItsGroup(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	results := make(chan error)
 	go func() {
-		results <- f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		results <- f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 			close(began)
 			<-release
 			return insert(2)(tx)
@@ -465,7 +465,7 @@ func TestAnotherWriterMakesItWaitAndThenFail(t *testing.T) {
 	}
 	defer hasty.Close()
 	other := openAt(t, path)
-	if err := other.Write(t.Context(), func(*sqlitefile.Tx) error {
+	if err := other.Write(t.Context(), func(sqlitefile.Tx) error {
 		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
 			t.Errorf("while another one writes: %v", err)
 		}

@@ -19,7 +19,7 @@ func hold(t *testing.T, f *sqlitefile.File) (release func()) {
 	began, released, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := f.Write(t.Context(), func(*sqlitefile.Tx) error {
+		if err := f.Write(t.Context(), func(sqlitefile.Tx) error {
 			close(began)
 			<-released
 			return nil
@@ -39,7 +39,7 @@ func wait(t *testing.T, f *sqlitefile.File, n int) {
 	}
 }
 
-func TestItemsOfAJointAreDoneTogetherAndFailAlone(t *testing.T) {
+func TestItemsWithOneKeyAreDoneTogetherAndFailAlone(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		items int
@@ -58,7 +58,7 @@ func TestItemsOfAJointAreDoneTogetherAndFailAlone(t *testing.T) {
 			f := open(t)
 			boom := errors.New("boom")
 			var sizes []int
-			joint := sqlitefile.NewJoint(func(tx *sqlitefile.Tx, items []any) error {
+			do := func(tx sqlitefile.Tx, items []any) error {
 				sizes = append(sizes, len(items))
 				for _, item := range items {
 					if err := insert(item.(int))(tx); err != nil {
@@ -74,7 +74,7 @@ func TestItemsOfAJointAreDoneTogetherAndFailAlone(t *testing.T) {
 					}
 				}
 				return nil
-			})
+			}
 			release := hold(t, f)
 			var all sync.WaitGroup
 			for item := range tc.items {
@@ -84,7 +84,7 @@ func TestItemsOfAJointAreDoneTogetherAndFailAlone(t *testing.T) {
 							t.Errorf("item %d panicked: %v", item, got)
 						}
 					}()
-					if err := f.WriteJoint(t.Context(), joint, item); errors.Is(err, boom) != (item == tc.bad) {
+					if err := f.WriteTogether(t.Context(), "key", item, do); errors.Is(err, boom) != (item == tc.bad) {
 						t.Errorf("item %d: %v", item, err)
 					}
 				})
@@ -116,8 +116,8 @@ func TestLongJobsTakeTurnsWithShortOnes(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	var order []string
-	job := func(name string, then ...func()) func(*sqlitefile.Tx) error {
-		return func(*sqlitefile.Tx) error {
+	job := func(name string, then ...func()) func(sqlitefile.Tx) error {
+		return func(sqlitefile.Tx) error {
 			order = append(order, name)
 			for _, do := range then {
 				do()
@@ -156,7 +156,7 @@ func TestLongJobsTakeTurnsWithShortOnes(t *testing.T) {
 		t.Errorf("done %s, want %s", got, want)
 	}
 	boom := errors.New("boom")
-	if err := f.WriteLong(t.Context(), func(tx *sqlitefile.Tx) error { return errors.Join(insert(1)(tx), boom) }); !errors.Is(err, boom) {
+	if err := f.WriteLong(t.Context(), func(tx sqlitefile.Tx) error { return errors.Join(insert(1)(tx), boom) }); !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
 	if err := f.WriteLong(t.Context(), insert(2)); err != nil || fmt.Sprint(values(t, f)) != "[2]" {
@@ -173,11 +173,11 @@ func TestLockedFileHoldsNobodyBeyondItsDeadline(t *testing.T) {
 	release := hold(t, other)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	joint := sqlitefile.NewJoint(func(tx *sqlitefile.Tx, items []any) error { return insert(items[0].(int))(tx) })
+	do := func(tx sqlitefile.Tx, items []any) error { return insert(items[0].(int))(tx) }
 	writes := []func(v int) error{
 		func(v int) error { return f.Write(ctx, insert(v)) },
 		func(v int) error { return f.WriteLong(ctx, insert(v)) },
-		func(v int) error { return f.WriteJoint(ctx, joint, v) },
+		func(v int) error { return f.WriteTogether(ctx, "key", v, do) },
 	}
 	began := time.Now()
 	var all sync.WaitGroup

@@ -30,14 +30,14 @@ func (f *File) Migrate(ctx context.Context, component string, files fs.FS) error
 	if err != nil {
 		return fmt.Errorf("sqlitefile: migrations of %s: %w", component, err)
 	}
-	err = f.Write(ctx, func(tx *Tx) error {
+	err = f.Write(ctx, func(tx Tx) error {
 		_, err := tx.Exec(`CREATE TABLE IF NOT EXISTS migrations (
 			component TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL, applied_at INTEGER NOT NULL,
 			PRIMARY KEY (component, version)) WITHOUT ROWID, STRICT`)
 		return err
 	})
 	for i := 0; err == nil && i <= len(steps); i++ {
-		err = f.Write(ctx, func(tx *Tx) error { return tx.migrate(component, steps, i) })
+		err = f.Write(ctx, func(tx Tx) error { return tx.(*transaction).migrate(component, steps, i) })
 	}
 	if err != nil {
 		return fmt.Errorf("sqlitefile: migrate %s: %w", component, err)
@@ -46,7 +46,7 @@ func (f *File) Migrate(ctx context.Context, component string, files fs.FS) error
 }
 
 // migrate runs step i unless it has been run. The step after the last one only looks for others.
-func (tx *Tx) migrate(component string, steps []migration, i int) error {
+func (tx *transaction) migrate(component string, steps []migration, i int) error {
 	var applied []migration
 	if err := tx.Select(&applied, `SELECT version, name FROM migrations WHERE component = ? ORDER BY version`, component); err != nil {
 		return err

@@ -8,14 +8,23 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Tx is the transaction that a job works in. Its statements are prepared once and kept by their
-// text, so the texts must be few: lists of values are bound as one JSON array. Statements take no
-// context: SQLite rolls back the transaction, with the jobs of others in it, when a statement that
-// writes is interrupted.
-type Tx struct{ f *File }
+// Tx is the transaction that a job works in. It is an alias, so that the File of package sqlitestore
+// and that of package sqlitequeue are the same interface.
+type Tx = interface {
+	// Exec runs a statement and returns how many rows it wrote.
+	Exec(query string, args ...any) (int64, error)
+	// Get scans the first row into dest and reports whether there is one.
+	Get(dest any, query string, args ...any) (bool, error)
+	// Select scans all rows into the slice that dest points to.
+	Select(dest any, query string, args ...any) error
+}
 
-// Exec runs a statement and returns how many rows it wrote.
-func (tx *Tx) Exec(query string, args ...any) (int64, error) {
+// transaction implements Tx. Its statements are prepared once and kept by their text, so the texts
+// must be few: lists of values are bound as one JSON array. Statements take no context: SQLite rolls
+// back the transaction, with the jobs of others in it, when a statement that writes is interrupted.
+type transaction struct{ f *File }
+
+func (tx *transaction) Exec(query string, args ...any) (int64, error) {
 	stmt, err := tx.prepare(query)
 	if err != nil {
 		return 0, err
@@ -27,8 +36,7 @@ func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// Get scans the first row into dest and reports whether there is one.
-func (tx *Tx) Get(dest any, query string, args ...any) (bool, error) {
+func (tx *transaction) Get(dest any, query string, args ...any) (bool, error) {
 	stmt, err := tx.prepare(query)
 	if err != nil {
 		return false, err
@@ -36,8 +44,7 @@ func (tx *Tx) Get(dest any, query string, args ...any) (bool, error) {
 	return found(stmt.Get(dest, args...))
 }
 
-// Select scans all rows into the slice that dest points to.
-func (tx *Tx) Select(dest any, query string, args ...any) error {
+func (tx *transaction) Select(dest any, query string, args ...any) error {
 	stmt, err := tx.prepare(query)
 	if err != nil {
 		return err
@@ -45,7 +52,7 @@ func (tx *Tx) Select(dest any, query string, args ...any) error {
 	return translate(stmt.Select(dest, args...))
 }
 
-func (tx *Tx) prepare(query string) (*sqlx.Stmt, error) {
+func (tx *transaction) prepare(query string) (*sqlx.Stmt, error) {
 	if stmt := tx.f.writes[query]; stmt != nil {
 		return stmt, nil
 	}
@@ -58,7 +65,7 @@ func (tx *Tx) prepare(query string) (*sqlx.Stmt, error) {
 }
 
 // script runs several statements at once.
-func (tx *Tx) script(text string) error {
+func (tx *transaction) script(text string) error {
 	_, err := tx.f.conn.ExecContext(context.Background(), text)
 	return translate(err)
 }

@@ -22,10 +22,11 @@ const (
 
 // waiter is a job, and whoever waits for it.
 type waiter struct {
-	job      func(*Tx) error
+	job      func(Tx) error
 	long     bool
-	joint    *Joint // nil: job alone counts
-	item     any    // what the joint is to do
+	key      any // of WriteTogether; nil: the job is done alone
+	item     any
+	do       func(tx Tx, items []any) error // of all items with key
 	queued   time.Time
 	state    atomic.Int32
 	done     chan struct{} // closed when err and panicked are final
@@ -50,32 +51,23 @@ const (
 // memory that the caller of Write goes on to use. A deadline that passed also wraps
 // errs.Unavailable. A job uses only its Tx, does not keep it, returns every error of it, and does
 // not wait for anything; in particular not for another Write.
-func (f *File) Write(ctx context.Context, job func(*Tx) error) error {
+func (f *File) Write(ctx context.Context, job func(Tx) error) error {
 	return f.write(ctx, &waiter{job: job})
 }
 
 // WriteLong is Write for a job that takes milliseconds, or may. It gets a transaction of its own,
 // by turns with the groups of those that are short, so that nobody who waits for a short job waits
 // for two long ones.
-func (f *File) WriteLong(ctx context.Context, job func(*Tx) error) error {
+func (f *File) WriteLong(ctx context.Context, job func(Tx) error) error {
 	return f.write(ctx, &waiter{job: job, long: true})
 }
 
-// Joint is a kind of job that costs little more for many items than for one, such as a statement
-// that takes a list.
-type Joint struct {
-	do func(tx *Tx, items []any) error
-}
-
-// NewJoint returns a Joint that does items with do, which may be asked to do the same item again
-// after an error.
-func NewJoint(do func(tx *Tx, items []any) error) *Joint { return &Joint{do} }
-
-// WriteJoint is Write for an item of j. Items that wait one behind the other are done together. If
-// that fails, each is done by itself, so that its error is its own.
-func (f *File) WriteJoint(ctx context.Context, j *Joint, item any) error {
-	one := func(tx *Tx) error { return j.do(tx, []any{item}) }
-	return f.write(ctx, &waiter{job: one, joint: j, item: item})
+// WriteTogether is Write for a kind of job that costs little more for many items than for one, such
+// as a statement that takes a list. Items with the same key that wait one behind the other are done
+// by one call of do. If that fails, do is called for each by itself, so that its error is its own.
+func (f *File) WriteTogether(ctx context.Context, key, item any, do func(tx Tx, items []any) error) error {
+	one := func(tx Tx) error { return do(tx, []any{item}) }
+	return f.write(ctx, &waiter{job: one, key: key, item: item, do: do})
 }
 
 func (f *File) write(ctx context.Context, w *waiter) error {
@@ -131,7 +123,7 @@ func (f *File) enqueue(w *waiter) error {
 // its own, rather than the first of the waiting, so that everybody who waits can leave.
 func (f *File) drain() {
 	defer f.drains.Done()
-	tx := &Tx{f}
+	tx := &transaction{f}
 	for f.more() {
 		runtime.Gosched() // on a busy machine, whoever can run joins the group; otherwise it costs nothing
 		if f.waits(&f.waiting) && tx.begin() {
@@ -150,7 +142,7 @@ const maxPause = 10 * time.Millisecond
 // begin begins a transaction. While another process holds the write lock it tries again and again,
 // as long as a job waits: none has begun, so that each caller can leave when its context is done.
 // It reports false if no job waits any more.
-func (tx *Tx) begin() bool {
+func (tx *transaction) begin() bool {
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
 		_, err := tx.Exec("BEGIN IMMEDIATE")
 		if err == nil {
@@ -211,7 +203,7 @@ func (f *File) nextShort(group []*waiter, end time.Time) []*waiter {
 	defer f.mu.Unlock()
 	var unit []*waiter
 	for len(f.waiting) > 0 && len(unit) < limit {
-		if len(unit) > 0 && (unit[0].joint == nil || f.waiting[0].joint != unit[0].joint) {
+		if len(unit) > 0 && (unit[0].key == nil || f.waiting[0].key != unit[0].key) {
 			break
 		}
 		if w := take(&f.waiting); w.state.CompareAndSwap(queued, begun) {
@@ -247,9 +239,9 @@ type next func(group []*waiter, end time.Time) []*waiter
 
 // commit does one group in the transaction that has begun, and returns to everybody in it what
 // became of it.
-func (tx *Tx) commit(next next) {
+func (tx *transaction) commit(next next) {
 	group, err := tx.do(next, time.Now().Add(maxTime))
-	if planted.AckEarly && err == nil && len(group) > 0 && group[0].joint != nil { // publications
+	if planted.AckEarly && err == nil && len(group) > 0 && group[0].key != nil { // publications
 		for _, w := range group {
 			close(w.done)
 		}
@@ -275,7 +267,7 @@ func (tx *Tx) commit(next next) {
 
 // do does one unit after the other, until nothing comes next. It returns all that it did and that
 // is to be committed. An error means that the transaction, and so all of them, failed.
-func (tx *Tx) do(next next, end time.Time) (group []*waiter, err error) {
+func (tx *transaction) do(next next, end time.Time) (group []*waiter, err error) {
 	unit := next(nil, end)
 	if len(unit) == 0 || !tx.doFirst(unit) {
 		return nil, nil
@@ -294,7 +286,7 @@ func (tx *Tx) do(next next, end time.Time) (group []*waiter, err error) {
 // a job that writes much, and often has its group to itself, the copies of pages that a savepoint
 // takes. It reports false if the transaction is to be given up: a job alone has failed then, and
 // several wait again, each for itself.
-func (tx *Tx) doFirst(unit []*waiter) bool {
+func (tx *transaction) doFirst(unit []*waiter) bool {
 	all := unit[0]
 	if len(unit) > 1 {
 		all = together(unit)
@@ -308,7 +300,7 @@ func (tx *Tx) doFirst(unit []*waiter) bool {
 		return false
 	}
 	for _, w := range unit {
-		w.joint = nil
+		w.key = nil
 		w.state.Store(queued)
 	}
 	tx.f.mu.Lock()
@@ -323,12 +315,12 @@ func together(unit []*waiter) *waiter {
 	for i, w := range unit {
 		items[i] = w.item
 	}
-	return &waiter{job: func(tx *Tx) error { return unit[0].joint.do(tx, items) }}
+	return &waiter{job: func(tx Tx) error { return unit[0].do(tx, items) }}
 }
 
 // doUnit does the jobs of unit together, or one after the other if that fails. An error means that
 // the transaction is gone.
-func (tx *Tx) doUnit(unit []*waiter) error {
+func (tx *transaction) doUnit(unit []*waiter) error {
 	if len(unit) == 1 {
 		return tx.doAnother(unit[0])
 	}
@@ -349,7 +341,7 @@ func (tx *Tx) doUnit(unit []*waiter) error {
 
 // doAnother runs a job so that it can be undone alone. An error means that the transaction is gone:
 // SQLite rolls back all of it after some failures, such as a full disk.
-func (tx *Tx) doAnother(w *waiter) error {
+func (tx *transaction) doAnother(w *waiter) error {
 	if _, err := tx.Exec("SAVEPOINT job"); err != nil {
 		return err
 	}
@@ -365,7 +357,7 @@ func (tx *Tx) doAnother(w *waiter) error {
 	return nil
 }
 
-func (tx *Tx) attempt(job func(*Tx) error) (panicked any, err error) {
+func (tx *transaction) attempt(job func(Tx) error) (panicked any, err error) {
 	defer func() { panicked = recover() }()
 	return nil, job(tx)
 }

@@ -136,7 +136,7 @@ func (q *Queue) handle(ctx context.Context, batch []queue.Delivery, h queue.Hand
 func (q *Queue) finish(ctx context.Context, first, next int64) error {
 	until := time.Now().Add(lease)
 	var mine int64
-	err := q.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := q.file.Write(ctx, func(tx Tx) (err error) {
 		mine, err = tx.Exec(`UPDATE queue_topics SET first = ?, until = ? WHERE topic = ? AND owner = ? AND first = ?`,
 			next, until.UnixMicro(), q.cfg.Topic, q.owner, first)
 		if err != nil || mine == 0 {

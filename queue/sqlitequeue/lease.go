@@ -3,8 +3,6 @@ package sqlitequeue
 import (
 	"context"
 	"time"
-
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
 // lease is how long the process that consumes may be silent before another one takes over.
@@ -20,7 +18,7 @@ func (q *Queue) claim(ctx context.Context, t topic) (topic, bool, error) {
 	}
 	var mine bool
 	var until time.Time
-	err := q.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := q.file.Write(ctx, func(tx Tx) (err error) {
 		now := time.Now() // not before it is this process's turn to write: no other lease is from later than that
 		until = now.Add(lease)
 		mine, err = tx.Get(&t, `UPDATE queue_topics SET owner = ?1, until = ?2
@@ -60,7 +58,7 @@ func (q *Queue) release(ctx context.Context) {
 	q.until = time.Time{}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
 	defer cancel()
-	_ = q.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	_ = q.file.Write(ctx, func(tx Tx) error {
 		_, err := tx.Exec(`UPDATE queue_topics SET until = 0 WHERE topic = ? AND owner = ?`, q.cfg.Topic, q.owner)
 		return err
 	})

@@ -33,6 +33,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -73,21 +75,46 @@ func (c Config) validate() error {
 	return nil
 }
 
+// File is an open SQLite file that a queue can live in: what File of package sqlitestore returns.
+// It may be used concurrently.
+type File interface {
+	// Migrate runs those of the files <number>_<name>.sql in steps that component has not run yet.
+	Migrate(ctx context.Context, component string, steps fs.FS) error
+	// Reader returns connections that read.
+	Reader() *sqlx.DB
+	// Get scans the first row into dest and reports whether there is one.
+	Get(ctx context.Context, dest any, query string, args ...any) (bool, error)
+	// Write runs job in a transaction and returns once that is committed. An error undoes the job.
+	Write(ctx context.Context, job func(Tx) error) error
+	// WriteTogether is Write for one item. Items that wait with the same key are done by one call
+	// of do; if that fails, each is done by itself.
+	WriteTogether(ctx context.Context, key, item any, do func(tx Tx, items []any) error) error
+}
+
+// Tx is the transaction of a job, which uses nothing else and does not keep it. It is an alias, so
+// that a File does not have to import this package.
+type Tx = interface {
+	// Exec runs a statement and returns how many rows it wrote.
+	Exec(query string, args ...any) (int64, error)
+	// Get scans the first row into dest and reports whether there is one.
+	Get(dest any, query string, args ...any) (bool, error)
+	// Select scans all rows into the slice that dest points to.
+	Select(dest any, query string, args ...any) error
+}
+
 // Queue is a log of one topic. It owns nothing but its rows: whoever opened the file closes it,
 // after the last Consume has returned.
 type Queue struct {
-	file *sqlitefile.File
-	// publications are done together.
-	publications *sqlitefile.Joint
-	cfg          Config
-	owner        string        // of leases
-	wake         chan struct{} // holds one when something was published since it was last empty
-	turn         chan struct{} // holds one while a Consume has its turn
-	until        time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
+	file  File
+	cfg   Config
+	owner string        // of leases
+	wake  chan struct{} // holds one when something was published since it was last empty
+	turn  chan struct{} // holds one while a Consume has its turn
+	until time.Time     // end of the lease as it was last recorded; belongs to whoever has the turn
 }
 
 // New makes the topic in file, and the tables, unless they are there.
-func New(file *sqlitefile.File, cfg Config) (*Queue, error) {
+func New(file File, cfg Config) (*Queue, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -99,22 +126,20 @@ func New(file *sqlitefile.File, cfg Config) (*Queue, error) {
 	if err := file.Migrate(context.Background(), "queue", files); err != nil {
 		return nil, err
 	}
-	err = file.Write(context.Background(), func(tx *sqlitefile.Tx) error {
+	err = file.Write(context.Background(), func(tx Tx) error {
 		_, err := tx.Exec(`INSERT INTO queue_topics (topic, stream) VALUES (?, ?) ON CONFLICT DO NOTHING`, cfg.Topic, rand.Text())
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sqlitequeue: make topic %s: %w", cfg.Topic, err)
 	}
-	q := &Queue{
+	return &Queue{
 		file:  file,
 		cfg:   cfg,
 		owner: rand.Text(),
 		wake:  make(chan struct{}, 1),
 		turn:  make(chan struct{}, 1),
-	}
-	q.publications = sqlitefile.NewJoint(q.append)
-	return q, nil
+	}, nil
 }
 
 // record is a message as it is stored.
@@ -166,7 +191,7 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 		}
 	}
 	p := &publication{records: records}
-	err := q.file.WriteJoint(ctx, q.publications, p)
+	err := q.file.WriteTogether(ctx, q, p, q.append)
 	switch {
 	case errors.Is(err, sqlitefile.ErrUnknown):
 		return nil, fmt.Errorf("sqlitequeue: publish: %w", err)
@@ -193,7 +218,7 @@ type publication struct {
 // append stores publications one behind the other and tells each where. It takes all of them, or
 // none. Their bytes go to the database as one value, with a list of where in it what stands, so
 // that many cost little more than one.
-func (q *Queue) append(tx *sqlitefile.Tx, publications []any) error {
+func (q *Queue) append(tx Tx, publications []any) error {
 	var (
 		blob   []byte
 		places [][]int // for each record the place and the length of the key, of the body and, if there is one, of the header; from 1

@@ -146,7 +146,7 @@ func TestFullDiskIsNotAcceptedAndPasses(t *testing.T) {
 	f := openFile(t, newPath(t))
 	q := open(t, f, sqlitequeue.Config{})
 	bound := func(pages int) {
-		if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 			_, err := tx.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages))
 			return err
 		}); err != nil {
@@ -247,7 +247,7 @@ func TestStoppedProcessLeavesToTheNextAndCannotRecordProgress(t *testing.T) {
 	defer cancel()
 	err := stopped.Consume(ctx, 2, func(context.Context, []queue.Delivery) error {
 		// As if it had been stopped here for longer than its lease.
-		if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+		if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 			_, err := tx.Exec("UPDATE queue_topics SET until = 0")
 			return err
 		}); err != nil {
@@ -273,7 +273,7 @@ func TestLeaseFromBeforeTheClockWasSetBackCountsForNothing(t *testing.T) {
 	f := openFile(t, path)
 	q := open(t, f, sqlitequeue.Config{})
 	publish(t, q, "1")
-	if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+	if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 		_, err := tx.Exec("UPDATE queue_topics SET owner = 'other', until = 4000000000000000")
 		return err
 	}); err != nil {
@@ -343,7 +343,7 @@ func TestMessagesWithoutATimeAreNew(t *testing.T) {
 	if err := file.Migrate(t.Context(), "queue", fstest.MapFS{"0001_queue.sql": {Data: old}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+	if err := file.Write(t.Context(), func(tx sqlitefile.Tx) error {
 		if _, err := tx.Exec(`INSERT INTO queue_topics (topic, stream, next) VALUES ('ratings', 's', 1)`); err != nil {
 			return err
 		}
@@ -375,7 +375,7 @@ func TestDamagedHeaderHoldsNobodyUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := f.Write(t.Context(), func(tx *sqlitefile.Tx) error {
+	if err := f.Write(t.Context(), func(tx sqlitefile.Tx) error {
 		for i, h := range headers {
 			if _, err := tx.Exec(`UPDATE queue_messages SET header = ? WHERE "offset" = ?`, h, 2*i); err != nil {
 				return err

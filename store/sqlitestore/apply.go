@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/khodnevis/khodnevis/internal/planted"
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -24,7 +23,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 		rejected[i].Body = bytes.Clone(rejected[i].Body)
 	}
 	var outcomes []rating.Outcome
-	err := s.file.WriteLong(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := s.file.WriteLong(ctx, func(tx Tx) (err error) {
 		if outcomes, err = apply(tx, changes); err != nil {
 			return err
 		}
@@ -38,7 +37,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 
 // apply returns the outcomes in the order of changes. It goes through them in the order of their
 // keys, which is that of the rows.
-func apply(tx *sqlitefile.Tx, changes []rating.Change) ([]rating.Outcome, error) {
+func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	if len(changes) == 0 {
 		return nil, nil
 	}
@@ -124,7 +123,7 @@ func successor(c rating.Change, old rating.Rating) rating.Rating {
 	return next
 }
 
-func deletedContents(tx *sqlitefile.Tx, changes []rating.Change) (map[string]bool, error) {
+func deletedContents(tx Tx, changes []rating.Change) (map[string]bool, error) {
 	contents := make([]string, len(changes))
 	for i, c := range changes {
 		contents[i] = c.Content
@@ -139,7 +138,7 @@ func deletedContents(tx *sqlitefile.Tx, changes []rating.Change) (map[string]boo
 	return deleted, err
 }
 
-func storedRatings(tx *sqlitefile.Tx, changes []rating.Change) (map[rating.Key]rating.Rating, error) {
+func storedRatings(tx Tx, changes []rating.Change) (map[rating.Key]rating.Rating, error) {
 	keys := make([]rating.Key, 0, len(changes))
 	for _, c := range changes {
 		keys = append(keys, c.Key)
@@ -156,7 +155,7 @@ func storedRatings(tx *sqlitefile.Tx, changes []rating.Change) (map[rating.Key]r
 	return stored, err
 }
 
-func putRating(tx *sqlitefile.Tx, r rating.Rating) error {
+func putRating(tx Tx, r rating.Rating) error {
 	_, err := tx.Exec(`INSERT INTO ratings (content, rater, score, bucket, epoch, "offset", result, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET score = excluded.score, bucket = excluded.bucket, epoch = excluded.epoch, "offset" = excluded."offset",
 		result = excluded.result, created_at = excluded.created_at, updated_at = excluded.updated_at`,
@@ -215,7 +214,7 @@ func bump[K comparable](m map[K]count, k K, n int64, score int) {
 }
 
 // write adds the deltas to what is stored.
-func (d deltas) write(tx *sqlitefile.Tx) error {
+func (d deltas) write(tx Tx) error {
 	if len(d.stats) == 0 {
 		return nil
 	}

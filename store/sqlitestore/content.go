@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/khodnevis/khodnevis/content"
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
 // contentRow is a row of contents.
@@ -57,14 +56,14 @@ func tokens(c content.Content) string {
 // CreateContent implements content.Store.
 func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 	terms := tokens(c)
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return createContent(tx, c, terms) })
+	err := s.file.Write(ctx, func(tx Tx) error { return createContent(tx, c, terms) })
 	if err != nil {
 		return fmt.Errorf("sqlitestore: create content %s: %w", c.ID, err)
 	}
 	return nil
 }
 
-func createContent(tx *sqlitefile.Tx, c content.Content, terms string) error {
+func createContent(tx Tx, c content.Content, terms string) error {
 	var num int64
 	ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version, created_at, updated_at)
 		SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM deleted_contents WHERE id = ?1)
@@ -102,7 +101,7 @@ func (s *Store) ContentsByID(ctx context.Context, ids []string) ([]content.Conte
 // UpdateContent implements content.Store.
 func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 	terms := tokens(c)
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		num, err := contentAt(tx, c.ID, func(v int64) bool { return v == c.Version-1 })
 		if err != nil {
 			return err
@@ -122,7 +121,7 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 
 // DeleteContent implements content.Store.
 func (s *Store) DeleteContent(ctx context.Context, id string, version int64) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		num, err := contentAt(tx, id, func(v int64) bool { return version == 0 || v == version })
 		if err != nil {
 			return err
@@ -142,7 +141,7 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 
 // EraseContent implements rating.Store.
 func (s *Store) EraseContent(ctx context.Context, id string) error {
-	if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return forget(tx, id) }); err != nil {
+	if err := s.file.Write(ctx, func(tx Tx) error { return forget(tx, id) }); err != nil {
 		return fmt.Errorf("sqlitestore: forget content %s: %w", id, err)
 	}
 	return nil
@@ -157,7 +156,7 @@ const notCleared = `r.content NOT IN (SELECT content FROM clearing)`
 
 // forget removes the ratings of a content and refuses those to come. Beyond a piece of them, it
 // hides them, and SweepRatings removes them.
-func forget(tx *sqlitefile.Tx, id string) error {
+func forget(tx Tx, id string) error {
 	for _, step := range []string{
 		`INSERT INTO deleted_contents (id) VALUES (?) ON CONFLICT DO NOTHING`,
 		`DELETE FROM rating_stats WHERE content = ?`,
@@ -175,7 +174,7 @@ func forget(tx *sqlitefile.Tx, id string) error {
 }
 
 // clearPiece removes a piece of the ratings of a deleted content.
-func clearPiece(tx *sqlitefile.Tx, id string) error {
+func clearPiece(tx Tx, id string) error {
 	n, err := tx.Exec(`DELETE FROM ratings WHERE content = ?1 AND rater IN
 		(SELECT rater FROM ratings WHERE content = ?1 LIMIT ?2)`, id, piece)
 	if err == nil && n < piece {
@@ -187,7 +186,7 @@ func clearPiece(tx *sqlitefile.Tx, id string) error {
 // clearAll removes the ratings of deleted contents, piece by piece.
 func (s *Store) clearAll(ctx context.Context) error {
 	for more := true; more; {
-		if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+		if err := s.file.Write(ctx, func(tx Tx) (err error) {
 			var id string
 			if more, err = tx.Get(&id, `SELECT content FROM clearing LIMIT 1`); err == nil && more {
 				err = clearPiece(tx, id)
@@ -201,7 +200,7 @@ func (s *Store) clearAll(ctx context.Context) error {
 }
 
 // contentAt returns the number of a content whose version is one that is meant.
-func contentAt(tx *sqlitefile.Tx, id string, meant func(version int64) bool) (int64, error) {
+func contentAt(tx Tx, id string, meant func(version int64) bool) (int64, error) {
 	var row struct {
 		Num     int64 `db:"num"`
 		Version int64 `db:"version"`

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/content"
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
 // idempotencyRow is a row of creations without its key.
@@ -28,7 +27,7 @@ const recordByKey = `SELECT request, content, at FROM creations WHERE author = ?
 func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
 	terms := tokens(c)
 	var kept content.IdempotencyRecord
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		var row idempotencyRow
 		ok, err := tx.Get(&row, recordByKey, r.Author, r.Key[:])
 		if err != nil {

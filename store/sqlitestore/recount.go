@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -125,7 +124,7 @@ func (s *Store) recount(ctx context.Context, id string) ([]rating.Drift, error) 
 		return nil, err
 	}
 	var drifts []rating.Drift
-	err := s.file.WriteLong(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := s.file.WriteLong(ctx, func(tx Tx) (err error) {
 		drifts, err = repair(tx, id)
 		return err
 	})
@@ -136,7 +135,7 @@ func (s *Store) recount(ctx context.Context, id string) ([]rating.Drift, error) 
 }
 
 // repair counts the rows of a content and puts what is stored right.
-func repair(tx *sqlitefile.Tx, id string) ([]rating.Drift, error) {
+func repair(tx Tx, id string) ([]rating.Drift, error) {
 	var a audit
 	if _, err := tx.Get(&a, auditContent, id); err != nil {
 		return nil, err
@@ -160,7 +159,7 @@ func repair(tx *sqlitefile.Tx, id string) ([]rating.Drift, error) {
 
 // anyStats returns the numbers of a content; those without a row have only an identifier and a
 // histogram.
-func anyStats(tx *sqlitefile.Tx, id string) (rating.Stats, error) {
+func anyStats(tx Tx, id string) (rating.Stats, error) {
 	var row statsRow
 	ok, err := tx.Get(&row, `SELECT `+statsColumns+` FROM rating_stats s WHERE s.content = ?`, id)
 	if err != nil || !ok {
@@ -170,7 +169,7 @@ func anyStats(tx *sqlitefile.Tx, id string) (rating.Stats, error) {
 }
 
 // put replaces what is stored of a content's numbers.
-func put(tx *sqlitefile.Tx, id string, t tally) error {
+func put(tx Tx, id string, t tally) error {
 	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)
 		ON CONFLICT DO UPDATE SET n = excluded.n, sum = excluded.sum, revision = revision + 1, as_of = excluded.as_of,
 		dirty_at = coalesce(dirty_at, excluded.dirty_at)`, id, t.count, t.sum, now()); err != nil {

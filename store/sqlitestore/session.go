@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
 // sessionRow is a row of sessions.
@@ -34,7 +33,7 @@ func (r sessionRow) session() auth.Session {
 // CreateSession implements auth.Store.
 func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
 	tokens = slices.Clone(tokens)
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		made, err := tx.Exec(`INSERT INTO sessions (`+sessionColumns+`) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM users WHERE id = ?2)`,
 			n.ID, n.User, n.Label, n.Generation, n.Siblings, n.Version, n.CreatedAt.UnixMicro(), n.RotatedAt.UnixMicro(), n.IdleAt.UnixMicro(), n.ExpiresAt.UnixMicro())
 		if err != nil {
@@ -51,7 +50,7 @@ func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth
 	return nil
 }
 
-func addTokens(tx *sqlitefile.Tx, tokens []auth.Token) error {
+func addTokens(tx Tx, tokens []auth.Token) error {
 	for _, t := range tokens {
 		if _, err := tx.Exec(`INSERT INTO tokens (hash, session, kind, generation, expires_at) VALUES (?, ?, ?, ?, ?)`,
 			t.Hash[:], t.Session, string(t.Kind), t.Generation, t.ExpiresAt.UnixMicro()); err != nil {
@@ -92,7 +91,7 @@ func (s *Store) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, e
 // RotateSession implements auth.Store.
 func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
 	tokens = slices.Clone(tokens)
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		changed, err := tx.Exec(`UPDATE sessions SET label = ?, generation = ?, siblings = ?, version = ?, rotated_at = ?, idle_at = ?, expires_at = ? WHERE id = ? AND version = ?`,
 			n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt.UnixMicro(), n.IdleAt.UnixMicro(), n.ExpiresAt.UnixMicro(), n.ID, n.Version-1)
 		if err != nil {
@@ -162,7 +161,7 @@ func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) 
 // delete runs one statement and returns how many rows it removed.
 func (s *Store) delete(ctx context.Context, query string, args ...any) (int64, error) {
 	var n int64
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := s.file.Write(ctx, func(tx Tx) (err error) {
 		n, err = tx.Exec(query, args...)
 		return err
 	})

@@ -41,7 +41,7 @@ func open(t testing.TB) *sqlitestore.Store {
 // execute runs statements past the store.
 func execute(t testing.TB, s *sqlitestore.Store, queries ...string) {
 	t.Helper()
-	if err := s.File().Write(context.Background(), func(tx *sqlitefile.Tx) error {
+	if err := s.File().Write(context.Background(), func(tx sqlitefile.Tx) error {
 		for _, q := range queries {
 			if _, err := tx.Exec(q); err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -79,7 +78,7 @@ func (s *Store) StartHistories(ctx context.Context, openings []rating.HistorySta
 	recorded, err := s.openings(ctx, contents)
 	if err == nil && !complete(recorded, contents) {
 		text := array(rows)
-		if err = s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		if err = s.file.Write(ctx, func(tx Tx) error {
 			_, err := tx.Exec(`INSERT INTO openings (content, opened_at) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE TRUE ON CONFLICT DO NOTHING`, text)
 			return err
 		}); err == nil {
@@ -126,7 +125,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 		return nil, err
 	}
 	var refreshed []rating.Stats
-	err := s.file.WriteLong(context.WithoutCancel(ctx), func(tx *sqlitefile.Tx) error {
+	err := s.file.WriteLong(context.WithoutCancel(ctx), func(tx Tx) error {
 		var claimed []string // those that have waited longest
 		if err := tx.Select(&claimed, `SELECT content FROM rating_stats WHERE dirty_at IS NOT NULL ORDER BY dirty_at, content LIMIT ?`, limit); err != nil {
 			return err

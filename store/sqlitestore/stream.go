@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -22,7 +21,7 @@ func (s *Store) Installation(ctx context.Context) (id string, err error) {
 func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 	epoch, ok, err := s.epoch(ctx, stream)
 	if err == nil && !ok {
-		if err = s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+		if err = s.file.Write(ctx, func(tx Tx) error {
 			_, err := tx.Exec(`INSERT INTO streams (stream, epoch) SELECT ?, coalesce(max(epoch), 0) + 1 FROM streams WHERE TRUE ON CONFLICT (stream) DO NOTHING`, stream)
 			return err
 		}); err == nil {
@@ -55,7 +54,7 @@ func (s *Store) epoch(ctx context.Context, stream string) (epoch int64, ok bool,
 // ClaimLease implements rating.Store.
 func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	var n int64
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) (err error) {
+	err := s.file.Write(ctx, func(tx Tx) (err error) {
 		now := now()
 		n, err = tx.Exec(`INSERT INTO ticks (job, at, until) VALUES (?1, ?2, ?3)
 			ON CONFLICT DO UPDATE SET at = excluded.at, until = excluded.until WHERE at < excluded.at AND until <= ?4`,
@@ -70,7 +69,7 @@ func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease 
 
 // ReleaseLease implements rating.Store.
 func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		_, err := tx.Exec(`UPDATE ticks SET until = 0 WHERE job = ? AND at = ?`, job, at.UnixMicro())
 		return err
 	})
@@ -93,7 +92,7 @@ type deadLetterRow struct {
 }
 
 // reject records messages that are not recorded yet.
-func reject(tx *sqlitefile.Tx, messages []rating.DeadLetter) error {
+func reject(tx Tx, messages []rating.DeadLetter) error {
 	for _, m := range messages {
 		if m.Body == nil {
 			m.Body = []byte{}

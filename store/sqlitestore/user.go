@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/khodnevis/khodnevis/auth"
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -40,7 +39,7 @@ func users(rows []userRow) []auth.User {
 
 // CreateUser implements auth.Store.
 func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		n, err := tx.Exec(`INSERT INTO usernames (canonical) VALUES (?) ON CONFLICT DO NOTHING`, u.Canonical)
 		if err != nil {
 			return err
@@ -100,7 +99,7 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 
 // UpdateUser implements auth.Store.
 func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		n, err := tx.Exec(`UPDATE users SET email = ?, password_hash = ?, staff = ?, disabled = ?, version = ?, updated_at = ?
 			WHERE id = ? AND version = ?`,
 			u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt.UnixMicro(), u.ID, u.Version-1)
@@ -121,7 +120,7 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFil
 
 // conflictIf tells, after nothing was updated, which of two errors it is: it was there in another
 // version if query finds it.
-func conflictIf(tx *sqlitefile.Tx, query string, id string) error {
+func conflictIf(tx Tx, query string, id string) error {
 	var one int
 	switch ok, err := tx.Get(&one, query, id); {
 	case err != nil:
@@ -134,7 +133,7 @@ func conflictIf(tx *sqlitefile.Tx, query string, id string) error {
 
 // DeleteUser implements auth.Store.
 func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		n, err := tx.Exec(`DELETE FROM users WHERE id = ?`, d.User) // its sessions and their tokens go along
 		if err == nil && n == 0 {
 			err = auth.ErrNotFound

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -72,14 +71,14 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 		return nil
 	}
 	text := array(ids)
-	if err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error { return mark(tx, text) }); err != nil {
+	if err := s.file.Write(ctx, func(tx Tx) error { return mark(tx, text) }); err != nil {
 		return fmt.Errorf("sqlitestore: mark %d contents: %w", len(ids), err)
 	}
 	return nil
 }
 
 // mark takes a JSON array of identifiers.
-func mark(tx *sqlitefile.Tx, ids string) error {
+func mark(tx Tx, ids string) error {
 	_, err := tx.Exec(`UPDATE rating_stats SET revision = revision + 1, as_of = ?2, dirty_at = coalesce(dirty_at, ?2)
 		WHERE content IN (SELECT value FROM json_each(?1)) AND revision > 0`, ids, now())
 	return err
@@ -87,7 +86,7 @@ func mark(tx *sqlitefile.Tx, ids string) error {
 
 // AddWindow implements rating.Store.
 func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		var deleted int
 		if _, err := tx.Get(&deleted, `SELECT count(*) FROM deleted_contents WHERE id = ?`, w.Content); err != nil {
 			return err
@@ -111,7 +110,7 @@ func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 
 // RemoveWindow implements rating.Store.
 func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
-	err := s.file.Write(ctx, func(tx *sqlitefile.Tx) error {
+	err := s.file.Write(ctx, func(tx Tx) error {
 		n, err := tx.Exec(`DELETE FROM rating_windows WHERE content = ? AND id = ?`, content, id)
 		if err != nil {
 			return err
