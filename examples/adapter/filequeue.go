@@ -23,7 +23,7 @@ import (
 
 // Queue implements queue.Queue. A nil error of Publish means: synced to the file.
 type Queue struct {
-	turn    chan struct{} // holds one token; its owner has a batch in hand, so the messages of a key stay in order
+	turn    chan struct{} // holds one token; its owner has a batch in flight, so the messages of a key stay in order
 	mu      sync.Mutex
 	file    *os.File
 	stream  string

@@ -27,15 +27,9 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 )
 
-// The pause after a handler's error doubles from minPause to maxPause.
-const (
-	minPause = 10 * time.Millisecond
-	maxPause = time.Second
-)
-
 // Config bounds a Queue; the zero value is usable.
 type Config struct {
-	// Capacity is how many messages may wait or be in hand; a publish that would exceed it is
+	// Capacity is how many messages may wait or be in flight; a publish that would exceed it is
 	// refused at once with queue.ErrNotAccepted. Zero or less: 100,000.
 	Capacity int
 }
@@ -47,10 +41,10 @@ type Queue struct {
 
 	mu    sync.Mutex
 	next  int64            // the offset of the next message
-	open  int              // messages waiting or in hand
+	open  int              // messages waiting or in flight
 	since []publication    // that began with the oldest one of these, and those after it
-	lines map[string]*line // by key; those with a message waiting or in hand
-	ready lineHeap         // lines with a message waiting and none in hand
+	lines map[string]*line // by key; those with a message waiting or in flight
+	ready lineHeap         // lines with a message waiting and none in flight
 	more  chan struct{}    // closed when ready grows; nil while nobody waits for that
 }
 
@@ -107,8 +101,7 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	return positions, nil
 }
 
-// Consume implements queue.Consumer. After an error of h it pauses for 10 ms, then for twice as
-// long each time, up to 1 s.
+// Consume implements queue.Consumer. It pauses after an error of h as queue.Retry does.
 func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 	if limit < 1 || limit > queue.MaxBatch {
 		return fmt.Errorf("memqueue: consume: the limit %d is not within 1 to %d", limit, queue.MaxBatch)
@@ -156,19 +149,7 @@ func (q *Queue) Locate(_ context.Context, _ string, at queue.Position) (queue.St
 func (q *Queue) handle(ctx context.Context, batch []queue.Delivery, h queue.Handler) {
 	finished := false
 	defer func() { q.settle(batch, finished) }()
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		if h(context.WithoutCancel(ctx), copies(batch)) == nil {
-			finished = true
-			return
-		}
-		retry := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			retry.Stop()
-			return
-		case <-retry.C:
-		}
-	}
+	finished = queue.Retry(ctx, func() error { return h(context.WithoutCancel(ctx), copies(batch)) })
 }
 
 // take waits for messages and takes up to limit of them in the order of publishing. It returns nil
@@ -286,14 +267,14 @@ func (q *Queue) signal() {
 // publication is what one Publish took.
 type publication struct {
 	first int64 // its first offset
-	open  int   // messages of it that wait or are in hand
+	open  int   // messages of it that wait or are in flight
 	at    time.Time
 }
 
 // line is what waits of one key.
 type line struct {
 	waiting []queue.Delivery
-	held    bool // a consumer has messages of the key in hand
+	held    bool // a consumer has messages of the key in flight
 	index   int  // in Queue.ready, or -1
 }
 

@@ -2,7 +2,6 @@ package sqlitequeue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,10 +11,8 @@ import (
 )
 
 const (
-	poll      = 250 * time.Millisecond // between looks for what other processes have published or left
-	maxBytes  = 16 << 20               // of bodies in a batch; a batch is at least one message
-	firstWait = 10 * time.Millisecond  // after a handler's first failure, doubled with each one after it
-	lastWait  = time.Second
+	poll     = 250 * time.Millisecond // between checks for messages and leases of other processes
+	maxBytes = 16 << 20               // of bodies in a batch; a batch is at least one message
 )
 
 // Consume implements queue.Consumer.
@@ -44,29 +41,28 @@ func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 	return nil
 }
 
-// consume waits for messages and hands one batch to h until h takes it or ctx is done.
-func (q *Queue) consume(ctx context.Context, limit int, h queue.Handler) error {
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		t, err := q.ready(ctx) // each time, because another process may have gone on meanwhile
-		if err != nil {
-			return err
-		}
-		batch, err := q.read(ctx, t, limit)
-		if err != nil {
-			return err
-		}
-		if planted.CommitEarly {
-			return errors.Join(q.finish(context.WithoutCancel(ctx), t.First, batch[len(batch)-1].Offset+1), q.handle(ctx, batch, h))
-		}
-		if q.handle(ctx, batch, h) == nil {
-			return q.finish(context.WithoutCancel(ctx), t.First, batch[len(batch)-1].Offset+1)
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+// consume waits for messages and passes one batch to h until h takes it or ctx is done. It reads the
+// batch before each attempt, because another process may have taken over meanwhile.
+func (q *Queue) consume(ctx context.Context, limit int, h queue.Handler) (err error) {
+	queue.Retry(ctx, func() error {
+		var t topic
+		if t, err = q.ready(ctx); err != nil {
 			return nil
 		}
-	}
+		var batch []queue.Delivery
+		if batch, err = q.read(ctx, t, limit); err != nil {
+			return nil
+		}
+		if planted.CommitEarly {
+			_ = q.finish(context.WithoutCancel(ctx), t.First, batch[len(batch)-1].Offset+1)
+		}
+		if err := q.handle(ctx, batch, h); err != nil {
+			return err
+		}
+		err = q.finish(context.WithoutCancel(ctx), t.First, batch[len(batch)-1].Offset+1)
+		return nil
+	})
+	return err
 }
 
 // ready waits until there are messages that this process may consume.

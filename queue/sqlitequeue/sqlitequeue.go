@@ -8,7 +8,7 @@
 //
 // # Delivery
 //
-// A queue has one batch in hand at a time, however many Consume calls there are: they take turns,
+// A queue has one batch in flight at a time, however many Consume calls there are: they take turns,
 // and the order of keys needs no further care. Processes on the same file exclude each other by a
 // lease of three seconds, renewed while a handler runs. A process that was stopped for longer than
 // that may find that another one has gone on: its batch is then delivered twice, and its progress
