@@ -64,7 +64,7 @@ docs:
 # The scores have the same bits when the compiler fuses multiply and add, as far as this processor can.
 bits:
 	@if grep -qw fma /proc/cpuinfo && grep -qw avx2 /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo; \
-	then GOAMD64=v3 go test -count=1 -run 'Fold|Histories|AttackTable' ./rating; \
+	then GOAMD64=v3 go test -count=1 -run 'Compute|Histories|AttackTable' ./rating/...; \
 	else echo "this processor has no GOAMD64=v3"; fi
 
 FUZZTIME ?= 20s

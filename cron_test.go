@@ -15,6 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
@@ -54,7 +55,7 @@ func (m *member) ClaimLease(ctx context.Context, job string, at time.Time, lease
 	return claimed, err
 }
 
-func (m *member) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (m *member) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	if m.trap.CompareAndSwap(true, false) {
 		m.stuck <- m.last
 		<-m.killed

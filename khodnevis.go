@@ -71,6 +71,7 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -111,10 +112,10 @@ type Config struct {
 	// Hooks are functions of the host that take part in changes: they refuse some, and are told of
 	// the others.
 	Hooks Hooks
-	// Scale is the range of scores. The zero value means 1 to 5. Of changing it, see rating.Scale.
-	Scale rating.Scale
+	// Scale is the range of scores. The zero value means 1 to 5. Of changing it, see score.Scale.
+	Scale score.Scale
 	// Score holds the constants of the published score. The zero value means the defaults.
-	Score rating.ScorePolicy
+	Score score.Policy
 	// Recalculate is the cron spec of the job that folds the published scores of what has changed:
 	// five fields, or "@every" and a duration of whole seconds, aligned to the clock, in UTC.
 	// Default "@every 30s". Under light load workers fold within a second anyway.

@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -67,7 +68,7 @@ func Example_forget() {
 
 func TestConfigReportsEveryProblem(t *testing.T) {
 	t.Parallel()
-	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65, Scale: rating.Scale{Min: 5, Max: 1}, Batch: -1, Prefix: "api",
+	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65, Scale: score.Scale{Min: 5, Max: 1}, Batch: -1, Prefix: "api",
 		Auth: auth.Config{PasswordMin: 3}, Limits: httpapi.Limits{Reads: -1}, RatedContents: everything{}, Hooks: khodnevis.Hooks{Contents: content.Hooks{BeforeCreate: func(context.Context, content.Content) error { return nil }}}})
 	if err == nil {
 		t.Fatal("it is accepted")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // object is a JSON object whose members keep their order, so that the schema reads as it is written
@@ -117,7 +118,7 @@ func members(s shape) func(func(field) bool) {
 
 // describer makes schemas of Go types and keeps those that have a name.
 type describer struct {
-	scale      rating.Scale
+	scale      score.Scale
 	scheme     scheme
 	components map[string]object
 }
@@ -199,8 +200,8 @@ func nullable(schema object) object {
 var (
 	taskStates   = []rating.State{rating.Pending, rating.Started, rating.Retry, rating.Success, rating.Failure}
 	outcomes     = []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn}
-	verdicts     = []rating.Verdict{rating.VerdictCounted, rating.VerdictFew, rating.VerdictAgreed, rating.VerdictHeld, rating.VerdictExcluded, rating.VerdictCleared}
-	rulings      = []rating.Ruling{rating.Excluded, rating.Cleared}
+	verdicts     = []score.Verdict{score.VerdictCounted, score.VerdictFew, score.VerdictAgreed, score.VerdictHeld, score.VerdictExcluded, score.VerdictCleared}
+	rulings      = []score.Ruling{score.Excluded, score.Cleared}
 	ratingStates = []ratingState{stateStored, statePending}
 )
 
@@ -211,7 +212,7 @@ func (d describer) typed(t reflect.Type) object {
 		return object{{"type", "string"}, {"format", "date-time"}}
 	case reflect.TypeFor[link]():
 		return slices.Clone(linkSchema)
-	case reflect.TypeFor[score]():
+	case reflect.TypeFor[scoreValue]():
 		return object{{"type", "integer"}, {"minimum", d.scale.Min}, {"maximum", d.scale.Max}}
 	case reflect.TypeFor[histogram]():
 		var scores []string
@@ -228,9 +229,9 @@ func (d describer) typed(t reflect.Type) object {
 		return object{{"type", "string"}, {"enum", taskStates}}
 	case reflect.TypeFor[rating.Result]():
 		return object{{"type", "string"}, {"enum", outcomes}}
-	case reflect.TypeFor[rating.Verdict]():
+	case reflect.TypeFor[score.Verdict]():
 		return object{{"type", "string"}, {"enum", verdicts}}
-	case reflect.TypeFor[rating.Ruling]():
+	case reflect.TypeFor[score.Ruling]():
 		return object{{"type", "string"}, {"enum", rulings}}
 	case reflect.TypeFor[ratingState]():
 		return object{{"type", "string"}, {"enum", ratingStates}}

@@ -10,6 +10,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // ratingDetail is a rating.
@@ -17,14 +18,14 @@ type ratingDetail struct {
 	ID        string      `json:"id" doc:"The content's and the rater's identifiers with a colon between them: the same for ever."`
 	Content   string      `json:"content" doc:"The identifier of the content."`
 	Rater     string      `json:"rater" doc:"The identifier of the user."`
-	Score     score       `json:"score" doc:"The score."`
+	Score     scoreValue  `json:"score" doc:"The score."`
 	State     ratingState `json:"state" doc:"stored, or accepted and still pending, which only its rater sees."`
 	CreatedAt stamp       `json:"created_at" doc:"When this user rated this content first."`
 	UpdatedAt stamp       `json:"updated_at" doc:"When this score was given."`
 }
 
-// score is one on the scale.
-type score int
+// scoreValue is a score on the scale.
+type scoreValue int
 
 // ratingState is whether a rating is stored.
 type ratingState string
@@ -113,9 +114,9 @@ func ratingQuery() []parameter {
 	return listParameters(ratingRead, true,
 		idParameter("content", "Only the ratings of this content."),
 		rater,
-		integerParameter("score", "Only ratings with this score.", -rating.MaxScore, rating.MaxScore),
-		integerParameter("score__gte", "Only ratings with this score or a greater one.", -rating.MaxScore, rating.MaxScore),
-		integerParameter("score__lte", "Only ratings with this score or a lesser one.", -rating.MaxScore, rating.MaxScore),
+		integerParameter("score", "Only ratings with this score.", -score.MaxScore, score.MaxScore),
+		integerParameter("score__gte", "Only ratings with this score or a greater one.", -score.MaxScore, score.MaxScore),
+		integerParameter("score__lte", "Only ratings with this score or a lesser one.", -score.MaxScore, score.MaxScore),
 		timeParameter("updated_at__gte", "Only ratings given at this time or later."),
 		timeParameter("updated_at__lt", "Only ratings given before this time."),
 		choiceParameter("ordering", "What the list is ordered by, `-` for descending. If it is not given, `id` within one content, which costs the least, and `-updated_at` otherwise.",
@@ -128,7 +129,7 @@ func (c *call) ratingDetail(r rating.Rating, pending bool) ratingDetail {
 	if pending {
 		state = statePending
 	}
-	return ratingDetail{ID: r.Key.String(), Content: r.Content, Rater: r.Rater, Score: score(r.Score), State: state,
+	return ratingDetail{ID: r.Key.String(), Content: r.Content, Rater: r.Rater, Score: scoreValue(r.Score), State: state,
 		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
 }
 
@@ -196,8 +197,8 @@ func (c *call) ratingFilter() (rating.Filter, error) {
 	q := c.query
 	f := rating.Filter{Content: q.text("content"), Rater: q.text("rater"), ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
 		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt")}
-	if score := q.integer("score"); score != nil {
-		f.ScoreMin, f.ScoreMax = atLeast(f.ScoreMin, *score), atMost(f.ScoreMax, *score)
+	if exact := q.integer("score"); exact != nil {
+		f.ScoreMin, f.ScoreMax = atLeast(f.ScoreMin, *exact), atMost(f.ScoreMax, *exact)
 	}
 	if c.cfg.PrivateRatings && !c.who.Staff {
 		if f.Rater != "" && f.Rater != c.who.Subject {
@@ -261,7 +262,7 @@ type acceptedRating struct {
 	URL     link        `json:"url" doc:"Where it is; its rater sees it at once."`
 	Content string      `json:"content" doc:"The identifier of the content."`
 	Rater   string      `json:"rater" doc:"The identifier of the user."`
-	Score   score       `json:"score" doc:"The score."`
+	Score   scoreValue  `json:"score" doc:"The score."`
 	State   ratingState `json:"state" doc:"pending."`
 }
 
@@ -289,7 +290,7 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	}
 	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link(where)}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
-		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater, score(r.Score), statePending}
+		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater, scoreValue(r.Score), statePending}
 	}
 	return c.json(http.StatusAccepted, body)
 }

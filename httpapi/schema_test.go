@@ -8,7 +8,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/httpapi"
-	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // TestSchemaIsServed checks how the schema is served, and that it describes the routes that there
@@ -49,7 +49,7 @@ func TestSchemaFollowsTheConfiguration(t *testing.T) {
 		"everything":      {"/api/", own, "/api", nil, 1},
 		"another prefix":  {"/blog/v1/api/", own, "/blog/v1/api", nil, 1},
 		"no prefix":       {"/", own, "/", nil, 1},
-		"another scale":   {"/api/", func(c *khodnevis.Config) { c.Scale = rating.Scale{Min: -2, Max: 2} }, "/api", nil, -2},
+		"another scale":   {"/api/", func(c *khodnevis.Config) { c.Scale = score.Scale{Min: -2, Max: 2} }, "/api", nil, -2},
 		"host's users":    {"/api/", func(c *khodnevis.Config) { c.Authenticator = strangeUsers{} }, "/api", []string{"/users/"}, 1},
 		"host's contents": {"/api/", func(c *khodnevis.Config) { c.RatedContents = strangeContents{} }, "/api", []string{"/contents/", "/contents/{id}/"}, 1},
 	} {

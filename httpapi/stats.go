@@ -7,6 +7,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // statsDetail is everything that is known of a content's ratings.
@@ -111,36 +112,36 @@ type explanation struct {
 
 // bucketDetail is an hour of a content's first day, or a day since.
 type bucketDetail struct {
-	From         stamp          `json:"from" doc:"When it begins."`
-	Until        stamp          `json:"until" doc:"The first moment after it."`
-	RatingsCount int64          `json:"ratings_count" doc:"How many ratings it has."`
-	Sum          int64          `json:"sum" doc:"The sum of their scores."`
-	AverageScore float64        `json:"average_score" doc:"Their mean."`
-	Before       float64        `json:"before" doc:"The score without this bucket and those after it."`
-	Limit        float64        `json:"limit" doc:"How far the bucket may pull that."`
-	Counted      float64        `json:"counted" doc:"How many of its ratings count, in fractions."`
-	Held         float64        `json:"held" doc:"How many do not."`
-	Verdict      rating.Verdict `json:"verdict" doc:"What became of it."`
-	Why          string         `json:"why" doc:"The reason, for people."`
+	From         stamp         `json:"from" doc:"When it begins."`
+	Until        stamp         `json:"until" doc:"The first moment after it."`
+	RatingsCount int64         `json:"ratings_count" doc:"How many ratings it has."`
+	Sum          int64         `json:"sum" doc:"The sum of their scores."`
+	AverageScore float64       `json:"average_score" doc:"Their mean."`
+	Before       float64       `json:"before" doc:"The score without this bucket and those after it."`
+	Limit        float64       `json:"limit" doc:"How far the bucket may pull that."`
+	Counted      float64       `json:"counted" doc:"How many of its ratings count, in fractions."`
+	Held         float64       `json:"held" doc:"How many do not."`
+	Verdict      score.Verdict `json:"verdict" doc:"What became of it."`
+	Why          string        `json:"why" doc:"The reason, for people."`
 }
 
 // windowDetail is a window. Covers are the borders of the buckets that it takes in.
 type windowDetail struct {
-	ID          string        `json:"id" doc:"Its identifier."`
-	Content     string        `json:"content" doc:"The identifier of the content."`
-	Ruling      rating.Ruling `json:"ruling" doc:"What was ruled."`
-	From        stamp         `json:"from" doc:"When it begins, as it was given."`
-	Until       stamp         `json:"until" doc:"The first moment after it, as it was given."`
-	CoversFrom  stamp         `json:"covers_from" doc:"When the first bucket begins that it takes in."`
-	CoversUntil stamp         `json:"covers_until" doc:"When the last one ends."`
-	Note        string        `json:"note" doc:"Why, for people."`
-	Author      string        `json:"author" doc:"The identifier of who made it."`
-	CreatedAt   stamp         `json:"created_at" doc:"When it was made."`
+	ID          string       `json:"id" doc:"Its identifier."`
+	Content     string       `json:"content" doc:"The identifier of the content."`
+	Ruling      score.Ruling `json:"ruling" doc:"What was ruled."`
+	From        stamp        `json:"from" doc:"When it begins, as it was given."`
+	Until       stamp        `json:"until" doc:"The first moment after it, as it was given."`
+	CoversFrom  stamp        `json:"covers_from" doc:"When the first bucket begins that it takes in."`
+	CoversUntil stamp        `json:"covers_until" doc:"When the last one ends."`
+	Note        string       `json:"note" doc:"Why, for people."`
+	Author      string       `json:"author" doc:"The identifier of who made it."`
+	CreatedAt   stamp        `json:"created_at" doc:"When it was made."`
 }
 
 func windowDetailOf(w rating.Window, opened time.Time) windowDetail {
-	from, _ := rating.BucketSpan(opened, w.First)
-	_, until := rating.BucketSpan(opened, w.Last)
+	from, _ := score.BucketSpan(opened, w.First)
+	_, until := score.BucketSpan(opened, w.Last)
 	return windowDetail{ID: w.ID, Content: w.Content, Ruling: w.Ruling, From: stamp(w.From), Until: stamp(w.Until), CoversFrom: stamp(from), CoversUntil: stamp(until),
 		Note: w.Note, Author: w.By, CreatedAt: stamp(w.CreatedAt)}
 }
@@ -153,7 +154,7 @@ func (c *call) explainStats() error {
 	d := explanation{Score: optional(e.Score.Value, e.Score.Weight > 0), Rank: e.Score.Rank, Weight: e.Score.Weight, OpenedAt: stamp(e.Start),
 		Buckets: make([]bucketDetail, len(e.Parts)), Windows: make([]windowDetail, len(e.Windows))}
 	for i, p := range e.Parts {
-		from, until := rating.BucketSpan(e.Start, p.Index)
+		from, until := score.BucketSpan(e.Start, p.Index)
 		d.Buckets[i] = bucketDetail{From: stamp(from), Until: stamp(until), RatingsCount: p.N, Sum: p.Sum, AverageScore: p.Mean(), Before: p.Before, Limit: p.Limit,
 			Counted: p.Counted, Held: float64(p.N) - p.Counted, Verdict: p.Verdict, Why: p.Why()}
 	}
@@ -196,7 +197,7 @@ func (c *call) listWindows() error {
 func (c *call) createWindow() error {
 	ruling, _ := c.input.text("ruling")
 	note, _ := c.input.text("note")
-	draft := rating.WindowDraft{Content: c.param, Ruling: rating.Ruling(ruling), From: c.input.time("from"), Until: c.input.time("until"), Note: note}
+	draft := rating.WindowDraft{Content: c.param, Ruling: score.Ruling(ruling), From: c.input.time("from"), Until: c.input.time("until"), Note: note}
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -593,11 +594,11 @@ func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 		w.offset.Add(int64(24 * time.Hour))
 	}
 	var indices []int
-	check(w.store.RefreshScores(t.Context(), 10, func(h rating.History) rating.Score {
+	check(w.store.RefreshScores(t.Context(), 10, func(h rating.History) score.Score {
 		for _, b := range h.Buckets {
 			indices = append(indices, b.Index)
 		}
-		return rating.Score{Computed: true}
+		return score.Score{Computed: true}
 	}))(t)
 	if !slices.Equal(indices, []int{0, 24, 25}) {
 		t.Errorf("the ratings count in buckets %v, want 0, 24, 25", indices)

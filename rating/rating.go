@@ -34,6 +34,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 var (
@@ -152,43 +153,13 @@ type Rating struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-// Scale is the range of scores, both ends included. The zero Scale means 1 to 5. It may grow over
-// ratings that are stored. One that shrinks leaves them as they are: those outside count on in sums
-// and averages, and are missing from the histogram.
-type Scale struct{ Min, Max int }
-
-const (
-	// MaxSteps is the greatest number of different scores that a Scale may have.
-	MaxSteps = 101
-	// MaxScore is how far from 0 a score may be.
-	MaxScore = 1_000_000
-)
-
-// orDefault returns the scale that the zero value stands for.
-func (s Scale) orDefault() Scale {
-	if s == (Scale{}) {
-		return Scale{Min: 1, Max: 5}
-	}
-	return s
-}
-
-// Validate reports a scale that cannot be used: fewer than two or more than MaxSteps scores, or
-// bounds beyond ±MaxScore.
-func (s Scale) Validate() error {
-	s = s.orDefault()
-	if s.Min < -MaxScore || s.Max > MaxScore || s.Max <= s.Min || s.Max-s.Min >= MaxSteps {
-		return fmt.Errorf("rating: a scale from %d to %d: it must have 2 to %d whole scores between -%d and %d", s.Min, s.Max, MaxSteps, MaxScore, MaxScore)
-	}
-	return nil
-}
-
-// check records what is wrong with a score.
-func (s Scale) check(bad *ValidationError, score int) {
+// checkScore records in bad that a score lies outside the scale.
+func checkScore(bad *ValidationError, s score.Scale, value int) {
 	switch {
-	case score < s.Min:
+	case value < s.Min:
 		detail, params := invalid.AtLeast(s.Min)
 		bad.Add("score", invalid.MinValue, detail, params)
-	case score > s.Max:
+	case value > s.Max:
 		detail, params := invalid.AtMost(s.Max)
 		bad.Add("score", invalid.MaxValue, detail, params)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Recalculator keeps the published scores up to date and recounts the numbers. Any number of them,
@@ -28,6 +30,11 @@ func NewRecalculator(store Store, cfg Config) (*Recalculator, error) {
 	return &Recalculator{cfg: cfg, store: store, numbers: newNumbers(store, cfg)}, nil
 }
 
+// compute computes the published score of a content.
+func (r *Recalculator) compute(h History) score.Score {
+	return r.cfg.Policy.Compute(r.cfg.Scale, h.Buckets, h.Rulings())
+}
+
 // chunk is how many contents one transaction of a recalculation takes at the most.
 const chunk = 500
 
@@ -37,7 +44,7 @@ func (r *Recalculator) Refresh(ctx context.Context) (int, error) {
 	total, limit := 0, min(chunk, r.cfg.Batch)
 	for {
 		began := r.cfg.Now()
-		stats, err := r.store.RefreshScores(ctx, limit, func(h History) Score { return r.cfg.Policy.Compute(r.cfg.Scale, h) })
+		stats, err := r.store.RefreshScores(ctx, limit, r.compute)
 		if err != nil {
 			return total, fmt.Errorf("rating: refresh scores: %w", err)
 		}
@@ -171,7 +178,7 @@ func (r *Recalculator) wrongScore(ctx context.Context, id string) (*Drift, error
 			return nil, err
 		}
 		is := before[0]
-		if is.Score = r.cfg.Policy.Compute(r.cfg.Scale, h); is.Score == before[0].Score {
+		if is.Score = r.compute(h); is.Score == before[0].Score {
 			return nil, nil
 		}
 		d = &Drift{Content: id, Was: before[0], Is: is, WasBuckets: h.Buckets, IsBuckets: h.Buckets}

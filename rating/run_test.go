@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -225,8 +226,8 @@ func TestDriftNamesTheFirstNumberThatIsWrong(t *testing.T) {
 		"count: 1, recounted 2":                                  {Was: rating.Stats{Count: 1}, Is: stats},
 		"sum: 6, recounted 7":                                    {Was: rating.Stats{Count: 2, Sum: 6}, Is: stats},
 		"histogram of 2: 0, recounted 1":                         {Was: stats, Is: other},
-		"bucket 3: 1 ratings with sum 3, recounted 2 with sum 7": {Was: stats, Is: stats, WasBuckets: []rating.Bucket{b(1, 1, 1), b(3, 1, 3)}, IsBuckets: []rating.Bucket{b(1, 1, 1), b(3, 2, 7)}},
-		"bucket 9: 0 ratings with sum 0, recounted 1 with sum 4": {Was: stats, Is: stats, IsBuckets: []rating.Bucket{b(9, 1, 4)}},
+		"bucket 3: 1 ratings with sum 3, recounted 2 with sum 7": {Was: stats, Is: stats, WasBuckets: []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 1, Sum: 3}}, IsBuckets: []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 2, Sum: 7}}},
+		"bucket 9: 0 ratings with sum 0, recounted 1 with sum 4": {Was: stats, Is: stats, IsBuckets: []score.Bucket{{Index: 9, N: 1, Sum: 4}}},
 	} {
 		if got := d.First(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -248,9 +249,9 @@ func TestRebuildFoldsEverything(t *testing.T) {
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}))(t)
 	before := check(rating.NewRecalculator(w.store, w.cfg))(t)
 	check(before.Refresh(t.Context()))(t)
-	w.cfg.Policy = rating.ScorePolicy{Pull: 0.5, Young: 1, FirstDay: 0.2, Few: 20, Exact: 5, Prior: 3.5, RankPrior: 20}
+	w.cfg.Policy = score.Policy{Pull: 0.5, Young: 1, FirstDay: 0.2, Few: 20, Exact: 5, Prior: 3.5, RankPrior: 20}
 	after := check(rating.NewRecalculator(w.store, w.cfg))(t)
-	score := func(id string) rating.Score {
+	score := func(id string) score.Score {
 		return check(w.store.StatsByContent(t.Context(), []string{id}))(t)[0].Score
 	}
 	old := score(contents[0])

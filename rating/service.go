@@ -16,6 +16,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Contents tells which contents may be rated. A host with contents of its own implements it;
@@ -39,9 +40,9 @@ type Actor struct {
 // value is usable.
 type Config struct {
 	// Scale is the range of scores. The zero value means 1 to 5.
-	Scale Scale
+	Scale score.Scale
 	// Policy holds the constants of the published score. The zero value means the defaults.
-	Policy ScorePolicy
+	Policy score.Policy
 	// Cache remembers numbers, tasks and what is pending. Nil: everything comes from the store, and
 	// a rating is not readable before it is stored.
 	Cache cache.Cache
@@ -70,8 +71,7 @@ type Config struct {
 }
 
 func (c Config) orDefault() Config {
-	c.Scale = c.Scale.orDefault()
-	c.Policy = c.Policy.orDefault()
+	c.Scale = c.Scale.OrDefault()
 	if c.PublishTimeout == 0 {
 		c.PublishTimeout = 1800 * time.Millisecond
 	}
@@ -152,7 +152,7 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 }
 
 // Scale returns the range of scores.
-func (s *Service) Scale() Scale { return s.cfg.Scale }
+func (s *Service) Scale() score.Scale { return s.cfg.Scale }
 
 // Submission is a rating as a rater gives it.
 type Submission struct {
@@ -177,7 +177,7 @@ type Receipt struct {
 // it an *UnavailableError.
 func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Receipt, error) {
 	var bad ValidationError
-	s.cfg.Scale.check(&bad, sub.Score)
+	checkScore(&bad, s.cfg.Scale, sub.Score)
 	if len(bad.Fields) > 0 {
 		return Receipt{}, bad.Err()
 	}
@@ -191,9 +191,9 @@ func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Rece
 }
 
 // CheckScore returns what Submit says of a score outside the scale, a *ValidationError, or nil.
-func (s *Service) CheckScore(score int) error {
+func (s *Service) CheckScore(value int) error {
 	var bad ValidationError
-	s.cfg.Scale.check(&bad, score)
+	checkScore(&bad, s.cfg.Scale, value)
 	return bad.Err()
 }
 

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Stats are the numbers that follow from the stored ratings of one content.
@@ -16,7 +18,7 @@ type Stats struct {
 	// Histogram has the number of ratings of each score; scores without ratings are missing.
 	Histogram map[int]int64
 	// Score is the published score as of the last fold.
-	Score Score
+	Score score.Score
 	// Revision grows whenever something in Stats changes.
 	Revision int64
 	// AsOf is when that was, by the store's clock; zero for a content that never had a rating.
@@ -45,44 +47,32 @@ func (s Stats) Equal(o Stats) bool {
 	return s.Content == o.Content && s.Count == o.Count && s.Sum == o.Sum && s.Score == o.Score && maps.Equal(s.Histogram, o.Histogram)
 }
 
-// Bucket is the part of a content's history that a rating counts in, for the published score: hours
-// on a content's first day, days from then on.
-type Bucket struct {
-	Index int   // 0 to 23: hours of the first day; 24 and on: days since
-	N     int64 // ratings in it
-	Sum   int64 // of their scores
-}
-
 // History is what the published score of a content follows from.
 type History struct {
 	// HistoryStarts is when it opened, as StartHistories recorded it; zero if it did not. Folding
 	// does not look at it.
 	Start time.Time
 	// Buckets ascend by Index.
-	Buckets []Bucket
+	Buckets []score.Bucket
 	// Windows ascend by ID.
 	Windows []Window
 }
 
-// Score is the published score of a content.
-type Score struct {
-	// Value lies within the scale. Meaningful only if Weight is positive.
-	Value float64
-	// Weight is how many ratings the score rests on; Count - Weight of them are held back. Zero:
-	// there is no score.
-	Weight float64
-	// Rank is what lists are ordered by: Value shrunk towards the middle while there are few ratings.
-	Rank float64
-	// Computed tells that a score was computed at all; the zero Score was not.
-	Computed bool
+// Rulings returns the windows as the computation of the score takes them.
+func (h History) Rulings() []score.Window {
+	windows := make([]score.Window, len(h.Windows))
+	for i, w := range h.Windows {
+		windows[i] = score.Window{From: w.First, Until: w.Last, Ruling: w.Ruling}
+	}
+	return windows
 }
 
 // Drift is a content whose derived numbers were not what its ratings say, and both.
 type Drift struct {
 	Content    string
 	Was, Is    Stats
-	WasBuckets []Bucket
-	IsBuckets  []Bucket
+	WasBuckets []score.Bucket
+	IsBuckets  []score.Bucket
 }
 
 // First says what is the first number that was wrong, for people.
@@ -96,9 +86,9 @@ func (d Drift) First() string {
 	scores := map[int]int64{}
 	maps.Copy(scores, d.Was.Histogram)
 	maps.Copy(scores, d.Is.Histogram)
-	for _, score := range slices.Sorted(maps.Keys(scores)) {
-		if was, is := d.Was.Histogram[score], d.Is.Histogram[score]; was != is {
-			return fmt.Sprintf("histogram of %d: %d, recounted %d", score, was, is)
+	for _, value := range slices.Sorted(maps.Keys(scores)) {
+		if was, is := d.Was.Histogram[value], d.Is.Histogram[value]; was != is {
+			return fmt.Sprintf("histogram of %d: %d, recounted %d", value, was, is)
 		}
 	}
 	was, is := byIndex(d.WasBuckets), byIndex(d.IsBuckets)
@@ -112,8 +102,8 @@ func (d Drift) First() string {
 	return fmt.Sprintf("score: %v, folded %v", d.Was.Score.Value, d.Is.Score.Value)
 }
 
-func byIndex(buckets []Bucket) map[int]Bucket {
-	m := make(map[int]Bucket, len(buckets))
+func byIndex(buckets []score.Bucket) map[int]score.Bucket {
+	m := make(map[int]score.Bucket, len(buckets))
 	for _, b := range buckets {
 		m[b.Index] = b
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // A Store keeps ratings and every number derived from them. Methods may be called concurrently,
@@ -52,7 +53,7 @@ type Store interface {
 	// calls at once, in one process or in two, a content is claimed by one. A content that changes
 	// meanwhile is claimed again later. A content whose ratings are all withdrawn gives fold no
 	// bucket. fold must not call the store.
-	RefreshScores(ctx context.Context, limit int, fold func(History) Score) ([]Stats, error)
+	RefreshScores(ctx context.Context, limit int, compute func(History) score.Score) ([]Stats, error)
 	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as
 	// if their buckets had changed.
 	MarkChanged(ctx context.Context, ids []string) error

@@ -9,15 +9,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/text"
-)
-
-// Ruling is what staff decided about a part of a content's history.
-type Ruling string
-
-// The rulings.
-const (
-	Excluded Ruling = "excluded" // its ratings do not count in the published score
-	Cleared  Ruling = "cleared"  // they count in full, whatever they do to it
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Window is a part of a content's history that staff have ruled on. It changes the published score
@@ -26,10 +18,10 @@ const (
 //
 // A window takes in whole buckets: all those that the time from From to Until touches, so hours of
 // a content's first day and days of its own, counted from its opening, from then on. In a bucket of
-// several windows Excluded wins.
+// several windows score.Excluded wins.
 type Window struct {
 	ID, Content string
-	Ruling      Ruling
+	Ruling      score.Ruling
 	// From and Until are as they were given; Until is the first moment after it.
 	From, Until time.Time
 	// First and Last are the buckets that it takes in, both included.
@@ -47,21 +39,10 @@ const (
 	MaxWindows = 100 // of one content
 )
 
-// ruling returns what the windows say about a bucket, or an empty string.
-func (h History) ruling(bucket int) Ruling {
-	var found Ruling
-	for _, w := range h.Windows {
-		if w.First <= bucket && bucket <= w.Last && found != Excluded {
-			found = w.Ruling
-		}
-	}
-	return found
-}
-
 // WindowDraft is a window as staff give it.
 type WindowDraft struct {
 	Content     string
-	Ruling      Ruling
+	Ruling      score.Ruling
 	From, Until time.Time
 	Note        string
 }
@@ -69,8 +50,8 @@ type WindowDraft struct {
 // Validate reports every field that cannot be used, as a *ValidationError.
 func (d WindowDraft) Validate() error {
 	var bad ValidationError
-	if d.Ruling != Excluded && d.Ruling != Cleared {
-		bad.Add("ruling", invalid.Choice, "Choose one of: excluded, cleared.", map[string]any{"choices": []Ruling{Excluded, Cleared}})
+	if d.Ruling != score.Excluded && d.Ruling != score.Cleared {
+		bad.Add("ruling", invalid.Choice, "Choose one of: excluded, cleared.", map[string]any{"choices": []score.Ruling{score.Excluded, score.Cleared}})
 	}
 	const usage = "Give a time between 2000 and 2200, such as 2026-01-31T12:00:00Z (RFC 3339)."
 	sane := func(at time.Time) bool { return !at.Before(earliest) && !at.After(latest) }
@@ -112,7 +93,7 @@ func (s *Service) AddWindow(ctx context.Context, actor Actor, d WindowDraft) (Wi
 	}
 	w := Window{ID: id.New(), Content: d.Content, Ruling: d.Ruling, Note: d.Note, By: actor.User, CreatedAt: s.cfg.time(),
 		From: d.From.UTC().Truncate(time.Microsecond), Until: d.Until.UTC().Truncate(time.Microsecond)}
-	w.First, w.Last = BucketAt(opened, w.From), BucketAt(opened, w.Until.Add(-time.Microsecond))
+	w.First, w.Last = score.BucketAt(opened, w.From), score.BucketAt(opened, w.Until.Add(-time.Microsecond))
 	if err := s.store.AddWindow(ctx, w); err != nil {
 		return Window{}, fmt.Errorf("rating: add a window of %s: %w", d.Content, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/logthrottle"
 	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/queue"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Worker takes accepted events from the queue and stores what they ask for. Any number of workers,
@@ -240,7 +241,7 @@ func (w *Worker) decode(d queue.Delivery) *handled {
 		return h
 	}
 	h.key = key
-	if e.Op == opRate && (e.Score < w.cfg.Scale.Min || e.Score > w.cfg.Scale.Max) {
+	if e.Op == opRate && !w.cfg.Scale.Contains(e.Score) {
 		h.reject(ReasonScale, fmt.Sprintf("the score %d lies outside %d to %d", e.Score, w.cfg.Scale.Min, w.cfg.Scale.Max), w.cfg.time())
 	}
 	return h
@@ -295,7 +296,7 @@ func (w *Worker) locate(ctx context.Context, work []*handled) error {
 	}
 	for _, h := range work {
 		if h.rejected == nil && h.event.Op == opRate {
-			h.change.Bucket = BucketAt(opened[h.key.Content], h.event.At)
+			h.change.Bucket = score.BucketAt(opened[h.key.Content], h.event.At)
 		}
 	}
 	return nil

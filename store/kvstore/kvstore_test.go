@@ -9,6 +9,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/kvstore"
 	"github.com/khodnevis/khodnevis/store/memstore"
@@ -45,8 +46,8 @@ func TestRecountRepairs(t *testing.T) {
 	if _, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{one}}); err != nil {
 		t.Fatal(err)
 	}
-	fold := func(h rating.History) rating.Score {
-		return rating.Score{Weight: float64(len(h.Buckets)), Computed: true}
+	fold := func(h rating.History) score.Score {
+		return score.Score{Weight: float64(len(h.Buckets)), Computed: true}
 	}
 	if _, err := s.RefreshScores(ctx, 10, fold); err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func TestRecountRepairs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	score := rating.Score{Weight: 1, Computed: true}
+	computed := score.Score{Weight: 1, Computed: true}
 	want := []rating.Drift{{
 		Content: "c",
 		Was: rating.Stats{
@@ -67,7 +68,7 @@ func TestRecountRepairs(t *testing.T) {
 			Count:     2,
 			Sum:       9,
 			Histogram: map[int]int64{4: 1, 5: 1},
-			Score:     score,
+			Score:     computed,
 			Revision:  2,
 			AsOf:      noon,
 		},
@@ -76,12 +77,12 @@ func TestRecountRepairs(t *testing.T) {
 			Count:     1,
 			Sum:       4,
 			Histogram: map[int]int64{4: 1},
-			Score:     score,
+			Score:     computed,
 			Revision:  3,
 			AsOf:      noon,
 		},
-		WasBuckets: []rating.Bucket{{Index: 3, N: 1, Sum: 4}, {Index: 7, N: 1, Sum: 5}},
-		IsBuckets:  []rating.Bucket{{Index: 3, N: 1, Sum: 4}},
+		WasBuckets: []score.Bucket{{Index: 3, N: 1, Sum: 4}, {Index: 7, N: 1, Sum: 5}},
+		IsBuckets:  []score.Bucket{{Index: 3, N: 1, Sum: 4}},
 	}}
 	if !reflect.DeepEqual(drifts, want) {
 		t.Errorf("drifts:\n%+v, want\n%+v", drifts, want)
@@ -196,7 +197,7 @@ func TestEveryErrorOfTheEngineIsReturned(t *testing.T) {
 			_, err := s.RefreshScores(
 				ctx,
 				10,
-				func(rating.History) rating.Score { return rating.Score{Rank: 1, Computed: true} },
+				func(rating.History) score.Score { return score.Score{Rank: 1, Computed: true} },
 			)
 			return err
 		},

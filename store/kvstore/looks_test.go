@@ -13,6 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store/kvstore"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -99,9 +100,9 @@ func filled(tb testing.TB, n int) (*kvstore.Store, *int) {
 		if err := s.Fill(tb.Context(), created, changes); err != nil {
 			tb.Fatal(err)
 		}
-		if _, err := s.RefreshScores(tb.Context(), 100, func(h rating.History) rating.Score {
+		if _, err := s.RefreshScores(tb.Context(), 100, func(h rating.History) score.Score {
 			sum := float64(h.Buckets[0].Sum)
-			return rating.Score{Value: sum, Weight: 1, Rank: sum, Computed: true}
+			return score.Score{Value: sum, Weight: 1, Rank: sum, Computed: true}
 		}); err != nil {
 			tb.Fatal(err)
 		}
@@ -204,7 +205,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 		_, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes})
 		return err
 	}
-	none := func(history rating.History) rating.Score { return rating.Score{Computed: true} }
+	none := func(history rating.History) score.Score { return score.Score{Computed: true} }
 	steps := map[string]func(ctx context.Context, s *kvstore.Store) (int, error){
 		"refresh": func(ctx context.Context, s *kvstore.Store) (int, error) {
 			refreshed, err := s.RefreshScores(ctx, 10, none)

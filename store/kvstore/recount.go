@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Recount implements rating.Store. It reads in a snapshot of each content, and writes only where
@@ -42,7 +43,7 @@ func (t *tx) recount(id string) *rating.Drift {
 	was := t.tally(id).was
 	is := numbersRow{Stats: was.Stats}
 	is.Count, is.Sum, is.Histogram = 0, 0, map[int]int64{}
-	counted := map[int]rating.Bucket{}
+	counted := map[int]score.Bucket{}
 	for _, row := range t.scan(span{prefix: key(ratings.name, id)}) {
 		r, err := decode(row, ratingFields)
 		if t.fail(err); err != nil {
@@ -50,9 +51,9 @@ func (t *tx) recount(id string) *rating.Drift {
 		}
 		is.count(r, 1)
 		b := counted[r.Bucket]
-		counted[r.Bucket] = rating.Bucket{Index: r.Bucket, N: b.N + 1, Sum: b.Sum + int64(r.Score)}
+		counted[r.Bucket] = score.Bucket{Index: r.Bucket, N: b.N + 1, Sum: b.Sum + int64(r.Score)}
 	}
-	byIndex := func(a, b rating.Bucket) int { return cmp.Compare(a.Index, b.Index) }
+	byIndex := func(a, b score.Bucket) int { return cmp.Compare(a.Index, b.Index) }
 	d := &rating.Drift{
 		Content: id, Was: was.Stats, Is: is.Stats, WasBuckets: t.history(id).Buckets,
 		IsBuckets: slices.SortedFunc(maps.Values(counted), byIndex),
@@ -67,7 +68,7 @@ func (t *tx) recount(id string) *rating.Drift {
 func (t *tx) repair(d *rating.Drift) {
 	sum := t.tally(d.Content)
 	for _, b := range d.WasBuckets {
-		sum.buckets[b.Index] = rating.Bucket{Index: b.Index}
+		sum.buckets[b.Index] = score.Bucket{Index: b.Index}
 	}
 	for _, b := range d.IsBuckets {
 		sum.buckets[b.Index] = b

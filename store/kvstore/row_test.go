@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // rows checks that rows of a table are read as they were written, and that no row, however it is
@@ -95,7 +96,7 @@ func TestNumbersRow(t *testing.T) {
 	row := numbersRow{dirty: time.UnixMicro(5).UTC(), Stats: rating.Stats{
 		Content: "c", Count: 3, Sum: -4, Histogram: map[int]int64{-2: 2, 0: 1, 100: 1 << 40},
 		Revision: 9, AsOf: time.UnixMicro(6).UTC(),
-		Score: rating.Score{Value: 0.1 + 0.2, Weight: math.SmallestNonzeroFloat64, Rank: -1.5, Computed: true},
+		Score: score.Score{Value: 0.1 + 0.2, Weight: math.SmallestNonzeroFloat64, Rank: -1.5, Computed: true},
 	}}
 	for _, row := range []numbersRow{row, {Stats: rating.Stats{Histogram: map[int]int64{}}}} {
 		got, err := decode(encode(row, numbersFields), numbersFields)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // numbersRow is what is stored of the numbers of a content, but for its buckets.
@@ -49,7 +50,7 @@ func numbersFields(c *codec, v *numbersRow) {
 	}
 }
 
-func bucketFields(c *codec, v *rating.Bucket) {
+func bucketFields(c *codec, v *score.Bucket) {
 	integer(c, &v.Index)
 	integer(c, &v.N)
 	integer(c, &v.Sum)
@@ -68,13 +69,13 @@ type tally struct {
 	tx       *tx
 	known    bool // was is stored
 	was, now numbersRow
-	buckets  map[int]rating.Bucket // those that changed
+	buckets  map[int]score.Bucket // those that changed
 }
 
 func (t *tx) tally(id string) *tally {
 	was, known := numbers.get(t, id)
 	was.Content = id
-	sum := &tally{tx: t, known: known, was: was, now: was, buckets: map[int]rating.Bucket{}}
+	sum := &tally{tx: t, known: known, was: was, now: was, buckets: map[int]score.Bucket{}}
 	if sum.now.Histogram = maps.Clone(was.Histogram); sum.now.Histogram == nil {
 		sum.now.Histogram = map[int]int64{}
 	}
@@ -153,9 +154,9 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 // RefreshScores implements rating.Store. What has waited longest is folded first. If the
 // transaction runs again, fold is called again for what has changed meanwhile.
 func (s *Store) RefreshScores(
-	ctx context.Context, limit int, fold func(rating.History) rating.Score,
+	ctx context.Context, limit int, fold func(rating.History) score.Score,
 ) ([]rating.Stats, error) {
-	histories, scores := map[string]rating.History{}, map[string]rating.Score{}
+	histories, scores := map[string]rating.History{}, map[string]score.Score{}
 	return update(ctx, s, "refresh scores", func(t *tx) (refreshed []rating.Stats, _ error) {
 		for _, p := range t.rests(span{prefix: key(numbersDirty)}, limit) {
 			p.time()

@@ -6,6 +6,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // table is a set of rows of one type.
@@ -25,7 +26,7 @@ var (
 	ratings    = table[rating.Rating]{4, ratingFields}             // content, rater; those that are not withdrawn
 	withdrawn  = table[rating.Rating]{5, ratingFields}             // content, rater
 	numbers    = table[numbersRow]{6, numbersFields}               // content
-	buckets    = table[rating.Bucket]{7, bucketFields}             // content, index
+	buckets    = table[score.Bucket]{7, bucketFields}              // content, index
 	windows    = table[rating.Window]{8, windowFields}             // content, window
 	openings   = table[time.Time]{9, instant}                      // content
 	erasures   = table[rating.Erasure]{10, erasureFields}          // rater

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // rows returns how many rows of a table belong to a content.
@@ -54,7 +55,7 @@ func (b bench) wantUnseen(t testing.TB, id, rater string) {
 	if drifts, err := b.Recount(ctx, []string{id}); len(drifts) != 0 || err != nil {
 		t.Errorf("the drifts are %v, %v", drifts, err)
 	}
-	if found, err := b.RefreshScores(ctx, 5, func(rating.History) rating.Score { return rating.Score{} }); len(found) != 0 || err != nil {
+	if found, err := b.RefreshScores(ctx, 5, func(rating.History) score.Score { return score.Score{} }); len(found) != 0 || err != nil {
 		t.Errorf("folded are %v, %v", found, err)
 	}
 	outcomes, err := b.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{change(id, rater, 99, 1)}})

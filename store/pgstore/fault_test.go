@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
@@ -35,7 +36,7 @@ func change(id, rater string, offset int64, score int) rating.Change {
 
 // calls is every method of the store, with arguments that need nothing.
 func calls(s *pgstore.Store) map[string]func(context.Context) error {
-	fold := func(rating.History) rating.Score { return rating.Score{} }
+	fold := func(rating.History) score.Score { return score.Score{} }
 	return map[string]func(context.Context) error{
 		"Ping":          s.Ping,
 		"Migrate":       s.Migrate,
@@ -489,9 +490,9 @@ func TestPanicOfFold(t *testing.T) {
 				t.Errorf("the panic that the caller sees is %v, want that of fold", p)
 			}
 		}()
-		_, _ = s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { panic("fold") })
+		_, _ = s.RefreshScores(t.Context(), 1, func(rating.History) score.Score { panic("fold") })
 	}()
-	refreshed, err := s.RefreshScores(t.Context(), 1, func(rating.History) rating.Score { return rating.Score{Computed: true} })
+	refreshed, err := s.RefreshScores(t.Context(), 1, func(rating.History) score.Score { return score.Score{Computed: true} })
 	if err != nil || len(refreshed) != 1 {
 		t.Errorf("afterwards %d contents are refreshed, %v, want 1", len(refreshed), err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/testserver"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
@@ -151,7 +152,7 @@ func TestRecountUnderLoad(t *testing.T) {
 		})
 	}
 	others.Go(func() {
-		fold := func(rating.History) rating.Score { return rating.Score{Computed: true} }
+		fold := func(rating.History) score.Score { return score.Score{Computed: true} }
 		for {
 			select {
 			case <-done:
@@ -294,9 +295,9 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 	}
 	refresh := func(fold func(rating.History)) int {
 		t.Helper()
-		refreshed, err := s.RefreshScores(t.Context(), 10, func(h rating.History) rating.Score {
+		refreshed, err := s.RefreshScores(t.Context(), 10, func(h rating.History) score.Score {
 			fold(h)
-			return rating.Score{Computed: true}
+			return score.Score{Computed: true}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -309,13 +310,13 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 		if err := apply(ctx, 2); err != nil {
 			t.Errorf("a rating during a fold: %v", err)
 		}
-		if again, err := s.RefreshScores(ctx, 10, func(rating.History) rating.Score { return rating.Score{} }); err != nil || len(again) != 0 {
+		if again, err := s.RefreshScores(ctx, 10, func(rating.History) score.Score { return score.Score{} }); err != nil || len(again) != 0 {
 			t.Errorf("a second fold during the first refreshed %d contents, %v", len(again), err)
 		}
 	})
-	var seen []rating.Bucket
+	var seen []score.Bucket
 	again := refresh(func(h rating.History) { seen = h.Buckets })
-	if n != 1 || again != 1 || !slices.Equal(seen, []rating.Bucket{{Index: 24, N: 1, Sum: 2}}) {
+	if n != 1 || again != 1 || !slices.Equal(seen, []score.Bucket{{Index: 24, N: 1, Sum: 2}}) {
 		t.Errorf("refreshed were %d contents, then %d from %v; want 1, then 1 from what was applied meanwhile", n, again, seen)
 	}
 	if n := refresh(func(rating.History) {}); n != 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // ratedContents walks the primary key of ratings from one content to the next. Numbers without rows
@@ -197,7 +198,7 @@ type part struct {
 // ones.
 type numbers struct {
 	stats   rating.Stats
-	buckets []rating.Bucket
+	buckets []score.Bucket
 }
 
 func (n numbers) equal(o numbers) bool {
@@ -207,14 +208,14 @@ func (n numbers) equal(o numbers) bool {
 // count adds up parts.
 func count(parts []part) numbers {
 	is := numbers{stats: rating.Stats{Histogram: map[int]int64{}}}
-	buckets := map[int]rating.Bucket{}
+	buckets := map[int]score.Bucket{}
 	for _, p := range parts {
 		sum := p.N * int64(p.Score)
 		is.stats.Count += p.N
 		is.stats.Sum += sum
 		is.stats.Histogram[p.Score] += p.N
 		b := buckets[p.Bucket]
-		buckets[p.Bucket] = rating.Bucket{Index: p.Bucket, N: b.N + p.N, Sum: b.Sum + sum}
+		buckets[p.Bucket] = score.Bucket{Index: p.Bucket, N: b.N + p.N, Sum: b.Sum + sum}
 	}
 	for _, index := range slices.Sorted(maps.Keys(buckets)) {
 		is.buckets = append(is.buckets, buckets[index])

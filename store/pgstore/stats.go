@@ -9,6 +9,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // statsRow is the numbers of a content, put together from two tables.
@@ -28,7 +29,7 @@ type statsRow struct {
 
 func (r statsRow) stats() rating.Stats {
 	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)), Revision: r.Revision, AsOf: r.AsOf.UTC(),
-		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
+		Score: score.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
 	for i, score := range r.Scores {
 		st.Histogram[int(score)] += r.Counts[i]
 	}
@@ -136,10 +137,10 @@ type dirtyRow struct {
 	Sums     pq.Int64Array `db:"sums"`
 }
 
-func (r dirtyRow) buckets() []rating.Bucket {
-	buckets := make([]rating.Bucket, len(r.Buckets))
+func (r dirtyRow) buckets() []score.Bucket {
+	buckets := make([]score.Bucket, len(r.Buckets))
 	for i, index := range r.Buckets {
-		buckets[i] = rating.Bucket{Index: int(index), N: r.Counts[i], Sum: r.Sums[i]}
+		buckets[i] = score.Bucket{Index: int(index), N: r.Counts[i], Sum: r.Sums[i]}
 	}
 	return buckets
 }
@@ -157,7 +158,7 @@ const (
 			GROUP BY bucket HAVING sum(n) <> 0) x) b
 		WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
 
-	score = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, n = v.n, folds = f.folds + 1,
+	recordScores = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, n = v.n, folds = f.folds + 1,
 		folded_at = greatest(f.folded_at, clock_timestamp())
 		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[], $5::boolean[], $6::bigint[])
 		AS v (content_id, value, weight, rank, folded, n)
@@ -171,7 +172,7 @@ const (
 )
 
 // RefreshScores implements rating.Store.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	var refreshed []rating.Stats
 	err := s.transact(ctx, func(tx transaction) error {
 		var ids pq.StringArray
@@ -199,7 +200,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 			contents[i], revisions[i], counts[i] = r.Content, r.Revision, r.N
 			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Computed
 		}
-		if _, err := tx.exec(score, contents, values, weights, ranks, folded, counts); err != nil {
+		if _, err := tx.exec(recordScores, contents, values, weights, ranks, folded, counts); err != nil {
 			return err
 		}
 		if _, err := tx.exec(clean, contents, revisions); err != nil {

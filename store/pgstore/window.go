@@ -8,6 +8,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // windowRow is a row of rating_windows.
@@ -35,7 +36,7 @@ func windowsOf(query func(rows any, text string, args ...any) error, contents pq
 	}
 	found := map[string][]rating.Window{}
 	for _, r := range rows {
-		found[r.Content] = append(found[r.Content], rating.Window{ID: r.ID, Content: r.Content, Ruling: rating.Ruling(r.Ruling), From: r.FromAt.UTC(), Until: r.UntilAt.UTC(),
+		found[r.Content] = append(found[r.Content], rating.Window{ID: r.ID, Content: r.Content, Ruling: score.Ruling(r.Ruling), From: r.FromAt.UTC(), Until: r.UntilAt.UTC(),
 			First: r.FirstBucket, Last: r.LastBucket, Note: r.Note, By: r.MadeBy, CreatedAt: r.CreatedAt.UTC()})
 	}
 	return found, nil
@@ -51,10 +52,10 @@ type bucketRow struct {
 	Sum    int64 `db:"sum"`
 }
 
-func allBuckets(rows []bucketRow) []rating.Bucket {
-	var found []rating.Bucket
+func allBuckets(rows []bucketRow) []score.Bucket {
+	var found []score.Bucket
 	for _, b := range rows {
-		found = append(found, rating.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
+		found = append(found, score.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
 	}
 	return found
 }

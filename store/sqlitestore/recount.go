@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // RatedContents implements rating.Store. It leaps from content to content, however many ratings one
@@ -37,15 +38,15 @@ func nextRated(after string) string {
 type tally struct {
 	count, sum int64
 	histogram  map[int]int64
-	buckets    map[int]rating.Bucket
+	buckets    map[int]score.Bucket
 }
 
 func (t tally) equal(o tally) bool {
 	return t.count == o.count && t.sum == o.sum && maps.Equal(t.histogram, o.histogram) && maps.Equal(t.buckets, o.buckets)
 }
 
-func (t tally) ordered() []rating.Bucket {
-	return slices.SortedFunc(maps.Values(t.buckets), func(a, b rating.Bucket) int { return cmp.Compare(a.Index, b.Index) })
+func (t tally) ordered() []score.Bucket {
+	return slices.SortedFunc(maps.Values(t.buckets), func(a, b score.Bucket) int { return cmp.Compare(a.Index, b.Index) })
 }
 
 // audit is what one statement, so at one moment, finds of a content: the numbers that are stored,
@@ -79,21 +80,21 @@ func (a audit) tallies() (stored, counted tally, err error) {
 			return tally{}, tally{}, err
 		}
 	}
-	stored = tally{count: a.N, sum: a.Sum, histogram: map[int]int64{}, buckets: map[int]rating.Bucket{}}
+	stored = tally{count: a.N, sum: a.Sum, histogram: map[int]int64{}, buckets: map[int]score.Bucket{}}
 	for _, b := range bins {
 		stored.histogram[int(b[0])] = b[1]
 	}
 	for _, b := range buckets {
-		stored.buckets[int(b[0])] = rating.Bucket{Index: int(b[0]), N: b[1], Sum: b[2]}
+		stored.buckets[int(b[0])] = score.Bucket{Index: int(b[0]), N: b[1], Sum: b[2]}
 	}
-	counted = tally{histogram: map[int]int64{}, buckets: map[int]rating.Bucket{}}
+	counted = tally{histogram: map[int]int64{}, buckets: map[int]score.Bucket{}}
 	for _, r := range rows {
-		score, index, n := int(r[0]), int(r[1]), r[2]
+		value, index, n := int(r[0]), int(r[1]), r[2]
 		counted.count += n
-		counted.sum += n * int64(score)
-		counted.histogram[score] += n
+		counted.sum += n * int64(value)
+		counted.histogram[value] += n
 		b := counted.buckets[index]
-		counted.buckets[index] = rating.Bucket{Index: index, N: b.N + n, Sum: b.Sum + n*int64(score)}
+		counted.buckets[index] = score.Bucket{Index: index, N: b.N + n, Sum: b.Sum + n*int64(value)}
 	}
 	return stored, counted, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 	"github.com/khodnevis/khodnevis/store/storetest"
@@ -250,7 +251,7 @@ func TestRecountRepairsAndReportsDrift(t *testing.T) {
 			for i := 1; i <= 3; i++ {
 				rate(t, s, int64(i), "c", fmt.Sprint("r", i), 2+i)
 			}
-			fold := func(rating.History) rating.Score { return rating.Score{Computed: true} }
+			fold := func(rating.History) score.Score { return score.Score{Computed: true} }
 			if _, err := s.RefreshScores(t.Context(), 10, fold); err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // statsRow is a row of rating_stats with its bins as a JSON object.
@@ -30,7 +31,7 @@ const statsByContent = `SELECT ` + statsColumns + ` FROM rating_stats s WHERE s.
 
 func (r statsRow) stats() (rating.Stats, error) {
 	stats := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Revision: r.Revision, AsOf: instant(r.AsOf),
-		Score: rating.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
+		Score: score.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
 	if err := json.Unmarshal([]byte(r.Histogram), &stats.Histogram); err != nil {
 		return rating.Stats{}, fmt.Errorf("histogram of %s: %w", r.Content, err)
 	}
@@ -120,7 +121,7 @@ func complete(recorded map[string]int64, contents []string) bool {
 
 // RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx,
 // because fold runs within it.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // bucketRow is a row of rating_buckets.
@@ -16,15 +17,15 @@ type bucketRow struct {
 
 // windowRow is a row of rating_windows without its content.
 type windowRow struct {
-	ID          string        `db:"id"`
-	Ruling      rating.Ruling `db:"ruling"`
-	FromAt      int64         `db:"from_at"`
-	UntilAt     int64         `db:"until_at"`
-	FirstBucket int           `db:"first_bucket"`
-	LastBucket  int           `db:"last_bucket"`
-	Note        string        `db:"note"`
-	MadeBy      string        `db:"made_by"`
-	CreatedAt   int64         `db:"created_at"`
+	ID          string       `db:"id"`
+	Ruling      score.Ruling `db:"ruling"`
+	FromAt      int64        `db:"from_at"`
+	UntilAt     int64        `db:"until_at"`
+	FirstBucket int          `db:"first_bucket"`
+	LastBucket  int          `db:"last_bucket"`
+	Note        string       `db:"note"`
+	MadeBy      string       `db:"made_by"`
+	CreatedAt   int64        `db:"created_at"`
 }
 
 // history reads what the score of a content is folded from.
@@ -40,7 +41,7 @@ func history(read func(rows any, text string, args ...any) error, id string) (ra
 	}
 	var h rating.History
 	for _, b := range buckets {
-		h.Buckets = append(h.Buckets, rating.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
+		h.Buckets = append(h.Buckets, score.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
 	}
 	for _, w := range windows {
 		h.Windows = append(h.Windows, rating.Window{ID: w.ID, Content: id, Ruling: w.Ruling, From: instant(w.FromAt), Until: instant(w.UntilAt),

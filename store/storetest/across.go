@@ -7,6 +7,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -120,7 +121,7 @@ func acrossByScore(ctx context.Context, s store.Store) error {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := computeAll(ctx, s, func(rating.History) rating.Score { return rating.Score{Rank: rank, Computed: true} }); err != nil {
+		if _, err := computeAll(ctx, s, func(rating.History) score.Score { return score.Score{Rank: rank, Computed: true} }); err != nil {
 			return err
 		}
 	}
@@ -139,7 +140,7 @@ func acrossByRatings(ctx context.Context, s store.Store) error {
 	return acrossOrder(ctx, s, 72, content.ByRatings)
 }
 
-// acrossScoreFilter reads a score of weight 0 as none, as rating.Score says.
+// acrossScoreFilter reads a score of weight 0 as none, as score.Score says.
 func acrossScoreFilter(ctx context.Context, s store.Store) error {
 	author := newName()
 	all, err := createContents(ctx, s, author, 4)
@@ -147,11 +148,11 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 		return err
 	}
 	sh := shelf{contents: all}
-	for i, score := range []rating.Score{{Value: 4.25, Weight: 2, Rank: 1, Computed: true}, {Value: -1, Weight: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
+	for i, computed := range []score.Score{{Value: 4.25, Weight: 2, Rank: 1, Computed: true}, {Value: -1, Weight: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := computeAll(ctx, s, func(rating.History) rating.Score { return score }); err != nil {
+		if _, err := computeAll(ctx, s, func(rating.History) score.Score { return computed }); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // book is what ratings are compared with: the rules of rating.Change, applied one after the other
@@ -101,11 +102,11 @@ func (b book) live(f rating.Filter, o rating.Order) []rating.Rating {
 // those the store keeps.
 type audit struct {
 	contents []string
-	folded   map[string][]rating.Bucket // what each content was last folded from
+	folded   map[string][]score.Bucket // what each content was last folded from
 }
 
 func newAudit(contents []string) *audit {
-	return &audit{contents: contents, folded: map[string][]rating.Bucket{}}
+	return &audit{contents: contents, folded: map[string][]score.Bucket{}}
 }
 
 // check compares count, sum, histogram and the list's length at once, and the buckets by folding
@@ -120,13 +121,13 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 			return err
 		}
 		wanted := rating.Stats{Content: id, Histogram: map[int]int64{}}
-		buckets := map[int]rating.Bucket{}
+		buckets := map[int]score.Bucket{}
 		for _, r := range rows {
 			wanted.Count++
 			wanted.Sum += int64(r.Score)
 			wanted.Histogram[r.Score]++
 			b := buckets[r.Bucket]
-			buckets[r.Bucket] = rating.Bucket{Index: r.Bucket, N: b.N + 1, Sum: b.Sum + int64(r.Score)}
+			buckets[r.Bucket] = score.Bucket{Index: r.Bucket, N: b.N + 1, Sum: b.Sum + int64(r.Score)}
 		}
 		got, err := statsOf(ctx, s, id)
 		if err != nil {
@@ -149,8 +150,8 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 // fold folds one content after the other, so that it is known whose buckets each call got.
 func (a *audit) fold(ctx context.Context, s rating.Store) error {
 	for {
-		var got []rating.Bucket
-		refreshed, err := s.RefreshScores(ctx, 1, func(h rating.History) rating.Score {
+		var got []score.Bucket
+		refreshed, err := s.RefreshScores(ctx, 1, func(h rating.History) score.Score {
 			got = slices.Clone(h.Buckets)
 			return mean(h)
 		})
@@ -164,18 +165,18 @@ func (a *audit) fold(ctx context.Context, s rating.Store) error {
 	}
 }
 
-func byIndex(buckets map[int]rating.Bucket) []rating.Bucket {
-	return slices.SortedFunc(maps.Values(buckets), func(x, y rating.Bucket) int { return cmp.Compare(x.Index, y.Index) })
+func byIndex(buckets map[int]score.Bucket) []score.Bucket {
+	return slices.SortedFunc(maps.Values(buckets), func(x, y score.Bucket) int { return cmp.Compare(x.Index, y.Index) })
 }
 
 // mean is the fold that the checks use: the plain mean, and a rank that is another number.
-func mean(h rating.History) rating.Score {
+func mean(h rating.History) score.Score {
 	var n, sum int64
 	for _, b := range h.Buckets {
 		n += b.N
 		sum += b.Sum
 	}
-	score := rating.Score{Weight: float64(n), Rank: float64(sum+35) / float64(n+10), Computed: true}
+	score := score.Score{Weight: float64(n), Rank: float64(sum+35) / float64(n+10), Computed: true}
 	if n > 0 {
 		score.Value = float64(sum) / float64(n)
 	}
@@ -183,7 +184,7 @@ func mean(h rating.History) rating.Score {
 }
 
 // computeAll folds everything that waits for it and returns the new numbers by content.
-func computeAll(ctx context.Context, s rating.Store, fold func(rating.History) rating.Score) (map[string]rating.Stats, error) {
+func computeAll(ctx context.Context, s rating.Store, fold func(rating.History) score.Score) (map[string]rating.Stats, error) {
 	all := map[string]rating.Stats{}
 	for {
 		refreshed, err := s.RefreshScores(ctx, 100, fold)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -26,7 +27,7 @@ type computesTwice struct {
 	last []rating.Stats
 }
 
-func (s *computesTwice) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (s *computesTwice) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	refreshed, err := s.Store.RefreshScores(ctx, limit, fold)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +44,7 @@ type sharedClaims struct {
 	last  []rating.Stats
 }
 
-func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls++; s.calls%2 == 0 && len(s.last) > 0 {
@@ -58,8 +59,8 @@ func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func(r
 
 type unordered struct{ store.Store }
 
-func (s unordered) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+func (s unordered) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		slices.Reverse(h.Buckets)
 		return fold(h)
 	})
@@ -67,9 +68,9 @@ func (s unordered) RefreshScores(ctx context.Context, limit int, fold func(ratin
 
 type emptyBuckets struct{ store.Store }
 
-func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
-		h.Buckets = append(h.Buckets, rating.Bucket{Index: 1 << 20})
+func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
+		h.Buckets = append(h.Buckets, score.Bucket{Index: 1 << 20})
 		return fold(h)
 	})
 }
@@ -77,10 +78,10 @@ func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func(ra
 // unasked folds no buckets to no score.
 type unasked struct{ store.Store }
 
-func (s unasked) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+func (s unasked) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		if len(h.Buckets) == 0 {
-			return rating.Score{}
+			return score.Score{}
 		}
 		return fold(h)
 	})
@@ -93,9 +94,9 @@ type deaf struct {
 	score   atomic.Value
 }
 
-func (s *deaf) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
+func (s *deaf) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	defer s.folding.Store(false)
-	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		s.folding.Store(true)
 		score := fold(h)
 		s.score.Store(score)
@@ -107,7 +108,7 @@ func (s *deaf) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.O
 	during := s.folding.Load()
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
 	if during {
-		_, failed := s.Store.RefreshScores(ctx, 1000, func(rating.History) rating.Score { return s.score.Load().(rating.Score) })
+		_, failed := s.Store.RefreshScores(ctx, 1000, func(rating.History) score.Score { return s.score.Load().(score.Score) })
 		err = errors.Join(err, failed)
 	}
 	return outcomes, err
@@ -135,8 +136,8 @@ func (s caselessIDs) RatedContents(ctx context.Context, after string, limit int)
 // windowless hands no windows to fold.
 type windowless struct{ store.Store }
 
-func (s windowless) RefreshScores(ctx context.Context, limit int, fold func(rating.History) rating.Score) ([]rating.Stats, error) {
-	return s.Store.RefreshScores(ctx, limit, func(h rating.History) rating.Score {
+func (s windowless) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		h.Windows = nil
 		return fold(h)
 	})
@@ -149,12 +150,12 @@ func (s lazyWindows) AddWindow(ctx context.Context, w rating.Window) error {
 	if err := s.Store.AddWindow(ctx, w); err != nil {
 		return err
 	}
-	_, err := s.Store.RefreshScores(ctx, 1000, func(h rating.History) rating.Score {
+	_, err := s.Store.RefreshScores(ctx, 1000, func(h rating.History) score.Score {
 		var sum, n int64
 		for _, b := range h.Buckets {
 			n, sum = n+b.N, sum+b.Sum
 		}
-		return rating.Score{Value: float64(sum), Weight: float64(n), Computed: true}
+		return score.Score{Value: float64(sum), Weight: float64(n), Computed: true}
 	})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -214,15 +215,15 @@ func ratingNumbers(ctx context.Context, s store.Store) error {
 		changes []rating.Change
 		count   int64
 		sum     int64
-		buckets []rating.Bucket
+		buckets []score.Bucket
 	}{
-		{[]rating.Change{in(change(a, 1, 5), 0), in(change(b, 1, 3), 0)}, 2, 8, []rating.Bucket{{Index: 0, N: 2, Sum: 8}}},
-		{[]rating.Change{in(change(a, 2, 4), 25)}, 2, 7, []rating.Bucket{{Index: 0, N: 1, Sum: 3}, {Index: 25, N: 1, Sum: 4}}},
+		{[]rating.Change{in(change(a, 1, 5), 0), in(change(b, 1, 3), 0)}, 2, 8, []score.Bucket{{Index: 0, N: 2, Sum: 8}}},
+		{[]rating.Change{in(change(a, 2, 4), 25)}, 2, 7, []score.Bucket{{Index: 0, N: 1, Sum: 3}, {Index: 25, N: 1, Sum: 4}}},
 		{[]rating.Change{in(change(b, 2, 3), 26)}, 2, 7, nil},
-		{[]rating.Change{withdrawal(a, 3)}, 1, 3, []rating.Bucket{{Index: 0, N: 1, Sum: 3}}},
-		{[]rating.Change{withdrawal(b, 3)}, 0, 0, []rating.Bucket{}},
-		{[]rating.Change{in(change(a, 4, 0), 400), in(change(b, 4, -5), 3)}, 2, -5, []rating.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 0}}},
-		{[]rating.Change{in(change(a, 5, 1_000_000), 400)}, 2, 999_995, []rating.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 1_000_000}}},
+		{[]rating.Change{withdrawal(a, 3)}, 1, 3, []score.Bucket{{Index: 0, N: 1, Sum: 3}}},
+		{[]rating.Change{withdrawal(b, 3)}, 0, 0, []score.Bucket{}},
+		{[]rating.Change{in(change(a, 4, 0), 400), in(change(b, 4, -5), 3)}, 2, -5, []score.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 0}}},
+		{[]rating.Change{in(change(a, 5, 1_000_000), 400)}, 2, 999_995, []score.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 1_000_000}}},
 	} {
 		if _, err := apply(ctx, s, step.changes...); err != nil {
 			return err
@@ -395,12 +396,12 @@ func ratingMemory(ctx context.Context, s store.Store) error {
 		}
 	}
 	// The buckets belong to fold, what RefreshScores returns to the caller.
-	refreshed, err := s.RefreshScores(ctx, 100, func(h rating.History) rating.Score {
-		score := mean(h)
+	refreshed, err := s.RefreshScores(ctx, 100, func(h rating.History) score.Score {
+		computed := mean(h)
 		for i := range h.Buckets {
-			h.Buckets[i] = rating.Bucket{Index: 99, N: 99}
+			h.Buckets[i] = score.Bucket{Index: 99, N: 99}
 		}
-		return score
+		return computed
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -40,13 +41,13 @@ func ratingScore(ctx context.Context, s store.Store) error {
 	if _, err := apply(ctx, s, withdrawal(batch[5].Key, 8)); err != nil { // empties bucket 23
 		return err
 	}
-	wanted := []rating.Bucket{{Index: 0, N: 1, Sum: 4}, {Index: 2, N: 2, Sum: 4}, {Index: 24, N: 1, Sum: 2}, {Index: 100, N: 1, Sum: 6}, {Index: 300, N: 1, Sum: 0}}
-	score := rating.Score{Value: 4.1 + 0.2, Weight: math.Nextafter(301.894467, 0), Rank: -1.0 / 3, Computed: true} // numbers that show a loss of bits
+	wanted := []score.Bucket{{Index: 0, N: 1, Sum: 4}, {Index: 2, N: 2, Sum: 4}, {Index: 24, N: 1, Sum: 2}, {Index: 100, N: 1, Sum: 6}, {Index: 300, N: 1, Sum: 0}}
+	computed := score.Score{Value: 4.1 + 0.2, Weight: math.Nextafter(301.894467, 0), Rank: -1.0 / 3, Computed: true} // numbers that show a loss of bits
 	folds := 0
-	refreshed, err := computeAll(ctx, s, func(h rating.History) rating.Score {
+	refreshed, err := computeAll(ctx, s, func(h rating.History) score.Score {
 		if slices.Equal(h.Buckets, wanted) {
 			folds++
-			return score
+			return computed
 		}
 		return mean(h)
 	})
@@ -60,8 +61,8 @@ func ratingScore(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	if stats.Score != score || stats.Count != 6 || stats.Sum != 16 {
-		return fmt.Errorf("after a fold the numbers are %#v, want the score %#v", stats, score)
+	if stats.Score != computed || stats.Count != 6 || stats.Sum != 16 {
+		return fmt.Errorf("after a fold the numbers are %#v, want the computed %#v", stats, computed)
 	}
 	if got := refreshed[id]; !got.Equal(stats) || got.Revision != stats.Revision || got.AsOf != stats.AsOf {
 		return fmt.Errorf("a fold returned %#v, stored is %#v", got, stats)
@@ -78,8 +79,8 @@ func ratingScoreEmpty(ctx context.Context, s store.Store) error {
 			return err
 		}
 	}
-	empty := rating.Score{Rank: 3.5, Computed: true}
-	refreshed, err := computeAll(ctx, s, func(h rating.History) rating.Score {
+	empty := score.Score{Rank: 3.5, Computed: true}
+	refreshed, err := computeAll(ctx, s, func(h rating.History) score.Score {
 		if len(h.Buckets) == 0 {
 			return empty
 		}
@@ -101,7 +102,7 @@ func ratingScoreLimit(ctx context.Context, s store.Store) error {
 	claimed := map[string]bool{}
 	for _, wanted := range []int{4, 4, 2, 0} {
 		folds := 0
-		refreshed, err := s.RefreshScores(ctx, 4, func(h rating.History) rating.Score {
+		refreshed, err := s.RefreshScores(ctx, 4, func(h rating.History) score.Score {
 			folds++
 			return mean(h)
 		})
@@ -169,7 +170,7 @@ func ratingScoreMeanwhile(ctx context.Context, s store.Store) error {
 			once    sync.Once
 			changed = make(chan error, 1)
 		)
-		refreshed, err := s.RefreshScores(ctx, 10, func(h rating.History) rating.Score {
+		refreshed, err := s.RefreshScores(ctx, 10, func(h rating.History) score.Score {
 			once.Do(func() {
 				through := make(chan struct{})
 				go func() {

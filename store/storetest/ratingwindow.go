@@ -9,6 +9,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -26,7 +27,7 @@ func ratingWindows() []Check {
 	}
 }
 
-func window(contentID string, ruling rating.Ruling, first, last int) rating.Window {
+func window(contentID string, ruling score.Ruling, first, last int) rating.Window {
 	return rating.Window{ID: newUUID(), Content: contentID, Ruling: ruling, From: at(first), Until: at(last + 1), First: first, Last: last,
 		Note: "Łódź → \u200cنیم\u200cفاصله\n\"quoted\"", By: newName(), CreatedAt: at(7)}
 }
@@ -60,11 +61,11 @@ func ratingHistories(ctx context.Context, s store.Store) error {
 	if _, err := apply(ctx, s, withdrawal(batch[3].Key, 9)); err != nil { // empties bucket 5
 		return err
 	}
-	w := window(id, rating.Cleared, 2, 9)
+	w := window(id, score.Cleared, 2, 9)
 	if err := s.AddWindow(ctx, w); err != nil {
 		return err
 	}
-	wanted := rating.History{Start: opened[0].At, Buckets: []rating.Bucket{{Index: 2, N: 1, Sum: 2}, {Index: 30, N: 2, Sum: 4}}, Windows: []rating.Window{w}}
+	wanted := rating.History{Start: opened[0].At, Buckets: []score.Bucket{{Index: 2, N: 1, Sum: 2}, {Index: 30, N: 2, Sum: 4}}, Windows: []rating.Window{w}}
 	for range 2 { // before and after a fold
 		h, err := s.HistoryByContent(ctx, id)
 		if err := errors.Join(err, sameHistory(h, wanted)); err != nil {
@@ -73,7 +74,7 @@ func ratingHistories(ctx context.Context, s store.Store) error {
 		if h.Start != wanted.Start {
 			return fmt.Errorf("it opened at %#v, want %#v", h.Start, wanted.Start)
 		}
-		h.Buckets[0], h.Windows[0] = rating.Bucket{}, rating.Window{} // they belong to the caller
+		h.Buckets[0], h.Windows[0] = score.Bucket{}, rating.Window{} // they belong to the caller
 		if _, err := computeAll(ctx, s, mean); err != nil {
 			return err
 		}
@@ -114,9 +115,9 @@ func ratingMarkMeanwhile(ctx context.Context, s store.Store) error {
 		return err
 	}
 	marked := make(chan error, 1)
-	if _, err := s.RefreshScores(ctx, 10, func(h rating.History) rating.Score {
+	if _, err := s.RefreshScores(ctx, 10, func(h rating.History) score.Score {
 		go func() { marked <- s.MarkChanged(ctx, []string{k.Content}) }()
-		return rating.Score{Value: 1, Weight: 1, Computed: true}
+		return score.Score{Value: 1, Weight: 1, Computed: true}
 	}); err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 	var windows []rating.Window
 	seen := func(what string) error { // what the next fold of the content gets
 		var got []rating.Window
-		refreshed, err := computeAll(ctx, s, func(h rating.History) rating.Score {
+		refreshed, err := computeAll(ctx, s, func(h rating.History) score.Score {
 			got = slices.Clone(h.Windows)
 			clear(h.Windows) // they belong to fold
 			return mean(h)
@@ -152,7 +153,7 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 	if err := seen("a rating"); err != nil {
 		return err
 	}
-	for _, ruling := range []rating.Ruling{rating.Excluded, rating.Cleared, rating.Excluded} {
+	for _, ruling := range []score.Ruling{score.Excluded, score.Cleared, score.Excluded} {
 		w := window(k.Content, ruling, 1, 400)
 		windows = append(windows, w)
 		slices.SortFunc(windows, func(a, b rating.Window) int { return strings.Compare(a.ID, b.ID) })
@@ -160,7 +161,7 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 			return err
 		}
 	}
-	if err := s.AddWindow(ctx, window(unrated, rating.Cleared, 0, 0)); err != nil {
+	if err := s.AddWindow(ctx, window(unrated, score.Cleared, 0, 0)); err != nil {
 		return err
 	}
 	if refreshed, err := computeAll(ctx, s, mean); err != nil || len(refreshed) > 0 {
@@ -178,10 +179,10 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 
 func ratingWindowsAgain(ctx context.Context, s store.Store) error {
 	k := newKey()
-	w := window(k.Content, rating.Excluded, 1, 2)
+	w := window(k.Content, score.Excluded, 1, 2)
 	other := w
-	other.Ruling, other.Last = rating.Cleared, 9
-	elsewhere := window(newName(), rating.Cleared, 0, 0)
+	other.Ruling, other.Last = score.Cleared, 9
+	elsewhere := window(newName(), score.Cleared, 0, 0)
 	elsewhere.ID = w.ID
 	_, err := apply(ctx, s, change(k, 1, 4))
 	if err := errors.Join(err, s.AddWindow(ctx, w)); err != nil {
@@ -206,7 +207,7 @@ func ratingWindowsAgain(ctx context.Context, s store.Store) error {
 }
 
 func ratingWindowsMissing(ctx context.Context, s store.Store) error {
-	w := window(newName(), rating.Excluded, 1, 2)
+	w := window(newName(), score.Excluded, 1, 2)
 	if err := s.AddWindow(ctx, w); err != nil {
 		return err
 	}
@@ -219,13 +220,13 @@ func ratingWindowsMissing(ctx context.Context, s store.Store) error {
 
 func ratingWindowsDeleted(ctx context.Context, s store.Store) error {
 	c := content.Content{ID: newUUID(), Title: "t", Author: newName(), Version: 1, CreatedAt: at(1), UpdatedAt: at(1)}
-	w := window(c.ID, rating.Excluded, 1, 2)
+	w := window(c.ID, score.Excluded, 1, 2)
 	_, err := apply(ctx, s)
 	if err := errors.Join(err, s.CreateContent(ctx, c), s.AddWindow(ctx, w), s.DeleteContent(ctx, c.ID, 0)); err != nil {
 		return err
 	}
 	h, err := s.HistoryByContent(ctx, c.ID)
 	return errors.Join(err, sameHistory(h, rating.History{}),
-		wantError("a window of a deleted content", s.AddWindow(ctx, window(c.ID, rating.Cleared, 0, 0)), rating.ErrNotFound),
+		wantError("a window of a deleted content", s.AddWindow(ctx, window(c.ID, score.Cleared, 0, 0)), rating.ErrNotFound),
 		wantError("the removal of one", s.RemoveWindow(ctx, c.ID, w.ID), rating.ErrNotFound))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/examples/adapter/bboltstore"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store/kvstore"
 )
 
@@ -56,8 +57,8 @@ func writeUntilKilled(path string) error {
 		return err
 	}
 	ctx, s := context.Background(), kvstore.New(announcing{engine}, kvstore.Config{})
-	fold := func(h rating.History) rating.Score {
-		return rating.Score{Rank: float64(len(h.Buckets)), Weight: 1, Computed: true}
+	fold := func(h rating.History) score.Score {
+		return score.Score{Rank: float64(len(h.Buckets)), Weight: 1, Computed: true}
 	}
 	for {
 		now := time.Now().UTC().Truncate(time.Microsecond)

@@ -1,4 +1,4 @@
-package rating_test
+package score_test
 
 import (
 	"encoding/binary"
@@ -13,15 +13,22 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
+
+// start is when the histories of the tests start.
+var start = time.Date(2026, 11, 23, 10, 11, 12, 131415000, time.UTC)
 
 // seed returns the seed of a random test, another one each time. KHODNEVIS_TEST_SEED repeats a run.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	s := rand.Uint64() //nolint:gosec // no secret
 	if given := os.Getenv("KHODNEVIS_TEST_SEED"); given != "" {
-		s = check(strconv.ParseUint(given, 10, 64))(t)
+		var err error
+		if s, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Logf("KHODNEVIS_TEST_SEED=%d", s)
 	return s
@@ -31,7 +38,7 @@ func seed(t *testing.T) uint64 {
 // again, there are bursts of ones, and some events come late, after newer ones of the same rating,
 // or twice.
 func events(r *rand.Rand) []rating.Change {
-	opened := someTime
+	opened := start
 	raters, at := 1+r.IntN(80), opened
 	var changes []rating.Change
 	calm, burst := 0, 1+r.IntN(300) // when a burst begins; most histories have none
@@ -43,7 +50,7 @@ func events(r *rand.Rand) []rating.Change {
 		at = at.Add(time.Duration(r.ExpFloat64() * float64(pace)))
 		c := rating.Change{Key: rating.Key{Content: "c", Rater: strconv.Itoa(r.IntN(raters))}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, At: at}
 		if c.Withdraw = r.IntN(6) == 0; !c.Withdraw {
-			c.Score, c.Bucket = 1+r.IntN(5), rating.BucketAt(opened, at)
+			c.Score, c.Bucket = 1+r.IntN(5), score.BucketAt(opened, at)
 			if calm > burst {
 				c.Score = 1
 			}
@@ -61,13 +68,13 @@ func events(r *rand.Rand) []rating.Change {
 }
 
 // bits tells scores apart that are equal to every digit one prints.
-func bits(s rating.Score) [3]uint64 {
+func bits(s score.Score) [3]uint64 {
 	return [3]uint64{math.Float64bits(s.Value), math.Float64bits(s.Weight), math.Float64bits(s.Rank)}
 }
 
 // TestHistories: after any history, the rows that the score follows from, kept up to date change by
 // change, are those that a rebuild from the ratings gives, and the score has the same bits,
-// whenever it was folded before.
+// whenever it was computed before.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	const histories = 10_000
@@ -76,8 +83,8 @@ func TestHistories(t *testing.T) {
 	for n := range uint64(histories) {
 		r := rand.New(rand.NewPCG(s, n)) //nolint:gosec // repeatable on purpose
 		if err := func() error {
-			store, policy := memstore.New(memstore.Config{Now: func() time.Time { return someTime }}), rating.ScorePolicy{}
-			fold := func(h rating.History) rating.Score { return policy.Compute(rating.Scale{}, h) }
+			store, policy := memstore.New(memstore.Config{Now: func() time.Time { return start }}), score.Policy{}
+			compute := func(h rating.History) score.Score { return policy.Compute(score.Scale{}, h.Buckets, nil) }
 			rest := events(r)
 			for len(rest) > 0 {
 				batch := rest[:1+r.IntN(min(8, len(rest)))]
@@ -92,12 +99,12 @@ func TestHistories(t *testing.T) {
 					}
 				}
 				if r.IntN(3) == 0 {
-					if _, err := store.RefreshScores(t.Context(), 1, fold); err != nil {
+					if _, err := store.RefreshScores(t.Context(), 1, compute); err != nil {
 						return err
 					}
 				}
 			}
-			if _, err := store.RefreshScores(t.Context(), 1, fold); err != nil {
+			if _, err := store.RefreshScores(t.Context(), 1, compute); err != nil {
 				return err
 			}
 			incremental, err := store.HistoryByContent(t.Context(), "c")
@@ -116,11 +123,11 @@ func TestHistories(t *testing.T) {
 			if !slices.Equal(incremental.Buckets, rebuilt.Buckets) {
 				return fmt.Errorf("incremental rows %v, rebuilt %v", incremental.Buckets, rebuilt.Buckets)
 			}
-			score := policy.Compute(rating.Scale{}, rebuilt)
-			if bits(score) != bits(stats[0].Score) {
-				return fmt.Errorf("incremental score %+v, rebuilt %+v", stats[0].Score, score)
+			again := policy.Compute(score.Scale{}, rebuilt.Buckets, nil)
+			if bits(again) != bits(stats[0].Score) {
+				return fmt.Errorf("incremental score %+v, rebuilt %+v", stats[0].Score, again)
 			}
-			if score.Weight < float64(len(rows)) {
+			if again.Weight < float64(len(rows)) {
 				held++
 			}
 			drifts, err := store.Recount(t.Context(), []string{"c"})
@@ -139,22 +146,22 @@ func TestHistories(t *testing.T) {
 
 // rebuild counts rows.
 func rebuild(rows []rating.Rating) rating.History {
-	byIndex := map[int]rating.Bucket{}
+	byIndex := map[int]score.Bucket{}
 	for _, r := range rows {
 		x := byIndex[r.Bucket]
-		byIndex[r.Bucket] = rating.Bucket{Index: r.Bucket, N: x.N + 1, Sum: x.Sum + int64(r.Score)}
+		byIndex[r.Bucket] = score.Bucket{Index: r.Bucket, N: x.N + 1, Sum: x.Sum + int64(r.Score)}
 	}
 	var h rating.History
 	for _, x := range byIndex {
 		h.Buckets = append(h.Buckets, x)
 	}
-	slices.SortFunc(h.Buckets, func(x, y rating.Bucket) int { return x.Index - y.Index })
+	slices.SortFunc(h.Buckets, func(x, y score.Bucket) int { return x.Index - y.Index })
 	return h
 }
 
 // buckets returns random rows, bursts and calm days.
-func buckets(r *rand.Rand) []rating.Bucket {
-	var all []rating.Bucket
+func buckets(r *rand.Rand) []score.Bucket {
+	var all []score.Bucket
 	index := 0
 	for range 1 + r.IntN(40) {
 		n := int64(1 + r.IntN(60))
@@ -168,17 +175,17 @@ func buckets(r *rand.Rand) []rating.Bucket {
 	return all
 }
 
-// TestFoldBits: every build computes the same bits, also one that fuses multiply and add
+// TestComputeBits: every build computes the same bits, also one that fuses multiply and add
 // (GOAMD64=v3, arm64). See "make bits".
-func TestFoldBits(t *testing.T) {
+func TestComputeBits(t *testing.T) {
 	t.Parallel()
 	const want = 0x2e8d2babc9e179a
 	sum := fnv.New64a()
 	for n := range uint64(5000) {
 		r := rand.New(rand.NewPCG(42, n)) //nolint:gosec // the same in every run
-		h := rating.History{Buckets: buckets(r)}
-		for _, scale := range []rating.Scale{{}, {Min: 0, Max: 9}} {
-			for _, x := range bits(rating.ScorePolicy{}.Compute(scale, h)) {
+		rows := buckets(r)
+		for _, scale := range []score.Scale{{}, {Min: 0, Max: 9}} {
+			for _, x := range bits(score.Policy{}.Compute(scale, rows, nil)) {
 				_, _ = sum.Write(binary.LittleEndian.AppendUint64(nil, x))
 			}
 		}
@@ -196,10 +203,10 @@ func TestPullIsBounded(t *testing.T) {
 	seen := 0
 	for n := range uint64(10_000) {
 		r := rand.New(rand.NewPCG(s, n)) //nolint:gosec // repeatable on purpose
-		parts, _ := rating.ScorePolicy{}.Explain(rating.Scale{}, rating.History{Buckets: buckets(r)})
+		parts, _ := score.Policy{}.Explain(score.Scale{}, buckets(r), nil)
 		var w, v float64
 		for i, p := range parts {
-			if p.Verdict == rating.VerdictAgreed {
+			if p.Verdict == score.VerdictAgreed {
 				break // what counted of it at first is not known any more
 			}
 			before, after := (v+3.5)/(w+1), (v+p.Counted*p.Mean()+3.5)/(w+p.Counted+1)
