@@ -5,24 +5,22 @@ import (
 	"time"
 )
 
-// A Store keeps contents. Methods may be called concurrently and share no memory with the caller.
-// Deleted contents are gone for every method. Times come and go as UTC with microseconds; texts
+// A Store is what a Service needs of a database: Contents and IdempotencyRecords. Methods may be
+// called concurrently and share no memory with the caller. Deleted contents are gone for every
+// method. Times come and go as UTC with microseconds; texts
 // come and go unchanged, byte by byte. What a database never takes, such as texts with NUL, it
 // refuses with ErrUnstorable and keeps nothing of it; a store that does take it returns it
 // unchanged.
 type Store interface {
+	Contents
+	IdempotencyRecords
+}
+
+// Contents keeps contents, each with a version for optimistic concurrency control, and lists them
+// by a filter and an order. What a list may cost is bounded.
+type Contents interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error
-	// CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns
-	// r: both are kept or neither. If there is a IdempotencyRecord with r's author and key that is
-	// not from before since, it keeps nothing and returns that one. An older one gives way to r.
-	CreateContentIdempotent(ctx context.Context, c Content, r IdempotencyRecord, since time.Time) (IdempotencyRecord, error)
-	// IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, also when its
-	// content is deleted. ErrNotFound: there is none.
-	IdempotencyRecordByKey(ctx context.Context, author string, key Hash) (IdempotencyRecord, error)
-	// SweepIdempotencyRecords removes at most limit IdempotencyRecords from before the given time
-	// and returns how many. Their contents stay.
-	SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error)
 	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no
 	// error.
 	ContentsByID(ctx context.Context, ids []string) ([]Content, error)
@@ -47,6 +45,25 @@ type Store interface {
 	// ErrNotFound: there is none. ErrConflict: it has another version than the given one. Version
 	// 0: whatever it is.
 	DeleteContent(ctx context.Context, id string, version int64) error
+}
+
+// IdempotencyRecords keeps what each idempotency key has created, so that a request that a client
+// repeats creates nothing twice. The records are in the same database as the contents: a content
+// and its record are kept in one transaction.
+type IdempotencyRecords interface {
+	// CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns
+	// r: both are kept or neither. If there is an IdempotencyRecord with r's author and key that is
+	// not from before since, it keeps nothing and returns that record. An older record is replaced
+	// by r.
+	CreateContentIdempotent(
+		ctx context.Context, c Content, r IdempotencyRecord, since time.Time,
+	) (IdempotencyRecord, error)
+	// IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, also when its
+	// content is deleted. ErrNotFound: there is none.
+	IdempotencyRecordByKey(ctx context.Context, author string, key Hash) (IdempotencyRecord, error)
+	// SweepIdempotencyRecords removes at most limit IdempotencyRecords from before the given time
+	// and returns how many. Their contents stay.
+	SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Hash is a SHA-256.

@@ -11,8 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// Across returns the checks of the rules that reach across the ports.
-func Across() []Check {
+// acrossChecks are those of the rules that reach across the ports, and of the optional powers.
+func acrossChecks() []Check {
 	return []Check{
 		{"across/by-score", "ByScore orders by the published rank (a score shrunk towards the middle while ratings are few; see package rating). A content that was never ranked counts as rank 0.", acrossByScore},
 		{"across/by-ratings", "ByRatings orders by the number of stored ratings.", acrossByRatings},
@@ -22,11 +22,14 @@ func Across() []Check {
 		{"across/present", "The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the moment of the query.", acrossPresent},
 		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.", acrossDeletedContent},
 		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.", acrossRefused},
+		{"across/windows-deleted", "A deleted content takes its windows along, and one that comes later is ErrNotFound.", acrossWindowsDeleted},
+		{"across/erase-content", "EraseContent removes every rating of a content that is kept elsewhere", acrossEraseContent},
 		{"across/delete-many", "It holds nobody up, however many ratings that are: they are gone at once for every " +
 			"method, and their rows may be removed in pieces, by SweepRatings of a rating.Store.", acrossDeleteMany},
 		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.", acrossDeleteRace},
 		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteScore},
 		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
+		{"across/breaker", "Breaker is implemented by stores that keep calls away from a database that does not answer.", acrossBreaker},
 		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
 		{"across/erasure", "What shall become of the ratings is recorded together with the deletion, as by RecordErasure: either both happen or neither.", acrossErasure},
 	}
@@ -253,9 +256,31 @@ func acrossPresent(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func acrossPing(ctx context.Context, s store.Store) error {
-	if p, ok := s.(store.Pinger); ok {
-		return p.Ping(ctx)
+// acrossEraseContent erases the ratings of a content that is not kept elsewhere: it can still be
+// deleted.
+func acrossEraseContent(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 1)
+	if err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(s.EraseContent(ctx, all[0].ID), s.DeleteContent(ctx, all[0].ID, 0))
+}
+
+func acrossPing(ctx context.Context, s store.Store) error {
+	p, err := power[store.Pinger](s)
+	if err != nil {
+		return err
+	}
+	return p.Ping(ctx)
+}
+
+func acrossBreaker(ctx context.Context, s store.Store) error {
+	b, err := power[store.Breaker](s)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Installation(ctx); err != nil {
+		return err
+	}
+	return want("whether calls are kept away from a database that answers", b.Down(), false)
 }

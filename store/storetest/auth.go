@@ -12,8 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// Auth returns the checks of auth.Store.
-func Auth() []Check {
+// authChecks are those of auth.Store.
+func authChecks() []Check {
 	return append([]Check{
 		{"auth/create-user", "CreateUser keeps u.", authCreateUser},
 		{"auth/create-user-taken", "ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: the identifier is taken.", authCreateUserTaken},

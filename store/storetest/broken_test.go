@@ -95,7 +95,7 @@ var broken = []struct {
 	{"hands out no windows", func(s store.Store) store.Store { return windowless{s} }, []string{"rating/windows"}},
 	{"folds nothing for a window", func(s store.Store) store.Store { return lazyWindows{s} }, []string{"rating/windows"}},
 	{"keeps windows that are removed", func(s store.Store) store.Store { return eternalWindows{s} }, []string{"rating/windows", "rating/windows-missing"}},
-	{"keeps windows of deleted contents", func(s store.Store) store.Store { return &haunted{Store: s} }, []string{"rating/windows-deleted"}},
+	{"keeps windows of deleted contents", func(s store.Store) store.Store { return &haunted{Store: s} }, []string{"rating/windows-deleted", "across/windows-deleted"}},
 	{"marks nothing", func(s store.Store) store.Store { return marksNothing{s} }, []string{"rating/mark"}},
 	{"hides when a history opened", func(s store.Store) store.Store { return unopened{s} }, []string{"rating/histories"}},
 	{"reports drift where there is none", func(s store.Store) store.Store { return alarmist{s} }, []string{"rating/recount", "rating/recount-meanwhile"}},

@@ -12,8 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// Content returns the checks of content.Store.
-func Content() []Check {
+// contentChecks are those of content.Store.
+func contentChecks() []Check {
 	return append([]Check{
 		{"content/create", "CreateContent keeps c.", contentCreate},
 		{"content/texts", "Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.", contentTexts},

@@ -116,7 +116,7 @@ func together(n int, do func(i int) error) error {
 	for i := range n {
 		wg.Go(func() {
 			<-start
-			errs[i] = do(i)
+			errs[i] = recovered(func() error { return do(i) })
 		})
 	}
 	close(start)

@@ -11,8 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// Rating returns the checks of rating.Store.
-func Rating() []Check {
+// ratingChecks are those of rating.Store.
+func ratingChecks() []Check {
 	return slices.Concat([]Check{
 		{"rating/results", "Result is Created, Updated, Unchanged, Withdrawn or Superseded.", ratingResults},
 		{"rating/unchanged", "The same score again leaves the rating in its bucket.", ratingUnchanged},

@@ -105,7 +105,11 @@ func ratingRace(ctx context.Context, s store.Store) error {
 				return
 			default:
 			}
-			if _, computeErr = s.RefreshScores(ctx, 2, mean); computeErr != nil {
+			computeErr = recovered(func() error {
+				_, err := s.RefreshScores(ctx, 2, mean)
+				return err
+			})
+			if computeErr != nil {
 				return
 			}
 			var drifts []rating.Drift

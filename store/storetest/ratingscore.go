@@ -24,6 +24,8 @@ func ratingScoreChecks() []Check {
 		{"rating/fold-race", "Of two calls at once, in one process or in two, a content is claimed by one.", ratingScoreRace},
 		{"rating/recount", "Recount computes the numbers of the contents ids from their rows, repairs what differs, and reports it.", ratingRecount},
 		{"rating/recount-meanwhile", "Changes that are applied meanwhile are neither lost nor counted twice.", ratingRecountMeanwhile},
+		{"rating/audit", "Audit returns how many contents have ratings or numbers, and the identifiers of those whose " +
+			"numbers are not what their rows say, bytewise ascending.", ratingAudit},
 	}
 }
 
@@ -175,8 +177,10 @@ func ratingScoreMeanwhile(ctx context.Context, s store.Store) error {
 				through := make(chan struct{})
 				go func() {
 					defer close(through)
-					_, err := apply(ctx, s, change(rating.Key{Content: id, Rater: newName()}, 2, 1))
-					changed <- err
+					changed <- recovered(func() error {
+						_, err := apply(ctx, s, change(rating.Key{Content: id, Rater: newName()}, 2, 1))
+						return err
+					})
 				}()
 				select {
 				case <-through:
@@ -292,6 +296,27 @@ func ratingRecount(ctx context.Context, s store.Store) error {
 	}
 	drifts, err = s.Recount(ctx, nil)
 	return errors.Join(err, want("drifts of no content", len(drifts), 0), au.check(ctx, s))
+}
+
+// ratingAudit takes a store whose numbers are right: the port has no way to make them wrong.
+func ratingAudit(ctx context.Context, s store.Store) error {
+	a, err := power[rating.Auditor](s)
+	if err != nil {
+		return err
+	}
+	h := newHistory(52, 4, 6)
+	if _, err := apply(ctx, s, h.batch(40)...); err != nil {
+		return err
+	}
+	n, suspects, err := a.Audit(ctx)
+	if err != nil {
+		return err
+	}
+	accused := func(id string) bool { return slices.Contains(suspects, id) }
+	if n < 1 || slices.ContainsFunc(h.contents, accused) {
+		return fmt.Errorf("of %d contents %v are suspected, want at least 1 content and none of %v", n, suspects, h.contents)
+	}
+	return nil
 }
 
 func ratingRecountMeanwhile(ctx context.Context, s store.Store) error {

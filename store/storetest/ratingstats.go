@@ -250,13 +250,6 @@ func ratingForgetContent(ctx context.Context, s store.Store) error {
 			return err
 		}
 	}
-	all, err := createContents(ctx, s, newName(), 1) // forgotten by mistake, it can still be deleted
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(s.EraseContent(ctx, all[0].ID), s.DeleteContent(ctx, all[0].ID, 0)); err != nil {
-		return err
-	}
 	late := rating.Key{Content: gone, Rater: newName()}
 	outcomes, err := apply(ctx, s, change(late, 2, 3), change(keys[0], 2, 3))
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
@@ -116,7 +115,9 @@ func ratingMarkMeanwhile(ctx context.Context, s store.Store) error {
 	}
 	marked := make(chan error, 1)
 	if _, err := s.RefreshScores(ctx, 10, func(h rating.History) score.Score {
-		go func() { marked <- s.MarkChanged(ctx, []string{k.Content}) }()
+		go func() {
+			marked <- recovered(func() error { return s.MarkChanged(ctx, []string{k.Content}) })
+		}()
 		return score.Score{Value: 1, Weight: 1, Computed: true}
 	}); err != nil {
 		return err
@@ -219,14 +220,29 @@ func ratingWindowsMissing(ctx context.Context, s store.Store) error {
 }
 
 func ratingWindowsDeleted(ctx context.Context, s store.Store) error {
-	c := content.Content{ID: newUUID(), Title: "t", Author: newName(), Version: 1, CreatedAt: at(1), UpdatedAt: at(1)}
-	w := window(c.ID, score.Excluded, 1, 2)
-	_, err := apply(ctx, s)
-	if err := errors.Join(err, s.CreateContent(ctx, c), s.AddWindow(ctx, w), s.DeleteContent(ctx, c.ID, 0)); err != nil {
+	id := newName()
+	return windowsGone(ctx, s, id, func() error { return s.EraseContent(ctx, id) })
+}
+
+func acrossWindowsDeleted(ctx context.Context, s store.Store) error {
+	all, err := createContents(ctx, s, newName(), 1)
+	if err != nil {
 		return err
 	}
-	h, err := s.HistoryByContent(ctx, c.ID)
+	return windowsGone(ctx, s, all[0].ID, func() error { return s.DeleteContent(ctx, all[0].ID, 0) })
+}
+
+// windowsGone adds a window to a content and deletes the content.
+func windowsGone(ctx context.Context, s store.Store, id string, deletion func() error) error {
+	w := window(id, score.Excluded, 1, 2)
+	if err := s.AddWindow(ctx, w); err != nil {
+		return err
+	}
+	if err := deletion(); err != nil {
+		return err
+	}
+	h, err := s.HistoryByContent(ctx, id)
 	return errors.Join(err, sameHistory(h, rating.History{}),
-		wantError("a window of a deleted content", s.AddWindow(ctx, window(c.ID, score.Cleared, 0, 0)), rating.ErrNotFound),
-		wantError("the removal of one", s.RemoveWindow(ctx, c.ID, w.ID), rating.ErrNotFound))
+		wantError("a window of a deleted content", s.AddWindow(ctx, window(id, score.Cleared, 0, 0)), rating.ErrNotFound),
+		wantError("the removal of a deleted window", s.RemoveWindow(ctx, id, w.ID), rating.ErrNotFound))
 }

@@ -23,9 +23,9 @@ func TestSentences(t *testing.T) {
 		"across":  {"..", "../../content", "../../rating"},
 	}
 	unquoted := map[string]string{
-		"A Store keeps contents.":                                   "says what it is",
-		"A Store keeps ratings and every number derived from them.": "says what it is",
-		"A Store keeps users and sessions.":                         "says what it is",
+		"A Store is what a Service needs of a database: Contents and IdempotencyRecords.":                                          "says what it is",
+		"A Store keeps ratings and every number derived from them.":                                                                "says what it is",
+		"A Store is what a Service needs of a database: Users and Sessions.":                                                       "says what it is",
 		"fold must not call the store.":                             "binds the caller",
 		"What was repaired is claimed by the next RefreshScores.":   "nothing can be broken, and so repaired, through the port",
 	}
@@ -75,7 +75,7 @@ func covers(quotations []string, sentence string) bool {
 var sentenceEnd = regexp.MustCompile(`\. ([A-Z])`)
 
 // comments returns all comments of a package on one line, and the sentences about its interface
-// Store and the methods of it.
+// Store and the methods of its slices. The paragraph of a slice says what the slice is for.
 func comments(t *testing.T, dir string) (all string, ofStore []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -83,6 +83,7 @@ func comments(t *testing.T, dir string) (all string, ofStore []string) {
 		t.Fatalf("%s: no source: %v", dir, err)
 	}
 	var b strings.Builder
+	ports := interfaces{}
 	for _, path := range paths {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 		if err != nil {
@@ -92,28 +93,45 @@ func comments(t *testing.T, dir string) (all string, ofStore []string) {
 			b.WriteString(flat(group) + "\n")
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			decl, ok := n.(*ast.GenDecl)
-			if !ok || decl.Tok != token.TYPE {
-				return true
-			}
-			spec := decl.Specs[0].(*ast.TypeSpec)
-			iface, ok := spec.Type.(*ast.InterfaceType)
-			if !ok || spec.Name.Name != "Store" {
-				return true
-			}
-			docs := []*ast.CommentGroup{decl.Doc}
-			for _, method := range iface.Methods.List {
-				docs = append(docs, method.Doc)
-			}
-			for _, doc := range docs {
-				if doc != nil {
-					ofStore = append(ofStore, strings.Split(sentenceEnd.ReplaceAllString(flat(doc), ".\n$1"), "\n")...)
-				}
+			if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.TYPE {
+				ports[decl.Specs[0].(*ast.TypeSpec).Name.Name] = decl
 			}
 			return true
 		})
 	}
+	docs := ports.methods("Store")
+	if store := ports["Store"]; store != nil {
+		docs = append(docs, store.Doc)
+	}
+	for _, doc := range docs {
+		if doc != nil {
+			ofStore = append(ofStore, strings.Split(sentenceEnd.ReplaceAllString(flat(doc), ".\n$1"), "\n")...)
+		}
+	}
 	return b.String(), ofStore
+}
+
+// interfaces are the declared types of a package by name, interfaces among them.
+type interfaces map[string]*ast.GenDecl
+
+// methods returns the comments of the methods of an interface, embedded ones included.
+func (all interfaces) methods(name string) (docs []*ast.CommentGroup) {
+	decl := all[name]
+	if decl == nil {
+		return nil
+	}
+	iface, ok := decl.Specs[0].(*ast.TypeSpec).Type.(*ast.InterfaceType)
+	if !ok {
+		return nil
+	}
+	for _, field := range iface.Methods.List {
+		if embedded, ok := field.Type.(*ast.Ident); ok {
+			docs = append(docs, all.methods(embedded.Name)...)
+		} else {
+			docs = append(docs, field.Doc)
+		}
+	}
+	return docs
 }
 
 func flat(group *ast.CommentGroup) string { return strings.Join(strings.Fields(group.Text()), " ") }

@@ -8,6 +8,10 @@
 //		storetest.Run(t, func(t *testing.T) store.Store { return open(t) }, storetest.Config{})
 //	}
 //
+// A store for a host that brings its own contents and users has the methods of rating.Store alone:
+//
+//	storetest.Run(t, func(t *testing.T) rating.Store { return open(t) }, storetest.Config{})
+//
 // # Isolation
 //
 // Checks name everything they make at random and expect nothing of what others have left, so that
@@ -23,9 +27,17 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -35,17 +47,34 @@ type Check struct {
 	Name string
 	// Sentence is what the port promises, in its own words.
 	Sentence string
-	// Run returns what is wrong, or nil. It ends early, with an error, when ctx does.
+	// Run returns what is wrong, or nil. It ends early, with an error, when ctx does. A panic of
+	// the store is an error too. ErrAbsent: the store lacks the optional power that is checked.
 	Run func(ctx context.Context, s store.Store) error
 }
 
+// ErrAbsent says that a store lacks an optional power, such as rating.Auditor, so that the check of
+// it has checked nothing.
+var ErrAbsent = errors.New("storetest: the store lacks the optional power")
+
 // Checks returns all checks, in an order in which a new adapter may be written.
 func Checks() []Check {
-	var all []Check
-	for _, part := range [][]Check{Content(), Rating(), Auth(), Across()} {
-		all = append(all, part...)
+	all := slices.Concat(contentChecks(), ratingChecks(), authChecks(), acrossChecks())
+	for i, c := range all {
+		all[i].Run = func(ctx context.Context, s store.Store) error {
+			return recovered(func() error { return c.Run(ctx, s) })
+		}
 	}
 	return all
+}
+
+// recovered returns the error of do, or its panic as an error.
+func recovered(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // Config adjusts Run; the zero value is usable.
@@ -55,31 +84,87 @@ type Config struct {
 	Timeout time.Duration
 }
 
+// partial is a store that has some of the ports. The others are nil: a check that calls them
+// panics, and fails.
+type partial struct {
+	contents
+	ratings
+	accounts
+	all any // with its optional powers
+}
+
+type (
+	contents = content.Store
+	ratings  = rating.Store
+	accounts = auth.Store
+)
+
+// whole returns s as a store.Store, and false if s lacks a port that the check needs.
+func whole(s any, check string) (store.Store, bool) {
+	if full, ok := s.(store.Store); ok {
+		return full, true
+	}
+	p := partial{all: s}
+	var has struct{ contents, ratings, accounts bool }
+	p.contents, has.contents = s.(content.Store)
+	p.ratings, has.ratings = s.(rating.Store)
+	p.accounts, has.accounts = s.(auth.Store)
+	switch port, _, _ := strings.Cut(check, "/"); port {
+	case "content":
+		return p, has.contents
+	case "rating":
+		return p, has.ratings
+	case "auth":
+		return p, has.accounts
+	}
+	return nil, false
+}
+
+// power returns an optional power of a store.
+func power[P any](s store.Store) (P, error) {
+	var all any = s
+	if p, ok := s.(partial); ok {
+		all = p.all
+	}
+	has, ok := all.(P)
+	if !ok {
+		return has, ErrAbsent
+	}
+	return has, nil
+}
+
 // Run runs every check as a parallel subtest, and Installations. Open is called once for each
 // store, and returns a store that nobody else works on; what it needs to close it leaves to
-// t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) store.Store, cfg Config) {
+// t.Cleanup. S is store.Store, or one of content.Store, rating.Store and auth.Store: the checks of
+// the ports that a store lacks are skipped, and so are those of its missing optional powers.
+func Run[S any](t *testing.T, open func(t *testing.T) S, cfg Config) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 2 * time.Minute
 	}
-	for _, check := range Checks() {
-		t.Run(check.Name, func(t *testing.T) {
+	run := func(name, sentence string, stores int, check func(context.Context, ...store.Store) error) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := open(t)
+			opened := make([]store.Store, stores)
+			for i := range opened {
+				s := open(t)
+				var ok bool
+				if opened[i], ok = whole(s, name); !ok {
+					t.Skipf("%T has no such methods", s)
+				}
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
 			defer cancel()
-			if err := check.Run(ctx, s); err != nil {
-				t.Errorf("%v\nthe port says: %s", err, check.Sentence)
+			switch err := check(ctx, opened...); {
+			case errors.Is(err, ErrAbsent):
+				t.Skip(err)
+			case err != nil:
+				t.Errorf("%v\nthe port says: %s", err, sentence)
 			}
 		})
 	}
-	t.Run("rating/installations", func(t *testing.T) {
-		t.Parallel()
-		a, b := open(t), open(t)
-		ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
-		defer cancel()
-		if err := Installations(ctx, a, b); err != nil {
-			t.Error(err)
-		}
-	})
+	for _, c := range Checks() {
+		run(c.Name, c.Sentence, 1, func(ctx context.Context, s ...store.Store) error { return c.Run(ctx, s[0]) })
+	}
+	run("rating/installations", "and another one in every other database.", 2,
+		func(ctx context.Context, s ...store.Store) error { return Installations(ctx, s[0], s[1]) })
 }
