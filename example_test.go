@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -44,7 +45,7 @@ func ExampleHooks() {
 	fmt.Println(errors.As(err, &refusal), refusal.Status, refusal.Detail)
 
 	film, _ := app.Contents.Create(ctx, "ana", content.Draft{Title: "Stalker"})
-	_, _ = app.Ratings.Submit(ctx, rating.Actor{User: "ben"}, rating.Submission{Content: film.ID, Score: 5})
+	_, _ = app.Ratings.Submit(ctx, actor.Actor{User: "ben"}, rating.Submission{Content: film.ID, Score: 5})
 	r := <-stored
 	fmt.Println(r.Rater, r.Score, r.Result)
 

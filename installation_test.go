@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/queue"
@@ -54,7 +55,7 @@ func running(t *testing.T, app *khodnevis.App) (stop func()) {
 // rate submits a rating and returns its receipt.
 func rate(t *testing.T, app *khodnevis.App, rater, content string) rating.Receipt {
 	t.Helper()
-	receipt, err := app.Ratings.Submit(t.Context(), rating.Actor{User: rater}, rating.Submission{Content: content, Score: 5})
+	receipt, err := app.Ratings.Submit(t.Context(), actor.Actor{User: rater}, rating.Submission{Content: content, Score: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func stored(t *testing.T, app *khodnevis.App, receipt rating.Receipt) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	task, err := app.Ratings.Wait(ctx, rating.Actor{User: receipt.Rating.Rater}, receipt.Task.ID)
+	task, err := app.Ratings.Wait(ctx, actor.Actor{User: receipt.Rating.Rater}, receipt.Task.ID)
 	if err != nil || task.State != rating.Success {
 		t.Fatalf("the task is %s, %+v, %v", task.State, task.Error, err)
 	}
@@ -98,7 +99,7 @@ func TestInstallationsShareACache(t *testing.T) {
 			t.Errorf("%s has %+v, %v, want %d ratings", name, stats, err, x.count)
 		}
 	}
-	if _, _, err := b.Ratings.Get(t.Context(), rating.Actor{User: "ann"}, rating.Key{Content: "post-1", Rater: "ann"}); !errors.Is(err, rating.ErrNotFound) {
+	if _, _, err := b.Ratings.Get(t.Context(), actor.Actor{User: "ann"}, rating.Key{Content: "post-1", Rater: "ann"}); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("b has the rating of a: %v", err)
 	}
 }
@@ -245,7 +246,7 @@ func TestInstallationIsNotKnownYet(t *testing.T) {
 	s.away.Store(true)
 	q := memqueue.New(memqueue.Config{})
 	app := host(t, khodnevis.Config{Store: s, Queue: q, Cache: c})
-	_, err := app.Ratings.Submit(t.Context(), rating.Actor{User: "ann"}, rating.Submission{Content: "post-1", Score: 5})
+	_, err := app.Ratings.Submit(t.Context(), actor.Actor{User: "ann"}, rating.Submission{Content: "post-1", Score: 5})
 	refused := (*rating.UnavailableError)(nil)
 	if !errors.As(err, &refused) || refused.Unknown {
 		t.Errorf("a rating: %v, want that it is not accepted", err)
@@ -261,7 +262,7 @@ func TestInstallationIsNotKnownYet(t *testing.T) {
 	}
 	s.away.Store(false)
 	soon(t, "ratings are accepted", func() bool {
-		_, err := app.Ratings.Submit(t.Context(), rating.Actor{User: "ann"}, rating.Submission{Content: "post-1", Score: 5})
+		_, err := app.Ratings.Submit(t.Context(), actor.Actor{User: "ann"}, rating.Submission{Content: "post-1", Score: 5})
 		return err == nil
 	})
 	soon(t, "the cache is used", func() bool {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/rating"
@@ -30,8 +31,8 @@ func Example() {
 	running.Go(func() { _ = app.Run(ctx) })
 
 	film, _ := app.Contents.Create(ctx, "ana", content.Draft{Title: "Stalker"})
-	receipt, _ := app.Ratings.Submit(ctx, rating.Actor{User: "ben"}, rating.Submission{Content: film.ID, Score: 5})
-	task, _ := app.Ratings.Wait(ctx, rating.Actor{User: "ben"}, receipt.Task.ID)
+	receipt, _ := app.Ratings.Submit(ctx, actor.Actor{User: "ben"}, rating.Submission{Content: film.ID, Score: 5})
+	task, _ := app.Ratings.Wait(ctx, actor.Actor{User: "ben"}, receipt.Task.ID)
 	stats, _ := app.Ratings.Stats(ctx, []string{film.ID})
 	average, _ := stats[film.ID].Average()
 	fmt.Println(task.State, task.Result.Outcome, average)
@@ -51,7 +52,7 @@ func Example_forget() {
 	var running sync.WaitGroup
 	running.Go(func() { _ = app.Run(ctx) })
 
-	ben := rating.Actor{User: "ben"}
+	ben := actor.Actor{User: "ben"}
 	receipt, _ := app.Ratings.Submit(ctx, ben, rating.Submission{Content: "post-17", Score: 5})
 	_, _ = app.Ratings.Wait(ctx, ben, receipt.Task.ID)
 	if err := app.Ratings.Erase(ctx, "ben", rating.EraseAnonymize); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
 )
@@ -32,6 +33,9 @@ type Principal struct {
 	// Session is the identifier of the session that the request belongs to, or empty.
 	Session string
 }
+
+// Actor returns the user who acts in the request, as packages content and rating take it.
+func (p Principal) Actor() actor.Actor { return actor.Actor{User: p.Subject, Staff: p.Staff} }
 
 // Authenticator finds out who makes a request. Authenticate may be called concurrently. It returns
 // ErrNoCredentials for a request without any (an anonymous one), ErrInvalidCredentials for one with

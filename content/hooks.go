@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
@@ -34,17 +35,17 @@ type Hooks struct {
 	BeforeCreate func(ctx context.Context, c Content) error
 	// BeforeUpdate is handed the content as it is and as it would be. A change of nothing is not
 	// asked about.
-	BeforeUpdate func(ctx context.Context, actor Actor, old, changed Content) error
+	BeforeUpdate func(ctx context.Context, actor actor.Actor, old, changed Content) error
 	// BeforeDelete is handed the content as it is. What changes after that is not deleted without
 	// asking again.
-	BeforeDelete func(ctx context.Context, actor Actor, c Content) error
+	BeforeDelete func(ctx context.Context, actor actor.Actor, c Content) error
 
 	// AfterCreate is handed the content as it is stored.
 	AfterCreate func(ctx context.Context, c Content) error
 	// AfterUpdate is handed the content as it was and as it is stored.
-	AfterUpdate func(ctx context.Context, actor Actor, old, changed Content) error
+	AfterUpdate func(ctx context.Context, actor actor.Actor, old, changed Content) error
 	// AfterDelete is handed the content as it was.
-	AfterDelete func(ctx context.Context, actor Actor, c Content) error
+	AfterDelete func(ctx context.Context, actor actor.Actor, c Content) error
 }
 
 func (s *Service) beforeCreate(ctx context.Context, c Content) error {
@@ -54,14 +55,14 @@ func (s *Service) beforeCreate(ctx context.Context, c Content) error {
 	return s.runner.Before(ctx, "content.BeforeCreate", func(ctx context.Context) error { return s.hooks.BeforeCreate(ctx, c) })
 }
 
-func (s *Service) beforeUpdate(ctx context.Context, actor Actor, old, changed Content) error {
+func (s *Service) beforeUpdate(ctx context.Context, actor actor.Actor, old, changed Content) error {
 	if s.hooks.BeforeUpdate == nil {
 		return nil
 	}
 	return s.runner.Before(ctx, "content.BeforeUpdate", func(ctx context.Context) error { return s.hooks.BeforeUpdate(ctx, actor, old, changed) })
 }
 
-func (s *Service) beforeDelete(ctx context.Context, actor Actor, c Content) error {
+func (s *Service) beforeDelete(ctx context.Context, actor actor.Actor, c Content) error {
 	if s.hooks.BeforeDelete == nil {
 		return nil
 	}
@@ -74,13 +75,13 @@ func (s *Service) afterCreate(ctx context.Context, c Content) {
 	}
 }
 
-func (s *Service) afterUpdate(ctx context.Context, actor Actor, old, changed Content) {
+func (s *Service) afterUpdate(ctx context.Context, actor actor.Actor, old, changed Content) {
 	if s.hooks.AfterUpdate != nil {
 		s.runner.After(ctx, "content.AfterUpdate", func(ctx context.Context) error { return s.hooks.AfterUpdate(ctx, actor, old, changed) })
 	}
 }
 
-func (s *Service) afterDelete(ctx context.Context, actor Actor, c Content) {
+func (s *Service) afterDelete(ctx context.Context, actor actor.Actor, c Content) {
 	if s.hooks.AfterDelete != nil {
 		s.runner.After(ctx, "content.AfterDelete", func(ctx context.Context) error { return s.hooks.AfterDelete(ctx, actor, c) })
 	}

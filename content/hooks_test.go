@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -35,19 +36,19 @@ func (d *told) hooks() content.Hooks {
 		BeforeCreate: func(_ context.Context, c content.Content) error {
 			return d.hear(d.before, "before create %s by %s", c.Title, c.Author)
 		},
-		BeforeUpdate: func(_ context.Context, actor content.Actor, old, changed content.Content) error {
+		BeforeUpdate: func(_ context.Context, actor actor.Actor, old, changed content.Content) error {
 			return d.hear(d.before, "before update %s to %s by %s", old.Title, changed.Title, actor.User)
 		},
-		BeforeDelete: func(_ context.Context, actor content.Actor, c content.Content) error {
+		BeforeDelete: func(_ context.Context, actor actor.Actor, c content.Content) error {
 			return d.hear(d.before, "before delete %s by %s", c.Title, actor.User)
 		},
 		AfterCreate: func(_ context.Context, c content.Content) error {
 			return d.hear(d.after, "after create %s %d", c.Title, c.Version)
 		},
-		AfterUpdate: func(_ context.Context, actor content.Actor, old, changed content.Content) error {
+		AfterUpdate: func(_ context.Context, actor actor.Actor, old, changed content.Content) error {
 			return d.hear(d.after, "after update %s %d to %s %d by %s", old.Title, old.Version, changed.Title, changed.Version, actor.User)
 		},
-		AfterDelete: func(_ context.Context, actor content.Actor, c content.Content) error {
+		AfterDelete: func(_ context.Context, actor actor.Actor, c content.Content) error {
 			return d.hear(d.after, "after delete %s by %s", c.Title, actor.User)
 		},
 	}
@@ -63,7 +64,7 @@ func (d *told) want(t *testing.T, calls ...string) {
 
 // retitle changes a title.
 func retitle(ctx context.Context, s *content.Service, id, title string) (content.Content, error) {
-	return s.Update(ctx, content.Actor{User: "ana"}, id, content.Patch{Title: &title}, nil)
+	return s.Update(ctx, actor.Actor{User: "ana"}, id, content.Patch{Title: &title}, nil)
 }
 
 func TestHooksHearOfChanges(t *testing.T) {
@@ -80,7 +81,7 @@ func TestHooksHearOfChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want(t)
-	if err := s.Delete(t.Context(), content.Actor{User: "sam", Staff: true}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "sam", Staff: true}, c.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	d.want(t, "before delete two by sam", "after delete two by sam")
@@ -95,12 +96,12 @@ func TestHooksComeLast(t *testing.T) {
 	d.calls = nil
 	no := errors.New("no")
 	check := func(content.Content) error { return no }
-	ben, blank := content.Actor{User: "ben"}, ""
+	ben, blank := actor.Actor{User: "ben"}, ""
 	_, e1 := s.Create(t.Context(), "ana", content.Draft{})
 	_, e2 := s.Update(t.Context(), ben, c.ID, content.Patch{Title: &blank}, nil)
-	_, e3 := s.Update(t.Context(), content.Actor{User: "ana"}, c.ID, content.Patch{Title: &blank}, nil)
-	_, e4 := s.Update(t.Context(), content.Actor{User: "ana"}, c.ID, content.Patch{}, check)
-	e5, e6, e7 := s.Delete(t.Context(), ben, c.ID, nil), s.Delete(t.Context(), ben, "none", nil), s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, check)
+	_, e3 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &blank}, nil)
+	_, e4 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{}, check)
+	e5, e6, e7 := s.Delete(t.Context(), ben, c.ID, nil), s.Delete(t.Context(), ben, "none", nil), s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, check)
 	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7} {
 		if err == nil {
 			t.Errorf("change %d is made", i+1)
@@ -137,7 +138,7 @@ func TestBeforeHooksDecide(t *testing.T) {
 			if _, err := retitle(t.Context(), s, c.ID, "two"); err == nil || !tt.is(err) {
 				t.Errorf("update: %v", err)
 			}
-			if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err == nil || !tt.is(err) {
+			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err == nil || !tt.is(err) {
 				t.Errorf("delete: %v", err)
 			}
 			d.want(t, "before create two by ana", "before update one to two by ana", "before delete one by ana")
@@ -166,7 +167,7 @@ func TestAfterHooksChangeNothing(t *testing.T) {
 			if got, err := retitle(t.Context(), s, c.ID, "two"); err != nil || got.Title != "two" {
 				t.Errorf("update: %+v, %v", got, err)
 			}
-			if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err != nil {
+			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
 				t.Errorf("delete: %v", err)
 			}
 			for _, want := range []string{"hook=content.AfterCreate", "hook=content.AfterUpdate", "hook=content.AfterDelete", "boom"} {
@@ -232,7 +233,7 @@ func TestBeforeHooksSeeWhatTheyDecideOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want(t, "before update one to two by ana", "before update theirs 1 to two by ana", "after update theirs 1 2 to two 3 by ana")
-	if err := s.Delete(t.Context(), content.Actor{User: "ana"}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	d.want(t, "before delete two by ana", "before delete theirs 3 by ana", "after delete theirs 3 by ana")

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -28,7 +29,7 @@ func TestCreateIdempotent(t *testing.T) {
 		t.Errorf("again: %+v, %v, %v", c, again, err)
 	}
 	title := "changed"
-	changed, err := s.Update(t.Context(), content.Actor{User: "ana"}, first.ID, content.Patch{Title: &title}, nil)
+	changed, err := s.Update(t.Context(), actor.Actor{User: "ana"}, first.ID, content.Patch{Title: &title}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestCreateIdempotent(t *testing.T) {
 			t.Errorf("%q: %+v, %v, %v", other, c, again, err)
 		}
 	}
-	if err := s.Delete(t.Context(), content.Actor{User: "ana"}, first.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, first.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	for request, want := range map[string]error{"r": content.ErrDeleted, "another": content.ErrKeyReused} {

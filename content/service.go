@@ -8,20 +8,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
-
-// Actor is who acts.
-type Actor struct {
-	// User is the identifier of the acting user.
-	User string
-	// Staff may change and delete every content.
-	Staff bool
-}
 
 // Config configures a Service. Its zero value is usable.
 type Config struct {
@@ -189,7 +182,7 @@ const attempts = 100
 // very version that the change replaces, and its error ends the call. The errors are ErrNotFound,
 // ErrForbidden, a *ValidationError, that of check, and a hook's *Refusal, in this order of
 // precedence.
-func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, check func(Content) error) (Content, error) {
+func (s *Service) Update(ctx context.Context, actor actor.Actor, id string, p Patch, check func(Content) error) (Content, error) {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)
 		if err != nil {
@@ -227,7 +220,7 @@ func (s *Service) Update(ctx context.Context, actor Actor, id string, p Patch, c
 
 // Delete removes a content together with its ratings. Its author and staff may. Of check, see
 // Update.
-func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func(Content) error) error {
+func (s *Service) Delete(ctx context.Context, actor actor.Actor, id string, check func(Content) error) error {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)
 		if err != nil {
@@ -262,7 +255,7 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id string, check func
 }
 
 // mine returns a content that actor may change.
-func (s *Service) mine(ctx context.Context, actor Actor, id string) (Content, error) {
+func (s *Service) mine(ctx context.Context, actor actor.Actor, id string) (Content, error) {
 	c, err := s.Get(ctx, id)
 	if err != nil {
 		return Content{}, err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
@@ -28,7 +29,7 @@ func (s *silenced) ContentsByID(ctx context.Context, ids []string) ([]content.Co
 
 func TestRecent(t *testing.T) {
 	t.Parallel()
-	ctx, author := t.Context(), content.Actor{User: "ada"}
+	ctx, author := t.Context(), actor.Actor{User: "ada"}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	store, shared := memstore.New(memstore.Config{}), lrucache.New(lrucache.Config{})
 	node := func() (*content.Service, *silenced) {
@@ -116,7 +117,7 @@ func (l *late) ContentsByID(ctx context.Context, ids []string) ([]content.Conten
 // nobody.
 func TestRecentOfALateReader(t *testing.T) {
 	t.Parallel()
-	ctx, author, text := t.Context(), content.Actor{User: "ada"}, strings.Repeat("x", 20<<10)
+	ctx, author, text := t.Context(), actor.Actor{User: "ada"}, strings.Repeat("x", 20<<10)
 	for name, write := range map[string]func(*content.Service, string) error{
 		"deleted": func(s *content.Service, id string) error { return s.Delete(ctx, author, id, nil) },
 		"grown": func(s *content.Service, id string) error {

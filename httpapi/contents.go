@@ -125,10 +125,6 @@ func contentQuery() []parameter {
 	)
 }
 
-func (c *call) contentActor() content.Actor {
-	return content.Actor{User: c.who.Subject, Staff: c.who.Staff}
-}
-
 // stats returns the numbers of one content.
 func (c *call) stats(contentID string) (rating.Stats, error) {
 	all, err := c.cfg.Ratings.Stats(c.r.Context(), []string{contentID})
@@ -279,7 +275,7 @@ func (c *call) updateContent() error {
 		return err
 	}
 	var stats rating.Stats
-	changed, err := c.cfg.Contents.Update(c.r.Context(), c.contentActor(), c.param, patch, func(old content.Content) (err error) {
+	changed, err := c.cfg.Contents.Update(c.r.Context(), c.who.Actor(), c.param, patch, func(old content.Content) (err error) {
 		if err := match.check(old.Version); err != nil {
 			return err
 		}
@@ -308,7 +304,7 @@ func (c *call) deleteContent() error {
 	if match != nil { // otherwise whatever there is may be deleted, at no version in particular
 		check = func(old content.Content) error { return match.check(old.Version) }
 	}
-	if err := c.cfg.Contents.Delete(c.r.Context(), c.contentActor(), c.param, check); err != nil {
+	if err := c.cfg.Contents.Delete(c.r.Context(), c.who.Actor(), c.param, check); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/queue"
@@ -135,7 +136,7 @@ func TestDeadlineOfTheWholeRequest(t *testing.T) {
 				slow := &slowStore{Store: memstore.New(memstore.Config{})}
 				cfg := khodnevis.Config{Authenticator: badHost{}, Store: slow}
 				if tc.hook {
-					cfg.Hooks.Contents.AfterUpdate = func(ctx context.Context, _ content.Actor, _, _ content.Content) error {
+					cfg.Hooks.Contents.AfterUpdate = func(ctx context.Context, _ actor.Actor, _, _ content.Content) error {
 						<-ctx.Done()
 						return ctx.Err()
 					}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -47,23 +48,23 @@ func moderated(c *khodnevis.Config) {
 	c.Hooks = khodnevis.Hooks{
 		Contents: content.Hooks{
 			BeforeCreate: func(ctx context.Context, c content.Content) error { return moderation(ctx, c.Title) },
-			BeforeUpdate: func(ctx context.Context, _ content.Actor, _, changed content.Content) error {
+			BeforeUpdate: func(ctx context.Context, _ actor.Actor, _, changed content.Content) error {
 				return moderation(ctx, changed.Title)
 			},
-			BeforeDelete: func(ctx context.Context, _ content.Actor, c content.Content) error {
+			BeforeDelete: func(ctx context.Context, _ actor.Actor, c content.Content) error {
 				return moderation(ctx, c.Description)
 			},
 			AfterCreate: func(context.Context, content.Content) error { panic("after") },
-			AfterUpdate: func(context.Context, content.Actor, content.Content, content.Content) error {
+			AfterUpdate: func(context.Context, actor.Actor, content.Content, content.Content) error {
 				return errors.New("after")
 			},
-			AfterDelete: func(context.Context, content.Actor, content.Content) error { return &content.Refusal{} },
+			AfterDelete: func(context.Context, actor.Actor, content.Content) error { return &content.Refusal{} },
 		},
 		Ratings: rating.Hooks{
-			BeforeSubmit: func(ctx context.Context, _ rating.Actor, sub rating.Submission) error {
+			BeforeSubmit: func(ctx context.Context, _ actor.Actor, sub rating.Submission) error {
 				return moderation(ctx, byScore[sub.Score])
 			},
-			BeforeWithdraw: func(context.Context, rating.Actor, rating.Key) error {
+			BeforeWithdraw: func(context.Context, actor.Actor, rating.Key) error {
 				return &rating.Refusal{Status: 409, Code: "final", Detail: "Ratings are final."}
 			},
 		},

@@ -133,10 +133,6 @@ func (c *call) ratingDetail(r rating.Rating, pending bool) ratingDetail {
 		CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt)}
 }
 
-func (c *call) ratingActor() rating.Actor {
-	return rating.Actor{User: c.who.Subject, Staff: c.who.Staff}
-}
-
 // ratingKey returns the key in the path.
 func (c *call) ratingKey() (rating.Key, error) {
 	key, ok := rating.ParseKey(c.param)
@@ -240,7 +236,7 @@ func (c *call) createRating() error {
 	if err := c.countContent(contentID); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
 	if err != nil {
 		return c.input.check(err)
 	}
@@ -303,7 +299,7 @@ func (c *call) settled(r rating.Rating, task rating.Task) error {
 	if task.Result.Outcome == rating.Withdrawn || r.Withdrawn {
 		return c.empty(http.StatusNoContent)
 	}
-	stored, pending, err := c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), r.Key)
+	stored, pending, err := c.cfg.Ratings.Get(c.r.Context(), c.who.Actor(), r.Key)
 	if err != nil { // withdrawn since, or the store does not answer any more: it was accepted in any case
 		return c.acceptedAsync(task, r)
 	}
@@ -352,7 +348,7 @@ func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
 	if c.cfg.PrivateRatings && key.Rater != c.who.Subject && !c.who.Staff {
 		return rating.Rating{}, false, problemNotFound
 	}
-	return c.cfg.Ratings.Get(c.r.Context(), c.ratingActor(), key)
+	return c.cfg.Ratings.Get(c.r.Context(), c.who.Actor(), key)
 }
 
 // writeTimeout is how long a change of a rating waits to be stored, unless the client prefers
@@ -402,7 +398,7 @@ func (c *call) rate(contentID string, score int) error {
 	if err := c.countContent(contentID); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.ratingActor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
 	var bad *rating.ValidationError
 	switch {
 	case errors.As(err, &bad) && bad.Fields[0].Name == "content":
@@ -431,7 +427,7 @@ func (c *call) withdraw(key rating.Key) error {
 	if err := c.countContent(key.Content); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.ratingActor(), key, c.id)
+	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.who.Actor(), key, c.id)
 	if err != nil {
 		return err
 	}

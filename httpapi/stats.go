@@ -147,7 +147,7 @@ func windowDetailOf(w rating.Window, opened time.Time) windowDetail {
 }
 
 func (c *call) explainStats() error {
-	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.ratingActor(), c.param)
+	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.who.Actor(), c.param)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (c *call) recalculate() error {
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
-	task, err := c.cfg.Ratings.Recalculate(c.r.Context(), c.ratingActor(), c.param, c.id)
+	task, err := c.cfg.Ratings.Recalculate(c.r.Context(), c.who.Actor(), c.param, c.id)
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (c *call) recalculate() error {
 }
 
 func (c *call) listWindows() error {
-	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.ratingActor(), c.param)
+	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.who.Actor(), c.param)
 	if err != nil {
 		return err
 	}
@@ -204,11 +204,11 @@ func (c *call) createWindow() error {
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
-	w, err := c.cfg.Ratings.AddWindow(c.r.Context(), c.ratingActor(), draft)
+	w, err := c.cfg.Ratings.AddWindow(c.r.Context(), c.who.Actor(), draft)
 	if err != nil {
 		return err
 	}
-	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.ratingActor(), c.param)
+	e, err := c.cfg.Ratings.Explain(c.r.Context(), c.who.Actor(), c.param)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (c *call) deleteWindows() error {
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
-	if err := c.cfg.Ratings.RemoveWindow(c.r.Context(), c.ratingActor(), c.param, c.query.text("id")); err != nil {
+	if err := c.cfg.Ratings.RemoveWindow(c.r.Context(), c.who.Actor(), c.param, c.query.text("id")); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -124,14 +125,14 @@ func (c *call) waited() {
 // by one of the two ways to wait that rating.Service has. A call that waits is not in flight. The
 // wait ends when d has passed since the call began: what came before is part of it.
 func (c *call) waitFor(
-	taskID string, d time.Duration, wait func(context.Context, rating.Actor, string) (rating.Task, error),
+	taskID string, d time.Duration, wait func(context.Context, actor.Actor, string) (rating.Task, error),
 ) (rating.Task, error) {
 	user := counter.Group{Name: c.who.Subject, Factor: 1}
 	if d <= 0 {
-		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
+		return c.cfg.Ratings.Task(c.r.Context(), c.who.Actor(), taskID)
 	}
 	if ok, _ := c.admission.waiting.Acquire(1, user); !ok {
-		return c.cfg.Ratings.Task(c.r.Context(), c.ratingActor(), taskID)
+		return c.cfg.Ratings.Task(c.r.Context(), c.who.Actor(), taskID)
 	}
 	defer c.admission.waiting.Release(1, user)
 	c.leave()
@@ -147,5 +148,5 @@ func (c *call) waitFor(
 			}
 		}()
 	}
-	return wait(ctx, c.ratingActor(), taskID)
+	return wait(ctx, c.who.Actor(), taskID)
 }

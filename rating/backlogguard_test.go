@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -44,7 +45,7 @@ func TestUnappliedTooLong(t *testing.T) {
 		q := &forgetting{}
 		w, log, c := aged(t, func(m *memqueue.Queue) queue.Publisher { q.Queue = m; return q })
 		submit := func() error { // after what the last one made the service know
-			_, err := w.ratings.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: c, Score: 3})
+			_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c, Score: 3})
 			synctest.Wait()
 			return err
 		}
@@ -79,7 +80,7 @@ func TestUnappliedTooLong(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Unknown || !errors.Is(err, queue.ErrNotAccepted) {
 			t.Errorf("past half the retention: %v", err)
 		}
-		if _, err := w.ratings.Recalculate(t.Context(), rating.Actor{User: "s", Staff: true}, c, ""); !errors.Is(err, rating.ErrUnavailable) {
+		if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "s", Staff: true}, c, ""); !errors.Is(err, rating.ErrUnavailable) {
 			t.Errorf("a recount past half the retention: %v", err)
 		}
 		q.silent = errors.New("no answer")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -103,7 +104,7 @@ func TestForget(t *testing.T) {
 			if lag := w.lag(); lag != 3 {
 				t.Errorf("%d withdrawals are in the queue, want 3", lag)
 			}
-			if _, _, err := w.ratings.Get(t.Context(), rating.Actor{User: "u"}, rating.Key{Content: contents[0], Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+			if _, _, err := w.ratings.Get(t.Context(), actor.Actor{User: "u"}, rating.Key{Content: contents[0], Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
 				t.Errorf("who left still reads the rating: %v", err)
 			}
 			w.settle()
@@ -346,7 +347,7 @@ func TestForgetContent(t *testing.T) {
 		t.Errorf("%d ratings are left", got.Count)
 	}
 	for _, rater := range []string{"rater", "another"} {
-		if _, _, err := w.ratings.Get(t.Context(), rating.Actor{User: rater}, rating.Key{Content: film, Rater: rater}); !errors.Is(err, rating.ErrNotFound) {
+		if _, _, err := w.ratings.Get(t.Context(), actor.Actor{User: rater}, rating.Key{Content: film, Rater: rater}); !errors.Is(err, rating.ErrNotFound) {
 			t.Errorf("the rating of %s: %v", rater, err)
 		}
 	}

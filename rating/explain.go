@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating/score"
 )
 
@@ -21,7 +22,7 @@ type Explanation struct {
 
 // Explain says how the published score of a content comes about. ErrNotFound: there is no such
 // content. ErrForbidden: the actor is not staff.
-func (s *Service) Explain(ctx context.Context, actor Actor, content string) (Explanation, error) {
+func (s *Service) Explain(ctx context.Context, actor actor.Actor, content string) (Explanation, error) {
 	opened, h, err := s.history(ctx, content)
 	if err != nil {
 		return Explanation{}, err

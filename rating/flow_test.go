@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
@@ -80,16 +81,16 @@ func (w *world) content() content.Content {
 
 func (w *world) submit(user, contentID string, score int) rating.Receipt {
 	w.t.Helper()
-	return check(w.ratings.Submit(w.t.Context(), rating.Actor{User: user}, rating.Submission{Content: contentID, Score: score}))(w.t)
+	return check(w.ratings.Submit(w.t.Context(), actor.Actor{User: user}, rating.Submission{Content: contentID, Score: score}))(w.t)
 }
 
 // await returns the task once it is done, to the rater who asked for it.
 func (w *world) await(task rating.Task) rating.Task {
 	w.t.Helper()
-	return w.awaitAs(rating.Actor{User: task.Creator}, task)
+	return w.awaitAs(actor.Actor{User: task.Creator}, task)
 }
 
-func (w *world) awaitAs(actor rating.Actor, task rating.Task) rating.Task {
+func (w *world) awaitAs(actor actor.Actor, task rating.Task) rating.Task {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
@@ -102,7 +103,7 @@ func (w *world) awaitAs(actor rating.Actor, task rating.Task) rating.Task {
 
 func (w *world) task(task rating.Task) rating.Task {
 	w.t.Helper()
-	return check(w.ratings.Task(w.t.Context(), rating.Actor{User: task.Creator}, task.ID))(w.t)
+	return check(w.ratings.Task(w.t.Context(), actor.Actor{User: task.Creator}, task.ID))(w.t)
 }
 
 func (w *world) stats(contentID string) rating.Stats {
@@ -167,7 +168,7 @@ func TestTaskOfADeletedContent(t *testing.T) {
 	c := w.content()
 	task := w.submit("rater", c.ID, 4).Task
 	w.await(task)
-	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, c.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, c.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.wipe()
@@ -216,11 +217,11 @@ func TestRatingIsPendingThenStored(t *testing.T) {
 	receipt := w.submit("u1", c.ID, 4)
 	key := rating.Key{Content: c.ID, Rater: "u1"}
 
-	r, pending, err := w.ratings.Get(t.Context(), rating.Actor{User: "u1"}, key)
+	r, pending, err := w.ratings.Get(t.Context(), actor.Actor{User: "u1"}, key)
 	if err != nil || !pending || r.Score != 4 {
 		t.Fatalf("the rater reads %+v, pending %v, %v", r, pending, err)
 	}
-	for _, other := range []rating.Actor{{User: "u2"}, {User: "s", Staff: true}, {}} {
+	for _, other := range []actor.Actor{{User: "u2"}, {User: "s", Staff: true}, {}} {
 		if _, _, err := w.ratings.Get(t.Context(), other, key); !errors.Is(err, rating.ErrNotFound) {
 			t.Errorf("%+v reads a pending rating of another: %v", other, err)
 		}
@@ -234,7 +235,7 @@ func TestRatingIsPendingThenStored(t *testing.T) {
 	if done.State != rating.Success || done.Result.Outcome != rating.Created || done.Result.Key != key || done.Attempts != 1 || done.DoneAt.IsZero() {
 		t.Errorf("the task came to %+v, %+v", done, done.Result)
 	}
-	r, pending, err = w.ratings.Get(t.Context(), rating.Actor{}, key)
+	r, pending, err = w.ratings.Get(t.Context(), actor.Actor{}, key)
 	if err != nil || pending || r.Score != 4 || !r.CreatedAt.Equal(receipt.Rating.CreatedAt) {
 		t.Errorf("everybody reads %+v, pending %v, %v", r, pending, err)
 	}
@@ -248,7 +249,7 @@ func TestOutcomes(t *testing.T) {
 	w := newWorld(t, nil)
 	w.work()
 	c := w.content()
-	actor := rating.Actor{User: "u"}
+	actor := actor.Actor{User: "u"}
 	for i, step := range []struct {
 		score int // 0: withdraw
 		want  rating.Result
@@ -310,7 +311,7 @@ func TestRejectedMessages(t *testing.T) {
 	now := w.now().UTC().Truncate(time.Microsecond)
 	good := w.submit("u1", c.ID, 4)
 	late := w.submit("u1", gone.ID, 4)
-	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, gone.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range []queue.Message{
@@ -481,17 +482,17 @@ func TestTasksAreTheirRaters(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.content()
 	task := w.submit("u", c.ID, 4).Task
-	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "other"}, task.ID); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "other"}, task.ID); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("another one's task: %v", err)
 	}
-	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "s", Staff: true}, task.ID); err != nil {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, task.ID); err != nil {
 		t.Errorf("staff: %v", err)
 	}
-	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "u"}, task.ID[:len(task.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, task.ID[:len(task.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("no task's identifier: %v", err)
 	}
 	w.offset.Store(int64(rating.Retention + time.Minute))
-	if _, err := w.ratings.Task(t.Context(), rating.Actor{User: "u"}, task.ID); !errors.Is(err, rating.ErrExpired) {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, task.ID); !errors.Is(err, rating.ErrExpired) {
 		t.Errorf("after its retention: %v", err)
 	}
 }
@@ -505,7 +506,7 @@ func TestSubmitRefuses(t *testing.T) {
 		score   int
 		field   string
 	}{{c.ID, 0, "score"}, {c.ID, 6, "score"}, {c.ID, -1 << 62, "score"}, {"nothing", 3, "content"}, {"", 3, "content"}, {"a b", 3, "content"}, {"..", 3, "content"}} {
-		_, err := w.ratings.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: bad.content, Score: bad.score})
+		_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: bad.content, Score: bad.score})
 		var invalid *rating.ValidationError
 		if !errors.As(err, &invalid) || invalid.Fields[0].Name != bad.field {
 			t.Errorf("%+v: %v", bad, err)
@@ -532,12 +533,12 @@ func TestQueueThatDoesNotTake(t *testing.T) {
 		unknown bool
 	}{{fmt.Errorf("full: %w", queue.ErrNotAccepted), false}, {context.DeadlineExceeded, true}} {
 		s := must(rating.New(w.store, refusing{q.err}, w.contents, w.cfg))
-		_, err := s.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3})
+		_, err := s.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3})
 		var down *rating.UnavailableError
 		if !errors.As(err, &down) || down.Unknown != q.unknown || !errors.Is(err, rating.ErrUnavailable) || !errors.Is(err, q.err) {
 			t.Errorf("%v came back as %v", q.err, err)
 		}
-		if _, _, err := s.Get(t.Context(), rating.Actor{User: "u"}, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+		if _, _, err := s.Get(t.Context(), actor.Actor{User: "u"}, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
 			t.Errorf("what was not accepted is readable: %v", err)
 		}
 	}
@@ -550,10 +551,10 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	c := w.content()
 	key := rating.Key{Content: c.ID, Rater: "u"}
 	w.await(w.submit("u", c.ID, 4).Task)
-	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "other"}, key, ""); !errors.Is(err, rating.ErrForbidden) {
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "other"}, key, ""); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("another one: %v", err)
 	}
-	boss := rating.Actor{User: "boss", Staff: true}
+	boss := actor.Actor{User: "boss", Staff: true}
 	receipt := check(w.ratings.Withdraw(t.Context(), boss, key, ""))(t)
 	if receipt.Task.Creator != "boss" {
 		t.Errorf("the task is %q's", receipt.Task.Creator)
@@ -561,7 +562,7 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	if done := w.awaitAs(boss, receipt.Task); done.State != rating.Success || done.Result.Outcome != rating.Withdrawn {
 		t.Errorf("it came to %+v", done)
 	}
-	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("a second time: %v", err)
 	}
 }
@@ -627,10 +628,10 @@ func TestRecalculateOnRequest(t *testing.T) {
 	w.work()
 	c := w.content()
 	w.await(w.submit("u", c.ID, 4).Task)
-	if _, err := w.ratings.Recalculate(t.Context(), rating.Actor{User: "u"}, c.ID, ""); !errors.Is(err, rating.ErrForbidden) {
+	if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "u"}, c.ID, ""); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("a user: %v", err)
 	}
-	boss := rating.Actor{User: "boss", Staff: true}
+	boss := actor.Actor{User: "boss", Staff: true}
 	task := check(w.ratings.Recalculate(t.Context(), boss, c.ID, ""))(t)
 	if done := w.awaitAs(boss, task); done.State != rating.Success || done.Name != rating.TaskRecalculate || done.Result.Content != c.ID || done.Result.Repaired {
 		t.Errorf("it came to %+v, %+v", done, done.Result)
@@ -734,7 +735,7 @@ func TestForgottenTasksAreWhole(t *testing.T) {
 	w := newForgetful(t)
 	c, gone := w.content(), w.content()
 	receipts := map[string]rating.Receipt{"stored": w.submit("u1", c.ID, 4), "rejected": w.submit("u2", gone.ID, 4)}
-	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, gone.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.work()

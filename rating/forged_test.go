@@ -10,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
 
 // look returns how both ways to ask for a task answer the actor, who does not wait.
-func (w *world) look(actor rating.Actor, taskID string) []error {
+func (w *world) look(actor actor.Actor, taskID string) []error {
 	w.t.Helper()
 	hurried, cancel := context.WithCancel(w.t.Context())
 	cancel()
@@ -25,7 +26,7 @@ func (w *world) look(actor rating.Actor, taskID string) []error {
 }
 
 // unknown fails unless the actor is told that there is no such task.
-func (w *world) unknown(what string, actor rating.Actor, taskID string) {
+func (w *world) unknown(what string, actor actor.Actor, taskID string) {
 	w.t.Helper()
 	for _, err := range w.look(actor, taskID) {
 		if !errors.Is(err, rating.ErrNotFound) {
@@ -35,7 +36,7 @@ func (w *world) unknown(what string, actor rating.Actor, taskID string) {
 }
 
 // known fails unless the actor is told of the task.
-func (w *world) known(what string, actor rating.Actor, taskID string) {
+func (w *world) known(what string, actor actor.Actor, taskID string) {
 	w.t.Helper()
 	if errs := w.look(actor, taskID); !slices.Equal(errs, []error{nil, nil}) {
 		w.t.Errorf("%s, asked for by %+v: %v", what, actor, errs)
@@ -58,7 +59,7 @@ func TestForgedTasksTellNothing(t *testing.T) {
 	}
 	w.await(w.submit("eve", c.ID, 1).Task) // behind the withdrawal of what is handed over
 
-	eve, staff := rating.Actor{User: "eve"}, rating.Actor{User: "boss", Staff: true}
+	eve, staff := actor.Actor{User: "eve"}, actor.Actor{User: "boss", Staff: true}
 	withdrawal := func(content, rater, by string) string {
 		return rating.Forge(own.ID, func(t *rating.Ticket) {
 			t.Op, t.Key, t.By = rating.OpWithdraw, rating.Key{Content: content, Rater: rater}, by
@@ -76,7 +77,7 @@ func TestForgedTasksTellNothing(t *testing.T) {
 				t.Op, t.Key, t.By = rating.OpRecalculate, rating.Key{Content: content}, by
 			})
 			w.unknown("a recalculation of "+content, eve, recalculation)
-			w.unknown("a recalculation of "+content, rating.Actor{}, recalculation)
+			w.unknown("a recalculation of "+content, actor.Actor{}, recalculation)
 			w.known("a recalculation of "+content, staff, recalculation)
 		}
 	}
@@ -87,9 +88,9 @@ func TestWhoMayAskForATask(t *testing.T) {
 	w := newForgetful(t)
 	w.work()
 	c := w.content()
-	ada, ben, boss := rating.Actor{User: "ada"}, rating.Actor{User: "ben"}, rating.Actor{User: "boss", Staff: true}
+	ada, ben, boss := actor.Actor{User: "ada"}, actor.Actor{User: "ben"}, actor.Actor{User: "boss", Staff: true}
 	key := rating.Key{Content: c.ID, Rater: "ada"}
-	withdraw := func(by rating.Actor) rating.Task {
+	withdraw := func(by actor.Actor) rating.Task {
 		task := check(w.ratings.Withdraw(t.Context(), by, key, ""))(t).Task
 		w.awaitAs(by, task)
 		return task
@@ -114,12 +115,12 @@ func TestWhoMayAskForATask(t *testing.T) {
 			w.known(what, ada, task.ID)
 			w.known(what, boss, task.ID)
 			w.unknown(what, ben, task.ID)
-			w.unknown(what, rating.Actor{}, task.ID)
+			w.unknown(what, actor.Actor{}, task.ID)
 		}
 		for what, task := range staffs {
 			w.known(when+" "+what, boss, task)
 			w.unknown(when+" "+what, ada, task)
-			w.unknown(when+" "+what+", once no longer staff", rating.Actor{User: "boss"}, task)
+			w.unknown(when+" "+what+", once no longer staff", actor.Actor{User: "boss"}, task)
 		}
 		w.wipe()
 	}
@@ -130,7 +131,7 @@ func TestWhoMayAskForATask(t *testing.T) {
 func TestTaskOfTheFutureIsUnknown(t *testing.T) {
 	t.Parallel()
 	w := newWorldAt(t, nil, func() time.Time { return someTime })
-	ada := rating.Actor{User: "ada"}
+	ada := actor.Actor{User: "ada"}
 	own := w.submit("ada", w.content().ID, 4).Task
 	at := func(d time.Duration) string {
 		return rating.Forge(own.ID, func(t *rating.Ticket) { t.At = w.now().UTC().Add(d) })
@@ -138,7 +139,7 @@ func TestTaskOfTheFutureIsUnknown(t *testing.T) {
 	w.known("a task of another clock", ada, at(time.Minute))
 	for _, d := range []time.Duration{time.Minute + time.Microsecond, time.Hour, 100 * 365 * 24 * time.Hour} {
 		w.unknown(fmt.Sprintf("a task of %v ahead", d), ada, at(d))
-		w.unknown(fmt.Sprintf("a task of %v ahead", d), rating.Actor{User: "boss", Staff: true}, at(d))
+		w.unknown(fmt.Sprintf("a task of %v ahead", d), actor.Actor{User: "boss", Staff: true}, at(d))
 	}
 }
 
@@ -174,7 +175,7 @@ func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := &streams{}
 	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })
-	ada := rating.Actor{User: "ada"}
+	ada := actor.Actor{User: "ada"}
 	own := w.submit("ada", w.content().ID, 4).Task
 	on := func(stream string) string {
 		return rating.Forge(own.ID, func(t *rating.Ticket) { t.Position.Stream = stream })
@@ -183,7 +184,7 @@ func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 		w.unknown("a task of an invented stream", ada, on(fmt.Sprint("stream-", i)))
 	}
 	for _, odd := range []string{"", "\x00", "a\x00", "\xff", "a b", "é", strings.Repeat("s", 65), strings.Repeat("s", 200)} {
-		w.unknown(fmt.Sprintf("a task of the stream %q", odd), rating.Actor{User: "boss", Staff: true}, on(odd))
+		w.unknown(fmt.Sprintf("a task of the stream %q", odd), actor.Actor{User: "boss", Staff: true}, on(odd))
 	}
 	if len(s.given) != 1 {
 		t.Errorf("%d streams were given an epoch, want that of the task alone", len(s.given))
@@ -201,7 +202,7 @@ func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 func TestTaskOfANewStreamIsKnown(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
-	ada := rating.Actor{User: "ada"}
+	ada := actor.Actor{User: "ada"}
 	task := w.submit("ada", w.content().ID, 4).Task
 	w.wipe()
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg)) // another process
@@ -217,7 +218,7 @@ func TestTaskOfANewStreamWithoutStore(t *testing.T) {
 	t.Parallel()
 	s := &streams{fail: rating.ErrUnavailable}
 	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })
-	ada := rating.Actor{User: "ada"}
+	ada := actor.Actor{User: "ada"}
 	task := w.submit("ada", w.content().ID, 4).Task
 	w.known("a task of a stream that has no epoch yet", ada, task.ID)
 	w.unknown("another one of that stream", ada, rating.Forge(task.ID, func(t *rating.Ticket) { t.Position.Offset++ }))

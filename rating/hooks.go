@@ -3,6 +3,7 @@ package rating
 import (
 	"context"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
@@ -32,9 +33,9 @@ type Refusal = hook.Refusal
 type Hooks struct {
 	// BeforeSubmit is handed a rating, the first one of a content or a change, whose score and
 	// content are good.
-	BeforeSubmit func(ctx context.Context, actor Actor, sub Submission) error
+	BeforeSubmit func(ctx context.Context, actor actor.Actor, sub Submission) error
 	// BeforeWithdraw is handed the key of a rating that the actor may withdraw.
-	BeforeWithdraw func(ctx context.Context, actor Actor, key Key) error
+	BeforeWithdraw func(ctx context.Context, actor actor.Actor, key Key) error
 	// AfterApply is handed what a batch has changed, each rating as it is stored, in the order of
 	// keys: its Result tells whether it was created, updated, left unchanged or withdrawn. Every
 	// change is reported at least once, twice or more when a worker dies between the commit and the
@@ -44,7 +45,7 @@ type Hooks struct {
 	AfterApply func(ctx context.Context, applied []Rating) error
 }
 
-func (s *Service) beforeSubmit(ctx context.Context, actor Actor, sub Submission) error {
+func (s *Service) beforeSubmit(ctx context.Context, actor actor.Actor, sub Submission) error {
 	f := s.cfg.Hooks.BeforeSubmit
 	if f == nil {
 		return nil
@@ -52,7 +53,7 @@ func (s *Service) beforeSubmit(ctx context.Context, actor Actor, sub Submission)
 	return s.runner.Before(ctx, "rating.BeforeSubmit", func(ctx context.Context) error { return f(ctx, actor, sub) })
 }
 
-func (s *Service) beforeWithdraw(ctx context.Context, actor Actor, key Key) error {
+func (s *Service) beforeWithdraw(ctx context.Context, actor actor.Actor, key Key) error {
 	f := s.cfg.Hooks.BeforeWithdraw
 	if f == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -85,32 +85,32 @@ func TestBeforeHooksComeLast(t *testing.T) {
 	t.Parallel()
 	var calls []string
 	w, _ := hooked(t, rating.Hooks{
-		BeforeSubmit: func(_ context.Context, actor rating.Actor, sub rating.Submission) error {
+		BeforeSubmit: func(_ context.Context, actor actor.Actor, sub rating.Submission) error {
 			calls = append(calls, fmt.Sprint("submit ", actor.User, " ", sub.Score, " ", sub.Request))
 			return nil
 		},
-		BeforeWithdraw: func(_ context.Context, actor rating.Actor, key rating.Key) error {
+		BeforeWithdraw: func(_ context.Context, actor actor.Actor, key rating.Key) error {
 			calls = append(calls, fmt.Sprint("withdraw ", actor.User, " ", key.Rater, " ", actor.Staff))
 			return nil
 		},
 	})
 	c := w.content()
 	for _, sub := range []rating.Submission{{Content: c.ID, Score: 9}, {Content: "none", Score: 3}} {
-		if _, err := w.ratings.Submit(t.Context(), rating.Actor{User: "u"}, sub); err == nil {
+		if _, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, sub); err == nil {
 			t.Errorf("%+v is accepted", sub)
 		}
 	}
 	key := rating.Key{Content: c.ID, Rater: "u"}
-	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("nothing is there: %v", err)
 	}
-	check(w.ratings.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3, Request: "r1"}))(t)
-	if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "v"}, key, ""); err == nil {
+	check(w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3, Request: "r1"}))(t)
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "v"}, key, ""); err == nil {
 		t.Error("another one withdraws it")
 	}
 	w.work()
 	for { // staff see it once it is stored
-		_, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "s", Staff: true}, key, "")
+		_, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "s", Staff: true}, key, "")
 		if err == nil {
 			break
 		}
@@ -143,22 +143,22 @@ func TestBeforeHooksDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, _ := hooked(t, rating.Hooks{
-				BeforeSubmit:   func(context.Context, rating.Actor, rating.Submission) error { return tt.answer() },
-				BeforeWithdraw: func(context.Context, rating.Actor, rating.Key) error { return tt.answer() },
+				BeforeSubmit:   func(context.Context, actor.Actor, rating.Submission) error { return tt.answer() },
+				BeforeWithdraw: func(context.Context, actor.Actor, rating.Key) error { return tt.answer() },
 			})
 			c := w.content()
 			key := rating.Key{Content: c.ID, Rater: "u"}
 			check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: key, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: c.CreatedAt}}}))(t)
-			if _, err := w.ratings.Submit(t.Context(), rating.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3}); err == nil || !tt.is(err) {
+			if _, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3}); err == nil || !tt.is(err) {
 				t.Errorf("submit: %v", err)
 			}
-			if _, err := w.ratings.Withdraw(t.Context(), rating.Actor{User: "u"}, key, ""); err == nil || !tt.is(err) {
+			if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key, ""); err == nil || !tt.is(err) {
 				t.Errorf("withdraw: %v", err)
 			}
 			if n := check(w.queue.Lag(t.Context()))(t); n != 0 {
 				t.Errorf("%d messages are published", n)
 			}
-			if r, pending, err := w.ratings.Get(t.Context(), rating.Actor{User: "u"}, key); err != nil || pending || r.Score != 4 {
+			if r, pending, err := w.ratings.Get(t.Context(), actor.Actor{User: "u"}, key); err != nil || pending || r.Score != 4 {
 				t.Errorf("the rating is %+v, pending %v, %v", r, pending, err)
 			}
 		})
@@ -184,7 +184,7 @@ func TestAfterApply(t *testing.T) {
 	w.submit("b", c.ID, 2)
 	w.submit("a", c.ID, 5)
 	w.submit("a", gone.ID, 5)
-	if err := w.contents.Delete(t.Context(), content.Actor{User: "author"}, gone.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.work()
@@ -195,7 +195,7 @@ func TestAfterApply(t *testing.T) {
 	heard.await(t, 3)
 	w.await(w.submit("a", c.ID, 4).Task)
 	heard.await(t, 4)
-	check(w.ratings.Withdraw(t.Context(), rating.Actor{User: "a"}, rating.Key{Content: c.ID, Rater: "a"}, ""))(t)
+	check(w.ratings.Withdraw(t.Context(), actor.Actor{User: "a"}, rating.Key{Content: c.ID, Rater: "a"}, ""))(t)
 	if got, want := heard.await(t, 5)[2:], []string{"a 4 updated", "a 4 unchanged", "a 0 withdrawn"}; !slices.Equal(got, want) {
 		t.Errorf("told of %q, want %q", got, want)
 	}
@@ -272,7 +272,7 @@ func TestSlowHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
-		w, _ := hooked(t, rating.Hooks{BeforeSubmit: func(_ context.Context, actor rating.Actor, _ rating.Submission) error {
+		w, _ := hooked(t, rating.Hooks{BeforeSubmit: func(_ context.Context, actor actor.Actor, _ rating.Submission) error {
 			if actor.User == "slow" {
 				<-hang
 			}
@@ -280,7 +280,7 @@ func TestSlowHooks(t *testing.T) {
 		}, AfterApply: func(context.Context, []rating.Rating) error { <-hang; return nil }})
 		c := w.content()
 		began := time.Now()
-		_, err := w.ratings.Submit(t.Context(), rating.Actor{User: "slow"}, rating.Submission{Content: c.ID, Score: 3})
+		_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "slow"}, rating.Submission{Content: c.ID, Score: 3})
 		if took := time.Since(began); !errors.Is(err, rating.ErrUnavailable) || took != 2*time.Second {
 			t.Errorf("before: %v after %v", err, took)
 		}

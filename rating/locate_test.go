@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -49,7 +50,7 @@ func TestExpiredUnread(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)
 	c := w.content()
-	ada, ben := rating.Actor{User: "ada"}, rating.Actor{User: "ben"}
+	ada, ben := actor.Actor{User: "ada"}, actor.Actor{User: "ben"}
 	lost, kept := w.submit("ada", c.ID, 4), w.submit("ben", c.ID, 2)
 	q.start.Store(1)
 	w.offset.Add(int64(2 * time.Minute)) // the cache is believed for a while
@@ -115,7 +116,7 @@ func TestQueueIsNotAskedAboutYoungTasks(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)
 	task := w.submit("ada", w.content().ID, 4).Task
-	w.known("a young task", rating.Actor{User: "ada"}, task.ID)
+	w.known("a young task", actor.Actor{User: "ada"}, task.ID)
 	if n := q.asked.Load(); n != 0 {
 		t.Errorf("it was asked %d times", n)
 	}
@@ -127,7 +128,7 @@ func TestTaskBeyondTheEndOfTheLog(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
 	own := w.submit("ada", w.content().ID, 4).Task
-	ada, boss := rating.Actor{User: "ada"}, rating.Actor{User: "boss", Staff: true}
+	ada, boss := actor.Actor{User: "ada"}, actor.Actor{User: "boss", Staff: true}
 	beyond := func(n int64) string {
 		return rating.Forge(own.ID, func(t *rating.Ticket) { t.Position.Offset += n })
 	}
@@ -161,9 +162,9 @@ func TestMadeUpTasksWaitApart(t *testing.T) {
 	defer all.Wait()
 	defer end()
 	returned := make(chan struct{}, 1000)
-	wait := func(user, taskID string, how func(context.Context, rating.Actor, string) (rating.Task, error)) {
+	wait := func(user, taskID string, how func(context.Context, actor.Actor, string) (rating.Task, error)) {
 		all.Go(func() {
-			if got, err := how(ctx, rating.Actor{User: user}, taskID); err != nil || got.State != rating.Pending {
+			if got, err := how(ctx, actor.Actor{User: user}, taskID); err != nil || got.State != rating.Pending {
 				t.Errorf("a wait of %s ends with %s, %v", user, got.State, err)
 			}
 			returned <- struct{}{}

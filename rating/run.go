@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 )
 
@@ -44,7 +45,7 @@ func recordRun(ctx context.Context, cfg Config, job string, at time.Time, run re
 func latestKey(job string) string { return "run:" + job }
 
 // run returns the task of a run.
-func (s *Service) run(ctx context.Context, actor Actor, job string, at time.Time) (Task, error) {
+func (s *Service) run(ctx context.Context, actor actor.Actor, job string, at time.Time) (Task, error) {
 	if !actor.Staff {
 		return Task{}, ErrNotFound
 	}

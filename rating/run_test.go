@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
@@ -21,7 +22,7 @@ func TestRunsAreTasks(t *testing.T) {
 	c := w.content()
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: w.now()}}}))(t)
 	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
-	staff, user := rating.Actor{User: "s", Staff: true}, rating.Actor{User: "u"}
+	staff, user := actor.Actor{User: "s", Staff: true}, actor.Actor{User: "u"}
 	if _, err := w.ratings.Task(t.Context(), staff, rating.JobRefresh+"@latest"); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("before the first run: %v", err)
 	}
@@ -93,7 +94,7 @@ func TestFailedRunsSaySo(t *testing.T) {
 	wg.Go(func() { _ = recalculator.Run(ctx, rating.JobRecount, rating.Every(time.Second)) })
 	t.Cleanup(func() { stop(); wg.Wait() })
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		task, err := w.ratings.Task(t.Context(), rating.Actor{User: "s", Staff: true}, rating.JobRecount+"@latest")
+		task, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, rating.JobRecount+"@latest")
 		if err == nil && task.State == rating.Failure && task.Error != nil && task.Error.Code == "failed" && task.Result == nil {
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/errs"
@@ -26,14 +27,6 @@ type Contents interface {
 	// its creation. A zero time means that it opens with the first rating. Those that may not be
 	// rated are missing from the map. It may be called concurrently.
 	HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
-}
-
-// Actor is who acts.
-type Actor struct {
-	// User is the identifier of the acting user.
-	User string
-	// Staff may withdraw every rating and see every task.
-	Staff bool
 }
 
 // Config configures Service, Worker and Recalculator alike; give all of them the same. Its zero
@@ -175,7 +168,7 @@ type Receipt struct {
 // actor and content supersedes it or the content is deleted. A score outside the scale or an
 // unknown content is a *ValidationError, what a hook refuses a *Refusal, a queue that does not take
 // it an *UnavailableError.
-func (s *Service) Submit(ctx context.Context, actor Actor, sub Submission) (Receipt, error) {
+func (s *Service) Submit(ctx context.Context, actor actor.Actor, sub Submission) (Receipt, error) {
 	var bad ValidationError
 	checkScore(&bad, s.cfg.Scale, sub.Score)
 	if len(bad.Fields) > 0 {
@@ -223,7 +216,7 @@ func (s *Service) mayBeRated(ctx context.Context, content string) error {
 
 // Withdraw accepts the withdrawal of a rating, by its rater or by staff, like Submit. ErrNotFound:
 // there is no such rating. ErrForbidden: it is another one's.
-func (s *Service) Withdraw(ctx context.Context, actor Actor, key Key, request string) (Receipt, error) {
+func (s *Service) Withdraw(ctx context.Context, actor actor.Actor, key Key, request string) (Receipt, error) {
 	if _, _, err := s.Get(ctx, actor, key); err != nil {
 		return Receipt{}, err
 	}
@@ -238,7 +231,7 @@ func (s *Service) Withdraw(ctx context.Context, actor Actor, key Key, request st
 
 // Recalculate accepts the recount of one content's numbers, like Submit. ErrForbidden: the actor is
 // not staff.
-func (s *Service) Recalculate(ctx context.Context, actor Actor, content, request string) (Task, error) {
+func (s *Service) Recalculate(ctx context.Context, actor actor.Actor, content, request string) (Task, error) {
 	if !actor.Staff {
 		return Task{}, ErrForbidden
 	}
@@ -313,7 +306,7 @@ func (s *Service) publish(ctx context.Context, messages ...queue.Message) ([]que
 // Get returns a rating as the actor may see it and whether it is pending: raters see what they
 // submitted last, even before it is stored. ErrNotFound: there is no such rating, or it is
 // withdrawn.
-func (s *Service) Get(ctx context.Context, actor Actor, key Key) (r Rating, isPending bool, err error) {
+func (s *Service) Get(ctx context.Context, actor actor.Actor, key Key) (r Rating, isPending bool, err error) {
 	found, err := s.store.RatingsByKey(ctx, []Key{key})
 	if err != nil {
 		return Rating{}, false, fmt.Errorf("rating: get %s: %w", key, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -95,7 +96,7 @@ func namesStream(s string) bool {
 // left. Of his own ratings it tells him nothing new. What is about others' ratings only staff can
 // have asked for, and so recalculations, which have no rater; what Erase asks for is in the name of
 // one who has left.
-func (t ticket) readableBy(a Actor) bool {
+func (t ticket) readableBy(a actor.Actor) bool {
 	return a.Staff || t.Key.Rater == a.User && t.By == a.User
 }
 

@@ -6,19 +6,20 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/deadline"
 )
 
 // Task returns the state of a task, to its creator, if it is about a rating of the creator's own,
 // and to staff. ErrNotFound: there is no such task, or it is another one's, or about what only
 // staff may ask for. ErrExpired: it is older than Retention.
-func (s *Service) Task(ctx context.Context, actor Actor, taskID string) (Task, error) {
+func (s *Service) Task(ctx context.Context, actor actor.Actor, taskID string) (Task, error) {
 	task, _, err := s.look(ctx, actor, taskID)
 	return task, err
 }
 
 // look is Task, and reports whether the cache knows the task: if it does, the task is not made up.
-func (s *Service) look(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
+func (s *Service) look(ctx context.Context, actor actor.Actor, taskID string) (task Task, known bool, err error) {
 	if job, at, ok := parseRun(taskID); ok {
 		task, err = s.run(ctx, actor, job, at)
 		return task, err == nil, err
@@ -125,7 +126,7 @@ const askTimeout = 1500 * time.Millisecond
 
 // lookWithin is look for a caller who waits until ctx is done. The cancellation of ctx ends the
 // wait and not the look; its deadline ends both.
-func (s *Service) lookWithin(ctx context.Context, actor Actor, taskID string) (task Task, known bool, err error) {
+func (s *Service) lookWithin(ctx context.Context, actor actor.Actor, taskID string) (task Task, known bool, err error) {
 	kept, release := deadline.Keep(ctx)
 	defer release()
 	kept, cancel := context.WithTimeout(kept, askTimeout)
@@ -143,13 +144,13 @@ func over(ctx context.Context) bool {
 // it was at the last look, at most a quarter of a second ago if the store answers; at once if too
 // many callers wait already. Errors are those of Task. The identifier may be made up: tasks that
 // the cache does not know have few places to wait, see Config.Waiters.
-func (s *Service) Wait(ctx context.Context, actor Actor, taskID string) (Task, error) {
+func (s *Service) Wait(ctx context.Context, actor actor.Actor, taskID string) (Task, error) {
 	return s.wait(ctx, actor, taskID, false)
 }
 
 // WaitAccepted is Wait for a task that Submit, Withdraw or Recalculate has just returned to the
 // caller: it waits in its place also while the cache does not answer.
-func (s *Service) WaitAccepted(ctx context.Context, actor Actor, taskID string) (Task, error) {
+func (s *Service) WaitAccepted(ctx context.Context, actor actor.Actor, taskID string) (Task, error) {
 	return s.wait(ctx, actor, taskID, true)
 }
 
@@ -157,7 +158,7 @@ func (s *Service) WaitAccepted(ctx context.Context, actor Actor, taskID string) 
 // up.
 const unknownShare = 8
 
-func (s *Service) wait(ctx context.Context, actor Actor, taskID string, accepted bool) (Task, error) {
+func (s *Service) wait(ctx context.Context, actor actor.Actor, taskID string, accepted bool) (Task, error) {
 	task, known, err := s.lookWithin(ctx, actor, taskID)
 	if err != nil || task.State.Done() {
 		return task, err

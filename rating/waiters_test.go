@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -17,7 +18,7 @@ func TestTooManyWaiters(t *testing.T) {
 	w := newWorld(t, nil) // without a worker, no task is ever done
 	w.cfg.Waiters = 2
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
-	task, ben := w.submit("ben", w.content().ID, 4).Task, rating.Actor{User: "ben"}
+	task, ben := w.submit("ben", w.content().ID, 4).Task, actor.Actor{User: "ben"}
 	long, end := context.WithTimeout(t.Context(), 20*time.Second)
 	defer end()
 	first, leave := context.WithCancel(long)
@@ -73,7 +74,7 @@ func TestEndOfAWait(t *testing.T) {
 	task := w.submit("ben", w.content().ID, 4).Task
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	got, err := w.ratings.Wait(tardy{ctx, time.Now().Add(400 * time.Millisecond)}, rating.Actor{User: "ben"}, task.ID)
+	got, err := w.ratings.Wait(tardy{ctx, time.Now().Add(400 * time.Millisecond)}, actor.Actor{User: "ben"}, task.ID)
 	if err != nil || got.State != rating.Pending || ctx.Err() != nil {
 		t.Errorf("the task is %s, %v; after it %v", got.State, err, ctx.Err())
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/text"
@@ -74,7 +75,7 @@ func (d WindowDraft) Validate() error {
 // AddWindow records a window. The score follows with the next recalculation. ErrForbidden: the
 // actor is not staff. What WindowDraft.Validate reports, a content without a history, or one that
 // has MaxWindows already is a *ValidationError.
-func (s *Service) AddWindow(ctx context.Context, actor Actor, d WindowDraft) (Window, error) {
+func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, d WindowDraft) (Window, error) {
 	if !actor.Staff {
 		return Window{}, ErrForbidden
 	}
@@ -103,7 +104,7 @@ func (s *Service) AddWindow(ctx context.Context, actor Actor, d WindowDraft) (Wi
 
 // RemoveWindow takes a window back, or all of the content's if windowID is empty. ErrForbidden: the
 // actor is not staff. ErrNotFound: there is no such window.
-func (s *Service) RemoveWindow(ctx context.Context, actor Actor, content, windowID string) error {
+func (s *Service) RemoveWindow(ctx context.Context, actor actor.Actor, content, windowID string) error {
 	if !actor.Staff {
 		return ErrForbidden
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 )
@@ -16,7 +17,7 @@ func TestWindowsAreReversible(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content()
-	boss, user := rating.Actor{User: "boss", Staff: true}, rating.Actor{User: "user"}
+	boss, user := actor.Actor{User: "boss", Staff: true}, actor.Actor{User: "user"}
 	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
 	changes := make([]rating.Change, 220)
 	for i := range changes {
@@ -72,7 +73,7 @@ func TestWindowsAreValidated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content()
-	boss := rating.Actor{User: "boss", Staff: true}
+	boss := actor.Actor{User: "boss", Staff: true}
 	ok := rating.WindowDraft{Content: c.ID, Ruling: score.Cleared, From: w.now(), Until: w.now().Add(time.Hour)}
 	for name, bad := range map[string]func(*rating.WindowDraft){
 		"ruling": func(d *rating.WindowDraft) { d.Ruling = "maybe" },

@@ -18,6 +18,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -83,7 +84,7 @@ func newShelf(t *testing.T) *site {
 		n := 0
 		submit := func(score int) {
 			n++
-			if _, err := app.Ratings.Submit(ctx, rating.Actor{User: fmt.Sprintf("visitor%d", n)}, rating.Submission{Content: made.ID, Score: score}); err != nil {
+			if _, err := app.Ratings.Submit(ctx, actor.Actor{User: fmt.Sprintf("visitor%d", n)}, rating.Submission{Content: made.ID, Score: score}); err != nil {
 				t.Fatal(err)
 			}
 		}
