@@ -27,6 +27,7 @@ type Proxy struct {
 	changed *sync.Cond
 	refuses bool
 	silent  bool
+	held    []byte // what arrived while it was silent
 	delay   time.Duration
 	lose    []byte // the answer to what holds these bytes is lost
 	lost    int
@@ -75,6 +76,13 @@ func (p *Proxy) Refuse() { p.set(func() { p.refuses = true; p.drop() }) }
 // FallSilent lets nothing through any more, in neither direction. Connections stay open and new
 // ones are taken.
 func (p *Proxy) FallSilent() { p.set(func() { p.silent = true }) }
+
+// Holds reports whether text has arrived while the Proxy was silent.
+func (p *Proxy) Holds(text string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return bytes.Contains(p.held, []byte(text))
+}
 
 // Delay holds up every byte for d, in each direction, so that a round trip takes twice as long.
 func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
@@ -180,6 +188,9 @@ func (p *Proxy) pump(to, from net.Conn, check func([]byte) bool) {
 			if n > 0 {
 				p.mu.Lock()
 				due := time.Now().Add(p.delay)
+				if p.silent {
+					p.held = append(p.held, buffer[:n]...)
+				}
 				p.mu.Unlock()
 				select {
 				case queue <- chunk{buffer[:n], due}:

@@ -3,82 +3,22 @@ package kafkaqueue
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 
 	"github.com/IBM/sarama"
 )
 
-// admin holds the one administrator of a queue, which is made when it is needed and again after it
-// failed.
+// admin asks the brokers about the topic and the group.
 type admin struct {
-	mu      sync.Mutex
-	current *administrator
-}
-
-// administrator asks about topics and groups.
-type administrator struct {
 	sarama.ClusterAdmin
-	client sarama.Client
-	link   *link
+	client       sarama.Client
+	connections  *connections
+	topic, group string
 }
 
-func (a *administrator) close() {
-	a.link.cut()
-	a.ClusterAdmin.Close()
-}
-
-// get returns the administrator, after connecting it if need be.
-func (ad *admin) get(q *Queue) (*administrator, error) {
-	ad.mu.Lock()
-	defer ad.mu.Unlock()
-	if err := q.life.Err(); err != nil {
-		return nil, errClosed
-	}
-	if ad.current != nil {
-		return ad.current, nil
-	}
-	l := newLink()
-	defer context.AfterFunc(q.life, l.cut)()
-	client, err := sarama.NewClient(q.brokers, q.adminConfig(l))
-	if err != nil {
-		l.cut()
-		return nil, err
-	}
-	a, err := sarama.NewClusterAdminFromClient(client)
-	if err != nil {
-		l.cut()
-		client.Close()
-		return nil, err
-	}
-	ad.current = &administrator{ClusterAdmin: a, client: client, link: l}
-	return ad.current, nil
-}
-
-// drop lets the next one connect anew.
-func (ad *admin) drop(a *administrator) {
-	ad.mu.Lock()
-	defer ad.mu.Unlock()
-	if ad.current == a {
-		ad.current = nil
-		a.close()
-	}
-}
-
-// close is called at the end of the queue's life, after which get makes none.
-func (ad *admin) close() {
-	ad.mu.Lock()
-	defer ad.mu.Unlock()
-	if ad.current != nil {
-		ad.current.close()
-		ad.current = nil
-	}
-}
-
-// ask calls f beside the caller, because sarama knows no context, and returns what it returns or,
-// if that is earlier, the reason of the end of ctx. A broker that refuses is no reason to connect
-// anew, anything else is.
-func ask[T any](ctx context.Context, q *Queue, f func(*administrator) (T, error)) (T, error) {
+// ask calls f with an admin, and returns what f returns or, if that is earlier, the cause of the end
+// of ctx: sarama heeds no context. After an error other than a broker's refusal the next call
+// connects anew.
+func ask[T any](ctx context.Context, q *Queue, f func(*admin) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
@@ -89,14 +29,14 @@ func ask[T any](ctx context.Context, q *Queue, f func(*administrator) (T, error)
 	}
 	go func() {
 		defer q.running.Done()
-		a, err := q.admin.get(q)
-		if err != nil {
-			answers <- answer{err: err}
-			return
-		}
-		value, err := f(a)
-		if err != nil && !refused(err) {
-			q.admin.drop(a)
+		var value T
+		a, err := q.connectAdmin()
+		if err == nil {
+			value, err = f(a)
+			var refusal sarama.KError
+			if err != nil && !errors.As(err, &refusal) {
+				q.discardAdmin(a)
+			}
 		}
 		answers <- answer{value, err}
 	}()
@@ -110,81 +50,53 @@ func ask[T any](ctx context.Context, q *Queue, f func(*administrator) (T, error)
 	}
 }
 
-// refused tells whether err is the answer of a broker.
-func refused(err error) bool {
-	var code sarama.KError
-	return errors.As(err, &code)
-}
-
-// lag counts the messages of t that the group has not finished.
-func (a *administrator) lag(cfg Config, t topic) (int64, error) {
-	committed, err := a.committed(cfg, t)
-	if err != nil {
-		return 0, err
+// connectAdmin returns the admin, after connecting it if need be.
+func (q *Queue) connectAdmin() (*admin, error) {
+	q.adminMu.Lock()
+	defer q.adminMu.Unlock()
+	if q.life.Err() != nil {
+		return nil, errClosed
 	}
-	var lag int64
-	for p := range t.partitions {
-		start, end, err := a.unfinished(cfg, t, p, committed[p])
-		if err != nil {
-			return 0, err
-		}
-		lag += max(end-start, 0)
+	if q.admin != nil {
+		return q.admin, nil
 	}
-	return lag, nil
-}
-
-// unfinished returns the offset of the oldest message of a partition that the group has not
-// finished, and that of the next one to be published.
-func (a *administrator) unfinished(cfg Config, t topic, partition int32, committed progress) (start, end int64, err error) {
-	if end, err = a.client.GetOffset(cfg.Topic, partition, sarama.OffsetNewest); err != nil {
-		return 0, 0, err
-	}
-	if start, err = a.client.GetOffset(cfg.Topic, partition, sarama.OffsetOldest); err != nil {
-		return 0, 0, err
-	}
-	if committed.of(t) && committed.offset >= start && committed.offset <= end {
-		start = committed.offset
-	}
-	return start, end, nil
-}
-
-// progress is what a group has committed of a partition.
-type progress struct {
-	offset int64  // of the next message; negative if there is none
-	note   string // the id of the topic, unless somebody else has set the offset
-}
-
-// of tells whether the progress is one in t, and not in a topic of the same name that is gone.
-func (p progress) of(t topic) bool {
-	return p.offset >= 0 && (p.note == "" || p.note == t.id)
-}
-
-// committed returns the group's progress in each partition.
-func (a *administrator) committed(cfg Config, t topic) ([]progress, error) {
-	partitions := make([]int32, t.partitions)
-	for p := range partitions {
-		partitions[p] = int32(p)
-	}
-	response, err := a.ListConsumerGroupOffsets(cfg.Group, map[string][]int32{cfg.Topic: partitions})
-	committed := make([]progress, t.partitions)
-	if errors.Is(err, sarama.ErrGroupIDNotFound) { // nobody has consumed yet
-		for p := range committed {
-			committed[p].offset = -1
-		}
-		return committed, nil
-	}
-	if err != nil {
+	a := &admin{connections: newConnections(), topic: q.cfg.Topic, group: q.cfg.Group}
+	defer context.AfterFunc(q.life, a.connections.cut)()
+	var err error
+	if a.client, err = sarama.NewClient(q.brokers, q.adminConfig(a.connections)); err != nil {
+		a.connections.cut()
 		return nil, err
 	}
-	for p := range committed {
-		block := response.GetBlock(cfg.Topic, int32(p))
-		switch {
-		case block == nil:
-			return nil, fmt.Errorf("no answer about partition %d", p)
-		case block.Err != sarama.ErrNoError:
-			return nil, block.Err
-		}
-		committed[p] = progress{offset: block.Offset, note: block.Metadata}
+	if a.ClusterAdmin, err = sarama.NewClusterAdminFromClient(a.client); err != nil {
+		a.connections.cut()
+		a.client.Close()
+		return nil, err
 	}
-	return committed, nil
+	q.admin = a
+	return a, nil
+}
+
+// discardAdmin lets the next call connect anew.
+func (q *Queue) discardAdmin(a *admin) {
+	q.adminMu.Lock()
+	defer q.adminMu.Unlock()
+	if q.admin == a {
+		q.admin = nil
+		a.close()
+	}
+}
+
+// closeAdmin is called at the end of the queue's life, after which connectAdmin makes no other.
+func (q *Queue) closeAdmin() {
+	q.adminMu.Lock()
+	defer q.adminMu.Unlock()
+	if q.admin != nil {
+		q.admin.close()
+		q.admin = nil
+	}
+}
+
+func (a *admin) close() {
+	a.connections.cut()
+	a.Close()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 )
@@ -96,7 +97,7 @@ func TestRebalancesLoseNothingAndKeepOrder(t *testing.T) {
 			consumers++
 		}
 	}
-	eventually(t, time.Minute, "everything is finished", func() error { return l.finished(keys, each) })
+	testutil.Succeeds(t, time.Minute, "everything is finished", func() error { return l.finished(keys, each) })
 	cancel()
 	running.Wait()
 	t.Logf("%d consumers came and went; %d of %d messages were handled again", consumers+len(gone), l.again, keys*each)
@@ -106,7 +107,9 @@ func TestRebalancesLoseNothingAndKeepOrder(t *testing.T) {
 }
 
 // work consumes for a while through a queue of its own, as a process would.
-func work(ctx context.Context, t *testing.T, brokers []string, cfg kafkaqueue.Config, d time.Duration, h queue.Handler) {
+func work(
+	ctx context.Context, t *testing.T, brokers []string, cfg kafkaqueue.Config, d time.Duration, h queue.Handler,
+) {
 	q, err := kafkaqueue.Open(brokers, cfg)
 	if err != nil {
 		t.Error(err)
@@ -132,7 +135,7 @@ func TestZombieOnlyRepeats(t *testing.T) {
 		c.Consumer.Group.Session.Timeout = time.Second
 	}
 	healthy := open(t, b, cfg)
-	p := newProxy(t)
+	p := newProxies(t, b)
 	cfg.Configure = func(c *sarama.Config) {
 		p.configure(c)
 		c.Consumer.Group.Session.Timeout = time.Second
@@ -177,7 +180,7 @@ func TestZombieOnlyRepeats(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	eventually(t, time.Minute, "the healthy one takes over", func() error { return l.finished(1, messages) })
+	testutil.Succeeds(t, time.Minute, "the healthy one takes over", func() error { return l.finished(1, messages) })
 	lagIs(t, healthy, 0)
 	p.heal()
 	once.Do(func() { close(release) })
@@ -185,7 +188,7 @@ func TestZombieOnlyRepeats(t *testing.T) {
 	if _, err := healthy.Publish(t.Context(), message("k", strconv.Itoa(messages))); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "it goes on", func() error { return l.finished(1, messages+1) })
+	testutil.Succeeds(t, time.Minute, "it goes on", func() error { return l.finished(1, messages+1) })
 	stopZombie()
 	<-zombieEnded
 	lagIs(t, healthy, 0)
@@ -217,7 +220,7 @@ func TestDeadMemberIsReplacedSoon(t *testing.T) {
 	b := brokers(t)
 	cfg := config(t, b)
 	survivor := open(t, b, cfg)
-	dying := newProxy(t)
+	dying := newProxies(t, b)
 	cfg.Configure, cfg.Logger = dying.configure, nil
 	victim := open(t, b, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -245,7 +248,7 @@ func TestDeadMemberIsReplacedSoon(t *testing.T) {
 		round++
 	}
 	publish()
-	eventually(t, time.Minute, "the victim is a member", func() error { return l.finished(keys, round) })
+	testutil.Succeeds(t, time.Minute, "the victim is a member", func() error { return l.finished(keys, round) })
 	dying.silence()
 	running.Go(func() {
 		if err := survivor.Consume(ctx, 100, l.finish); err != nil {
@@ -253,7 +256,8 @@ func TestDeadMemberIsReplacedSoon(t *testing.T) {
 		}
 	})
 	publish()
-	eventually(t, 25*time.Second, "the survivor has all partitions", func() error { return l.finished(keys, round) })
+	testutil.Succeeds(t, 25*time.Second, "the survivor has all partitions",
+		func() error { return l.finished(keys, round) })
 	if byVictim.Load() == 0 || l.wrong != nil {
 		t.Errorf("the victim has handled %d messages, %v", byVictim.Load(), l.wrong)
 	}
@@ -263,7 +267,7 @@ func TestDeadMemberIsReplacedSoon(t *testing.T) {
 
 func lagIs(t *testing.T, q *kafkaqueue.Queue, want int64) {
 	t.Helper()
-	eventually(t, 10*time.Second, fmt.Sprint("the lag is ", want), func() error {
+	testutil.Succeeds(t, 10*time.Second, fmt.Sprint("the lag is ", want), func() error {
 		n, err := q.Lag(t.Context())
 		if err == nil && n != want {
 			err = fmt.Errorf("it is %d", n)
@@ -304,7 +308,7 @@ func TestFailingHandlerLetsPartitionsGo(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	eventually(t, 20*time.Second, "the other one gets something", func() error { return l.finished(1, 1) })
+	testutil.Succeeds(t, 20*time.Second, "the other one gets something", func() error { return l.finished(1, 1) })
 	if l.wrong != nil {
 		t.Error(l.wrong)
 	}
@@ -346,7 +350,7 @@ func TestStartAndStopLeaveNoGoroutine(t *testing.T) {
 		})
 	}
 	rounds.Wait()
-	eventually(t, 10*time.Second, "no goroutine is left", func() error {
+	testutil.Succeeds(t, 10*time.Second, "no goroutine is left", func() error {
 		stacks := make([]byte, 4<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		for _, s := range strings.Split(string(stacks), "\n\n")[1:] {

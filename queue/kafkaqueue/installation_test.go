@@ -89,7 +89,8 @@ func TestInstallationIsNotKnownYet(t *testing.T) {
 	}
 	q := open(t, b, cfg)
 	for range 3 {
-		if _, err := q.Publish(t.Context(), message("k", "early")); !errors.Is(err, queue.ErrNotAccepted) || !strings.Contains(err.Error(), "the database is away") {
+		_, err := q.Publish(t.Context(), message("k", "early"))
+		if !errors.Is(err, queue.ErrNotAccepted) || !strings.Contains(err.Error(), "the database is away") {
 			t.Errorf("published, %v", err)
 		}
 	}

@@ -23,13 +23,18 @@ func brokers(t testing.TB) []string {
 		return real
 	}
 	t.Log("no Kafka: an in-process stand-in (kfake) is used; set KHODNEVIS_TEST_KAFKA or run make test")
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder(),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0", "group.min.session.timeout.ms": "1000"}))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder(), noRebalanceDelay())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
 	return cluster.ListenAddrs()
+}
+
+// noRebalanceDelay lets the stand-in's groups begin at once, and their sessions be short.
+func noRebalanceDelay() kfake.Opt {
+	return kfake.BrokerConfigs(map[string]string{
+		"group.initial.rebalance.delay.ms": "0", "group.min.session.timeout.ms": "1000"})
 }
 
 // name returns a name that no other test has.
@@ -55,7 +60,8 @@ func config(t testing.TB, brokers []string) kafkaqueue.Config {
 	t.Helper()
 	n := name(t)
 	t.Cleanup(func() { remove(t, brokers, n) })
-	return kafkaqueue.Config{Topic: n, Group: n, Configure: quick, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	warnings := slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})
+	return kafkaqueue.Config{Topic: n, Group: n, Configure: quick, Logger: slog.New(warnings)}
 }
 
 func open(t testing.TB, brokers []string, cfg kafkaqueue.Config) *kafkaqueue.Queue {
@@ -97,7 +103,6 @@ func TestQueue(t *testing.T) {
 	b := brokers(t)
 	queuetest.Run(t, func(t *testing.T) queue.Queue {
 		cfg := config(t, b)
-		cfg.PublishTimeout = time.Minute // for 10,000 messages at once on a busy machine
 		return open(t, b, cfg)
 	}, queuetest.Config{Timeout: time.Minute})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -61,7 +62,7 @@ func TestDeletedMessagesAreKnown(t *testing.T) {
 	if err := a.DeleteRecords(cfg.Topic, ends); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "what the brokers said before is asked again", func() error {
+	testutil.Succeeds(t, 10*time.Second, "what the brokers said before is asked again", func() error {
 		for key, ps := range positions {
 			if got, err := q.Locate(t.Context(), key, ps[0]); got != queue.Deleted || err != nil {
 				return fmt.Errorf("it is %d, %w", got, err)
@@ -81,7 +82,7 @@ func TestDeletedMessagesAreKnown(t *testing.T) {
 	if err := a.DeleteTopic(cfg.Topic); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the stream of a topic that is gone is unknown", func() error {
+	testutil.Succeeds(t, 30*time.Second, "the stream of a topic that is gone is unknown", func() error {
 		if got, err := q.Locate(t.Context(), "k0", next[0]); got != queue.Unknown || err != nil {
 			return fmt.Errorf("it is %d, %w", got, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/IBM/sarama"
@@ -13,14 +12,14 @@ import (
 )
 
 var (
-	errFull      = errors.New("too many messages are on their way")
-	errWithdrawn = errors.New("withdrawn") // the answer to messages that were not sent in time
-	errTimeout   = errors.New("the brokers did not answer in time")
+	errFull     = errors.New("too many bytes are in flight")
+	errCanceled = errors.New("canceled") // sarama's answer to messages of a call that was canceled
 )
 
-// Publish implements queue.Publisher. Brokers that are away, a full queue and, if so configured, a
-// topic that is not durable are queue.ErrNotAccepted; no answer from them leaves the outcome open
-// unless all of msgs could be withdrawn.
+// Publish implements queue.Publisher. The error is queue.ErrNotAccepted when the brokers are away,
+// when Config.MaxInFlightBytes are in flight, and when the topic is not durable though
+// Config.RequireDurable is set. If the brokers do not answer in time, the outcome is unknown, unless
+// all of msgs could be canceled before the first was sent.
 func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
 	if err := queue.Validate(msgs...); err != nil {
 		return nil, err
@@ -35,19 +34,17 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 		return nil, notAccepted(errClosed)
 	}
 	defer q.running.Done()
-	ctx, cancel := context.WithTimeoutCause(ctx, q.cfg.PublishTimeout, errTimeout)
-	defer cancel()
-	c := newCall(msgs, &q.room)
-	if !q.room.take(len(msgs), c.size) {
+	c := q.newCall(msgs)
+	if !q.reserve(c.size) {
 		return nil, notAccepted(errFull)
 	}
 	p, err := q.ready(ctx)
 	if err != nil {
-		c.leave(len(msgs))
+		c.answered(len(msgs))
 		return nil, notAccepted(err)
 	}
 	if err := p.publish(ctx, c); err != nil {
-		if c.withdraw() {
+		if c.cancel() {
 			return nil, notAccepted(err)
 		}
 		return nil, fmt.Errorf("kafkaqueue: publish: %w", err)
@@ -59,118 +56,99 @@ func notAccepted(err error) error {
 	return fmt.Errorf("kafkaqueue: publish: %w: %w", queue.ErrNotAccepted, err)
 }
 
+// reserve reports whether size more bytes may be in flight. A call that exceeds the limit by itself
+// is let through alone.
+func (q *Queue) reserve(size int64) bool {
+	for {
+		n := q.inFlight.Load()
+		if n > 0 && n+size > q.cfg.MaxInFlightBytes {
+			return false
+		}
+		if q.inFlight.CompareAndSwap(n, n+size) {
+			return true
+		}
+	}
+}
+
 // The states of a call.
 const (
-	waiting   = iota // no message has left
-	sent             // one may have
-	withdrawn        // none will
+	pending  = iota // no message was sent
+	sent            // a message may have been sent
+	canceled        // no message will be sent
 )
 
-// call is one Publish on its way.
+// call is one Publish in flight.
 type call struct {
+	queue    *Queue
 	messages []*sarama.ProducerMessage
-	size     int64
-	room     *room
+	size     int64 // bytes
 	state    atomic.Int32
 	left     atomic.Int32  // messages without an answer
 	done     chan struct{} // closed with the last answer
 
-	// Written by the one goroutine that gets the answers, to be read when done is closed.
+	// Written by the goroutine of producer.answers, to be read when done is closed.
 	positions []queue.Position
 	err       error // of the first message that failed
 }
 
 // newCall copies msgs.
-func newCall(msgs []queue.Message, room *room) *call {
+func (q *Queue) newCall(msgs []queue.Message) *call {
 	c := &call{
+		queue:     q,
 		messages:  make([]*sarama.ProducerMessage, len(msgs)),
-		room:      room,
 		done:      make(chan struct{}),
 		positions: make([]queue.Position, len(msgs)),
 	}
 	c.left.Store(int32(len(msgs)))
 	for i, m := range msgs {
-		s := &slot{call: c, index: i, body: append([]byte{}, m.Body...)}
-		pm := &sarama.ProducerMessage{Key: sarama.StringEncoder(m.Key), Value: s, Metadata: s, Offset: -1}
+		b := &body{call: c, index: i, bytes: append([]byte{}, m.Body...)}
+		pm := &sarama.ProducerMessage{Key: sarama.StringEncoder(m.Key), Value: b, Metadata: b, Offset: -1}
 		for name, value := range m.Header {
 			pm.Headers = append(pm.Headers, sarama.RecordHeader{Key: []byte(name), Value: []byte(value)})
 		}
-		s.size = int64(pm.ByteSize(2))
-		c.size += s.size
+		c.size += int64(pm.ByteSize(2))
 		c.messages[i] = pm
 	}
 	return c
 }
 
-// withdraw keeps every message from leaving, if none has left.
-func (c *call) withdraw() bool {
-	return c.state.CompareAndSwap(waiting, withdrawn) || c.state.Load() == withdrawn
+// cancel reports whether no message was sent, and keeps all of them from being sent then.
+func (c *call) cancel() bool {
+	return c.state.CompareAndSwap(pending, canceled) || c.state.Load() == canceled
 }
 
-// answer records what became of a message.
-func (c *call) answer(s *slot, at queue.Position, err error) {
-	c.positions[s.index] = at
-	if err != nil && c.err == nil {
-		c.err = err
-	}
-	c.room.give(1, s.size)
-	if c.left.Add(-1) == 0 {
+// answered counts n messages whose outcome is known, or that sarama was not given.
+func (c *call) answered(n int) {
+	if c.left.Add(-int32(n)) == 0 {
+		c.queue.inFlight.Add(-c.size)
 		close(c.done)
 	}
 }
 
-// leave gives back the room of the last n messages, which nobody was given.
-func (c *call) leave(n int) {
-	for _, pm := range c.messages[len(c.messages)-n:] {
-		c.room.give(1, pm.Metadata.(*slot).size)
-	}
-}
-
-// slot is a message of a call. It is also the encoder of its body, by which sarama tells that it
-// puts the message into a request: until then it can be withdrawn.
-type slot struct {
+// body is the body of one message of a call. sarama encodes it when it puts the message into a
+// request: until then the call can be canceled.
+type body struct {
 	call  *call
-	index int
-	body  []byte
-	size  int64
+	index int // of the message
+	bytes []byte
 }
 
 // Length implements sarama.Encoder.
-func (s *slot) Length() int { return len(s.body) }
+func (b *body) Length() int { return len(b.bytes) }
 
 // Encode implements sarama.Encoder.
-func (s *slot) Encode() ([]byte, error) {
-	if !s.call.state.CompareAndSwap(waiting, sent) && s.call.state.Load() == withdrawn {
-		return nil, errWithdrawn
+func (b *body) Encode() ([]byte, error) {
+	if !b.call.state.CompareAndSwap(pending, sent) && b.call.state.Load() == canceled {
+		return nil, errCanceled
 	}
-	return s.body, nil
+	return b.bytes, nil
 }
 
-// room bounds what is on its way.
-type room struct {
-	messages int
-	bytes    int64
-
-	mu        sync.Mutex
-	taken     int
-	takenSize int64
-}
-
-// take reports whether there is room. What alone exceeds the bytes is let through alone.
-func (r *room) take(n int, size int64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.taken > 0 && r.takenSize+size > r.bytes || r.taken+n > r.messages {
-		return false
+// answer records the outcome of the message.
+func (b *body) answer(at queue.Position, err error) {
+	b.call.positions[b.index] = at
+	if err != nil && b.call.err == nil {
+		b.call.err = err
 	}
-	r.taken += n
-	r.takenSize += size
-	return true
-}
-
-func (r *room) give(n int, size int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.taken -= n
-	r.takenSize -= size
+	b.call.answered(1)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/lib/pq/scram" // RFC 5802 over the standard library alone; there is no database in it
 )
 
-// SASL is how a Queue logs in to the brokers. The zero value: it does not.
+// SASL is how a Queue logs in to the brokers. The zero value: it does not log in.
 type SASL struct {
 	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. PLAIN sends the password, and should not
 	// go without TLS.

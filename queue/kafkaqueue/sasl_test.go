@@ -1,9 +1,9 @@
 package kafkaqueue_test
 
 import (
+	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -20,12 +20,12 @@ func TestLoginToTheBrokers(t *testing.T) {
 			t.Parallel()
 			const password = "w,o=r'd 9"
 			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder(), kfake.EnableSASL(),
-				kfake.Superuser(mechanism, "a,b=c", password), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+				kfake.Superuser(mechanism, "a,b=c", password), noRebalanceDelay())
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(cluster.Close)
-			cfg := kafkaqueue.Config{Configure: quick, PublishTimeout: time.Minute,
+			cfg := kafkaqueue.Config{Configure: quick,
 				SASL: kafkaqueue.SASL{Mechanism: mechanism, User: "a,b=c", Password: password}}
 			q := open(t, cluster.ListenAddrs(), cfg)
 			if _, err := q.Publish(t.Context(), message("k", "0")); err != nil {
@@ -36,16 +36,21 @@ func TestLoginToTheBrokers(t *testing.T) {
 			if err := l.finished(1, 1); err != nil {
 				t.Error(err)
 			}
-			cfg.PublishTimeout, cfg.SASL.Password = 2*time.Second, password+"x"
-			if _, err := open(t, cluster.ListenAddrs(), cfg).Publish(t.Context(), message("k", "0")); err == nil || strings.Contains(err.Error(), password) {
+			cfg.SASL.Password = password + "x"
+			ctx, cancel := context.WithTimeout(t.Context(), publishTimeout)
+			defer cancel()
+			_, err = open(t, cluster.ListenAddrs(), cfg).Publish(ctx, message("k", "0"))
+			if err == nil || strings.Contains(err.Error(), password) {
 				t.Errorf("with another password: %v", err)
 			}
 		})
 	}
 	for _, bad := range []kafkaqueue.SASL{
-		{Mechanism: "PLAIN"}, {User: "u", Password: "word9"}, {Mechanism: "GSSAPI", User: "u", Password: "word9"}, {Mechanism: "PLAIN", User: "u"},
+		{Mechanism: "PLAIN"}, {Mechanism: "PLAIN", User: "u"},
+		{User: "u", Password: "word9"}, {Mechanism: "GSSAPI", User: "u", Password: "word9"},
 	} {
-		if _, err := kafkaqueue.Open([]string{"h:1"}, kafkaqueue.Config{SASL: bad}); err == nil || strings.Contains(err.Error(), "word9") {
+		_, err := kafkaqueue.Open([]string{"h:1"}, kafkaqueue.Config{SASL: bad})
+		if err == nil || strings.Contains(err.Error(), "word9") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/queuetest"
 )
@@ -20,7 +21,6 @@ func TestStaticMembers(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) queue.Queue {
 		cfg := config(t, b)
 		cfg.Instance = "one"
-		cfg.PublishTimeout = time.Minute
 		return open(t, b, cfg)
 	}, queuetest.Config{Timeout: time.Minute})
 }
@@ -41,7 +41,7 @@ func TestNamedProcessComesBack(t *testing.T) {
 	l := newLedger()
 	var mu sync.Mutex
 	handledBy := map[string]int{}
-	consume := func(instance string, p *proxy) {
+	consume := func(instance string, p proxies) {
 		cfg := cfg
 		cfg.Instance = instance
 		if p != nil {
@@ -71,10 +71,10 @@ func TestNamedProcessComesBack(t *testing.T) {
 		}
 		round++
 	}
-	dying := newProxy(t)
+	dying := newProxies(t, b)
 	consume("a", dying)
 	consume("b", nil)
-	eventually(t, time.Minute, "both have partitions", func() error {
+	testutil.Succeeds(t, time.Minute, "both have partitions", func() error {
 		publish()
 		mu.Lock()
 		defer mu.Unlock()
@@ -83,11 +83,12 @@ func TestNamedProcessComesBack(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, time.Minute, "all of it is finished", func() error { return l.finished(keys, round) })
+	testutil.Succeeds(t, time.Minute, "all of it is finished", func() error { return l.finished(keys, round) })
 	dying.silence() // the process is as good as dead: it cannot even say so
 	publish()
 	consume("a", nil)
-	eventually(t, 20*time.Second, "it goes on without the session's timeout of 45 s", func() error { return l.finished(keys, round) })
+	testutil.Succeeds(t, 20*time.Second, "it goes on without the session's timeout of 45 s",
+		func() error { return l.finished(keys, round) })
 	dying.heal()
 }
 
@@ -104,11 +105,11 @@ func TestNamedProcessDiesHandingOver(t *testing.T) {
 	defer cancel()
 	l := newLedger()
 	consume := func(instance string, h queue.Handler) (kill func()) {
-		p, cfg := newProxy(t), cfg
+		p, cfg := newProxies(t, b), cfg
 		cfg.Instance, cfg.Logger, cfg.Configure = instance, nil, p.configure
 		q := open(t, b, cfg)
 		running.Go(func() { _ = q.Consume(ctx, 1000, h) })
-		return p.close
+		return p.drop
 	}
 	publisher := open(t, b, cfg)
 	var mu sync.Mutex
@@ -146,10 +147,10 @@ func TestNamedProcessDiesHandingOver(t *testing.T) {
 		t.Fatal("no batch has messages of all partitions")
 	}
 	consume("b", l.finish)
-	eventually(t, time.Minute, "the other one is a member", func() error { return stable(t, b, cfg.Group, 2) })
+	testutil.Succeeds(t, time.Minute, "the other one is a member", func() error { return stable(t, b, cfg.Group, 2) })
 	kill()
 	consume("a", l.finish)
-	eventually(t, time.Minute, "every partition is somebody's", func() error { return l.finished(keys, round) })
+	testutil.Succeeds(t, time.Minute, "every partition is somebody's", func() error { return l.finished(keys, round) })
 }
 
 // stable returns an error until a group has so many members and waits for none of them.
@@ -209,7 +210,8 @@ func TestNamedProcessHandsOver(t *testing.T) {
 				if _, err := publisher.Publish(t.Context(), message("k", fmt.Sprint(round))); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, 20*time.Second, "it is handed over without the session's timeout of 45 s", func() error { return l.finished(1, round+1) })
+				testutil.Succeeds(t, 20*time.Second, "it is released without the session's timeout of 45 s",
+					func() error { return l.finished(1, round+1) })
 				stop()
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 )
@@ -77,13 +78,13 @@ func TestTopicThatIsMadeAgainIsAnotherStream(t *testing.T) {
 			}
 			stop := start()
 			before := publish(3)
-			eventually(t, time.Minute, "the first three are delivered", func() error { return has(before...) })
+			testutil.Succeeds(t, time.Minute, "the first three are delivered", func() error { return has(before...) })
 			if !running {
 				stop()
 			}
 			again(t, b, cfg)
 			var first []queue.Position
-			eventually(t, time.Minute, "positions have another stream", func() error {
+			testutil.Succeeds(t, time.Minute, "positions have another stream", func() error {
 				ps, err := q.Publish(ctx, message("k", "again"))
 				if err != nil {
 					return err
@@ -103,7 +104,7 @@ func TestTopicThatIsMadeAgainIsAnotherStream(t *testing.T) {
 			if !running {
 				stop = start()
 			}
-			eventually(t, time.Minute, "all of the new stream is delivered", func() error { return has(after...) })
+			testutil.Succeeds(t, time.Minute, "all of the new stream is delivered", func() error { return has(after...) })
 			for offset := range after[len(after)-1].Offset {
 				if err := has(queue.Position{Stream: after[0].Stream, Offset: offset}); err != nil {
 					t.Error(err)
@@ -123,7 +124,7 @@ func again(t *testing.T, brokers []string, cfg kafkaqueue.Config) {
 	if err := a.DeleteTopic(cfg.Topic); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "the topic is made again", func() error {
+	testutil.Succeeds(t, time.Minute, "the topic is made again", func() error {
 		err := a.CreateTopic(cfg.Topic, &sarama.TopicDetail{NumPartitions: 6, ReplicationFactor: 1}, false)
 		if errors.Is(err, sarama.ErrTopicAlreadyExists) {
 			return nil // by the queue, which needs it
@@ -185,7 +186,9 @@ func commit(t *testing.T, brokers []string, cfg kafkaqueue.Config, offset int64,
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &sarama.OffsetCommitRequest{Version: 7, ConsumerGroup: cfg.Group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined}
+	r := &sarama.OffsetCommitRequest{
+		Version: 7, ConsumerGroup: cfg.Group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined,
+	}
 	r.AddBlock(cfg.Topic, 0, offset, sarama.ReceiveTime, note)
 	answer, err := coordinator.CommitOffset(r)
 	if err != nil {
@@ -216,14 +219,14 @@ func TestMorePartitionsAreAnotherStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "it is consumed", func() error { return l.finished(1, 1) })
+	testutil.Succeeds(t, time.Minute, "it is consumed", func() error { return l.finished(1, 1) })
 	a := administrator(t, b)
 	defer a.Close()
 	if err := a.CreatePartitions(cfg.Topic, 8, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	n := 1
-	eventually(t, time.Minute, "positions have another stream", func() error {
+	testutil.Succeeds(t, time.Minute, "positions have another stream", func() error {
 		ps, err := q.Publish(ctx, message(fmt.Sprint("k", n), "0"))
 		if err != nil {
 			return err
@@ -241,7 +244,7 @@ func TestMorePartitionsAreAnotherStream(t *testing.T) {
 		}
 		n++
 	}
-	eventually(t, time.Minute, "all partitions are consumed", func() error { return l.finished(n, 1) })
+	testutil.Succeeds(t, time.Minute, "all partitions are consumed", func() error { return l.finished(n, 1) })
 	if l.wrong != nil {
 		t.Error(l.wrong)
 	}
@@ -254,24 +257,28 @@ func TestCheckNamesEachShortcoming(t *testing.T) {
 	a := administrator(t, b)
 	defer a.Close()
 	set := func(s string) *string { return &s }
-	if err := a.CreateTopic(cfg.Topic, &sarama.TopicDetail{NumPartitions: 2, ReplicationFactor: 1, ConfigEntries: map[string]*string{
+	detail := &sarama.TopicDetail{NumPartitions: 2, ReplicationFactor: 1, ConfigEntries: map[string]*string{
 		"cleanup.policy":                 set("compact"),
 		"retention.ms":                   set("3600000"),
 		"retention.bytes":                set("1000000"),
 		"unclean.leader.election.enable": set("true"),
 		"min.insync.replicas":            set("1"),
 		"max.message.bytes":              set("50000"),
-	}}, false); err != nil {
+	}}
+	if err := a.CreateTopic(cfg.Topic, detail, false); err != nil {
 		t.Fatal(err)
 	}
 	q := open(t, b, cfg)
-	eventually(t, 10*time.Second, "everything is named", func() error { // the topic may not be known everywhere yet
+	// The topic may not be known to all brokers yet.
+	testutil.Succeeds(t, 10*time.Second, "everything is named", func() error {
 		err := q.Check(t.Context())
 		if err == nil {
 			return errors.New("nothing is")
 		}
-		for _, lack := range []string{"replication factor is 1", "min.insync.replicas is 1", "retention.ms is 3600000", "retention.bytes is 1000000",
-			`cleanup.policy is "compact"`, `unclean.leader.election.enable is "true"`, "max.message.bytes is 50000"} {
+		for _, lack := range []string{
+			"replication factor is 1", "min.insync.replicas is 1", "retention.ms is 3600000", "retention.bytes is 1000000",
+			`cleanup.policy is "compact"`, `unclean.leader.election.enable is "true"`, "max.message.bytes is 50000",
+		} {
 			if !strings.Contains(err.Error(), lack) {
 				return fmt.Errorf("%q is missing in: %w", lack, err)
 			}
@@ -283,7 +290,8 @@ func TestCheckNamesEachShortcoming(t *testing.T) {
 	}
 	cfg.RequireDurable = true
 	strict := open(t, b, cfg)
-	if _, err := strict.Publish(t.Context(), message("k", "1")); !errors.Is(err, queue.ErrNotAccepted) || !strings.Contains(err.Error(), "retention.ms") {
+	_, err := strict.Publish(t.Context(), message("k", "1"))
+	if !errors.Is(err, queue.ErrNotAccepted) || !strings.Contains(err.Error(), "retention.ms") {
 		t.Errorf("with RequireDurable: %v", err)
 	}
 }
@@ -293,7 +301,7 @@ func TestDurableTopicOverTLSAndSASL(t *testing.T) {
 	t.Parallel()
 	server, client := certificates(t)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SleepOutOfOrder(), kfake.TLS(server),
-		kfake.EnableSASL(), kfake.Superuser("PLAIN", "khodnevis", "secret"), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+		kfake.EnableSASL(), kfake.Superuser("PLAIN", "khodnevis", "secret"), noRebalanceDelay())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,10 +321,10 @@ func TestDurableTopicOverTLSAndSASL(t *testing.T) {
 		t.Error(err)
 	}
 	cfg.TLS = &tls.Config{}
-	cfg.PublishTimeout = time.Minute
 	stranger := open(t, cluster.ListenAddrs(), cfg)
 	var unknown x509.UnknownAuthorityError
-	if _, err := stranger.Publish(t.Context(), message("k", "0")); !errors.Is(err, queue.ErrNotAccepted) || !errors.As(err, &unknown) {
+	_, err = stranger.Publish(t.Context(), message("k", "0"))
+	if !errors.Is(err, queue.ErrNotAccepted) || !errors.As(err, &unknown) {
 		t.Errorf("of brokers with a certificate of nobody: %v", err)
 	}
 }
@@ -328,7 +336,10 @@ func certificates(t *testing.T) (server, client *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -339,16 +350,18 @@ func certificates(t *testing.T) (server, client *tls.Config) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: pool}
+	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	return server, &tls.Config{RootCAs: pool}
 }
 
 func TestOpenReportsEveryProblem(t *testing.T) {
 	t.Parallel()
-	_, err := kafkaqueue.Open(nil, kafkaqueue.Config{Topic: "a b", Partitions: -1, ReplicationFactor: -2, PublishTimeout: -3, MaxInFlight: -4, MaxInFlightBytes: -5})
+	wrong := kafkaqueue.Config{Topic: "a b", Partitions: -1, ReplicationFactor: -2, MaxInFlightBytes: -5}
+	_, err := kafkaqueue.Open(nil, wrong)
 	if err == nil {
 		t.Fatal("it is open")
 	}
-	for _, problem := range []string{"no brokers", `"a b"`, "-1", "-2", "-3ns", "-4", "-5"} {
+	for _, problem := range []string{"no brokers", `"a b"`, "-1", "-2", "-5"} {
 		if !strings.Contains(err.Error(), problem) {
 			t.Errorf("%q is missing in: %v", problem, err)
 		}
@@ -360,15 +373,20 @@ func TestAgeTellsTheRetention(t *testing.T) {
 	b := brokers(t)
 	a := administrator(t, b)
 	defer a.Close()
-	for set, want := range map[string]time.Duration{"3600000": time.Hour, "-1": 0, "9223372036854775807": 9223372036854 * time.Millisecond} {
+	for set, want := range map[string]time.Duration{
+		"3600000": time.Hour, "-1": 0, "9223372036854775807": 9223372036854 * time.Millisecond,
+	} {
 		cfg := config(t, b)
 		cfg.Topic, cfg.Group = cfg.Topic+set, cfg.Group+set
 		t.Cleanup(func() { remove(t, b, cfg.Topic) })
-		if err := a.CreateTopic(cfg.Topic, &sarama.TopicDetail{NumPartitions: 2, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &set}}, false); err != nil {
+		entries := map[string]*string{"retention.ms": &set}
+		detail := &sarama.TopicDetail{NumPartitions: 2, ReplicationFactor: 1, ConfigEntries: entries}
+		if err := a.CreateTopic(cfg.Topic, detail, false); err != nil {
 			t.Fatal(err)
 		}
 		q := open(t, b, cfg)
-		eventually(t, 10*time.Second, "the retention is told", func() error { // the topic may not be known everywhere yet
+		// The topic may not be known to all brokers yet.
+		testutil.Succeeds(t, 10*time.Second, "the retention is known", func() error {
 			oldest, got, err := q.Age(t.Context())
 			if err == nil && (got != want || oldest != 0) {
 				err = fmt.Errorf("set to %s it is %v, the oldest message %v", set, got, oldest)

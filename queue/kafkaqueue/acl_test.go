@@ -14,8 +14,8 @@ import (
 // What the brokers do not let a process do is named before anybody needs it, until it is granted.
 func TestMissingRights(t *testing.T) {
 	t.Parallel()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.EnableACLs(), kfake.SeedTopics(1, "ratings"),
-		kfake.Superuser("PLAIN", "root", "secret"), kfake.User("PLAIN", "ana", "secret"))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.EnableACLs(),
+		kfake.SeedTopics(1, "ratings"), kfake.Superuser("PLAIN", "root", "secret"), kfake.User("PLAIN", "ana", "secret"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,14 +9,14 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// ErrRights says that the brokers do not let this process do what the queue has to.
+// ErrRights says that the ACLs of the brokers do not let this process do what the queue has to.
 var ErrRights = errors.New("kafkaqueue: rights are missing")
 
 // MayWork asks the brokers for the rights of this process, and returns ErrRights with those that
 // are missing: to write to the topic and to describe the group, and, if consume is set, to read
-// both. It makes the topic if it is missing. Brokers without an authorizer grant everything.
+// both. It creates the topic if it is missing. Brokers without an authorizer grant everything.
 func (q *Queue) MayWork(ctx context.Context, consume bool) error {
-	missing, err := q.missing(ctx, consume)
+	missing, err := q.missingRights(ctx, consume)
 	switch {
 	case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrGroupAuthorizationFailed),
 		errors.Is(err, sarama.ErrClusterAuthorizationFailed):
@@ -29,7 +29,7 @@ func (q *Queue) MayWork(ctx context.Context, consume bool) error {
 	return nil
 }
 
-func (q *Queue) missing(ctx context.Context, consume bool) ([]string, error) {
+func (q *Queue) missingRights(ctx context.Context, consume bool) ([]string, error) {
 	if _, err := q.topic(ctx); err != nil {
 		return nil, err
 	}
@@ -38,25 +38,24 @@ func (q *Queue) missing(ctx context.Context, consume bool) ([]string, error) {
 	if consume {
 		topic, group = append(topic, sarama.AclOperationRead), append(group, sarama.AclOperationRead)
 	}
-	return ask(ctx, q, func(a *administrator) ([]string, error) {
-		cfg := q.cfg
-		ofTopic, err := a.rightsInTopic(cfg.Topic)
+	return ask(ctx, q, func(a *admin) ([]string, error) {
+		topicRights, err := a.topicRights()
 		if err != nil {
 			return nil, err
 		}
-		ofGroup, err := a.rightsInGroup(cfg.Group)
+		groupRights, err := a.groupRights()
 		if err != nil {
 			return nil, err
 		}
-		return append(without(ofTopic, topic, "topic "+cfg.Topic), without(ofGroup, group, "group "+cfg.Group)...), nil
+		return append(lacking(topicRights, topic, "topic "+a.topic), lacking(groupRights, group, "group "+a.group)...), nil
 	})
 }
 
-// unknownRights is what a broker answers that does not say.
+// unknownRights is the answer of a broker that does not know the rights.
 const unknownRights = -1 << 31
 
-// without names those of some operations that are not among the rights, which are bits.
-func without(rights int32, operations []sarama.AclOperation, on string) []string {
+// lacking names the operations that are not among rights, a set of bits.
+func lacking(rights int32, operations []sarama.AclOperation, on string) []string {
 	var names []string
 	for _, o := range operations {
 		if rights != unknownRights && rights&(1<<o) == 0 {
@@ -66,42 +65,40 @@ func without(rights int32, operations []sarama.AclOperation, on string) []string
 	return names
 }
 
-func (a *administrator) rightsInTopic(name string) (int32, error) {
+func (a *admin) topicRights() (int32, error) {
 	broker, err := a.Controller()
 	if err != nil {
 		return 0, err
 	}
-	request := sarama.NewMetadataRequest(a.client.Config().Version, []string{name})
+	request := sarama.NewMetadataRequest(a.client.Config().Version, []string{a.topic})
 	request.IncludeTopicAuthorizedOperations = true
-	if request.Version > 10 {
-		request.Version = 10
-	}
+	request.Version = min(request.Version, 10)
 	response, err := broker.GetMetadata(request)
 	switch {
 	case err != nil:
 		return 0, err
 	case len(response.Topics) != 1:
-		return 0, fmt.Errorf("%d answers about topic %s", len(response.Topics), name)
+		return 0, fmt.Errorf("%d answers about topic %s", len(response.Topics), a.topic)
 	case response.Topics[0].Err != sarama.ErrNoError:
 		return 0, response.Topics[0].Err
 	}
 	return response.Topics[0].TopicAuthorizedOperations, nil
 }
 
-func (a *administrator) rightsInGroup(name string) (int32, error) {
-	broker, err := a.client.Coordinator(name)
+func (a *admin) groupRights() (int32, error) {
+	broker, err := a.client.Coordinator(a.group)
 	if err != nil {
 		return 0, err
 	}
-	request := &sarama.DescribeGroupsRequest{Version: 3, Groups: []string{name}, IncludeAuthorizedOperations: true}
+	request := &sarama.DescribeGroupsRequest{Version: 3, Groups: []string{a.group}, IncludeAuthorizedOperations: true}
 	response, err := broker.DescribeGroups(request)
 	switch {
 	case err != nil:
 		return 0, err
 	case len(response.Groups) != 1:
-		return 0, fmt.Errorf("%d answers about group %s", len(response.Groups), name)
+		return 0, fmt.Errorf("%d answers about group %s", len(response.Groups), a.group)
 	case response.Groups[0].Err == sarama.ErrGroupIDNotFound:
-		return unknownRights, nil // as newer brokers say of a group that nobody has joined yet
+		return unknownRights, nil // newer brokers return this before the first member has joined
 	case response.Groups[0].Err != sarama.ErrNoError:
 		return 0, response.Groups[0].Err
 	}

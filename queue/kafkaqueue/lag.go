@@ -9,19 +9,36 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// Age implements queue.Ager. It runs behind like Lag, and goes by the times that publishers give
-// their messages. The retention is the topic's retention.ms; that a topic deletes by size as well
-// is for Check to tell.
+// Lag implements queue.Lagger. It runs behind by the quarter of a second between two commits of a
+// consumer.
+func (q *Queue) Lag(ctx context.Context) (int64, error) {
+	t, err := q.topic(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("kafkaqueue: lag: %w", err)
+	}
+	unfinished, err := ask(ctx, q, func(a *admin) ([]offsetRange, error) { return a.unfinished(t) })
+	if err != nil {
+		return 0, fmt.Errorf("kafkaqueue: lag: %w", err)
+	}
+	var lag int64
+	for _, r := range unfinished {
+		lag += max(r.end-r.start, 0)
+	}
+	return lag, nil
+}
+
+// Age implements queue.Ager. It runs behind like Lag, and takes the time of a message from its
+// publisher's clock. The retention is the topic's retention.ms; Check reports a topic that deletes by
+// size as well.
 func (q *Queue) Age(ctx context.Context) (oldest, retention time.Duration, err error) {
 	t, err := q.topic(ctx)
 	if err != nil {
 		return 0, 0, fmt.Errorf("kafkaqueue: age: %w", err)
 	}
-	retention, err = ask(ctx, q, func(a *administrator) (time.Duration, error) { return a.retention(q.cfg.Topic) })
-	if err != nil {
+	if retention, err = ask(ctx, q, (*admin).retention); err != nil {
 		return 0, 0, fmt.Errorf("kafkaqueue: age: %w", err)
 	}
-	published, err := ask(ctx, q, func(a *administrator) (time.Time, error) { return a.oldest(q.cfg, t) })
+	published, err := ask(ctx, q, func(a *admin) (time.Time, error) { return a.oldest(t) })
 	if err != nil {
 		return 0, 0, fmt.Errorf("kafkaqueue: age: %w", err)
 	}
@@ -31,9 +48,9 @@ func (q *Queue) Age(ctx context.Context) (oldest, retention time.Duration, err e
 	return oldest, retention, nil
 }
 
-// retention returns after how long the topic deletes a message, 0 if it does not.
-func (a *administrator) retention(name string) (time.Duration, error) {
-	settings, err := a.settings(name)
+// retention returns after how long the topic deletes a message, 0 if it never does.
+func (a *admin) retention() (time.Duration, error) {
+	settings, err := a.settings()
 	if err != nil {
 		return 0, err
 	}
@@ -47,21 +64,17 @@ func (a *administrator) retention(name string) (time.Duration, error) {
 
 // oldest returns when the oldest message that the group has not finished was published, a zero time
 // if there is none.
-func (a *administrator) oldest(cfg Config, t topic) (time.Time, error) {
-	committed, err := a.committed(cfg, t)
+func (a *admin) oldest(t topic) (time.Time, error) {
+	unfinished, err := a.unfinished(t)
 	if err != nil {
 		return time.Time{}, err
 	}
 	var oldest time.Time
-	for p := range t.partitions {
-		start, end, err := a.unfinished(cfg, t, p, committed[p])
-		if err != nil {
-			return time.Time{}, err
-		}
-		if start >= end {
+	for p, r := range unfinished {
+		if r.start >= r.end {
 			continue
 		}
-		at, err := a.published(cfg.Topic, p, start)
+		at, err := a.publishedAt(int32(p), r.start)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -72,22 +85,22 @@ func (a *administrator) oldest(cfg Config, t topic) (time.Time, error) {
 	return oldest, nil
 }
 
-// published returns when the first message from offset on was published. The time is zero if the
+// publishedAt returns when the first message from offset on was published. The time is zero if the
 // message was deleted meanwhile.
-func (a *administrator) published(name string, partition int32, offset int64) (time.Time, error) {
-	broker, epoch, err := a.client.LeaderAndEpoch(name, partition)
+func (a *admin) publishedAt(partition int32, offset int64) (time.Time, error) {
+	broker, epoch, err := a.client.LeaderAndEpoch(a.topic, partition)
 	if err != nil {
 		return time.Time{}, err
 	}
-	// Version 12 is the last one that knows topics by their names. A session of -1 is none. A
-	// broker gives at least one batch, however many bytes it has.
+	// Version 12 is the last one that knows topics by their names. A session of -1 means no session.
+	// A broker returns at least one batch, however many bytes it has.
 	request := &sarama.FetchRequest{Version: 12, MinBytes: 1, MaxBytes: maxRequest, MaxWaitTime: 100, SessionEpoch: -1}
-	request.AddBlock(name, partition, offset, 1, epoch)
+	request.AddBlock(a.topic, partition, offset, 1, epoch)
 	response, err := broker.Fetch(request)
 	if err != nil {
 		return time.Time{}, err
 	}
-	block := response.GetBlock(name, partition)
+	block := response.GetBlock(a.topic, partition)
 	switch {
 	case block == nil:
 		return time.Time{}, fmt.Errorf("no answer about partition %d", partition)
