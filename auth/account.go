@@ -21,13 +21,10 @@ type Registration struct {
 // *ThrottledError, ErrBusy.
 func (s *Service) Register(ctx context.Context, r Registration, src Source) (User, error) {
 	var bad ValidationError
-	shown, canonical, badName := parseUsername(r.Username)
-	if badName != nil {
-		bad.Fields = append(bad.Fields, badName.Fields...)
-	}
+	shown, canonical := parseUsername(&bad, r.Username)
 	password := s.checkPassword(&bad, "password", r.Password, r.Username, shown, canonical, localPart(r.Email), r.Email)
 	checkEmail(&bad, r.Email)
-	if err := bad.Err(); err != nil {
+	if err := bad.err(); err != nil {
 		return User{}, err
 	}
 	reserved, err := s.throttle.register(ctx, src.IP)
@@ -47,8 +44,8 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 	}
 	if err := s.store.CreateUser(ctx, u); err != nil {
 		if errors.Is(err, ErrUsernameTaken) {
-			bad.Add("username", invalid.Unique, "A user with that username already exists.", nil)
-			return User{}, bad.Err()
+			bad.add(invalid.Field{Name: "username", Code: invalid.Unique, Detail: "A user with that username already exists."})
+			return User{}, bad.err()
 		}
 		reserved.undo(ctx, err)
 		return User{}, fmt.Errorf("auth: register: %w", err)
@@ -67,7 +64,7 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 	}
 	var bad ValidationError
 	normal := s.checkPassword(&bad, "new_password", password, u.Username, u.Canonical, localPart(u.Email), u.Email)
-	if err := bad.Err(); err != nil {
+	if err := bad.err(); err != nil {
 		return err
 	}
 	if err := s.reauth(ctx, u, current, src); err != nil {
@@ -96,7 +93,7 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPassword string, src Source) (User, error) {
 	var bad ValidationError
 	checkEmail(&bad, email)
-	if err := bad.Err(); err != nil {
+	if err := bad.err(); err != nil {
 		return User{}, err
 	}
 	u, err := s.User(ctx, p.Subject)
@@ -168,7 +165,7 @@ func (s *Service) SetPassword(ctx context.Context, username, password string) er
 	}
 	var bad ValidationError
 	normal := s.checkPassword(&bad, "password", password, u.Username, u.Canonical, localPart(u.Email), u.Email)
-	if err := bad.Err(); err != nil {
+	if err := bad.err(); err != nil {
 		return err
 	}
 	hash, err := s.hasher.hash(ctx, nil, normal)

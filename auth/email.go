@@ -16,7 +16,7 @@ const MaxEmail = 254
 // there is not known.
 func checkEmail(bad *ValidationError, email string) {
 	if email != "" && !validEmail(email) {
-		bad.Add("email", invalid.Type, "Enter a valid e-mail address.", nil)
+		bad.add(invalid.Field{Name: "email", Code: invalid.Type, Detail: "Enter a valid e-mail address."})
 	}
 }
 

@@ -117,11 +117,9 @@ func ParsePHC(s string) (HashParams, string, error) {
 
 // ParseUsername returns both forms of a username, or what is wrong with it.
 func ParseUsername(name string) (shown, canonical string, err error) {
-	shown, canonical, bad := parseUsername(name)
-	if bad != nil {
-		return "", "", bad
-	}
-	return shown, canonical, nil
+	var bad ValidationError
+	shown, canonical = parseUsername(&bad, name)
+	return shown, canonical, bad.err()
 }
 
 // NewToken, ParseToken and ParseBearer make and read tokens.

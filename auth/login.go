@@ -20,12 +20,12 @@ type Credentials struct {
 func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens, error) {
 	var bad ValidationError
 	if strings.TrimSpace(c.Username) == "" {
-		bad.Add("username", invalid.Blank, "This field may not be blank.", nil)
+		bad.add(invalid.IsBlank("username"))
 	}
 	if c.Password == "" {
-		bad.Add("password", invalid.Blank, "This field may not be blank.", nil)
+		bad.add(invalid.IsBlank("password"))
 	}
-	if err := bad.Err(); err != nil {
+	if err := bad.err(); err != nil {
 		return Tokens{}, err
 	}
 	account := accountKey(c.Username)

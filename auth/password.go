@@ -3,7 +3,6 @@ package auth
 import (
 	"crypto/sha256"
 	_ "embed" // the lists of common passwords
-	"fmt"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -44,23 +43,23 @@ const (
 // given field. It may be none of the texts in own (names and addresses of its account).
 func (s *Service) checkPassword(bad *ValidationError, field, password string, own ...string) string {
 	if password == "" {
-		bad.Add(field, invalid.Blank, "This field may not be blank.", nil)
+		bad.add(invalid.IsBlank(field))
 		return ""
 	}
 	if !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
-		bad.Add(field, invalid.BadCharacter, "The password holds a character that is not allowed.", nil)
+		bad.add(invalid.Field{Name: field, Code: invalid.BadCharacter, Detail: "The password has a character that is not allowed."})
 		return ""
 	}
 	normal, ok := normalPassword(password)
 	n := utf8.RuneCountInString(normal)
 	switch {
 	case !ok || n > MaxPassword:
-		bad.Add(field, invalid.MaxLength, fmt.Sprintf("Ensure this field has no more than %d characters.", MaxPassword), map[string]any{"max": MaxPassword})
+		bad.add(invalid.TooLong(field, MaxPassword))
 	case n < s.cfg.PasswordMin:
-		bad.Add(field, invalid.MinLength, fmt.Sprintf("Ensure this field has at least %d characters.", s.cfg.PasswordMin), map[string]any{"min": s.cfg.PasswordMin})
+		bad.add(invalid.TooShort(field, s.cfg.PasswordMin))
 	default:
 		if why := s.blocked(foldPassword(normal), own); why != "" {
-			bad.Add(field, CodePasswordBlocked, why, nil)
+			bad.add(invalid.Field{Name: field, Code: CodePasswordBlocked, Detail: why})
 		}
 	}
 	return normal

@@ -17,8 +17,6 @@ package auth
 import (
 	"errors"
 	"time"
-
-	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
 var (
@@ -29,9 +27,6 @@ var (
 	// ErrUsernameTaken says that a user has this name, or had it and was deleted.
 	ErrUsernameTaken = errors.New("auth: username taken")
 )
-
-// ValidationError refuses input and names every field that is wrong.
-type ValidationError = invalid.Error
 
 // User is an account.
 type User struct {

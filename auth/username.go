@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -32,37 +31,30 @@ var reserved = wordSet(`abuse account accounts admin administrator admins anonym
 	system undefined unknown webmaster`)
 
 // parseUsername returns a username as it is shown and the canonical form in which names are unique.
+// It adds what is wrong with the name to bad, and returns empty names then.
 // Shown names are RFC 8265's UsernameCasePreserved, canonical ones its UsernameCaseMapped with
 // look-alikes folded. The profile refuses spaces, emoji, control and direction characters, and, by
 // its rule for right-to-left text, names of Persian digits alone.
-func parseUsername(name string) (shown, canonical string, bad *ValidationError) {
-	if strings.TrimSpace(name) == "" {
-		return "", "", invalid.One("username", invalid.Blank, "This field may not be blank.", nil)
-	}
-	if len(name) > longestName {
-		return "", "", usernameTooLong()
-	}
+func parseUsername(bad *ValidationError, name string) (shown, canonical string) {
+	const field = "username"
 	shown, canonical, ok := canonicalName(name)
-	if !ok {
-		return "", "", invalid.One("username", invalid.Type, "Use letters, digits and signs of one writing direction, without spaces.", nil)
-	}
 	n, m := utf8.RuneCountInString(shown), utf8.RuneCountInString(canonical) // some letters are two in lower case
-	if max(n, m) > MaxUsername {
-		return "", "", usernameTooLong()
+	switch {
+	case strings.TrimSpace(name) == "":
+		bad.add(invalid.IsBlank(field))
+	case len(name) > longestName, max(n, m) > MaxUsername:
+		bad.add(invalid.TooLong(field, MaxUsername))
+	case !ok:
+		bad.add(invalid.Field{Name: field, Code: invalid.Type,
+			Detail: "Use letters, digits and signs of one writing direction, without spaces."})
+	case min(n, m) < MinUsername:
+		bad.add(invalid.TooShort(field, MinUsername))
+	case reserved[canonical]:
+		bad.add(invalid.Field{Name: field, Code: CodeReserved, Detail: "This name is reserved."})
+	default:
+		return shown, canonical
 	}
-	if min(n, m) < MinUsername {
-		return "", "", invalid.One("username", invalid.MinLength,
-			fmt.Sprintf("Ensure this field has at least %d characters.", MinUsername), map[string]any{"min": MinUsername})
-	}
-	if reserved[canonical] {
-		return "", "", invalid.One("username", CodeReserved, "This name is reserved.", nil)
-	}
-	return shown, canonical, nil
-}
-
-func usernameTooLong() *ValidationError {
-	return invalid.One("username", invalid.MaxLength,
-		fmt.Sprintf("Ensure this field has no more than %d characters.", MaxUsername), map[string]any{"max": MaxUsername})
+	return "", ""
 }
 
 // canonicalName returns both forms of what may be a username, without regard to its length.

@@ -18,7 +18,6 @@ package content
 
 import (
 	"errors"
-	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -60,9 +59,6 @@ var (
 	ErrUnstorable = errs.Unstorable
 )
 
-// ValidationError refuses input and names every field that is wrong.
-type ValidationError = invalid.Error
-
 // Content is one thing that people rate.
 type Content struct {
 	// ID is a UUIDv7 in text form, set by the Service.
@@ -89,21 +85,21 @@ type Draft struct {
 func (d Draft) Validate() error {
 	var bad ValidationError
 	if text.Blank(d.Title) {
-		bad.Add("title", invalid.Blank, "This field may not be blank.", nil)
+		bad.add(invalid.IsBlank("title"))
 	} else {
 		checkText(&bad, "title", d.Title, MaxTitle, text.Line)
 	}
 	checkText(&bad, "description", d.Description, MaxDescription, text.Lines)
-	return bad.Err()
+	return bad.err()
 }
 
 func checkText(bad *ValidationError, field, value string, limit int, kind text.Kind) {
 	if n := utf8.RuneCountInString(value); n > limit {
-		bad.Add(field, invalid.MaxLength, fmt.Sprintf("Ensure this field has no more than %d characters.", limit), map[string]any{"max": limit})
+		bad.add(invalid.TooLong(field, limit))
 		return
 	}
 	if at, why := text.Check(value, kind); why != "" {
-		bad.Add(field, invalid.BadCharacter, fmt.Sprintf("The character at position %d is not allowed: %s.", at, why), map[string]any{"position": at})
+		bad.add(invalid.HasCharacter(field, at, why))
 	}
 }
 

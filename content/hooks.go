@@ -7,11 +7,6 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
-// Refusal is the error with which a before-hook says no: a status of 400 to 499, a code for
-// clients, a sentence for people, and the fields that are wrong, if it is about fields. Its zero
-// value is usable.
-type Refusal = hook.Refusal
-
 // Hooks are functions of the host that take part in changes of contents, whoever makes them: the
 // REST surface or the host itself. Nil ones are skipped. They may be called concurrently.
 //
@@ -26,10 +21,11 @@ type Refusal = hook.Refusal
 // and changes nothing. It is called at most once: a process that dies in between has told nobody.
 // The ratings that are removed with a content are not reported.
 //
-// Who made the change waits for its hooks, for each one 2 s at most. A Before function that takes
-// longer counts as ErrUnavailable; an After function is left to itself. So hand what takes long to
-// a queue of your own, and heed the context. At most 256 hooks run at once; when all of them hang,
-// others wait for a place as they would for an answer.
+// Hooks run in the goroutine of whoever makes the change, so one that ignores its context delays
+// that change, and the request it came with, for as long as it takes; no other request waits for
+// it. The context ends 2 s after the call, and with the deadline of the request. A Before function
+// that returns context.DeadlineExceeded then counts as ErrUnavailable. An After function is called
+// even if the client has hung up. Pass slow work to a queue of your own.
 type Hooks struct {
 	// BeforeCreate is handed the content as it would be created.
 	BeforeCreate func(ctx context.Context, c Content) error
@@ -52,37 +48,37 @@ func (s *Service) beforeCreate(ctx context.Context, c Content) error {
 	if s.hooks.BeforeCreate == nil {
 		return nil
 	}
-	return s.runner.Before(ctx, "content.BeforeCreate", func(ctx context.Context) error { return s.hooks.BeforeCreate(ctx, c) })
+	return hook.Before(ctx, "content.BeforeCreate", func(ctx context.Context) error { return s.hooks.BeforeCreate(ctx, c) })
 }
 
 func (s *Service) beforeUpdate(ctx context.Context, actor actor.Actor, old, changed Content) error {
 	if s.hooks.BeforeUpdate == nil {
 		return nil
 	}
-	return s.runner.Before(ctx, "content.BeforeUpdate", func(ctx context.Context) error { return s.hooks.BeforeUpdate(ctx, actor, old, changed) })
+	return hook.Before(ctx, "content.BeforeUpdate", func(ctx context.Context) error { return s.hooks.BeforeUpdate(ctx, actor, old, changed) })
 }
 
 func (s *Service) beforeDelete(ctx context.Context, actor actor.Actor, c Content) error {
 	if s.hooks.BeforeDelete == nil {
 		return nil
 	}
-	return s.runner.Before(ctx, "content.BeforeDelete", func(ctx context.Context) error { return s.hooks.BeforeDelete(ctx, actor, c) })
+	return hook.Before(ctx, "content.BeforeDelete", func(ctx context.Context) error { return s.hooks.BeforeDelete(ctx, actor, c) })
 }
 
 func (s *Service) afterCreate(ctx context.Context, c Content) {
 	if s.hooks.AfterCreate != nil {
-		s.runner.After(ctx, "content.AfterCreate", func(ctx context.Context) error { return s.hooks.AfterCreate(ctx, c) })
+		hook.After(ctx, s.log, "content.AfterCreate", func(ctx context.Context) error { return s.hooks.AfterCreate(ctx, c) })
 	}
 }
 
 func (s *Service) afterUpdate(ctx context.Context, actor actor.Actor, old, changed Content) {
 	if s.hooks.AfterUpdate != nil {
-		s.runner.After(ctx, "content.AfterUpdate", func(ctx context.Context) error { return s.hooks.AfterUpdate(ctx, actor, old, changed) })
+		hook.After(ctx, s.log, "content.AfterUpdate", func(ctx context.Context) error { return s.hooks.AfterUpdate(ctx, actor, old, changed) })
 	}
 }
 
 func (s *Service) afterDelete(ctx context.Context, actor actor.Actor, c Content) {
 	if s.hooks.AfterDelete != nil {
-		s.runner.After(ctx, "content.AfterDelete", func(ctx context.Context) error { return s.hooks.AfterDelete(ctx, actor, c) })
+		hook.After(ctx, s.log, "content.AfterDelete", func(ctx context.Context) error { return s.hooks.AfterDelete(ctx, actor, c) })
 	}
 }

@@ -179,20 +179,18 @@ func TestAfterHooksChangeNothing(t *testing.T) {
 	}
 }
 
-// A before-hook that hangs is unavailability after 2 s; an after-hook that hangs is left to itself
-// after as long.
+// The context of every hook ends after 2 s. A before-hook that gives up then is unavailability; of
+// an after-hook, the change stays.
 func TestSlowHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hang := func() error { time.Sleep(time.Hour); return nil }
-		d := &told{before: hang}
-		s := newService(t, content.Config{Hooks: content.Hooks{BeforeCreate: d.hooks().BeforeCreate}})
+		wait := func(ctx context.Context, _ content.Content) error { <-ctx.Done(); return ctx.Err() }
+		s := newService(t, content.Config{Hooks: content.Hooks{BeforeCreate: wait}})
 		began := time.Now()
 		if _, err := s.Create(t.Context(), "ana", content.Draft{Title: "one"}); !errors.Is(err, content.ErrUnavailable) || time.Since(began) != 2*time.Second {
 			t.Errorf("before: %v after %v", err, time.Since(began))
 		}
-		d = &told{after: hang}
-		s = newService(t, content.Config{Hooks: content.Hooks{AfterCreate: d.hooks().AfterCreate}})
+		s = newService(t, content.Config{Hooks: content.Hooks{AfterCreate: wait}})
 		began = time.Now()
 		c := create(t, s, "ana", "one")
 		if took := time.Since(began); took != 2*time.Second {
@@ -201,7 +199,33 @@ func TestSlowHooks(t *testing.T) {
 		if _, err := s.Get(t.Context(), c.ID); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(2 * time.Hour) // nothing is left running
+	})
+}
+
+// A hook that ignores its context delays its own change and no other.
+func TestHangingHooks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hang := func(_ context.Context, c content.Content) error {
+			if c.Author == "ana" {
+				time.Sleep(time.Hour)
+			}
+			return nil
+		}
+		s := newService(t, content.Config{Hooks: content.Hooks{BeforeCreate: hang, AfterCreate: hang}})
+		began := time.Now()
+		for range 500 { // more than any pool of hooks would have
+			go func() { _, _ = s.Create(t.Context(), "ana", content.Draft{Title: "one"}) }()
+		}
+		synctest.Wait()
+		create(t, s, "ben", "two")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("another change took %v", took)
+		}
+		time.Sleep(3 * time.Hour) // the changes are made, and nothing is left running
+		if n, _, err := s.Count(t.Context(), content.Filter{}); err != nil || n != 501 {
+			t.Errorf("there are %d contents, %v", n, err)
+		}
 	})
 }
 

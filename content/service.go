@@ -11,7 +11,6 @@ import (
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/errs"
-	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
@@ -32,12 +31,11 @@ type Config struct {
 
 // Service is what hosts and the REST surface use.
 type Service struct {
-	store  Store
-	cache  cache.Cache
-	hooks  Hooks
-	runner *hook.Runner
-	now    func() time.Time
-	log    *slog.Logger
+	store Store
+	cache cache.Cache
+	hooks Hooks
+	now   func() time.Time
+	log   *slog.Logger
 	// What a cache that is down would cause with every request.
 	silent, drop logthrottle.Log
 
@@ -59,7 +57,6 @@ func New(store Store, cfg Config) (*Service, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.runner = hook.NewRunner(s.log)
 	return s, nil
 }
 

@@ -103,21 +103,21 @@ func shorten(name string) string {
 // check adds what a domain finds wrong, of the members that are not known to be wrong already, and
 // returns the problem of all of it, or nil.
 func (in *input) check(err error) error {
-	var domain *invalid.Error
+	var domain clientError
 	if err != nil && !errors.As(err, &domain) {
 		return err
 	}
 	if domain != nil {
-		for _, f := range domain.Fields {
-			if !slices.ContainsFunc(in.bad, func(p fieldProblem) bool { return p.Field == f.Name }) {
-				in.bad = append(in.bad, inBody(f))
+		for _, f := range inBody(domain) {
+			if !slices.ContainsFunc(in.bad, func(p fieldProblem) bool { return p.Field == f.Field }) {
+				in.bad = append(in.bad, f)
 			}
 		}
 	}
 	if len(in.bad) > 0 {
 		return problemInvalid(in.bad)
 	}
-	return nil
+	return err
 }
 
 // unchanged refuses read-only members whose value is not that of the resource as it is, those left

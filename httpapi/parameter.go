@@ -24,6 +24,10 @@ type parameter struct {
 	read func(string) (any, *fieldProblem)
 }
 
+func parameterProblem(f invalid.Field) *fieldProblem {
+	return &fieldProblem{Code: fieldCode(f.Code), Detail: f.Detail, Params: f.Params}
+}
+
 // misread is what is wrong with a value that is not of its parameter's type.
 func misread(want string) *fieldProblem { return &fieldProblem{Code: invalid.Type, Detail: want} }
 
@@ -71,11 +75,9 @@ func integerParameter(name, about string, least, greatest int) parameter {
 		case err != nil || s != strconv.Itoa(n):
 			return nil, misread("Give a whole number.")
 		case n < least:
-			detail, params := invalid.AtLeast(least)
-			return nil, &fieldProblem{Code: invalid.MinValue, Detail: detail, Params: params}
+			return nil, parameterProblem(invalid.TooSmall("", least))
 		case n > greatest:
-			detail, params := invalid.AtMost(greatest)
-			return nil, &fieldProblem{Code: invalid.MaxValue, Detail: detail, Params: params}
+			return nil, parameterProblem(invalid.TooGreat("", greatest))
 		}
 		return n, nil
 	}}
@@ -85,7 +87,7 @@ func integerParameter(name, about string, least, greatest int) parameter {
 func choiceParameter(name, about string, choices ...string) parameter {
 	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"enum", choices}}, read: func(s string) (any, *fieldProblem) {
 		if !slices.Contains(choices, s) {
-			return nil, &fieldProblem{Code: invalid.Choice, Detail: fmt.Sprintf("Choose one of: %s.", strings.Join(choices, ", ")), Params: map[string]any{"choices": choices}}
+			return nil, parameterProblem(invalid.NotAmong("", choices...))
 		}
 		return s, nil
 	}}

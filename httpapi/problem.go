@@ -43,7 +43,7 @@ type problemCode string
 // problemCodes are all of them, by the status that they come with. They are API: texts may change,
 // codes do not.
 var problemCodes = map[int][]problemCode{
-	400: {"validation_failed", "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
+	400: {codeInvalid, "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
 	403: {"permission_denied", "reauth_required"},
 	404: {"not_found"},
@@ -79,7 +79,10 @@ var fieldCodes = []fieldCode{
 	auth.CodeReserved, auth.CodePasswordBlocked, codeUnknownParameter, codeUnsupportedHeader, codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad,
 }
 
+const titleInvalid = "Invalid request"
+
 const (
+	codeInvalid           = "validation_failed"
 	codeUnknownParameter  = "unknown_parameter"  // params: allowed
 	codeUnsupportedHeader = "unsupported_header" // the header means nothing here, and must not be ignored
 	codeInvalidCursor     = "invalid_cursor"
@@ -145,31 +148,39 @@ func problemMethod(method, allow string) *problem {
 
 // problemInvalid is about fields of the body, parameters or headers.
 func problemInvalid(fields []fieldProblem) *problem {
-	detail := "1 field is invalid."
-	if len(fields) != 1 {
-		detail = fmt.Sprintf("%d fields are invalid.", len(fields))
-	}
-	return &problem{status: 400, code: "validation_failed", title: "Invalid request", detail: detail, errors: fields}
+	status, code, detail := invalid.Problem(len(fields))
+	return &problem{status: status, code: code, title: titleInvalid, detail: detail, errors: fields}
 }
 
-// inBody says where a domain's field stands in the body.
-func inBody(f invalid.Field) fieldProblem {
-	return fieldProblem{Pointer: pointer(f.Name), Field: f.Name, Code: fieldCode(f.Code), Detail: f.Detail, Params: f.Params}
+// clientError is what the ValidationError and the Refusal of every domain package implement.
+type clientError interface {
+	error
+	Problem() (status int, code, detail string)
+	EachField(yield func(name, code, detail string, params map[string]any))
 }
 
-// problemRefused is what a hook of the host has to say.
-func problemRefused(r *content.Refusal) *problem {
-	p := &problem{status: r.Status, code: r.Code, title: "Refused", detail: r.Detail}
-	if text := http.StatusText(r.Status); text != "" {
-		p.title = text
+// problemOfClient is the problem that err describes.
+func problemOfClient(err clientError) *problem {
+	p := &problem{errors: inBody(err)}
+	p.status, p.code, p.detail = err.Problem()
+	switch p.title = http.StatusText(p.status); {
+	case p.code == codeInvalid:
+		p.title = titleInvalid
+	case p.title == "":
+		p.title = "Refused"
 	}
-	for _, f := range r.Fields {
-		p.errors = append(p.errors, inBody(f))
-	}
-	if r.Status == http.StatusTooManyRequests {
+	if p.status == http.StatusTooManyRequests {
 		p.retry = retryAfter()
 	}
 	return p
+}
+
+// inBody returns the fields of err as members of the body.
+func inBody(err clientError) (fields []fieldProblem) {
+	err.EachField(func(name, code, detail string, params map[string]any) {
+		fields = append(fields, fieldProblem{Pointer: pointer(name), Field: name, Code: fieldCode(code), Detail: detail, Params: params})
+	})
+	return fields
 }
 
 func problemUnavailable(outcome string) *problem {
@@ -187,21 +198,14 @@ func retryAfter() time.Duration { return time.Duration(1+rand.IntN(5)) * time.Se
 // the log.
 func problemOf(err error) (p *problem, log bool) {
 	var (
-		bad         *invalid.Error
+		bad         clientError
 		unavailable *rating.UnavailableError
-		refused     *content.Refusal // the same type as rating.Refusal
 	)
 	switch {
 	case errors.As(err, &p):
 		return p, false
 	case errors.As(err, &bad):
-		fields := make([]fieldProblem, len(bad.Fields))
-		for i, f := range bad.Fields {
-			fields[i] = inBody(f)
-		}
-		return problemInvalid(fields), false
-	case errors.As(err, &refused):
-		return problemRefused(refused), false
+		return problemOfClient(bad), false
 	case errors.Is(err, content.ErrNotFound), errors.Is(err, rating.ErrNotFound), errors.Is(err, auth.ErrNotFound):
 		return problemNotFound, false
 	case errors.Is(err, content.ErrForbidden), errors.Is(err, rating.ErrForbidden):

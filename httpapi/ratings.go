@@ -238,7 +238,7 @@ func (c *call) createRating() error {
 	}
 	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
 	if err != nil {
-		return c.input.check(err)
+		return err
 	}
 	return c.accepted(receipt, 0)
 }

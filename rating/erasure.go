@@ -32,7 +32,7 @@ func (f ErasureMode) Validate() error {
 	if slices.Contains(ErasureModes(), f) {
 		return nil
 	}
-	return invalid.One("ratings", invalid.Choice, fmt.Sprintf("Choose one of: %s, %s.", EraseDelete, EraseAnonymize), map[string]any{"choices": ErasureModes()})
+	return invalidField(invalid.NotAmong("ratings", ErasureModes()...))
 }
 
 const (
@@ -57,7 +57,7 @@ func (s *Service) Erase(ctx context.Context, rater string, fate ErasureMode) err
 		return err
 	}
 	if !id.Valid(rater) {
-		return invalid.One("rater", invalid.Type, "Not an identifier.", nil)
+		return invalidField(invalid.Field{Name: "rater", Code: invalid.Type, Detail: "Not an identifier."})
 	}
 	d := Erasure{Rater: rater, Mode: fate, At: s.cfg.time()}
 	if err := s.store.RecordErasure(ctx, d); err != nil {
@@ -78,7 +78,7 @@ func (s *Service) Erase(ctx context.Context, rater string, fate ErasureMode) err
 // come back. Forgetting twice is fine. An identifier that can be none is a *ValidationError.
 func (s *Service) EraseContent(ctx context.Context, content string) error {
 	if !id.Valid(content) {
-		return invalid.One("content", invalid.Type, "Not an identifier.", nil)
+		return invalidField(invalid.Field{Name: "content", Code: invalid.Type, Detail: "Not an identifier."})
 	}
 	if err := s.store.EraseContent(ctx, content); err != nil {
 		return fmt.Errorf("rating: forget content %s: %w", content, err)

@@ -7,11 +7,6 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
-// Refusal is the error with which a before-hook says no: a status of 400 to 499, a code for
-// clients, a sentence for people, and the fields that are wrong, if it is about fields. Its zero
-// value is usable.
-type Refusal = hook.Refusal
-
 // Hooks are functions of the host that take part in the life of a rating. Nil ones are skipped.
 // They may be called concurrently.
 //
@@ -19,17 +14,16 @@ type Refusal = hook.Refusal
 // decides. Nil lets the submission pass; a *Refusal ends it, and is what the client is told; an
 // error that wraps ErrUnavailable means that it cannot be decided now (503). Any other error and a
 // panic are failures of the server (500); so is a Refusal that breaks the rules of its fields. In
-// each of these cases nothing is published. It may take 2 s; one that takes longer counts as
-// ErrUnavailable.
+// each of these cases nothing is published.
 //
 // AfterApply is called by a Worker, in whichever process it runs, when the transaction of a batch
 // is committed and before the queue is told so. Its error or panic is logged and changes nothing,
-// and it is not called again because of that. It may take 2 s a batch, while later ones wait; then
-// it is left to itself.
+// and it is not called again because of that. The batches of that worker wait for it.
 //
-// At most 256 hooks of a Service or a Worker run at once, those included that nobody waits for any
-// more; when all of them hang, others wait for a place as they would for an answer. So hand what
-// takes long to a queue of your own, and heed the context.
+// Hooks run in the goroutine of whoever calls the Service, or of the Worker, so one that ignores
+// its context delays that submission or that worker for as long as it takes. The context ends 2 s
+// after the call, and with the deadline of the request. A Before function that returns
+// context.DeadlineExceeded then counts as ErrUnavailable. Pass slow work to a queue of your own.
 type Hooks struct {
 	// BeforeSubmit is handed a rating, the first one of a content or a change, whose score and
 	// content are good.
@@ -50,7 +44,7 @@ func (s *Service) beforeSubmit(ctx context.Context, actor actor.Actor, sub Submi
 	if f == nil {
 		return nil
 	}
-	return s.runner.Before(ctx, "rating.BeforeSubmit", func(ctx context.Context) error { return f(ctx, actor, sub) })
+	return hook.Before(ctx, "rating.BeforeSubmit", func(ctx context.Context) error { return f(ctx, actor, sub) })
 }
 
 func (s *Service) beforeWithdraw(ctx context.Context, actor actor.Actor, key Key) error {
@@ -58,7 +52,7 @@ func (s *Service) beforeWithdraw(ctx context.Context, actor actor.Actor, key Key
 	if f == nil {
 		return nil
 	}
-	return s.runner.Before(ctx, "rating.BeforeWithdraw", func(ctx context.Context) error { return f(ctx, actor, key) })
+	return hook.Before(ctx, "rating.BeforeWithdraw", func(ctx context.Context) error { return f(ctx, actor, key) })
 }
 
 // afterApply reports the changes of a committed batch, sorted by key.
@@ -74,6 +68,6 @@ func (w *Worker) afterApply(ctx context.Context, changes []*handled) {
 		}
 	}
 	if len(applied) > 0 {
-		w.runner.After(ctx, "rating.AfterApply", func(ctx context.Context) error { return f(ctx, applied) })
+		hook.After(ctx, w.cfg.Logger, "rating.AfterApply", func(ctx context.Context) error { return f(ctx, applied) })
 	}
 }

@@ -267,17 +267,18 @@ func TestAfterApplyFails(t *testing.T) {
 	}
 }
 
-// A hook that hangs holds a submission up for 2 s, and a worker for as long a batch.
+// The context of a hook ends after 2 s: until then a hook that heeds it delays a submission, or a
+// worker with each batch.
 func TestSlowHooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hang := make(chan struct{})
-		w, _ := hooked(t, rating.Hooks{BeforeSubmit: func(_ context.Context, actor actor.Actor, _ rating.Submission) error {
-			if actor.User == "slow" {
-				<-hang
+		w, _ := hooked(t, rating.Hooks{BeforeSubmit: func(ctx context.Context, actor actor.Actor, _ rating.Submission) error {
+			if actor.User != "slow" {
+				return nil
 			}
-			return nil
-		}, AfterApply: func(context.Context, []rating.Rating) error { <-hang; return nil }})
+			<-ctx.Done()
+			return ctx.Err()
+		}, AfterApply: func(ctx context.Context, _ []rating.Rating) error { <-ctx.Done(); return ctx.Err() }})
 		c := w.content()
 		began := time.Now()
 		_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "slow"}, rating.Submission{Content: c.ID, Score: 3})
@@ -297,6 +298,5 @@ func TestSlowHooks(t *testing.T) {
 		}
 		cancel()
 		running.Wait()
-		close(hang)
 	})
 }

@@ -75,9 +75,6 @@ func (e *UnavailableError) Error() string {
 // Unwrap makes errors.Is find ErrUnavailable and the cause.
 func (e *UnavailableError) Unwrap() []error { return []error{ErrUnavailable, e.Cause} }
 
-// ValidationError refuses input and names every field that is wrong.
-type ValidationError = invalid.Error
-
 // Key names a rating: one rater has at most one rating of a content.
 type Key struct{ Content, Rater string }
 
@@ -157,10 +154,8 @@ type Rating struct {
 func checkScore(bad *ValidationError, s score.Scale, value int) {
 	switch {
 	case value < s.Min:
-		detail, params := invalid.AtLeast(s.Min)
-		bad.Add("score", invalid.MinValue, detail, params)
+		bad.add(invalid.TooSmall("score", s.Min))
 	case value > s.Max:
-		detail, params := invalid.AtMost(s.Max)
-		bad.Add("score", invalid.MaxValue, detail, params)
+		bad.add(invalid.TooGreat("score", s.Max))
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/deadline"
 	"github.com/khodnevis/khodnevis/internal/errs"
-	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/invalid"
@@ -113,7 +112,6 @@ type Service struct {
 	epochs   *epochs
 	numbers  numbers
 	pending  pending
-	runner   *hook.Runner
 	waiters  chan struct{}
 	// strangers are those who wait for tasks that may be made up.
 	strangers    chan struct{}
@@ -136,7 +134,6 @@ func New(store Store, q queue.Publisher, contents Contents, cfg Config) (*Servic
 		epochs:       newEpochs(store),
 		numbers:      newNumbers(store, cfg),
 		pending:      pending{cache: cfg.Cache, warn: cfg.warn},
-		runner:       hook.NewRunner(cfg.Logger),
 		waiters:      make(chan struct{}, cfg.Waiters),
 		strangers:    make(chan struct{}, max(1, cfg.Waiters/unknownShare)),
 		backlogGuard: newBacklogGuard(q, cfg),
@@ -169,10 +166,8 @@ type Receipt struct {
 // unknown content is a *ValidationError, what a hook refuses a *Refusal, a queue that does not take
 // it an *UnavailableError.
 func (s *Service) Submit(ctx context.Context, actor actor.Actor, sub Submission) (Receipt, error) {
-	var bad ValidationError
-	checkScore(&bad, s.cfg.Scale, sub.Score)
-	if len(bad.Fields) > 0 {
-		return Receipt{}, bad.Err()
+	if err := s.CheckScore(sub.Score); err != nil {
+		return Receipt{}, err
 	}
 	if err := s.mayBeRated(ctx, sub.Content); err != nil {
 		return Receipt{}, err
@@ -187,7 +182,7 @@ func (s *Service) Submit(ctx context.Context, actor actor.Actor, sub Submission)
 func (s *Service) CheckScore(value int) error {
 	var bad ValidationError
 	checkScore(&bad, s.cfg.Scale, value)
-	return bad.Err()
+	return bad.err()
 }
 
 // Exists returns ErrNotFound if there is no such content that may be rated.
@@ -200,7 +195,7 @@ func (s *Service) Exists(ctx context.Context, content string) error {
 }
 
 func (s *Service) mayBeRated(ctx context.Context, content string) error {
-	missing := invalid.One("content", invalid.NotExist, "There is no such content.", map[string]any{"content": content})
+	missing := invalidField(invalid.Field{Name: "content", Code: invalid.NotExist, Detail: "There is no such content.", Params: map[string]any{"content": content}})
 	if !id.Valid(content) {
 		return missing
 	}

@@ -52,24 +52,24 @@ type WindowDraft struct {
 func (d WindowDraft) Validate() error {
 	var bad ValidationError
 	if d.Ruling != score.Excluded && d.Ruling != score.Cleared {
-		bad.Add("ruling", invalid.Choice, "Choose one of: excluded, cleared.", map[string]any{"choices": []score.Ruling{score.Excluded, score.Cleared}})
+		bad.add(invalid.NotAmong("ruling", score.Excluded, score.Cleared))
 	}
 	const usage = "Give a time between 2000 and 2200, such as 2026-01-31T12:00:00Z (RFC 3339)."
 	sane := func(at time.Time) bool { return !at.Before(earliest) && !at.After(latest) }
 	if !sane(d.From) {
-		bad.Add("from", invalid.Type, usage, nil)
+		bad.add(invalid.Field{Name: "from", Code: invalid.Type, Detail: usage})
 	}
 	if !sane(d.Until) {
-		bad.Add("until", invalid.Type, usage, nil)
+		bad.add(invalid.Field{Name: "until", Code: invalid.Type, Detail: usage})
 	} else if sane(d.From) && !d.From.Before(d.Until) {
-		bad.Add("until", invalid.MinValue, "Give a time after from.", nil)
+		bad.add(invalid.Field{Name: "until", Code: invalid.MinValue, Detail: "Give a time after from."})
 	}
 	if n := utf8.RuneCountInString(d.Note); n > MaxNote {
-		bad.Add("note", invalid.MaxLength, fmt.Sprintf("Ensure this field has no more than %d characters.", MaxNote), map[string]any{"max": MaxNote})
+		bad.add(invalid.TooLong("note", MaxNote))
 	} else if at, why := text.Check(d.Note, text.Lines); why != "" {
-		bad.Add("note", invalid.BadCharacter, fmt.Sprintf("The character at position %d is not allowed: %s.", at, why), map[string]any{"position": at})
+		bad.add(invalid.HasCharacter("note", at, why))
 	}
-	return bad.Err()
+	return bad.err()
 }
 
 // AddWindow records a window. The score follows with the next recalculation. ErrForbidden: the
@@ -87,10 +87,11 @@ func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, d WindowDraf
 		return Window{}, err
 	}
 	if opened.IsZero() {
-		return Window{}, invalid.One("from", invalid.NotExist, "The content has no ratings yet.", nil)
+		return Window{}, invalidField(invalid.Field{Name: "from", Code: invalid.NotExist, Detail: "The content has no ratings yet."})
 	}
 	if len(h.Windows) >= MaxWindows {
-		return Window{}, invalid.One("from", invalid.MaxLength, fmt.Sprintf("The content has %d windows already. Remove some.", MaxWindows), map[string]any{"max": MaxWindows})
+		return Window{}, invalidField(invalid.Field{Name: "from", Code: invalid.MaxLength, Params: map[string]any{"max": MaxWindows},
+			Detail: fmt.Sprintf("The content has %d windows already. Remove some.", MaxWindows)})
 	}
 	w := Window{ID: id.New(), Content: d.Content, Ruling: d.Ruling, Note: d.Note, By: actor.User, CreatedAt: s.cfg.time(),
 		From: d.From.UTC().Truncate(time.Microsecond), Until: d.Until.UTC().Truncate(time.Microsecond)}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
-	"github.com/khodnevis/khodnevis/internal/hook"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/logthrottle"
@@ -30,7 +29,6 @@ type Worker struct {
 	epochs       *epochs
 	numbers      numbers
 	recalculator *Recalculator
-	runner       *hook.Runner
 	mu           sync.Mutex
 	rejected     map[string]int64 // how many messages, by reason
 	skipped      logthrottle.Log  // warns of foreign messages that were skipped
@@ -52,7 +50,6 @@ func NewWorker(store Store, q queue.Consumer, contents Contents, recalculator *R
 		identity: installation.New(store.Installation),
 		epochs:   newEpochs(store),
 		numbers:  newNumbers(store, cfg),
-		runner:   hook.NewRunner(cfg.Logger),
 		rejected: map[string]int64{ReasonMalformed: 0, ReasonScale: 0, ReasonNoContent: 0, ReasonUnstorable: 0},
 	}, nil
 }

@@ -1,5 +1,5 @@
-// Package hostcall runs code of the host in the middle of this module's own: bounded in time and in
-// number, its panics turned into errors.
+// Package hostcall calls functions of the host: with a deadline, and with a recover that turns
+// their panics into errors.
 package hostcall
 
 import (
@@ -21,50 +21,64 @@ type PanicError struct {
 // Error implements error.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
 
-// Limiter bounds how many calls run at once, those included that nobody waits for any more.
-type Limiter struct{ places chan struct{} }
-
-// NewLimiter returns a Limiter of that many concurrent calls.
-func NewLimiter(places int) *Limiter { return &Limiter{places: make(chan struct{}, places)} }
-
-// Do calls f and returns its error, after timeout at the latest, even if f does not heed its
-// context. What took too long, or found no place in that time, wraps errs.Unavailable; a panic is a
-// *PanicError.
-func (l *Limiter) Do(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
+// Call calls f in the goroutine of its caller. The context of f ends after timeout at the latest.
+// An f that returns context.DeadlineExceeded because of that is errs.Unavailable, or the error of
+// ctx if that has ended too; a panic is a *PanicError.
+func Call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	late := func() error {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("no answer in time: %w", err)
-		}
-		return fmt.Errorf("%w: no answer within %v", errs.Unavailable, timeout)
+	err := recovered(bounded, f)
+	if errors.Is(err, context.DeadlineExceeded) && bounded.Err() != nil {
+		return late(ctx, timeout)
 	}
-	select {
-	case l.places <- struct{}{}:
-	case <-bounded.Done():
-		return late()
-	}
-	done := make(chan error, 1)
-	go func() {
-		defer func() { <-l.places }()
-		done <- call(bounded, f)
-	}()
-	select {
-	case err := <-done:
-		if errors.Is(err, context.DeadlineExceeded) && bounded.Err() != nil {
-			return late()
-		}
-		return err
-	case <-bounded.Done():
-		return late()
-	}
+	return err
 }
 
-func call(ctx context.Context, f func(context.Context) error) (err error) {
+func recovered(ctx context.Context, f func(context.Context) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	return f(ctx)
+}
+
+func late(ctx context.Context, timeout time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("no answer in time: %w", err)
+	}
+	return fmt.Errorf("%w: no answer within %v", errs.Unavailable, timeout)
+}
+
+// Limiter bounds how many calls run at once, those included that nobody waits for any more.
+type Limiter struct{ slots chan struct{} }
+
+// NewLimiter returns a Limiter of that many concurrent calls.
+func NewLimiter(slots int) *Limiter { return &Limiter{slots: make(chan struct{}, slots)} }
+
+// Do is Call that returns after timeout at the latest, even if f ignores its context: f runs in a
+// goroutine of its own, which is left behind then. A call that finds no free slot in that time is
+// errs.Unavailable.
+func (l *Limiter) Do(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	select {
+	case l.slots <- struct{}{}:
+	case <-bounded.Done():
+		return late(ctx, timeout)
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-l.slots }()
+		done <- recovered(bounded, f)
+	}()
+	select {
+	case err := <-done:
+		if errors.Is(err, context.DeadlineExceeded) && bounded.Err() != nil {
+			return late(ctx, timeout)
+		}
+		return err
+	case <-bounded.Done():
+		return late(ctx, timeout)
+	}
 }
