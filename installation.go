@@ -6,7 +6,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/installation"
-	"github.com/khodnevis/khodnevis/store"
+	"github.com/khodnevis/khodnevis/rating"
 
 	"time"
 )
@@ -26,7 +26,7 @@ type keyedCounter struct {
 
 // keyed returns c with the keys of the installation that s belongs to. It is a cache.Counter if c
 // is one.
-func keyed(c cache.Cache, s store.Store) cache.Cache {
+func keyed(c cache.Cache, s rating.Store) cache.Cache {
 	k := keyedCache{c, installation.New(s.Installation)}
 	if counter, ok := c.(cache.Counter); ok {
 		return keyedCounter{k, counter}

@@ -78,8 +78,10 @@ import (
 
 // Config configures an App. Its zero value is usable, and keeps everything in memory.
 type Config struct {
-	// Store keeps everything. Nil: memory, which ends with the process; a warning is logged.
-	Store store.Store
+	// Store keeps everything. Nil: memory, which ends with the process; a warning is logged. A
+	// store.Store is enough for every Config. With RatedContents it need not implement
+	// content.Store, with Authenticator it need not implement auth.Store.
+	Store rating.Store
 	// Queue holds accepted ratings until they are stored. Nil: memory, which ends with the process;
 	// a warning is logged.
 	Queue queue.Queue
@@ -258,20 +260,27 @@ func (a *App) validate(c Config) error {
 	if c.RatedContents != nil && !reflect.ValueOf(c.Hooks.Contents).IsZero() {
 		errs = append(errs, errors.New("khodnevis: Config.Hooks.Contents are never called with Config.RatedContents: the contents are the host's"))
 	}
+	if _, ok := c.Store.(content.Store); !ok && c.RatedContents == nil {
+		errs = append(errs, errors.New("khodnevis: Config.Store does not implement content.Store, and there are no Config.RatedContents"))
+	}
 	var err error
-	if c.Authenticator == nil {
-		a.Users, err = auth.New(c.Store, c.Auth)
+	if users, ok := c.Store.(auth.Store); c.Authenticator == nil && ok {
+		a.Users, err = auth.New(users, c.Auth)
+	} else if c.Authenticator == nil {
+		err = errors.New("khodnevis: Config.Store does not implement auth.Store, and there is no Config.Authenticator")
 	}
 	return errors.Join(append(errs, err)...)
 }
 
 // wire makes the services and what stands on them.
 func (a *App) wire(cfg Config) (err error) {
-	if a.Contents, err = content.New(cfg.Store, content.Config{Cache: cfg.Cache, Hooks: cfg.Hooks.Contents, Now: cfg.Now, Logger: cfg.Logger}); err != nil {
-		return err
-	}
 	contents, remembered := cfg.RatedContents, cfg.RatedContents
 	if contents == nil {
+		if a.Contents, err = content.New(cfg.Store.(content.Store), content.Config{
+			Cache: cfg.Cache, Hooks: cfg.Hooks.Contents, Now: cfg.Now, Logger: cfg.Logger,
+		}); err != nil {
+			return err
+		}
 		contents, remembered = a.Contents, a.Contents.Cached()
 	}
 	ratings := cfg.rating()
@@ -290,11 +299,7 @@ func (a *App) wire(cfg Config) (err error) {
 	}
 	api := cfg.api()
 	api.Ratings, api.Users, api.Draining, api.Workers = a.Ratings, a.Users, a.draining, a.workers
-	if cfg.RatedContents == nil {
-		api.Contents = a.Contents
-	} else {
-		a.Contents = nil
-	}
+	api.Contents = a.Contents
 	a.api, err = httpapi.New(api)
 	return err
 }

@@ -44,7 +44,7 @@ func TestTooManyInFlight(t *testing.T) {
 	t.Parallel()
 	log, slow := &syncBuffer{}, slowLists{began: make(chan struct{}), end: make(chan struct{})}
 	s, _ := limited(t, httpapi.Limits{InFlight: 3, PrefixInFlight: 2}, func(c *khodnevis.Config) {
-		slow.Store = c.Store
+		slow.Store = c.Store.(store.Store)
 		c.Store, c.Logger = slow, slog.New(slog.NewTextHandler(log, nil))
 	})
 	from := func(ip string) map[string]string { return map[string]string{"X-Forwarded-For": ip} }
@@ -91,7 +91,7 @@ func TestInFlightOfASite(t *testing.T) {
 	t.Parallel()
 	slow := slowLists{began: make(chan struct{}), end: make(chan struct{})}
 	s, _ := limited(t, httpapi.Limits{InFlight: 100, PrefixInFlight: 1}, func(c *khodnevis.Config) {
-		slow.Store = c.Store
+		slow.Store = c.Store.(store.Store)
 		c.Store = slow
 	})
 	list := func(site, network int) request {

@@ -56,7 +56,7 @@ type faults struct {
 }
 
 func (f *faults) into(c *khodnevis.Config) {
-	c.Store = faultyStore{c.Store, f}
+	c.Store = faultyStore{c.Store.(store.Store), f}
 	c.Queue = faultyQueue{c.Queue, f}
 	c.Logger = slog.New(slog.NewTextHandler(&f.log, nil))
 }

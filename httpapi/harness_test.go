@@ -196,7 +196,7 @@ func serve(t testing.TB, s setup) *server {
 		handler = s.mount(handler)
 	}
 	web := httptest.NewServer(handler)
-	v := &server{app: app, store: cfg.Store, queue: accepted, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
+	v := &server{app: app, store: cfg.Store.(store.Store), queue: accepted, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
 	if cfg.Prefix != "" {
 		v.prefix = cfg.Prefix
 	}

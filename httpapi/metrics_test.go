@@ -117,7 +117,7 @@ func TestMetricsOfBreakers(t *testing.T) {
 		cfg.Store = struct {
 			store.Store
 			*fragile
-		}{cfg.Store, &db}
+		}{cfg.Store.(store.Store), &db}
 	}})
 	for _, x := range []struct {
 		cache, store bool
@@ -131,7 +131,7 @@ func TestMetricsOfBreakers(t *testing.T) {
 		}
 	}
 	still := serve(t, setup{idle: true, config: func(cfg *khodnevis.Config) {
-		cfg.Store = struct{ store.Store }{cfg.Store}
+		cfg.Store = struct{ store.Store }{cfg.Store.(store.Store)}
 		cfg.Cache = lrucache.New(lrucache.Config{})
 	}})
 	if body, _ := io.ReadAll(scrape(still.app.Metrics(), "GET").Body); strings.Contains(string(body), "khodnevis_down") {

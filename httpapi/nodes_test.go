@@ -211,7 +211,7 @@ func TestEndsOnANodeWithoutStore(t *testing.T) {
 			first := serve(t, setup{config: config})
 			second := serve(t, setup{beside: first, config: func(c *khodnevis.Config) {
 				config(c)
-				kept.Store = c.Store
+				kept.Store = c.Store.(store.Store)
 				c.Store = kept
 			}})
 			body := fmt.Sprintf(`{"content":%q,"score":5}`, first.write(t, "A film"))
@@ -358,7 +358,7 @@ func TestUncheckedTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			kept := &uncheckedStore{}
 			s := serve(t, setup{config: func(c *khodnevis.Config) {
-				kept.Store = c.Store
+				kept.Store = c.Store.(store.Store)
 				c.Store = kept
 			}})
 			contentID := s.write(t, "A film")
