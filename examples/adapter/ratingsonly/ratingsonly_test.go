@@ -9,6 +9,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/examples/adapter/ratingsonly"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store/memstore"
@@ -60,7 +61,7 @@ func Example() {
 	ended := make(chan error)
 	go func() { ended <- app.Run(ctx) }()
 
-	ben := rating.Actor{User: "ben"}
+	ben := actor.Actor{User: "ben"}
 	receipt, err := app.Ratings.Submit(ctx, ben, rating.Submission{Content: "post-17", Score: 5})
 	if err != nil {
 		panic(err)
