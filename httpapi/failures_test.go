@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -348,71 +349,110 @@ func fullFile(t *testing.T) trouble {
 	return trouble{config: config, begin: func() { bound(1) }, end: func() { bound(1 << 30) }}
 }
 
+// wrongEachTime runs a scenario until it finds nothing wrong, at most three times, and reports what was
+// wrong each time, by what it is about. A busy machine makes now one answer late and now another; a wait
+// without a bound is late each time.
+func wrongEachTime(t *testing.T, scenario func() map[string]string) {
+	t.Helper()
+	wrong := scenario()
+	for range 2 {
+		if len(wrong) == 0 || t.Failed() {
+			break
+		}
+		again := scenario()
+		maps.DeleteFunc(wrong, func(about, _ string) bool { return again[about] == "" })
+	}
+	for about, what := range wrong {
+		t.Errorf("%s: %s", about, what)
+	}
+}
+
 // TestTableOfFailures: whatever is down, silent or slow, each kind of request is answered as the
 // table says and in time, and within ten seconds after the end of the failure as if there had been
 // none. The first round meets a dependency that has just failed, the second one that is known to
 // have. (F1, F2)
 func TestTableOfFailures(t *testing.T) {
-	const rounds, recovery = 2, 10 * time.Second
 	for name, begin := range troubles() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			x := begin(t)
-			s := serve(t, setup{config: func(c *khodnevis.Config) {
-				x.config(c)
-				c.Limits.RequestTimeout = 0 // as hosts have it
-			}})
-			var stages []stage
-			for n := range rounds + 10 {
-				stages = append(stages, s.prepare(t, n))
-			}
-			s.get(t, ada, "users/me/") // her token was checked a moment ago
-			s.get(t, ben, "users/me/")
-			x.begin()
-			s.clock.Advance(2 * time.Second) // numbers that the cache took just before have no Age for as long
-			for n := range rounds {
-				for _, wrong := range s.round(t, stages[n], strings.Fields(name)[0]) {
-					t.Errorf("round %d: %s", n+1, wrong)
-				}
-			}
-			x.end()
-			healed := time.Now()
-			for _, g := range stages[rounds:] {
-				wrong := s.round(t, g, "")
-				switch late := time.Since(healed) > recovery; {
-				case len(wrong) == 0:
-					t.Logf("recovered within %v", time.Since(healed).Round(time.Millisecond))
-					return
-				case late:
-					t.Fatalf("%v after the failure:\n%s", recovery, strings.Join(wrong, "\n"))
-				}
-				time.Sleep(200 * time.Millisecond)
-			}
-			t.Error("it has not recovered after ten rounds")
+			wrongEachTime(t, func() map[string]string { return failAndRecover(t, strings.Fields(name)[0], begin(t)) })
 		})
 	}
+}
+
+// failAndRecover begins and ends a trouble. It returns the requests that were answered late, by round.
+func failAndRecover(t *testing.T, dependency string, x trouble) map[string]string {
+	t.Helper()
+	const rounds, recovery = 2, 10 * time.Second
+	s := serve(t, setup{config: func(c *khodnevis.Config) {
+		x.config(c)
+		c.Limits.RequestTimeout = 0 // as hosts have it
+	}})
+	var stages []stage
+	for n := range rounds + 10 {
+		stages = append(stages, s.prepare(t, n))
+	}
+	s.get(t, ada, "users/me/") // her token was checked a moment ago
+	s.get(t, ben, "users/me/")
+	x.begin()
+	s.clock.Advance(2 * time.Second) // numbers that the cache took just before have no Age for as long
+	all := map[string]string{}
+	for n := range rounds {
+		wrong, late := s.round(t, stages[n], dependency)
+		for request, what := range wrong {
+			t.Errorf("round %d: %s: %s", n+1, request, what)
+		}
+		for request, what := range late {
+			all[fmt.Sprintf("round %d: %s", n+1, request)] = what
+		}
+	}
+	x.end()
+	healed := time.Now()
+	for _, g := range stages[rounds:] {
+		wrong, late := s.round(t, g, "")
+		maps.Copy(wrong, late)
+		took := time.Since(healed).Round(time.Millisecond)
+		switch {
+		case len(wrong) == 0:
+			t.Logf("recovered within %v", took)
+			return all
+		case took > recovery:
+			all["recovery"] = fmt.Sprintf("after %v: %v", took, wrong)
+			return all
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	t.Error("it has not recovered after ten rounds")
+	return all
 }
 
 // TestFarDatabase: at a round trip of 250 ms to PostgreSQL every request is answered as ever and in
 // time, also with connections that are opened and statements that are prepared for it.
 func TestFarDatabase(t *testing.T) {
-	config, d := overPostgres(t)
-	s := serve(t, setup{config: func(c *khodnevis.Config) {
-		config(c)
-		c.Limits.RequestTimeout = 0 // as hosts have it
-	}})
-	stages := []stage{s.prepare(t, 1), s.prepare(t, 2)}
-	d.each(func(p *faultproxy.Proxy) { p.Delay(125 * time.Millisecond) })
-	for n, g := range stages {
-		for _, wrong := range s.round(t, g, "far") {
-			t.Errorf("round %d: %s", n+1, wrong)
+	wrongEachTime(t, func() map[string]string {
+		config, d := overPostgres(t)
+		s := serve(t, setup{config: func(c *khodnevis.Config) {
+			config(c)
+			c.Limits.RequestTimeout = 0 // as hosts have it
+		}})
+		stages := []stage{s.prepare(t, 1), s.prepare(t, 2)}
+		d.each(func(p *faultproxy.Proxy) { p.Delay(125 * time.Millisecond) })
+		all := map[string]string{}
+		for n, g := range stages {
+			wrong, late := s.round(t, g, "far")
+			maps.Copy(wrong, late)
+			for request, what := range wrong {
+				all[fmt.Sprintf("round %d: %s", n+1, request)] = what
+			}
 		}
-	}
+		return all
+	})
 }
 
-// round sends all kinds of requests at once and returns what is not as the table says of a
-// dependency, or without one as if nothing failed.
-func (s *server) round(t *testing.T, g stage, dependency string) (wrong []string) {
+// round sends all kinds of requests at once and returns, by request, what is not as the table says of
+// a dependency, or without one as if nothing failed, and what is but comes late.
+func (s *server) round(t *testing.T, g stage, dependency string) (wrong, late map[string]string) {
+	wrong, late = map[string]string{}, map[string]string{}
 	exchanges := s.exchanges(g)
 	answers, took := map[string]answer{}, map[string]time.Duration{}
 	var mu sync.Mutex
@@ -424,7 +464,7 @@ func (s *server) round(t *testing.T, g stage, dependency string) (wrong []string
 			mu.Lock()
 			defer mu.Unlock()
 			if took[name], answers[name] = time.Since(began), a; err != nil {
-				wrong = append(wrong, fmt.Sprintf("%s: %v", name, err))
+				wrong[name] = err.Error()
 			}
 		})
 	}
@@ -457,7 +497,7 @@ func (s *server) round(t *testing.T, g stage, dependency string) (wrong []string
 			x.ok = 200
 		}
 		if err := answers[row.request].as(want, x.ok); err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s: %v", row.request, err))
+			wrong[row.request] = err.Error()
 		}
 		limit := 2200 * time.Millisecond
 		if x.prefer != "" {
@@ -465,10 +505,10 @@ func (s *server) round(t *testing.T, g stage, dependency string) (wrong []string
 		}
 		// A busy machine takes as long for a request that needs nothing.
 		if over := took[row.request] - took["read the schema"] - limit; over > 0 {
-			wrong = append(wrong, fmt.Sprintf("%s: answered %v too late: %s", row.request, over, answers[row.request]))
+			late[row.request] = fmt.Sprintf("answered %v too late: %s", over, answers[row.request])
 		}
 	}
-	return wrong
+	return wrong, late
 }
 
 // as returns an error unless a is one of the answers in want.

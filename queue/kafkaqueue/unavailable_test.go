@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,7 @@ const (
 type outcomes struct {
 	mu                         sync.Mutex
 	accepted, refused, unknown map[string]queue.Position
-	slowest                    time.Duration
+	took                       []time.Duration
 	timeout                    time.Duration // of each call
 }
 
@@ -51,7 +52,7 @@ func (o *outcomes) publish(ctx context.Context, q *kafkaqueue.Queue, key, body s
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.slowest = max(o.slowest, time.Since(began))
+	o.took = append(o.took, time.Since(began))
 	switch {
 	case err == nil:
 		o.accepted[body] = ps[0]
@@ -63,11 +64,21 @@ func (o *outcomes) publish(ctx context.Context, q *kafkaqueue.Queue, key, body s
 	return err
 }
 
+// checkTimes fails if answers came late. On a busy machine single ones may take twice as long; without
+// a bound they take sarama's own 10 s and more.
+func (o *outcomes) checkTimes(t *testing.T) {
+	t.Helper()
+	slices.Sort(o.took)
+	if median := o.took[len(o.took)/2]; median > answerWithin || o.took[len(o.took)-1] > 2*answerWithin {
+		t.Errorf("answers took %v, want %v", o.took, answerWithin)
+	}
+}
+
 // check consumes everything and compares it.
 func (o *outcomes) check(t *testing.T, q *kafkaqueue.Queue) {
 	t.Helper()
 	t.Logf("%d accepted, %d not accepted, %d unknown; the slowest answer took %v",
-		len(o.accepted), len(o.refused), len(o.unknown), o.slowest)
+		len(o.accepted), len(o.refused), len(o.unknown), slices.Max(o.took))
 	missing := make(map[string]queue.Position)
 	for body, at := range o.accepted {
 		missing[body] = at
@@ -167,9 +178,7 @@ func testSilentBrokers(t *testing.T, b []string, heal func(proxies)) {
 		return o.publish(t.Context(), q, "k", fmt.Sprint(n, " healed"))
 	})
 	t.Logf("well %v after it was healed", time.Since(healed))
-	if o.slowest > answerWithin {
-		t.Errorf("an answer took %v", o.slowest)
-	}
+	o.checkTimes(t)
 	if len(o.refused) == 0 {
 		t.Error("nothing was refused for certain")
 	}
@@ -357,9 +366,7 @@ func TestStartsBeforeTheBrokers(t *testing.T) {
 			t.Errorf("got %v from brokers that are away", err)
 		}
 	}
-	if o.slowest > answerWithin {
-		t.Errorf("an answer took %v", o.slowest)
-	}
+	o.checkTimes(t)
 	if _, err := q.Lag(t.Context()); err == nil {
 		t.Error("it knows the lag of brokers that are away")
 	}
