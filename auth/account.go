@@ -32,9 +32,9 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 		s.throttled(ctx, "register", "", src, err)
 		return User{}, err
 	}
-	hash, err := s.hasher.hash(ctx, holdersAt(src.IP), password)
+	hash, err := s.hasher.hash(ctx, sharersOf(src.IP), password)
 	if err != nil {
-		reserved.undo(ctx, err)
+		reserved.fail(ctx, err)
 		return User{}, fmt.Errorf("auth: register: %w", err)
 	}
 	now := s.now()
@@ -47,10 +47,10 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 			bad.add(invalid.Field{Name: "username", Code: invalid.Unique, Detail: "A user with that username already exists."})
 			return User{}, bad.err()
 		}
-		reserved.undo(ctx, err)
+		reserved.fail(ctx, err)
 		return User{}, fmt.Errorf("auth: register: %w", err)
 	}
-	s.throttle.trusted(ctx, "name:"+canonical, src.IP)
+	s.throttle.trustPlace(ctx, "name:"+canonical, src.IP)
 	s.event(ctx, slog.LevelInfo, "auth.registered", u.ID, src)
 	return u, nil
 }
@@ -70,7 +70,7 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 	if err := s.reauth(ctx, u, current, src); err != nil {
 		return err
 	}
-	hash, err := s.hasher.hash(ctx, append(holdersAt(src.IP), u.ID), normal)
+	hash, err := s.hasher.hash(ctx, sharersOf(src.IP, u.ID), normal)
 	if err != nil {
 		return fmt.Errorf("auth: change password of %s: %w", u.ID, err)
 	}
@@ -90,7 +90,9 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, pass
 
 // ChangeEmail sets or, if empty, removes the address. Errors: as ChangePassword, on the field
 // email.
-func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPassword string, src Source) (User, error) {
+func (s *Service) ChangeEmail(
+	ctx context.Context, p Principal, email, currentPassword string, src Source,
+) (User, error) {
 	var bad ValidationError
 	checkEmail(&bad, email)
 	if err := bad.err(); err != nil {
@@ -104,7 +106,11 @@ func (s *Service) ChangeEmail(ctx context.Context, p Principal, email, currentPa
 		return User{}, err
 	}
 	changed := false
-	u, err = s.update(ctx, u, SessionFilter{}, func(v *User) error { changed = v.Email != email; v.Email = email; return nil })
+	u, err = s.update(ctx, u, SessionFilter{}, func(v *User) error {
+		changed = v.Email != email
+		v.Email = email
+		return nil
+	})
 	if err != nil {
 		return User{}, err
 	}
@@ -127,7 +133,7 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, currentPasswor
 		return err
 	}
 	err = s.store.DeleteUser(ctx, Deletion{User: u.ID, Ratings: ratings, At: s.now()})
-	s.forget(ctx, SessionFilter{User: u.ID})
+	s.invalidate(ctx, SessionFilter{User: u.ID})
 	if err != nil {
 		return fmt.Errorf("auth: delete account %s: %w", u.ID, err)
 	}
@@ -230,7 +236,7 @@ func (s *Service) update(ctx context.Context, u User, end SessionFilter, change 
 		}
 		if !errors.Is(err, ErrConflict) {
 			if end.User != "" {
-				s.forget(ctx, end) // the store may have done it
+				s.invalidate(ctx, end) // the store may have done it
 			}
 			return User{}, fmt.Errorf("auth: update user %s: %w", u.ID, err)
 		}
@@ -262,9 +268,9 @@ func (s *Service) reauth(ctx context.Context, u User, password string, src Sourc
 		s.throttled(ctx, "reauth", u.ID, src, err)
 		return err
 	}
-	right, err := s.verify(ctx, append(holdersAt(src.IP), u.ID), u, true, password)
+	right, err := s.verify(ctx, sharersOf(src.IP, u.ID), u, true, password)
 	if err != nil {
-		reserved.undo(ctx, err)
+		reserved.fail(ctx, err)
 		return fmt.Errorf("auth: check the password of %s: %w", u.ID, err)
 	}
 	if !right {

@@ -17,8 +17,7 @@ import (
 const (
 	// checkTimeout is how long a request waits for the store to check a token.
 	checkTimeout = 1500 * time.Millisecond
-	// checkPause is how long after a failed check the store is left alone where an older check will
-	// do.
+	// checkPause is how long after a failed check the store is not asked where an older check does.
 	checkPause = time.Second
 )
 
@@ -58,83 +57,84 @@ func parseBearer(value string) (Hash, bool) {
 
 func (s *Service) principal(ctx context.Context, hash Hash) (Principal, error) {
 	now := s.now()
-	l := s.look(ctx, hash)
-	stale := l.good && now.Sub(l.known.checked) <= s.cfg.StaleTokens
+	l := s.lookup(ctx, hash)
+	stale := l.good && now.Sub(l.check.at) <= s.cfg.StaleTokens
 	switch {
 	case l.bad:
 		return Principal{}, ErrInvalidCredentials
-	case l.good && l.fresh, stale && l.down:
-		return l.known.principal, nil
+	case l.good && l.fresh, stale && l.storeDown:
+		return l.check.principal, nil
 	}
-	p, err := s.check(ctx, hash, l.changes)
+	p, err := s.check(ctx, hash, l.invalidations)
 	if err == nil || errors.Is(err, ErrInvalidCredentials) {
 		return p, err
 	}
-	// The session may have ended while the store did not answer.
-	if stale && ctx.Err() == nil && s.look(ctx, hash).good {
-		return l.known.principal, nil
+	// stale-if-error; but the session may have ended while the store did not answer.
+	if stale && ctx.Err() == nil && s.lookup(ctx, hash).good {
+		return l.check.principal, nil
 	}
 	return Principal{}, fmt.Errorf("auth: check a token: %w: %w", ErrUnavailable, err)
 }
 
-// look returns what is known of a token. If the mark of its user's ended sessions has changed since
-// the token was checked, nothing is: only the store can say which sessions are left, and until it
-// does, the token is not accepted.
-func (s *Service) look(ctx context.Context, hash Hash) lookup {
-	l := s.tokens.look(hash, s.now())
-	if l.unmarked != "" {
-		s.mark(ctx, l.unmarked)
+// lookup returns what the cache knows of a token. If the revocation number of its user has changed
+// since the token was checked, it knows nothing: only the store knows which sessions are left, and
+// until it answers, the token is not accepted.
+func (s *Service) lookup(ctx context.Context, hash Hash) lookup {
+	l := s.tokens.lookup(hash, s.now())
+	if l.due != "" {
+		s.announce(ctx, l.due)
 	}
-	if !l.good || !l.ask {
+	if !l.good || !l.compare {
 		return l
 	}
-	user := l.known.principal.Subject
-	switch mark, ok := s.endMark(ctx, user); {
+	user := l.check.principal.Subject
+	switch revocation, ok := s.revocation(ctx, user); {
 	case !ok:
-		s.tokens.unnoticed(hash)
-	case mark != l.known.mark:
-		s.tokens.forget(SessionFilter{User: user})
-		return s.tokens.look(hash, s.now())
+		s.tokens.compareAgain(hash)
+	case revocation != l.check.revocation:
+		s.tokens.invalidate(SessionFilter{User: user})
+		return s.tokens.lookup(hash, s.now())
 	}
 	return l
 }
 
-// forget makes the end of sessions known: in this process at once, in others at their next look at
-// the shared counter or, without one, at their next check.
-func (s *Service) forget(ctx context.Context, f SessionFilter) {
-	s.tokens.forget(f)
+// invalidate drops the cached checks of sessions that ended: in this process at once, in others when
+// they next compare the revocation number or, without a shared counter, at their next check.
+func (s *Service) invalidate(ctx context.Context, f SessionFilter) {
+	s.tokens.invalidate(f)
 	if s.cfg.Counter != nil {
-		s.mark(ctx, f.User)
+		s.announce(ctx, f.User)
 	}
 }
 
-// mark tells other processes that sessions of a user ended. What the shared counter does not take
-// now, it is told with one of the next requests.
-func (s *Service) mark(ctx context.Context, user string) {
+// announce changes the revocation number of a user whose sessions ended. If the shared counter does
+// not answer, the invalidation stays due, and one of the next requests announces it.
+func (s *Service) announce(ctx context.Context, user string) {
 	n := 1 + rand.N(int64(1)<<40) // no sum comes again, also when the counter forgot the one before
-	_, ok := s.throttle.counts.AddShared(ctx, endKey(user), n, s.noticeFor())
-	s.tokens.marked(user, ok)
+	_, ok := s.throttle.gates.AddShared(ctx, revocationKey(user), n, s.revocationTTL())
+	s.tokens.announced(user, ok)
 }
 
-// endMark returns a number that another one replaces whenever sessions of a user end in any
-// process: 0 if none has lately. It reports false if the shared counter does not answer.
-func (s *Service) endMark(ctx context.Context, user string) (int64, bool) {
-	return s.throttle.counts.AddShared(ctx, endKey(user), 0, s.noticeFor())
+// revocation returns the revocation number of a user, which changes whenever sessions of the user
+// end in any process: 0 if none ended lately. It returns false if the shared counter does not
+// answer.
+func (s *Service) revocation(ctx context.Context, user string) (int64, bool) {
+	return s.throttle.gates.AddShared(ctx, revocationKey(user), 0, s.revocationTTL())
 }
 
-func endKey(user string) counter.Key { return counter.KeyOf("ended", user) }
+func revocationKey(user string) counter.Key { return counter.KeyOf("ended", user) }
 
-// noticeFor outlives every token that is accepted on the word of a check from before the mark.
-func (s *Service) noticeFor() time.Duration { return max(noticeFor, s.cfg.StaleTokens) }
+// revocationTTL outlives every token that is accepted because of a check from before the change.
+func (s *Service) revocationTTL() time.Duration { return max(revocationFor, s.cfg.StaleTokens) }
 
-// check asks the store about a token, once for all who ask at the same time. It waits no longer
-// than checkTimeout even for a store that ignores its context.
-func (s *Service) check(ctx context.Context, hash Hash, changes int64) (Principal, error) {
-	answer := s.checks.DoChan(string(hash[:])+strconv.FormatInt(changes, 10), func() (any, error) {
-		// Whoever asked first may go away while others wait.
+// check asks the store about a token, in a single flight for all requests that ask at the same time.
+// It waits no longer than checkTimeout even for a store that ignores its context.
+func (s *Service) check(ctx context.Context, hash Hash, invalidations int64) (Principal, error) {
+	answer := s.checks.DoChan(string(hash[:])+strconv.FormatInt(invalidations, 10), func() (any, error) {
+		// The first caller may leave while others wait.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
-		return s.load(ctx, hash, changes)
+		return s.checkStore(ctx, hash, invalidations)
 	})
 	timer := time.NewTimer(checkTimeout)
 	defer timer.Stop()
@@ -152,9 +152,9 @@ func (s *Service) check(ctx context.Context, hash Hash, changes int64) (Principa
 	}
 }
 
-// load asks the store. A panic of the store becomes an error, since on this goroutine it would end
+// checkStore asks the store. A panic of the store becomes an error, since on this goroutine it would end
 // the process.
-func (s *Service) load(ctx context.Context, hash Hash, changes int64) (p Principal, err error) {
+func (s *Service) checkStore(ctx context.Context, hash Hash, invalidations int64) (p Principal, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("auth: the store panicked: %v", v)
@@ -162,38 +162,38 @@ func (s *Service) load(ctx context.Context, hash Hash, changes int64) (p Princip
 		}
 	}()
 	now := s.now()
-	g, mark, err := s.grant(ctx, hash)
+	g, revocation, err := s.grant(ctx, hash)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		s.tokens.failed(s.now().Add(checkPause))
 		return Principal{}, err
 	}
-	k := known{checked: now, mark: mark}
+	c := tokenCheck{at: now, revocation: revocation}
 	ok := err == nil && g.Token.Kind == Access && !g.User.Disabled
 	if ok {
-		k.principal = Principal{Subject: g.User.ID, Staff: g.User.Staff, Session: g.Session.ID}
-		k.expires = earliest(g.Token.ExpiresAt, g.Session.IdleAt, g.Session.ExpiresAt)
-		ok = now.Before(k.expires)
+		c.principal = Principal{Subject: g.User.ID, Staff: g.User.Staff, Session: g.Session.ID}
+		c.expires = earliest(g.Token.ExpiresAt, g.Session.IdleAt, g.Session.ExpiresAt)
+		ok = now.Before(c.expires)
 	}
-	s.tokens.remember(hash, k, ok, changes)
+	s.tokens.remember(hash, c, ok, invalidations)
 	if !ok {
 		return Principal{}, ErrInvalidCredentials
 	}
-	return k.principal, nil
+	return c.principal, nil
 }
 
-// grant returns what the store knows of a token, and the mark of ended sessions from before the
-// store was asked: sessions end in the store first, so that the end of one that the store still had
-// changes this mark. Whose mark that is only the store can say.
+// grant returns what the store knows of a token, and the revocation number from before the store was
+// asked: sessions end in the store first, so the end of a session that the store still had changes
+// this number. Only the store knows whose number it is, so a user with one is asked for twice.
 func (s *Service) grant(ctx context.Context, hash Hash) (Grant, int64, error) {
 	g, err := s.store.GrantByToken(ctx, hash)
 	if err != nil {
 		return g, 0, err
 	}
-	mark, _ := s.endMark(ctx, g.User.ID)
-	if mark != 0 {
+	revocation, _ := s.revocation(ctx, g.User.ID)
+	if revocation != 0 {
 		g, err = s.store.GrantByToken(ctx, hash)
 	}
-	return g, mark, err
+	return g, revocation, err
 }
 
 func earliest(first time.Time, others ...time.Time) time.Time {

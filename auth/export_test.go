@@ -31,12 +31,14 @@ func (s *Service) OnHash(around func(next func())) {
 }
 
 // Hashing reports how many callers wait to hash.
-func (s *Service) Hashing() (waiting int64) { return s.hasher.waiting.Load() }
+func (s *Service) Hashing() (waiting int64) {
+	return s.hasher.limiter.Held() - int64(len(s.hasher.slots))
+}
 
 // Counts is how many counts the throttles hold, of the kind that there are most of.
 func (s *Service) Counts() (most int) {
 	t := s.throttle
-	return max(t.counts.Len(), t.accounts.Len(), t.pairs.Len(), t.trust.Len())
+	return max(t.gates.Len(), t.accounts.Len(), t.pairs.Len(), t.trust.Len())
 }
 
 // TryLogin counts an attempt to log in that is not looked at.
@@ -55,7 +57,7 @@ func (s *Service) Known() (good, bad int) {
 // SeeToken puts a token into the cache as the store's answer would.
 func (s *Service) SeeToken(h Hash, p Principal, ok bool) {
 	now := s.now()
-	s.tokens.remember(h, known{principal: p, checked: now, expires: now.Add(s.cfg.AccessTTL)}, ok, s.tokens.look(h, now).changes)
+	s.tokens.remember(h, tokenCheck{principal: p, at: now, expires: now.Add(s.cfg.AccessTTL)}, ok, s.tokens.lookup(h, now).invalidations)
 }
 
 // The bounds that tests hold the code to.
@@ -65,7 +67,7 @@ const (
 	MaxUnknown       = maxUnknown
 	KnownFor         = knownFor
 	UnknownFor       = unknownFor
-	NoticeEvery      = noticeEvery
+	CompareEvery     = compareEvery
 	EndsWithin       = endsWithin
 	BlockPrefix      = blockPrefix
 	MaxPasswordBytes = maxPasswordBytes
@@ -100,7 +102,7 @@ func Rules() (prefix, account, pair, register, reauth Rule) {
 // from a prefix, and attempts from a prefix that there was no room for.
 func LoadRules() (account, prefix, busy Rule) {
 	of := func(r rule) Rule { return Rule{First: r.first, Window: r.window} }
-	return of(rightAccount), of(rightPlace), of(busyPlace)
+	return of(verifiedPerAccount), of(verifiedPerPlace), of(busyPerPlace)
 }
 
 // WithDefaults returns what the zero Config stands for.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -15,9 +13,10 @@ import (
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
 
-// The share of the waiting places that one holder may have, those who hash already among them.
+// The fair share of the slots and waiting places that one network, or one user who is logged in,
+// may take.
 const (
-	shareOfQueue = 8 // an eighth
+	shareOfQueue = 8 // an eighth of Config.HashQueue
 	leastShare   = 2
 )
 
@@ -38,55 +37,60 @@ func (e *BusyError) Error() string { return ErrBusy.Error() }
 // Unwrap returns ErrBusy.
 func (e *BusyError) Unwrap() error { return ErrBusy }
 
-// hasher hashes passwords, so many at once and no more: each takes tens of milliseconds of a
+func newBusyError() error {
+	return &BusyError{RetryAfter: time.Second + rand.N(4*time.Second)}
+}
+
+// hasher hashes a bounded number of passwords at once: each takes tens of milliseconds of a
 // processor and its own memory.
 type hasher struct {
-	params  HashParams
-	derive  func(phc, string) []byte
-	slots   chan struct{}
-	waiting atomic.Int64
-	queue   int64
-	wait    time.Duration
-	// share is how many places one holder may have; 0: as many as there are.
-	share int
-	mu    sync.Mutex
-	held  map[string]int
+	params HashParams
+	derive func(phc, string) []byte
+	slots  chan struct{} // one for each hash in flight
+	wait   time.Duration // for a slot
+	// limiter counts the callers that hash or wait to hash: in total, and of each network and user.
+	limiter *counter.Limiter
 	// dummy is checked where there is no hash to check, so that an unknown name takes as long as a
 	// known one.
 	dummy phc
 }
 
 func newHasher(cfg Config) *hasher {
-	h := &hasher{
+	total := cfg.MaxHashes + cfg.HashQueue
+	share := max(leastShare, cfg.HashQueue/shareOfQueue)
+	if cfg.LimitsOff {
+		share = total
+	}
+	return &hasher{
 		params: cfg.Hash,
 		derive: func(p phc, password string) []byte {
-			return argon2.IDKey([]byte(password), p.salt, p.params.Time, p.params.Memory, p.params.Threads, uint32(len(p.key)))
+			n := uint32(len(p.key))
+			return argon2.IDKey([]byte(password), p.salt, p.params.Time, p.params.Memory, p.params.Threads, n)
 		},
-		slots: make(chan struct{}, cfg.MaxHashes),
-		queue: int64(cfg.HashQueue),
-		wait:  cfg.HashWait,
-		held:  map[string]int{},
-		dummy: blankPHC(cfg.Hash),
+		slots:   make(chan struct{}, cfg.MaxHashes),
+		wait:    cfg.HashWait,
+		limiter: counter.NewLimiter(int64(total), int64(share)),
+		dummy:   blankPHC(cfg.Hash),
 	}
-	if !cfg.LimitsOff {
-		h.share = max(leastShare, cfg.HashQueue/shareOfQueue)
-	}
-	return h
 }
 
-// holders are those whose share a hash takes a place of.
-type holders []string
+// sharers are the network and the user whose fair share of the hasher a call takes.
+type sharers []counter.Group
 
-// holdersAt returns the network of an address: its IPv4 /24 or IPv6 /48. That is wider than what
-// failures are counted by, since a customer may have all of a /48, and a neighbour who finds no
-// place loses a second.
-func holdersAt(ip netip.Addr) holders {
+// sharersOf returns the network of an address, its IPv4 /24 or IPv6 /48, and the users given. The
+// network is wider than what guesses are counted by, because one customer may have a whole /48, and
+// a neighbour who is refused loses no more than a second.
+func sharersOf(ip netip.Addr, users ...string) sharers {
 	groups := counter.GroupsOf(ip)
-	return holders{groups[len(groups)-1].Name}
+	all := sharers{{Name: groups[len(groups)-1].Name, Factor: 1}}
+	for _, u := range users {
+		all = append(all, counter.Group{Name: u, Factor: 1})
+	}
+	return all
 }
 
 // hash returns the PHC string of a password, salted afresh.
-func (h *hasher) hash(ctx context.Context, who holders, password string) (string, error) {
+func (h *hasher) hash(ctx context.Context, who sharers, password string) (string, error) {
 	p := blankPHC(h.params)
 	key, err := h.run(ctx, who, p, password)
 	if err != nil {
@@ -97,7 +101,7 @@ func (h *hasher) hash(ctx context.Context, who holders, password string) (string
 }
 
 // verify reports whether password has the hash p.
-func (h *hasher) verify(ctx context.Context, who holders, p phc, password string) (bool, error) {
+func (h *hasher) verify(ctx context.Context, who sharers, p phc, password string) (bool, error) {
 	key, err := h.run(ctx, who, p, password)
 	if err != nil {
 		return false, err
@@ -105,87 +109,33 @@ func (h *hasher) verify(ctx context.Context, who holders, p phc, password string
 	return subtle.ConstantTimeCompare(key, p.key) == 1, nil
 }
 
-func (h *hasher) run(ctx context.Context, who holders, p phc, password string) ([]byte, error) {
-	if !h.hold(who) {
-		return nil, newBusyError()
+// admits reports whether a call would be let in now.
+func (h *hasher) admits(who sharers) bool {
+	ok, _ := h.limiter.Acquire(1, who...)
+	if ok {
+		h.limiter.Release(1, who...)
 	}
-	defer h.release(who)
-	if err := h.acquire(ctx); err != nil {
+	return ok
+}
+
+// run hashes. The error is ErrBusy if who have their share already, or no slot became free in time.
+func (h *hasher) run(ctx context.Context, who sharers, p phc, password string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	defer func() { <-h.slots }()
-	return h.derive(p, password), nil
-}
-
-// room reports whether who would find a place now.
-func (h *hasher) room(who holders) bool {
-	if len(h.slots) == cap(h.slots) && h.waiting.Load() >= h.queue {
-		return false
+	if ok, _ := h.limiter.Acquire(1, who...); !ok {
+		return nil, newBusyError()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.shares(who)
-}
-
-// shares reports whether each of who has less than its share.
-func (h *hasher) shares(who holders) bool {
-	for _, w := range who {
-		if h.share > 0 && h.held[w] >= h.share {
-			return false
-		}
-	}
-	return true
-}
-
-// hold takes a place of the share of each of who, or none.
-func (h *hasher) hold(who holders) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.shares(who) {
-		return false
-	}
-	for _, w := range who {
-		h.held[w]++
-	}
-	return true
-}
-
-func (h *hasher) release(who holders) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, w := range who {
-		if h.held[w]--; h.held[w] == 0 {
-			delete(h.held, w)
-		}
-	}
-}
-
-func (h *hasher) acquire(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	if h.waiting.Add(1) > h.queue {
-		h.waiting.Add(-1)
-		return newBusyError()
-	}
-	defer h.waiting.Add(-1)
+	defer h.limiter.Release(1, who...)
 	timer := time.NewTimer(h.wait)
 	defer timer.Stop()
 	select {
 	case h.slots <- struct{}{}:
-		return nil
 	case <-timer.C:
-		return newBusyError()
+		return nil, newBusyError()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-}
-
-func newBusyError() error {
-	return &BusyError{RetryAfter: time.Second + rand.N(4*time.Second)}
+	defer func() { <-h.slots }()
+	return h.derive(p, password), nil
 }

@@ -3,61 +3,28 @@ package auth
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
 
-// What costs hashes or room without being a failure: right passwords, and attempts that there was
-// no room for. It is counted when it has happened; how much of it there may be at once, the hasher
-// bounds.
+// The limits of load: attempts that take a hash without being wrong guesses, and attempts that were
+// refused because the hasher was busy. They count after they happened; how many hash at once, the
+// hasher limits.
 var (
-	rightAccount = rule{"right-account", 60, time.Minute, nil, false}
-	rightPlace   = rule{"right", 600, time.Minute, nil, false}
-	busyPlace    = rule{"busy", 100, time.Minute, nil, false}
+	verifiedPerAccount = rule{name: "right-account", first: 60, window: time.Minute}
+	verifiedPerPlace   = rule{name: "right", first: 600, window: time.Minute}
+	busyPerPlace       = rule{name: "busy", first: 100, window: time.Minute}
 )
 
-// origin is who answers for the load that an attempt is.
-type origin struct {
-	// account is empty where there is none yet.
-	account string
-	// groups are where the attempt comes from. An address that is trusted answers in their place,
-	// or neighbours could keep its owner out; it is empty otherwise.
-	groups  []counter.Group
-	address string
-}
-
-// attempts are those that count for the groups of o under a rule, whose keys begin with of.
-func (o origin) attempts(r rule, of string, clears bool) []attempt {
-	all := make([]attempt, len(o.groups))
-	for i, g := range o.groups {
-		all[i] = attempt{r.times(g.Factor), of + g.Name, clears}
+// overload returns how long o must wait because of the load that it caused, or zero.
+func (t *throttle) overload(ctx context.Context, o origin) time.Duration {
+	place := o
+	if o.trusted != "" {
+		place.groups = []counter.Group{{Name: o.trusted, Factor: 1}}
 	}
-	return all
-}
-
-// answering are the groups that answer for what o has been the cause of.
-func (o origin) answering() origin {
-	if o.address != "" {
-		o.groups = []counter.Group{{Name: o.address, Factor: 1}}
-	}
-	return o
-}
-
-func (t *throttle) origin(ctx context.Context, account string, ip netip.Addr) origin {
-	o := origin{account: account, groups: counter.GroupsOf(ip)}
-	if address := addressOf(ip); t.trusts(ctx, account, address) {
-		o.address = address
-	}
-	return o
-}
-
-// loaded returns how long o must wait for what it was the cause of, or zero.
-func (t *throttle) loaded(ctx context.Context, o origin) time.Duration {
-	place := o.answering()
-	attempts := append(place.attempts(rightPlace, "", false), place.attempts(busyPlace, "", false)...)
-	for _, a := range append(attempts, attempt{rightAccount, o.account, false}) {
+	attempts := append(place.attempts(verifiedPerPlace, "", false), place.attempts(busyPerPlace, "", false)...)
+	for _, a := range append(attempts, attempt{verifiedPerAccount, o.account, false}) {
 		if n, left := t.load.Add(ctx, a.key("first"), 0, a.window); n >= a.first {
 			return atLeast(left)
 		}
@@ -65,27 +32,27 @@ func (t *throttle) loaded(ctx context.Context, o origin) time.Duration {
 	return 0
 }
 
-// right counts a right password.
-func (t *throttle) right(ctx context.Context, o origin) {
-	t.load.Add(ctx, attempt{rightAccount, o.account, false}.key("first"), 1, rightAccount.window)
-	t.loads(ctx, rightPlace, o)
+// countVerified counts a right password.
+func (t *throttle) countVerified(ctx context.Context, o origin) {
+	t.load.Add(ctx, attempt{verifiedPerAccount, o.account, false}.key("first"), 1, verifiedPerAccount.window)
+	t.countLoad(ctx, verifiedPerPlace, o)
 }
 
-// loads counts what o was the cause of for its groups and, if that is trusted, for its address.
-func (t *throttle) loads(ctx context.Context, r rule, o origin) {
+// countLoad counts load for the groups of o and, if it is trusted, for its address.
+func (t *throttle) countLoad(ctx context.Context, r rule, o origin) {
 	for _, a := range o.attempts(r, "", false) {
 		t.load.Add(ctx, a.key("first"), 1, r.window)
 	}
-	if o.address != "" && o.address != o.groups[0].Name {
-		t.load.Add(ctx, attempt{r, o.address, false}.key("first"), 1, r.window)
+	if o.trusted != "" && o.trusted != o.groups[0].Name {
+		t.load.Add(ctx, attempt{r, o.trusted, false}.key("first"), 1, r.window)
 	}
 }
 
-// undo gives the reservation back, as the attempt came to nothing for this reason. That there was
-// no room is counted.
-func (r *reservation) undo(ctx context.Context, why error) {
-	r.giveBack(ctx)
-	if r.throttle != nil && errors.Is(why, ErrBusy) {
-		r.throttle.loads(ctx, busyPlace, r.origin)
+// fail undoes the reservation of an attempt that ended with err, which is not a wrong guess. It
+// counts as load that the hasher was busy.
+func (r *reservation) fail(ctx context.Context, err error) {
+	r.undo(ctx)
+	if r.throttle != nil && errors.Is(err, ErrBusy) {
+		r.throttle.countLoad(ctx, busyPerPlace, r.origin)
 	}
 }

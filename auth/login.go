@@ -39,7 +39,7 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 		return Tokens{}, err
 	}
 	if err != nil {
-		reserved.undo(ctx, err)
+		reserved.fail(ctx, err)
 		return Tokens{}, fmt.Errorf("auth: login: %w", err)
 	}
 	t, err := s.begin(ctx, u, c.Password, src)
@@ -47,11 +47,11 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 		return Tokens{}, err
 	}
 	if err != nil {
-		reserved.undo(ctx, err)
+		reserved.fail(ctx, err)
 		return Tokens{}, fmt.Errorf("auth: login of %s: %w", u.ID, err)
 	}
 	reserved.succeed(ctx)
-	s.throttle.trusted(ctx, account, src.IP)
+	s.throttle.trustPlace(ctx, account, src.IP)
 	s.event(ctx, slog.LevelInfo, "auth.login", u.ID, src, slog.String("session", t.Session.ID))
 	return t, nil
 }
@@ -59,8 +59,8 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 // verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same
 // work in every case: one look-up and one hash.
 func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (User, error) {
-	who := holdersAt(src.IP)
-	if !s.hasher.room(who) { // then the store is not asked either
+	who := sharersOf(src.IP)
+	if !s.hasher.admits(who) { // load shedding: the store is not asked either
 		return User{}, newBusyError()
 	}
 	var u User
@@ -91,7 +91,7 @@ func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (U
 }
 
 // verify hashes once, whether or not there is a user whose hash could be compared.
-func (s *Service) verify(ctx context.Context, who holders, u User, exists bool, password string) (bool, error) {
+func (s *Service) verify(ctx context.Context, who sharers, u User, exists bool, password string) (bool, error) {
 	normal, ok := normalPassword(password)
 	if !ok {
 		normal = "" // no account has such a password: hash something short, which none has either
@@ -119,7 +119,7 @@ func (s *Service) rehash(ctx context.Context, u User, password string, src Sourc
 	}
 	normal, _ := normalPassword(password)
 	raised := u
-	if raised.PasswordHash, err = s.hasher.hash(ctx, holdersAt(src.IP), normal); err == nil {
+	if raised.PasswordHash, err = s.hasher.hash(ctx, sharersOf(src.IP), normal); err == nil {
 		raised.Version++
 		raised.UpdatedAt = s.now()
 		err = s.store.UpdateUser(ctx, raised, SessionFilter{})
@@ -132,9 +132,10 @@ func (s *Service) rehash(ctx context.Context, u User, password string, src Sourc
 	return raised
 }
 
-// throttled logs that an attempt was not let through.
+// throttled logs that an attempt was refused by a throttle.
 func (s *Service) throttled(ctx context.Context, what, user string, src Source, err error) {
 	if t := (*ThrottledError)(nil); errors.As(err, &t) {
-		s.event(ctx, slog.LevelWarn, "auth.throttled", user, src, slog.String("what", what), slog.Duration("retry_after", t.RetryAfter))
+		s.event(ctx, slog.LevelWarn, "auth.throttled", user, src,
+			slog.String("what", what), slog.Duration("retry_after", t.RetryAfter))
 	}
 }

@@ -85,7 +85,8 @@ func parseNumber(s, name string, bits int) (uint64, bool) {
 }
 
 func parseBytes(s string, least, most int) ([]byte, bool) {
-	if strings.ContainsAny(s, "\r\n") || len(s) > base64.RawStdEncoding.EncodedLen(most) { // the decoder skips line breaks
+	// The decoder skips line breaks.
+	if strings.ContainsAny(s, "\r\n") || len(s) > base64.RawStdEncoding.EncodedLen(most) {
 		return nil, false
 	}
 	b, err := base64.RawStdEncoding.Strict().DecodeString(s)

@@ -46,7 +46,7 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 		}
 		return Tokens{}, err
 	}
-	valid, err := s.still(ctx, u, password, src)
+	valid, err := s.passwordUnchanged(ctx, u, password, src)
 	if err != nil || !valid {
 		if _, derr := s.store.DeleteSessions(ctx, SessionFilter{User: u.ID, Only: session.ID}); derr != nil {
 			return Tokens{}, derr
@@ -65,8 +65,8 @@ func familyOf(session Session, f family) Token {
 	return Token{Hash: f.hash(), Session: session.ID, Kind: Family, ExpiresAt: session.ExpiresAt}
 }
 
-// still reports whether the password of u is what it was when u was read.
-func (s *Service) still(ctx context.Context, u User, password string, src Source) (bool, error) {
+// passwordUnchanged reports whether the password of u is what it was when u was read.
+func (s *Service) passwordUnchanged(ctx context.Context, u User, password string, src Source) (bool, error) {
 	users, err := s.store.UsersByID(ctx, []string{u.ID})
 	if err != nil || len(users) == 0 {
 		return false, err
@@ -74,7 +74,7 @@ func (s *Service) still(ctx context.Context, u User, password string, src Source
 	if users[0].PasswordHash == u.PasswordHash {
 		return true, nil
 	}
-	return s.verify(ctx, holdersAt(src.IP), users[0], true, password) // perhaps only raised by another login
+	return s.verify(ctx, sharersOf(src.IP), users[0], true, password) // perhaps only raised by another login
 }
 
 // trim ends the oldest sessions beyond those that a user may have.
@@ -120,7 +120,7 @@ func (s *Service) Refresh(ctx context.Context, refresh string, src Source) (Toke
 	for range casAttempts {
 		t, err := s.refresh(ctx, hash, f, src)
 		if err == nil {
-			s.throttle.trusted(ctx, "name:"+t.User.Canonical, src.IP)
+			s.throttle.trustPlace(ctx, "name:"+t.User.Canonical, src.IP)
 			return t, nil
 		}
 		switch {
@@ -221,7 +221,7 @@ func (s *Service) EndSession(ctx context.Context, p Principal, session string) e
 	}
 	filter := SessionFilter{User: p.Subject, Only: session}
 	n, err := s.store.DeleteSessions(ctx, filter)
-	s.forget(ctx, filter)
+	s.invalidate(ctx, filter)
 	if err != nil {
 		return fmt.Errorf("auth: end session %s: %w", session, err)
 	}
@@ -241,9 +241,9 @@ func (s *Service) EndOtherSessions(ctx context.Context, p Principal) error {
 	return nil
 }
 
-// end removes sessions, and forgets their tokens.
+// end removes sessions, and invalidates the checks of their tokens.
 func (s *Service) end(ctx context.Context, f SessionFilter) error {
 	_, err := s.store.DeleteSessions(ctx, f)
-	s.forget(ctx, f) // even after an error: the store may have done it
+	s.invalidate(ctx, f) // even after an error: the store may have done it
 	return err
 }

@@ -356,7 +356,7 @@ func TestLogoutShared(t *testing.T) {
 	for _, tt := range []struct {
 		broken       error
 		until, after time.Duration
-	}{{nil, auth.NoticeEvery, time.Second}, {errors.New("connection refused"), 30 * time.Second, 30 * time.Second}} {
+	}{{nil, auth.CompareEvery, time.Second}, {errors.New("connection refused"), 30 * time.Second, 30 * time.Second}} {
 		mine, other := e.login("alice"), e.login("alice")
 		c.set(tt.broken, false)
 		for _, access := range []string{mine.Access, other.Access} {

@@ -6,9 +6,9 @@ import (
 )
 
 // A Store is what a Service needs of a database: Users and Sessions. Methods may be called
-// concurrently and share no memory with the caller. Times come and go as UTC with microseconds. What a database never takes, such as texts
-// with NUL, it refuses with ErrUnstorable and keeps nothing of it; a store that does take it
-// returns it unchanged.
+// concurrently and share no memory with the caller. Times come and go as UTC with microseconds.
+// What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps
+// nothing of it; a store that does take it returns it unchanged.
 type Store interface {
 	Users
 	Sessions
@@ -85,7 +85,7 @@ type Kind string
 const (
 	Access  Kind = "access"  // authenticates requests
 	Refresh Kind = "refresh" // buys the next pair of tokens, once
-	Family  Kind = "family"  // is no token, but what all refresh tokens of its session have in common: it tells those that are gone
+	Family  Kind = "family"  // is no token, but what all refresh tokens of its session begin with, also deleted ones
 )
 
 // Token is a secret that was handed out, by its hash.

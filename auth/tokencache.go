@@ -9,165 +9,156 @@ import (
 	"github.com/khodnevis/khodnevis/internal/planted"
 )
 
-// Bounds of what is remembered of tokens.
+// Bounds of the token cache.
 const (
 	maxKnown   = 50_000           // good tokens
 	maxUnknown = 10_000           // tokens formed well that the store does not know
 	knownFor   = 30 * time.Second // how long another process may go on accepting a token of a session that ended
 	unknownFor = 5 * time.Second
 	// endsWithin is how soon other processes refuse the tokens of a session that ended, while the
-	// shared counter answers: noticeEvery is how often they look, and what is left is for the look
-	// itself.
-	endsWithin  = time.Second
-	noticeEvery = endsWithin - 2*counter.SharedTimeout
-	// noticeFor is how long the shared counter keeps the mark of an ended session at least. See
-	// Service.endMark.
-	noticeFor = time.Hour
-	// maxUnmarked is how many users are kept whose ended sessions the shared counter could not be
-	// told of.
-	maxUnmarked = 10_000
+	// shared counter answers. They compare the revocation number every compareEvery; the rest is for
+	// the call itself.
+	endsWithin   = time.Second
+	compareEvery = endsWithin - 2*counter.SharedTimeout
+	// revocationFor is how long the shared counter keeps a revocation number at least.
+	revocationFor = time.Hour
+	// maxDue is how many users are kept whose invalidations are due.
+	maxDue = 10_000
 )
 
-// known is what the store said of an access token.
-type known struct {
-	principal Principal
-	checked   time.Time
-	noticed   time.Time // when the mark of ended sessions was last read
-	mark      int64     // the mark of ended sessions before the store was asked, 0 if there was none to be had
-	// expires is when the token or its session ends, whichever is first.
-	expires time.Time
+// tokenCheck is what the store said of an access token.
+type tokenCheck struct {
+	principal  Principal
+	at         time.Time // when the store was asked
+	revocation int64     // the revocation number before the store was asked, 0 if it could not be read
+	compared   time.Time // when the revocation number was last compared
+	expires    time.Time // when the token or its session ends, whichever is first
 }
 
 // tokenCache remembers checks of access tokens, by their hashes.
 type tokenCache struct {
-	mu      sync.Mutex
-	good    *lru.Map[Hash, *known]
-	bad     *lru.Map[Hash, time.Time] // when it was checked
-	byUser  map[string]map[Hash]struct{}
-	changes int64
-	// down is until when the store is not asked about tokens that may be accepted without.
-	down time.Time
-	// unmarked are users whose ended sessions the shared counter could not be told of yet, at most
-	// maxUnmarked.
-	unmarked map[string]struct{}
+	mu            sync.Mutex
+	good          *lru.Map[Hash, *tokenCheck]
+	bad           *lru.Map[Hash, time.Time] // when it was checked
+	byUser        map[string]map[Hash]struct{}
+	invalidations int64     // so far
+	storeDown     time.Time // until when the store is not asked about tokens that may be accepted without
+	// due are users whose sessions ended, which could not be announced yet; at most maxDue.
+	due map[string]struct{}
 }
 
 func newTokenCache() *tokenCache {
-	c := &tokenCache{byUser: map[string]map[Hash]struct{}{}, unmarked: map[string]struct{}{}}
+	c := &tokenCache{byUser: map[string]map[Hash]struct{}{}, due: map[string]struct{}{}}
 	c.good = lru.New(maxKnown, c.unlink)
 	c.bad = lru.New[Hash, time.Time](maxUnknown, nil)
 	return c
 }
 
-func (c *tokenCache) unlink(h Hash, k *known) {
-	hashes := c.byUser[k.principal.Subject]
+func (c *tokenCache) unlink(h Hash, check *tokenCheck) {
+	hashes := c.byUser[check.principal.Subject]
 	delete(hashes, h)
 	if len(hashes) == 0 {
-		delete(c.byUser, k.principal.Subject)
+		delete(c.byUser, check.principal.Subject)
 	}
 }
 
-// lookup is what is known of a token: at most one of good and bad is true.
+// lookup is what the cache knows of a token: at most one of good and bad is true.
 type lookup struct {
-	known     known
+	check     tokenCheck
 	good, bad bool
-	// fresh says that good needs no check at present, and ask that this caller is the one to read
-	// the mark of ended sessions.
-	fresh, ask bool
-	// changes counts the ends of sessions so far. What the store says after one may be older than
-	// it, so a check that began before an end is neither shared with callers that come after it nor
-	// remembered.
-	changes int64
-	// down says that the store did not answer a moment ago.
-	down bool
-	// unmarked is a user whose ended sessions the shared counter could not be told of yet; empty if
-	// there is none.
-	unmarked string
+	fresh     bool // good needs no check at present
+	compare   bool // this caller must compare the revocation number
+	// invalidations is how many there were so far. An answer of the store may be older than an
+	// invalidation that came after the question, so such a check is neither shared with later callers
+	// nor remembered.
+	invalidations int64
+	storeDown     bool   // the store did not answer a moment ago
+	due           string // a user whose invalidation is due; empty: no user
 }
 
-func (c *tokenCache) look(h Hash, now time.Time) lookup {
+func (c *tokenCache) lookup(h Hash, now time.Time) lookup {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := lookup{changes: c.changes, down: now.Before(c.down)}
-	for l.unmarked = range c.unmarked {
+	l := lookup{invalidations: c.invalidations, storeDown: now.Before(c.storeDown)}
+	for l.due = range c.due {
 		break
 	}
-	if k, ok := c.good.Get(h); ok {
-		l.known = *k
-		l.good = now.Before(k.expires)
-		l.bad = !l.good // for good, so nothing needs to be asked
-		l.fresh = now.Sub(k.checked) < knownFor
-		if l.ask = now.Sub(k.noticed) >= noticeEvery; l.ask {
-			k.noticed = now
+	if check, ok := c.good.Get(h); ok {
+		l.check = *check
+		l.good = now.Before(check.expires)
+		l.bad = !l.good // for ever, so the store need not be asked
+		l.fresh = now.Sub(check.at) < knownFor
+		if l.compare = now.Sub(check.compared) >= compareEvery; l.compare {
+			check.compared = now
 		}
 		return l
 	}
-	if checked, ok := c.bad.Get(h); ok {
-		l.bad = now.Sub(checked) < unknownFor
+	if at, ok := c.bad.Get(h); ok {
+		l.bad = now.Sub(at) < unknownFor
 	}
 	return l
 }
 
-// remember keeps the outcome of a check that began at the given count of changes.
-func (c *tokenCache) remember(h Hash, k known, ok bool, changes int64) {
+// remember keeps the outcome of a check that began after so many invalidations.
+func (c *tokenCache) remember(h Hash, check tokenCheck, ok bool, invalidations int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.down = time.Time{}
+	c.storeDown = time.Time{}
 	c.good.Remove(h)
 	if !ok {
-		c.bad.Put(h, k.checked)
+		c.bad.Put(h, check.at)
 		return
 	}
-	if changes != c.changes {
+	if invalidations != c.invalidations {
 		return
 	}
 	c.bad.Remove(h)
-	k.noticed = k.checked
-	c.good.Put(h, &k)
-	hashes := c.byUser[k.principal.Subject]
+	check.compared = check.at
+	c.good.Put(h, &check)
+	hashes := c.byUser[check.principal.Subject]
 	if hashes == nil {
 		hashes = map[Hash]struct{}{}
-		c.byUser[k.principal.Subject] = hashes
+		c.byUser[check.principal.Subject] = hashes
 	}
 	hashes[h] = struct{}{}
 }
 
-// unnoticed says that the mark of ended sessions could not be read, so that the next request with
-// this token tries again.
-func (c *tokenCache) unnoticed(h Hash) {
+// compareAgain lets the next request with this token compare the revocation number, which could not
+// be read.
+func (c *tokenCache) compareAgain(h Hash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k, ok := c.good.Get(h); ok {
-		k.noticed = time.Time{}
+	if check, ok := c.good.Get(h); ok {
+		check.compared = time.Time{}
 	}
 }
 
-// marked notes whether the shared counter knows that sessions of a user ended.
-func (c *tokenCache) marked(user string, known bool) {
+// announced records whether the shared counter knows that sessions of a user ended.
+func (c *tokenCache) announced(user string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known {
-		delete(c.unmarked, user)
-	} else if len(c.unmarked) < maxUnmarked {
-		c.unmarked[user] = struct{}{}
+	if ok {
+		delete(c.due, user)
+	} else if len(c.due) < maxDue {
+		c.due[user] = struct{}{}
 	}
 }
 
-// failed notes that the store did not answer.
+// failed records that the store did not answer.
 func (c *tokenCache) failed(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.down = until
+	c.storeDown = until
 }
 
-// forget drops what is known of the tokens of the sessions meant, and of checks that are under way.
-func (c *tokenCache) forget(f SessionFilter) {
+// invalidate drops the checks of the tokens of the sessions meant, and those in flight.
+func (c *tokenCache) invalidate(f SessionFilter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.changes++
+	c.invalidations++
 	for h := range c.byUser[f.User] {
-		k, _ := c.good.Get(h)
-		session := k.principal.Session
+		check, _ := c.good.Get(h)
+		session := check.principal.Session
 		if f.Only != "" && session != f.Only || f.Except != "" && session == f.Except {
 			continue
 		}

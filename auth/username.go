@@ -25,10 +25,11 @@ const longestName = MaxUsername * utf8.UTFMax * 4
 var lookalikes = strings.NewReplacer("\u064a", "\u06cc", "\u0643", "\u06a9", "\u200c", "", "\u03c2", "\u03c3")
 
 // reserved are canonical names that could be taken for the service's own.
-var reserved = wordSet(`abuse account accounts admin administrator admins anonymous api auth authenticator bot deleted
-	everyone guest help hostmaster info khodnevis login logout mail me moderator moderators no-reply nobody noreply none null
-	official operator owner postmaster register root security self service signin signup staff superuser support sys sysadmin
-	system undefined unknown webmaster`)
+var reserved = wordSet(`
+	abuse account accounts admin administrator admins anonymous api auth authenticator bot deleted
+	everyone guest help hostmaster info khodnevis login logout mail me moderator moderators no-reply
+	nobody noreply none null official operator owner postmaster register root security self service
+	signin signup staff superuser support sys sysadmin system undefined unknown webmaster`)
 
 // parseUsername returns a username as it is shown and the canonical form in which names are unique.
 // It adds what is wrong with the name to bad, and returns empty names then.
