@@ -84,7 +84,7 @@ var (
 	_ *content.Listed
 	_ *content.Order
 	_ *content.Patch
-	_ *content.Position
+	_ *content.Cursor
 	_ *content.Query
 	_ *content.Refusal
 	_ *content.Service

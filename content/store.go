@@ -138,9 +138,9 @@ type Order struct {
 	Desc  bool
 }
 
-// Position is the place of a content in an ordered list: the value of the field that the list is
+// Cursor is the place of a content in an ordered list: the value of the field that the list is
 // ordered by, and the identifier.
-type Position struct {
+type Cursor struct {
 	Time   time.Time // ByCreated, ByUpdated
 	Text   string    // ByTitle: the first TitleKey bytes
 	Number float64   // ByScore, ByRatings
@@ -153,7 +153,7 @@ type Query struct {
 	Order  Order
 	// After is where the piece starts, exclusively; nil: at the beginning. The content that stood
 	// there may be gone.
-	After *Position
+	After *Cursor
 	// Limit is at least 1.
 	Limit int
 	// MaxRows is about how many rows the store may look at beside those that it returns. 0: any
@@ -161,8 +161,8 @@ type Query struct {
 	MaxRows int
 }
 
-// Listed is a content and its position in the list that it was found in.
+// Listed is a content and its place in the list that it was found in.
 type Listed struct {
 	Content
-	Position Position
+	Cursor Cursor
 }

@@ -166,7 +166,7 @@ func (c *call) listContents() error {
 	order := content.Order{Field: content.Field(field), Desc: desc}
 	p := q.page("contents", ordering)
 	var err error
-	var after *content.Position
+	var after *content.Cursor
 	if err := p.place(func(b []byte) (ok bool) { after, ok = parseContentPlace(order, b); return ok }); err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (c *call) listContents() error {
 	var more []byte
 	if len(found) > p.size {
 		found = found[:p.size]
-		more = contentPlace(order, found[p.size-1].Position)
+		more = contentPlace(order, found[p.size-1].Cursor)
 	}
 	ids := make([]string, len(found))
 	for i, l := range found {

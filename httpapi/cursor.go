@@ -95,7 +95,7 @@ func takeTime(b []byte) (time.Time, []byte, bool) {
 	return t, b[8:], t.Year() >= 1 && t.Year() <= 9999
 }
 
-func contentPlace(o content.Order, p content.Position) []byte {
+func contentPlace(o content.Order, p content.Cursor) []byte {
 	b := append([]byte{byte(len(p.ID))}, p.ID...)
 	switch o.Field {
 	case content.ByTitle:
@@ -109,12 +109,12 @@ func contentPlace(o content.Order, p content.Position) []byte {
 // maxCount is the greatest count that a float64 holds exactly.
 const maxCount = 1 << 53
 
-func parseContentPlace(o content.Order, b []byte) (*content.Position, bool) {
+func parseContentPlace(o content.Order, b []byte) (*content.Cursor, bool) {
 	if len(b) < 1 || len(b) < 1+int(b[0]) {
 		return nil, false
 	}
 	n := 1 + int(b[0])
-	p := &content.Position{ID: string(b[1:n])}
+	p := &content.Cursor{ID: string(b[1:n])}
 	b = b[n:]
 	ok := id.Valid(p.ID)
 	switch o.Field {

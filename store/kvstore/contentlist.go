@@ -31,7 +31,7 @@ type plan struct {
 
 // newPlan returns the plan for the contents that match f, in the order o, after a place. In the
 // order of creation author and terms have lists; in other orders they are checked.
-func newPlan(f content.Filter, o content.Order, place *content.Position) plan {
+func newPlan(f content.Filter, o content.Order, place *content.Cursor) plan {
 	p := plan{field: o.Field}
 	switch o.Field {
 	case content.ByCreated:
@@ -78,7 +78,7 @@ func narrowing(f content.Filter) (fields []content.Field) {
 }
 
 // ending returns the end of the key that a content at position p has in the indexes of a field.
-func ending(field content.Field, p content.Position) []byte {
+func ending(field content.Field, p content.Cursor) []byte {
 	switch field {
 	case content.ByCreated, content.ByUpdated:
 		return extend(nil, p.Time, p.ID)
@@ -90,7 +90,7 @@ func ending(field content.Field, p content.Position) []byte {
 
 // listed returns c with its position in the order of a field.
 func (t *tx) listed(field content.Field, c content.Content) content.Listed {
-	p := content.Position{ID: c.ID}
+	p := content.Cursor{ID: c.ID}
 	switch field {
 	case content.ByCreated:
 		p.Time = c.CreatedAt
@@ -105,7 +105,7 @@ func (t *tx) listed(field content.Field, c content.Content) content.Listed {
 		st, _ := numbers.get(t, c.ID)
 		p.Number = float64(st.Count)
 	}
-	return content.Listed{Content: c, Position: p}
+	return content.Listed{Content: c, Cursor: p}
 }
 
 // find ranges over the contents that a plan finds.
@@ -201,7 +201,7 @@ func (t *tx) sorted(q content.Query, field content.Field, b *budget) (found []co
 	var all []placed
 	for c := range t.find(newPlan(q.Filter, content.Order{Field: field}, nil), b) {
 		l := t.listed(q.Order.Field, c)
-		end := ending(q.Order.Field, l.Position)
+		end := ending(q.Order.Field, l.Cursor)
 		if q.After == nil || compare(end, ending(q.Order.Field, *q.After)) > 0 {
 			all = append(all, placed{l, end})
 		}

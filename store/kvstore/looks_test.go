@@ -123,7 +123,7 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 				return fmt.Errorf("%d contents, %w", len(first), err)
 			}
 			if wanted > q.Limit {
-				q.After = &first[len(first)-1].Position
+				q.After = &first[len(first)-1].Cursor
 				second, err := s.ListContents(ctx, q)
 				if err != nil || len(second) != q.Limit || second[0].ID == first[0].ID {
 					return fmt.Errorf("%d contents on the second page, %w", len(second), err)

@@ -98,16 +98,16 @@ type contentOrder struct {
 	key, id string // its columns
 	any     string // the key without what gives the order, of contents c, scores f and numbers s
 	number  bool   // the key is a number that contents do not have
-	value   func(content.Position) any
+	value   func(content.Cursor) any
 }
 
 var contentOrders = map[content.Field]contentOrder{
-	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`, value: func(p content.Position) any { return p.Time }},
-	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`, any: `c.updated_at`, value: func(p content.Position) any { return p.Time }},
-	content.ByTitle:   {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`, value: func(p content.Position) any { return []byte(p.Text) }},
+	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`, value: func(p content.Cursor) any { return p.Time }},
+	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`, any: `c.updated_at`, value: func(p content.Cursor) any { return p.Time }},
+	content.ByTitle:   {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`, value: func(p content.Cursor) any { return []byte(p.Text) }},
 	content.ByScore: {from: `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`, key: `f.rank`, id: `f.content_id`, any: `f.rank`, number: true,
-		value: func(p content.Position) any { return p.Number }},
-	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Position) any { return int64(p.Number) }},
+		value: func(p content.Cursor) any { return p.Number }},
+	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Cursor) any { return int64(p.Number) }},
 }
 
 // listedRow is a row of a list of contents; Number is the value that it is ordered by, where the
@@ -121,16 +121,16 @@ type listedRow struct {
 }
 
 func (r listedRow) listed(field content.Field) content.Listed {
-	l := content.Listed{Content: r.content(), Position: content.Position{ID: r.ID}}
+	l := content.Listed{Content: r.content(), Cursor: content.Cursor{ID: r.ID}}
 	switch field {
 	case content.ByCreated:
-		l.Position.Time = l.CreatedAt
+		l.Cursor.Time = l.CreatedAt
 	case content.ByUpdated:
-		l.Position.Time = l.UpdatedAt
+		l.Cursor.Time = l.UpdatedAt
 	case content.ByTitle:
-		l.Position.Text = string(titleKey(l.Title))
+		l.Cursor.Text = string(titleKey(l.Title))
 	case content.ByScore, content.ByRatings:
-		l.Position.Number = r.Number
+		l.Cursor.Number = r.Number
 	}
 	return l
 }

@@ -65,14 +65,14 @@ func TestPlansOfLists(t *testing.T) {
 	t.Parallel()
 	s := full(t)
 	now := time.Now()
-	positions := map[content.Field]content.Position{
+	positions := map[content.Field]content.Cursor{
 		content.ByCreated: {Time: now.Add(1500 * time.Second), ID: "c1500"}, content.ByUpdated: {Time: now.Add(-1500 * time.Second), ID: "c1500"},
 		content.ByTitle: {Text: "title 1500", ID: "c1500"}, content.ByScore: {Number: 1500, ID: "c1500"},
 	}
 	indexes := map[content.Field]string{content.ByCreated: "contents_created", content.ByUpdated: "contents_updated", content.ByTitle: "contents_title", content.ByScore: "rating_scores_rank"}
 	for field, after := range positions {
 		for _, desc := range []bool{false, true} {
-			for _, place := range []*content.Position{nil, &after} {
+			for _, place := range []*content.Cursor{nil, &after} {
 				text, args := pgstore.ContentQuery(content.Query{Order: content.Order{Field: field, Desc: desc}, After: place, Limit: 20})
 				what := fmt.Sprintf("contents by %s, descending %t, after %v", field, desc, place)
 				wanted := []string{indexes[field]}
@@ -113,7 +113,7 @@ func TestPlansOfLists(t *testing.T) {
 	wantPlan(t, "newest ratings of a rater", s.plan(t, text, args...), []string{"ratings_rater"}, []string{"Seq Scan on ratings"})
 	text, args = pgstore.RatingQuery(rating.Query{Order: rating.NewestFirst, Limit: 20})
 	wantPlan(t, "newest ratings of all", s.plan(t, text, args...), []string{"ratings_updated", "Incremental Sort"}, []string{"Seq Scan on ratings"})
-	for _, after := range []*content.Position{nil, {Number: 500, ID: "c500"}} {
+	for _, after := range []*content.Cursor{nil, {Number: 500, ID: "c500"}} {
 		text, args = pgstore.ContentQuery(content.Query{Order: content.Order{Field: content.ByRatings, Desc: true}, After: after, Limit: 20})
 		wantPlan(t, "contents by number of ratings", s.plan(t, text, args...), []string{"Merge Append", "rating_scores_n", "rating_stats_dirty"}, []string{"Seq Scan"})
 	}

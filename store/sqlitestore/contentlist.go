@@ -64,20 +64,20 @@ func (c conditions) where() string {
 type contentOrder struct {
 	key, id string
 	stats   bool // the index is on rating_stats
-	value   func(content.Position) any
+	value   func(content.Cursor) any
 }
 
 var contentOrders = map[content.Field]contentOrder{
-	content.ByCreated: {key: "c.created_at", id: "c.id", value: func(p content.Position) any { return p.Time.UnixMicro() }},
-	content.ByUpdated: {key: "c.updated_at", id: "c.id", value: func(p content.Position) any { return p.Time.UnixMicro() }},
-	content.ByTitle:   {key: "c.title_key", id: "c.id", value: func(p content.Position) any { return []byte(p.Text) }},
-	content.ByScore:   {key: "s.rank", id: "s.content", stats: true, value: func(p content.Position) any { return p.Number }},
-	content.ByRatings: {key: "s.n", id: "s.content", stats: true, value: func(p content.Position) any { return p.Number }},
+	content.ByCreated: {key: "c.created_at", id: "c.id", value: func(p content.Cursor) any { return p.Time.UnixMicro() }},
+	content.ByUpdated: {key: "c.updated_at", id: "c.id", value: func(p content.Cursor) any { return p.Time.UnixMicro() }},
+	content.ByTitle:   {key: "c.title_key", id: "c.id", value: func(p content.Cursor) any { return []byte(p.Text) }},
+	content.ByScore:   {key: "s.rank", id: "s.content", stats: true, value: func(p content.Cursor) any { return p.Number }},
+	content.ByRatings: {key: "s.n", id: "s.content", stats: true, value: func(p content.Cursor) any { return p.Number }},
 }
 
 // position returns where r stands; number is the value of an order by numbers.
-func position(field content.Field, r contentRow, number float64) content.Position {
-	p := content.Position{ID: r.ID}
+func cursor(field content.Field, r contentRow, number float64) content.Cursor {
+	p := content.Cursor{ID: r.ID}
 	switch field {
 	case content.ByCreated:
 		p.Time = instant(r.CreatedAt)
@@ -277,7 +277,7 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	}
 	found := make([]content.Listed, len(rows))
 	for i, r := range rows {
-		found[i] = content.Listed{Content: r.content(), Position: position(q.Order.Field, r.contentRow, r.Number)}
+		found[i] = content.Listed{Content: r.content(), Cursor: cursor(q.Order.Field, r.contentRow, r.Number)}
 	}
 	return found, nil
 }

@@ -44,7 +44,7 @@ func TestListsOfContentsFollowAnIndex(t *testing.T) {
 		content.ByScore:   "rating_stats_rank ((rank,content)",
 		content.ByRatings: "rating_stats_n ((n,content)",
 	}
-	after := &content.Position{Time: time.Now(), ID: "x"}
+	after := &content.Cursor{Time: time.Now(), ID: "x"}
 	for field, index := range indexes {
 		for _, desc := range []bool{false, true} {
 			q := content.Query{Order: content.Order{Field: field, Desc: desc}, After: after, Limit: 20}

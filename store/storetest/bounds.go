@@ -54,7 +54,7 @@ func (sh shelf) checkBounded(ctx context.Context, s content.Store, f content.Fil
 		if wanted = wanted[end:]; len(page) < limit {
 			return false, nil
 		}
-		q.After = &page[len(page)-1].Position
+		q.After = &page[len(page)-1].Cursor
 	}
 }
 

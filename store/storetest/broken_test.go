@@ -42,7 +42,7 @@ var broken = []struct {
 	{"breaks ties of contents by an ascending identifier always", func(s store.Store) store.Store { return oneWayTies{s} }, []string{"content/list-ties"}},
 	{"orders titles as a language does", func(s store.Store) store.Store { return caseless{s} }, []string{"content/list-title"}},
 	{"orders by the whole title", func(s store.Store) store.Store { return wholeTitle{s} }, []string{"content/list-title"}},
-	{"gives the whole title as a position", func(s store.Store) store.Store { return longPosition{s} }, []string{"content/position"}},
+	{"gives the whole title as a cursor", func(s store.Store) store.Store { return longCursor{s} }, []string{"content/cursor"}},
 	{"includes the time before which contents match", func(s store.Store) store.Store { return lateBorder{s} }, []string{"content/filter-times"}},
 	{"finds contents by any of the terms", func(s store.Store) store.Store { return anyTerm{s} }, []string{"content/terms"}},
 	{"looks at all contents for a page", func(s store.Store) store.Store { return tireless{s} }, []string{"content/bound", "rating/bound"}},

@@ -202,7 +202,7 @@ func (s oneWayTies) ListContents(ctx context.Context, q content.Query) ([]conten
 		if q.Order.Desc {
 			byID = -byID
 		}
-		x, y := a.Position, b.Position
+		x, y := a.Cursor, b.Cursor
 		return cmp.Or(x.Time.Compare(y.Time), strings.Compare(x.Text, y.Text), cmp.Compare(x.Number, y.Number), byID)
 	})
 }
@@ -211,7 +211,7 @@ type caseless struct{ store.Store }
 
 func (s caseless) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	return after(ctx, s.Store, q, func(a, b content.Listed) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Position.Text), strings.ToLower(b.Position.Text)), strings.Compare(a.ID, b.ID))
+		return cmp.Or(strings.Compare(strings.ToLower(a.Cursor.Text), strings.ToLower(b.Cursor.Text)), strings.Compare(a.ID, b.ID))
 	})
 }
 
@@ -223,13 +223,13 @@ func (s wholeTitle) ListContents(ctx context.Context, q content.Query) ([]conten
 	})
 }
 
-type longPosition struct{ store.Store }
+type longCursor struct{ store.Store }
 
-func (s longPosition) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
+func (s longCursor) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	listed, err := s.Store.ListContents(ctx, q)
 	for i := range listed {
 		if q.Order.Field == content.ByTitle {
-			listed[i].Position.Text = listed[i].Title
+			listed[i].Cursor.Text = listed[i].Title
 		}
 	}
 	return listed, err
@@ -239,7 +239,7 @@ type unrankedLast struct{ store.Store }
 
 func (s unrankedLast) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	return after(ctx, s.Store, q, func(a, b content.Listed) int {
-		x, y := a.Position.Number, b.Position.Number
+		x, y := a.Cursor.Number, b.Cursor.Number
 		if (x == 0) != (y == 0) {
 			return cmp.Compare(y*y, x*x)
 		}

@@ -20,7 +20,7 @@ func contentLists() []Check {
 		{"content/list-title", "ByTitle orders by the first TitleKey bytes of the title, bytewise.", contentListTitle},
 		{"content/list-after", "After is where the piece starts, exclusively; nil: at the beginning. The content that stood there may be gone.", contentListAfter},
 		{"content/list-moving", "After is where the piece starts, exclusively; nil: at the beginning.", contentListMoving},
-		{"content/position", "Position is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.", contentPosition},
+		{"content/cursor", "Cursor is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.", contentCursor},
 		{"content/filters", "Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.", contentFilters},
 		{"content/filter-times", "CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and UpdatedBefore the first that no longer do.", contentFilterTimes},
 		{"content/count", "CountContents returns how many contents match f, and maxRows+1 if more than maxRows do.", contentCount},
@@ -169,7 +169,7 @@ func contentListAfter(ctx context.Context, s store.Store) error {
 			return err
 		}
 		sh.contents = slices.DeleteFunc(sh.contents, func(c content.Content) bool { return c.ID == gone.ID })
-		place := sh.position(gone, o.Field)
+		place := sh.cursor(gone, o.Field)
 		listed, err := s.ListContents(ctx, content.Query{Filter: f, Order: o, After: &place, Limit: 1})
 		if err != nil {
 			return err
@@ -177,7 +177,7 @@ func contentListAfter(ctx context.Context, s store.Store) error {
 		if len(listed) != 1 || listed[0].Content != wanted[i+1] {
 			return fmt.Errorf("by %s: after the place of a deleted content stands %v, want %s", o.Field, idsOf(listed), wanted[i+1].ID)
 		}
-		last := sh.position(wanted[len(wanted)-1], o.Field)
+		last := sh.cursor(wanted[len(wanted)-1], o.Field)
 		if listed, err = s.ListContents(ctx, content.Query{Filter: f, Order: o, After: &last, Limit: 9}); err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func contentListMoving(ctx context.Context, s store.Store) error {
 				break
 			}
 			last := page[len(page)-1]
-			q.After = &last.Position
+			q.After = &last.Cursor
 			if len(seen) > 200 {
 				return fmt.Errorf("by %s: the list does not end", o.Field)
 			}
@@ -247,7 +247,7 @@ func contentListMoving(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func contentPosition(ctx context.Context, s store.Store) error {
+func contentCursor(ctx context.Context, s store.Store) error {
 	c := newContent(newName(), 1)
 	c.Title, c.UpdatedAt = strings.Repeat("ب", content.TitleKey), at(2) // the bound falls between two characters
 	odd := newContent(c.Author, 1)

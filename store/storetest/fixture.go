@@ -204,7 +204,7 @@ func allContents(ctx context.Context, s content.Store, q content.Query) ([]conte
 		if len(page) < q.Limit {
 			return all, nil
 		}
-		q.After = &all[len(all)-1].Position
+		q.After = &all[len(all)-1].Cursor
 	}
 }
 

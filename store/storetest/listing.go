@@ -57,13 +57,13 @@ func (sh shelf) matches(c content.Content, f content.Filter) bool {
 }
 
 func (sh shelf) compare(a, b content.Content, field content.Field) int {
-	x, y := sh.position(a, field), sh.position(b, field)
+	x, y := sh.cursor(a, field), sh.cursor(b, field)
 	return cmp.Or(x.Time.Compare(y.Time), strings.Compare(x.Text, y.Text), cmp.Compare(x.Number, y.Number))
 }
 
 // position returns the place of c; what the field does not use is zero.
-func (sh shelf) position(c content.Content, field content.Field) content.Position {
-	p := content.Position{ID: c.ID}
+func (sh shelf) cursor(c content.Content, field content.Field) content.Cursor {
+	p := content.Cursor{ID: c.ID}
 	switch field {
 	case content.ByCreated:
 		p.Time = c.CreatedAt
@@ -103,7 +103,7 @@ func (sh shelf) checkList(ctx context.Context, s content.Store, f content.Filter
 			if listed[i].Content != wanted[i] {
 				return fmt.Errorf("content %s is not what was stored", wanted[i].ID)
 			}
-			if got, p := listed[i].Position, sh.position(wanted[i], o.Field); got.ID != p.ID || got.Time != p.Time && !p.Time.IsZero() || got.Text != p.Text || got.Number != p.Number {
+			if got, p := listed[i].Cursor, sh.cursor(wanted[i], o.Field); got.ID != p.ID || got.Time != p.Time && !p.Time.IsZero() || got.Text != p.Text || got.Number != p.Number {
 				return fmt.Errorf("the position of content %s is %#v, want %#v", wanted[i].ID, got, p)
 			}
 		}
@@ -121,5 +121,5 @@ func (sh shelf) describe(id string, field content.Field) string {
 	if i < 0 {
 		return id + " (unknown)"
 	}
-	return fmt.Sprintf("%#v", sh.position(sh.contents[i], field))
+	return fmt.Sprintf("%#v", sh.cursor(sh.contents[i], field))
 }
