@@ -1,7 +1,7 @@
 // Package content keeps what people rate: titled texts with an author.
 //
 // A Service holds every rule (who may change what, which text is legal, identifiers, times,
-// versions) above a Store, the port that adapters implement. Callers hand in the acting user; the
+// versions) above a Store, the port that adapters implement. Callers pass the acting user; the
 // package knows nothing of HTTP or of sessions.
 //
 // # Errors
@@ -41,12 +41,12 @@ var (
 	ErrConflict = errors.New("content: conflict")
 	// ErrForbidden says that the acting user may not do this to the content.
 	ErrForbidden = errors.New("content: forbidden")
-	// ErrKeyReused says that the author used the key of a IdempotencyKey for another request, no
+	// ErrKeyReused says that the author used the same IdempotencyKey.Key for another request, no
 	// longer than IdempotencyTTL ago.
 	ErrKeyReused = errors.New("content: the key was used for another request")
-	// ErrDeleted says that the request of a IdempotencyKey made a content before, which is deleted
-	// since.
-	ErrDeleted = errors.New("content: made before, and deleted since")
+	// ErrDeleted says that the request of an IdempotencyKey created a content before, which has been
+	// deleted since.
+	ErrDeleted = errors.New("content: created before, and deleted since")
 	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as
 	// package rating's.
 	ErrTooBroad = errs.TooBroad

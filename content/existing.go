@@ -17,61 +17,60 @@ const (
 	// may have deleted it meanwhile.
 	existsFor = 1500 * time.Millisecond
 	// existedFor is the same while the store does not answer, unless the cache knows of a deletion,
-	// and for a worker in any case. A rating that is accepted or taken from the queue on the word
-	// of an older check is refused when it is applied.
+	// and for a worker in any case. A rating of a deleted content is refused when it is applied.
 	existedFor = 10 * time.Minute
-	// staleAfter is how long the store is waited for where an older answer will do.
+	// staleAfter is how long a read waits for the store if a stale answer is at hand.
 	staleAfter = time.Second
 	// maxExisting is how many contents are remembered, of some 200 bytes each.
 	maxExisting = 20_000
 )
 
-// existing are the contents that the store had a while ago, and those that this process deleted.
+// existing remembers which contents the store had a while ago, and which ones this process deleted.
 type existing struct {
-	mu   sync.Mutex
-	seen *lru.Map[string, *existence]
+	mu     sync.Mutex
+	checks *lru.Map[string, existence]
 }
 
 type existence struct {
 	created, checked time.Time
-	deleted          bool // for good: identifiers do not come back
+	deleted          bool // for ever: identifiers are not used again
 }
 
 func newExisting() existing {
-	return existing{seen: lru.New[string, *existence](maxExisting, nil)}
+	return existing{checks: lru.New[string, existence](maxExisting, nil)}
 }
 
-// recall adds to opened when those of ids were created that the store had at the given time or
-// later, and returns the ids of which it must be asked. Deleted contents are neither.
-func (e *existing) recall(ids []string, since time.Time, opened map[string]time.Time) (rest []string) {
+// historyStarts adds to starts when those of ids were created that the store had at the given time
+// or later, and returns the ids that the store must be asked for. Deleted contents are in neither.
+func (e *existing) historyStarts(ids []string, since time.Time, starts map[string]time.Time) (unknown []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, id := range ids {
-		seen, ok := e.seen.Get(id)
+		check, ok := e.checks.Get(id)
 		switch {
-		case ok && seen.deleted:
-		case ok && !seen.checked.Before(since):
-			opened[id] = seen.created
+		case ok && check.deleted:
+		case ok && !check.checked.Before(since):
+			starts[id] = check.created
 		default:
-			rest = append(rest, id)
+			unknown = append(unknown, id)
 		}
 	}
-	return rest
+	return unknown
 }
 
-// see remembers what the store said of ids when it was asked at a time. What it does not have is
-// forgotten: identifiers that somebody makes up must not take the place of others.
-func (e *existing) see(ids []string, found []Content, at time.Time) {
+// remember keeps the store's answer about ids from a time. It drops the ids that were not found:
+// identifiers that somebody makes up must not take the place of others.
+func (e *existing) remember(ids []string, found []Content, at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, id := range ids {
-		if old, ok := e.seen.Get(id); ok && !old.deleted {
-			e.seen.Remove(id)
+		if old, ok := e.checks.Get(id); ok && !old.deleted {
+			e.checks.Remove(id)
 		}
 	}
 	for _, c := range found {
-		if _, deleted := e.seen.Get(c.ID); !deleted { // who read it before it was deleted may come after
-			e.seen.Put(c.ID, &existence{created: c.CreatedAt, checked: at})
+		if _, deleted := e.checks.Get(c.ID); !deleted { // the answer may be from before the deletion
+			e.checks.Put(c.ID, existence{created: c.CreatedAt, checked: at})
 		}
 	}
 }
@@ -79,66 +78,66 @@ func (e *existing) see(ids []string, found []Content, at time.Time) {
 func (e *existing) delete(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.seen.Put(id, &existence{deleted: true})
+	e.checks.Put(id, existence{deleted: true})
 }
 
 // HistoryStarts returns when those of ids were created that exist. A content that another process
-// deletes is missing from the answer two seconds later at the latest. While the store does not
+// deletes is missing from the result two seconds later at the latest. While the store does not
 // answer, the contents that this Service knew within the last 10 minutes exist, unless Config.Cache
 // knows of a deletion. If that cache does not answer either, or one of ids is not known, the error
 // is the store's.
 func (s *Service) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
-	return s.opened(ctx, ids, existsFor)
+	return s.historyStarts(ctx, ids, existsFor)
 }
 
 // CachedContents are the contents of a Service as a rating.Worker needs them: when they were
-// created, which never changes. One that was deleted may be among them for 10 minutes, since the
+// created, which never changes. A deleted content may be among them for 10 minutes, because the
 // store refuses its ratings anyway.
 type CachedContents struct{ s *Service }
 
-// CachedContents returns the contents for a rating.Worker. The Service itself will do, and asks the
-// store more often.
+// Cached returns the contents for a rating.Worker. The Service itself can be used in its place; it
+// asks the store more often.
 func (s *Service) Cached() CachedContents { return CachedContents{s} }
 
-// HistoryStarts returns when those of ids were created that exist, or did 10 minutes ago.
-func (r CachedContents) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
-	return r.s.opened(ctx, ids, existedFor)
+// HistoryStarts returns when those of ids were created that exist, or existed 10 minutes ago.
+func (c CachedContents) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
+	return c.s.historyStarts(ctx, ids, existedFor)
 }
 
-func (s *Service) opened(ctx context.Context, ids []string, fresh time.Duration) (map[string]time.Time, error) {
-	s.markAgain(ctx)
+func (s *Service) historyStarts(ctx context.Context, ids []string, fresh time.Duration) (map[string]time.Time, error) {
+	s.invalidateDue(ctx)
 	at := s.now()
-	opened := make(map[string]time.Time, len(ids))
-	rest := s.existing.recall(ids, at.Add(-fresh), opened)
-	if len(rest) == 0 {
-		return opened, nil
+	starts := make(map[string]time.Time, len(ids))
+	unknown := s.existing.historyStarts(ids, at.Add(-fresh), starts)
+	if len(unknown) == 0 {
+		return starts, nil
 	}
-	older := make(map[string]time.Time, len(rest))
-	will := len(s.existing.recall(rest, at.Add(-existedFor), older)) == 0
-	found, err := s.ask(ctx, rest, will)
+	stale := make(map[string]time.Time, len(unknown))
+	staleWillDo := len(s.existing.historyStarts(unknown, at.Add(-existedFor), stale)) == 0
+	found, err := s.read(ctx, unknown, staleWillDo)
 	if err == nil {
-		s.existing.see(rest, found, at)
+		s.existing.remember(unknown, found, at)
 		for _, c := range found {
-			opened[c.ID] = c.CreatedAt
+			starts[c.ID] = c.CreatedAt
 		}
-		return opened, nil
+		return starts, nil
 	}
-	if will && unanswered(err) {
-		if gone, ok := s.deleted(ctx, rest); ok {
-			for _, id := range gone {
-				delete(older, id)
+	if staleWillDo && unanswered(err) {
+		if deleted, ok := s.deleted(ctx, unknown); ok {
+			for _, id := range deleted {
+				delete(stale, id)
 			}
-			maps.Copy(opened, older)
-			return opened, nil
+			maps.Copy(starts, stale)
+			return starts, nil
 		}
 	}
-	return nil, fmt.Errorf("content: look up %d contents: %w", len(rest), err)
+	return nil, fmt.Errorf("content: look up %d contents: %w", len(unknown), err)
 }
 
-// ask returns those of ids that the store has. If an older answer will do, it does not wait long,
-// and leaves time to give that.
-func (s *Service) ask(ctx context.Context, ids []string, olderWill bool) ([]Content, error) {
-	if olderWill {
+// read returns those of ids that the store has. If a stale answer will do, read does not wait long,
+// and leaves time to return that.
+func (s *Service) read(ctx context.Context, ids []string, staleWillDo bool) ([]Content, error) {
+	if staleWillDo {
 		reserved, release := deadline.Reserve(ctx, fallbackTime)
 		defer release()
 		short, cancel := context.WithTimeout(reserved, staleAfter)

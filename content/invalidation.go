@@ -14,18 +14,18 @@ const (
 	deletedVersion = 1
 	// deletedTTL outlives what another process may still answer without the store.
 	deletedTTL = 2 * existedFor
-	// maxDue is how many marks are kept that the cache has not taken yet, and duePause the least
-	// time between two failures to write them.
+	// maxDue is how many invalidations are kept that the cache has not accepted yet, and duePause
+	// the pause after a failure to send them.
 	maxDue   = cache.MaxBatch
 	duePause = time.Second
 )
 
-// deletedKey is where the cache keeps the mark of a deleted content.
+// deletedKey is where the cache keeps that a content is deleted.
 func deletedKey(id string) string { return "content:" + id + ":opened" }
 
-// deleted returns those of ids that the cache knows are deleted. It reports false if the cache does
+// deleted returns those of ids that the cache knows are deleted. It returns false if the cache does
 // not answer.
-func (s *Service) deleted(ctx context.Context, ids []string) (gone []string, ok bool) {
+func (s *Service) deleted(ctx context.Context, ids []string) (deleted []string, ok bool) {
 	if s.cache == nil {
 		return nil, true
 	}
@@ -35,69 +35,68 @@ func (s *Service) deleted(ctx context.Context, ids []string) (gone []string, ok 
 	}
 	items, err := s.cache.GetMany(ctx, keys)
 	if err != nil {
-		s.silent.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
+		s.readFailures.Warn(ctx, s.log, s.now(), "content: cache does not answer", slog.Any("error", err))
 		return nil, false
 	}
 	for i, id := range ids {
 		if items[keys[i]].Version == deletedVersion {
-			gone = append(gone, id)
+			deleted = append(deleted, id)
 		}
 	}
-	return gone, true
+	return deleted, true
 }
 
-// dueMarks are deletions that the cache has not taken yet. They are appended, and taken away in
-// front.
-type dueMarks struct {
+// invalidations are the deletions that the cache has not accepted yet, oldest first.
+type invalidations struct {
 	mu      sync.Mutex
-	ids     []string
-	writing bool
-	next    time.Time // when to write again, after a failure
+	due     []string // identifiers of contents
+	sending bool
+	next    time.Time // when to send again, after a failure
 }
 
-// markDeleted puts the mark of a deletion into the cache. If it fails, a later call of
-// HistoryStarts or GetOrStale tries again.
-func (s *Service) markDeleted(ctx context.Context, id string) {
-	if s.cache == nil || s.mark(ctx, []string{id}) {
+// invalidate tells the cache, and so other processes, that a content is deleted. If that fails, the
+// invalidation is due, and later calls of HistoryStarts or GetOrStale send it.
+func (s *Service) invalidate(ctx context.Context, id string) {
+	if s.cache == nil || s.sendInvalidations(ctx, []string{id}) {
 		return
 	}
-	s.due.mu.Lock()
-	defer s.due.mu.Unlock()
-	if len(s.due.ids) < maxDue {
-		s.due.ids = append(s.due.ids, id)
+	s.invalidations.mu.Lock()
+	defer s.invalidations.mu.Unlock()
+	if len(s.invalidations.due) < maxDue {
+		s.invalidations.due = append(s.invalidations.due, id)
 	}
 }
 
-// markAgain writes the marks that are due.
-func (s *Service) markAgain(ctx context.Context) {
-	d := &s.due
-	d.mu.Lock()
-	ids, mine := d.ids, len(d.ids) > 0 && !d.writing && !s.now().Before(d.next)
-	d.writing = d.writing || mine
-	d.mu.Unlock()
+// invalidateDue sends the invalidations that are due, in one call at a time.
+func (s *Service) invalidateDue(ctx context.Context) {
+	v := &s.invalidations
+	v.mu.Lock()
+	ids, mine := v.due, len(v.due) > 0 && !v.sending && !s.now().Before(v.next)
+	v.sending = v.sending || mine
+	v.mu.Unlock()
 	if !mine {
 		return
 	}
-	ok := s.mark(ctx, ids)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.writing = false
+	ok := s.sendInvalidations(ctx, ids)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sending = false
 	if !ok {
-		d.next = s.now().Add(duePause)
+		v.next = s.now().Add(duePause)
 		return
 	}
-	d.ids = d.ids[len(ids):]
+	v.due = v.due[len(ids):]
 }
 
-// mark puts marks into the cache and reports whether it took them.
-func (s *Service) mark(ctx context.Context, ids []string) bool {
+// sendInvalidations reports whether the cache has accepted them.
+func (s *Service) sendInvalidations(ctx context.Context, ids []string) bool {
 	items := make([]cache.Item, len(ids))
 	for i, id := range ids {
 		items[i] = cache.Item{Key: deletedKey(id), Version: deletedVersion, TTL: deletedTTL}
 	}
 	err := s.cache.SetMany(ctx, items)
 	if err != nil {
-		s.drop.Warn(ctx, s.log, s.now(), "content: cache does not learn of a deletion",
+		s.writeFailures.Warn(ctx, s.log, s.now(), "content: cache does not learn of a deletion",
 			slog.String("content", ids[0]), slog.Any("error", err))
 	}
 	return err == nil

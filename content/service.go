@@ -36,12 +36,12 @@ type Service struct {
 	hooks Hooks
 	now   func() time.Time
 	log   *slog.Logger
-	// What a cache that is down would cause with every request.
-	silent, drop logthrottle.Log
+	// Log sampling: a cache that is down fails with every request.
+	readFailures, writeFailures logthrottle.Log
 
-	existing existing
-	due      dueMarks
-	recent   recent
+	existing      existing
+	invalidations invalidations
+	copies        staleCopies
 }
 
 // New returns a Service over store.
@@ -50,7 +50,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		return nil, errors.New("content: New needs a store")
 	}
 	s := &Service{store: store, cache: cfg.Cache, hooks: cfg.Hooks, now: cfg.Now, log: cfg.Logger,
-		existing: newExisting(), recent: newRecent()}
+		existing: newExisting(), copies: newStaleCopies()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -80,17 +80,19 @@ func (s *Service) Create(ctx context.Context, author string, d Draft) (Content, 
 // compose makes a content of what author wrote.
 func (s *Service) compose(author string, d Draft) Content {
 	now := s.time()
-	return Content{ID: id.New(), Title: d.Title, Description: d.Description, Author: author, Version: 1, CreatedAt: now, UpdatedAt: now}
+	return Content{
+		ID: id.New(), Title: d.Title, Description: d.Description, Author: author, Version: 1, CreatedAt: now, UpdatedAt: now,
+	}
 }
 
 // Get returns a content, or ErrNotFound.
 func (s *Service) Get(ctx context.Context, id string) (Content, error) { return s.get(ctx, id, false) }
 
-func (s *Service) get(ctx context.Context, id string, olderWill bool) (Content, error) {
+func (s *Service) get(ctx context.Context, id string, staleWillDo bool) (Content, error) {
 	if !ValidID(id) {
 		return Content{}, ErrNotFound
 	}
-	found, err := s.ask(ctx, []string{id}, olderWill)
+	found, err := s.read(ctx, []string{id}, staleWillDo)
 	if err != nil {
 		return Content{}, fmt.Errorf("content: get %s: %w", id, err)
 	}
@@ -179,7 +181,9 @@ const attempts = 100
 // very version that the change replaces, and its error ends the call. The errors are ErrNotFound,
 // ErrForbidden, a *ValidationError, that of check, and a hook's *Refusal, in this order of
 // precedence.
-func (s *Service) Update(ctx context.Context, actor actor.Actor, id string, p Patch, check func(Content) error) (Content, error) {
+func (s *Service) Update(
+	ctx context.Context, actor actor.Actor, id string, p Patch, check func(Content) error,
+) (Content, error) {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)
 		if err != nil {
@@ -205,7 +209,7 @@ func (s *Service) Update(ctx context.Context, actor actor.Actor, id string, p Pa
 		err = s.store.UpdateContent(ctx, c)
 		switch {
 		case err == nil:
-			s.recent.see(c, s.now())
+			s.copies.keep(c, s.now())
 			s.afterUpdate(ctx, actor, old, c)
 			return c, nil
 		case !errors.Is(err, ErrConflict):
@@ -239,9 +243,9 @@ func (s *Service) Delete(ctx context.Context, actor actor.Actor, id string, chec
 		err = s.store.DeleteContent(ctx, id, version)
 		switch {
 		case err == nil:
-			s.recent.forget(id)
+			s.copies.delete(id)
 			s.existing.delete(id)
-			s.markDeleted(ctx, id)
+			s.invalidate(ctx, id)
 			s.afterDelete(ctx, actor, old)
 			return nil
 		case !errors.Is(err, ErrConflict):
