@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -55,20 +54,6 @@ func newAdmission(l Limits) admission {
 	}
 }
 
-// enter admits the call: from here on it is in flight. It refuses the call at once if too many are.
-func (c *call) enter() error {
-	ok, share := c.admission.inFlight.Acquire(1, c.groups...)
-	switch {
-	case ok:
-		c.inFlight = true
-		return nil
-	case share == "":
-		c.admission.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once",
-			slog.Int("in_flight", c.cfg.Limits.InFlight))
-	}
-	return c.overloaded("Too many requests%s are being answered. Try again later.", share)
-}
-
 // overloaded refuses the call because the total, or the share of an IP prefix, is in use.
 func (c *call) overloaded(detail, share string) error {
 	if share != "" {
@@ -80,19 +65,6 @@ func (c *call) overloaded(detail, share string) error {
 		p.outcome = "not_accepted"
 	}
 	return p
-}
-
-// leave ends what the call holds of the admission: it is done, or only waits for something that
-// takes no processor and little memory.
-func (c *call) leave() {
-	if c.inFlight {
-		c.inFlight = false
-		c.admission.inFlight.Release(1, c.groups...)
-	}
-	if c.memory > 0 {
-		c.admission.memory.Release(c.memory, c.groups...)
-		c.memory = 0
-	}
 }
 
 // send writes the body of an answer. Clients that take it slowly keep nobody away: the call is no
@@ -125,11 +97,11 @@ func (c *call) receive(limit int64) ([]byte, error) {
 	began := time.Now()
 	raw, err := c.read(limit)
 	c.began = c.began.Add(time.Since(began))
-	c.answerWithin(c.cfg.Limits.RequestTimeout)
+	c.setDeadline(c.cfg.Limits.RequestTimeout)
 	if err != nil {
 		return nil, err
 	}
-	return raw, c.enter()
+	return raw, c.admit()
 }
 
 // read reads the body within its time, its rate and its memory.
@@ -188,17 +160,4 @@ func (c *call) serverTimeouts() (read, write time.Duration) {
 		return 0, 0
 	}
 	return server.ReadTimeout, server.WriteTimeout
-}
-
-// setDeadlines gives the client a time to send a body and one to take the answer, where the host's
-// server gives none. The server forgets both with the request.
-func (c *call) setDeadlines() {
-	read, write := c.serverTimeouts()
-	control, now := http.NewResponseController(c.w.ResponseWriter), time.Now()
-	if read == 0 && !c.received {
-		_ = control.SetReadDeadline(now.Add(c.cfg.Limits.ReadTimeout)) // not every host has a connection to wait for
-	}
-	if write == 0 {
-		_ = control.SetWriteDeadline(now.Add(c.cfg.Limits.WriteTimeout))
-	}
 }

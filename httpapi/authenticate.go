@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -43,32 +42,4 @@ func (h hostUsers) Authenticate(ctx context.Context, r *http.Request) (auth.Prin
 		return auth.Principal{}, err
 	}
 	return <-answer, nil
-}
-
-// authenticate finds out who calls. Errors that package auth does not name are failures of the
-// server, whatever they wrap.
-func (c *call) authenticate(p policy) error {
-	who, err := c.cfg.Authenticator.Authenticate(c.r.Context(), c.r)
-	var busy *auth.BusyError
-	switch {
-	case err == nil && !auth.ValidSubject(who.Subject):
-		return fmt.Errorf("httpapi: the authenticator returned the subject %q, which is no identifier", who.Subject)
-	case err == nil:
-		c.who = who
-		return nil
-	case errors.As(err, &busy):
-		return busy
-	case errors.Is(err, auth.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("httpapi: authenticate: %w: %s", auth.ErrUnavailable, err.Error())
-	case errors.Is(err, auth.ErrNoCredentials):
-		if p == public {
-			return nil
-		}
-		return c.scheme.missing
-	case errors.Is(err, auth.ErrInvalidCredentials):
-		return c.scheme.wrong
-	case c.r.Context().Err() != nil: // the client is gone
-		return c.r.Context().Err()
-	}
-	return fmt.Errorf("httpapi: authenticate: %s", err.Error()) // its kind is lost, its text is for the log
 }

@@ -151,8 +151,8 @@ func same(a, b any) bool {
 	return x == y || err1 == nil && err2 == nil && f == g
 }
 
-// readBody reads and checks what was sent against what the route takes.
-func (c *call) readBody(b *body) error {
+// decodeBody reads the body and checks it against what the route takes.
+func (c *call) decodeBody(b *body) error {
 	if b == nil {
 		return c.refuseBody()
 	}

@@ -19,14 +19,14 @@ import (
 // Routes returns every path of the surface and its methods.
 func (a *API) Routes() map[string][]string {
 	routes := map[string][]string{}
-	for path, methods := range a.table() {
+	for path, methods := range a.table {
 		routes[path] = slices.Collect(maps.Keys(methods))
 	}
 	return routes
 }
 
 // Policy returns who may call a route, as its table says.
-func (a *API) Policy(path, method string) string { return a.table()[path][method].policy.String() }
+func (a *API) Policy(path, method string) string { return a.table[path][method].policy.String() }
 
 // Schema returns the schema as it is served.
 func (a *API) Schema() []byte { return a.schema.body }
@@ -133,7 +133,7 @@ func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
 	w := httptest.NewRecorder()
 	api := &API{cfg: Config{Prefix: "/api/"}, admission: newAdmission(Limits{}.orDefault())}
-	c := &call{API: api, w: &answer{ResponseWriter: w}, r: r, id: requestid.Of(r)}
+	c := &call{API: api, w: &response{ResponseWriter: w}, r: r, id: requestid.Of(r)}
 	var bad []fieldProblem
 	if utf8.ValidString(name) { // others never get out of a body
 		in := &input{body: &body{}, values: map[string]any{name: nil}}

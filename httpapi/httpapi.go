@@ -117,7 +117,7 @@ func (c Config) Validate() error {
 	var errs []error
 	if !strings.HasPrefix(c.Prefix, "/") || !strings.HasSuffix(c.Prefix, "/") {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q must begin and end with a slash", c.Prefix))
-	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" {
+	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" || strings.Contains(c.Prefix, ":") {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~", c.Prefix))
 	}
 	errs = append(errs, c.Limits.validate(), c.validateScheme())
@@ -131,18 +131,19 @@ func (c Config) Validate() error {
 
 // API serves the REST surface.
 type API struct {
-	cfg       Config
-	router    *bunrouter.Router
-	prefixes  []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
-	replays   *replays
-	proxies   proxies
-	schema    *file
-	page      map[string]*file // that people read the schema on
-	requests  *counter.Counter
-	denied    *counter.Counter // wrong credentials, by IP prefix
-	admission admission
-	answered  answers
-	scheme    scheme
+	cfg                Config
+	router             *bunrouter.Router
+	table              map[string]methods
+	prefixes           []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
+	replays            *replays
+	proxies            proxies
+	schema             *file
+	page               map[string]*file // that people read the schema on
+	requests           *counter.Counter
+	invalidCredentials *counter.Counter // by IP prefix
+	admission          admission
+	responses          responseCounts
+	scheme             scheme
 }
 
 var _ http.Handler = (*API)(nil)
@@ -160,7 +161,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{cfg: cfg, replays: newReplays(cfg.Cache, cfg.Now),
 		proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg),
-		denied: newDenialCounter(cfg), admission: newAdmission(cfg.Limits), scheme: scheme}
+		invalidCredentials: newDenialCounter(cfg), admission: newAdmission(cfg.Limits), scheme: scheme}
 	if cfg.Limits.Off {
 		cfg.Logger.Warn("httpapi: rate limits are off")
 	}
@@ -172,22 +173,14 @@ func New(cfg Config) (*API, error) {
 		}
 		p = p[1+cut:]
 	}
-	// The router only finds the resource of a path. Methods, slashes, escapes and errors are
-	// handled here, because its own answers to them are not what clients are promised (a redirect,
-	// an empty 200, a 405 without Allow).
-	a.router = bunrouter.New(bunrouter.WithNotFoundHandler(func(w http.ResponseWriter, r bunrouter.Request) error {
-		return problemNotFound
-	}))
-	table := a.table()
-	a.schema, a.page = a.openAPI(table), readDocs(cfg.Prefix)
-	for path, methods := range table {
-		a.router.GET(path, a.resource(path, methods))
-	}
+	a.table = a.routes()
+	a.schema, a.page = a.openAPI(a.table), readDocs(cfg.Prefix)
+	a.router = a.newRouter()
 	return a, nil
 }
 
-// table is the whole surface.
-func (a *API) table() map[string]methods {
+// routes is the whole surface: for each path, its methods.
+func (a *API) routes() map[string]methods {
 	seeRatings := public
 	if a.cfg.PrivateRatings {
 		seeRatings = signedIn

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/khodnevis/khodnevis/content"
 )
@@ -132,9 +133,7 @@ func (p page) tooBroad(err error) error {
 
 // selfPath is the canonical link to the resource that was asked for.
 func (c *call) selfPath() string {
-	path, _ := c.resourcePath()
-	parts, _ := segments(path[1 : len(path)-1])
-	return c.url(parts...)
+	return c.url(strings.Split(strings.Trim(c.path, "/"), "/")...)
 }
 
 // escape makes a path segment of an identifier.

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// answers counts what was answered, by the first digit of the status.
-type answers [6]atomic.Int64
+// responseCounts counts responses by the first digit of their status.
+type responseCounts [6]atomic.Int64
 
-func (a *answers) count(status int) {
+func (a *responseCounts) count(status int) {
 	if class := status / 100; class > 0 && class < len(a) {
 		a[class].Add(1)
 	}
@@ -75,8 +75,8 @@ func (a *API) exposition(ctx context.Context) []byte {
 		fmt.Sprintf(" %d", a.admission.inFlight.Held()))
 	metric("waits", "gauge", "Requests that wait for a rating to be stored.", fmt.Sprintf(" %d", a.cfg.Ratings.Waiting()))
 	var classes []string
-	for class := 2; class < len(a.answered); class++ {
-		classes = append(classes, fmt.Sprintf("{class=\"%dxx\"} %d", class, a.answered[class].Load()))
+	for class := 2; class < len(a.responses); class++ {
+		classes = append(classes, fmt.Sprintf("{class=\"%dxx\"} %d", class, a.responses[class].Load()))
 	}
 	metric("answers_total", "counter", "Answers since the process began.", classes...)
 	metric("rejected_total", "counter", "Accepted messages that could not be stored.", a.rejections()...)

@@ -234,27 +234,18 @@ func problemOf(err error) (p *problem, log bool) {
 	return problemInternal, true
 }
 
-// fail answers with the problem that err stands for.
-func (c *call) fail(err error) {
-	p, log := problemOf(err)
-	if errors.Is(err, context.Canceled) && c.r.Context().Err() != nil {
-		log = false // the client is gone
+// logFailure logs the cause of a problem.
+func (c *call) logFailure(p *problem, err error) {
+	level := slog.LevelWarn
+	if p.status == http.StatusInternalServerError {
+		level = slog.LevelError
 	}
-	if log {
-		level := slog.LevelWarn
-		if p.status == http.StatusInternalServerError {
-			level = slog.LevelError
-		}
-		c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status), slog.String("method", shorten(c.r.Method)),
-			slog.String("path", cut(c.r.URL.Path, 512)), slog.String("request_id", c.id), slog.String("error", cut(err.Error(), 4<<10)))
-	}
-	if p == problemForbidden { // beside the denials that package auth logs
-		c.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "auth.denied", slog.String("reason", "forbidden"), slog.String("method", c.r.Method),
-			slog.String("path", c.r.URL.Path), slog.String("user", c.who.Subject), slog.String("request_id", c.id))
-	}
-	if c.w.status != 0 {
-		return
-	}
+	c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status), slog.String("method", shorten(c.r.Method)),
+		slog.String("path", cut(c.r.URL.Path, 512)), slog.String("request_id", c.id), slog.String("error", cut(err.Error(), 4<<10)))
+}
+
+// writeProblem responds with p.
+func (c *call) writeProblem(p *problem) {
 	h := c.w.Header()
 	for name, values := range p.header {
 		h[name] = values

@@ -19,7 +19,7 @@ type query struct {
 
 // readQuery reads the query string strictly: what net/http would drop without a word is an error,
 // and so is what the route does not take.
-func (c *call) readQuery(taken []parameter) error {
+func (c *call) readQuery() error {
 	values, err := url.ParseQuery(c.r.URL.RawQuery)
 	if _, nameless := values[""]; err != nil || nameless {
 		return &problem{status: 400, code: "malformed_query", title: "Malformed query",
@@ -27,7 +27,7 @@ func (c *call) readQuery(taken []parameter) error {
 	}
 	q := &query{raw: values, read: map[string]any{}}
 	c.query = q
-	for _, p := range taken {
+	for _, p := range c.route.query {
 		v, err := q.value(p)
 		if err != nil {
 			q.bad = append(q.bad, *err)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
@@ -175,46 +174,6 @@ func newRequestCounter(cfg Config) *counter.Counter {
 	return counter.New(counter.Config{Name: "httpapi", Max: maxCounts, Shared: shared, Now: cfg.Now, Logger: cfg.Logger})
 }
 
-// countCaller counts the call against what the caller has, and then, if that is not used up,
-// against what all at the IP prefix have together: so those who are refused anyway take nothing
-// from their neighbours. Those who are not signed in are one caller a prefix, and so are those
-// whose credentials are wrong. Logins have a quota of their own, or neighbours could sign people
-// out by reading.
-func (c *call) countCaller(denied error) error {
-	q := c.cfg.Limits.of(c.kind)
-	var err error
-	switch {
-	case c.kind == refreshes: // counted when the body is there, which says of what session
-		return nil
-	case c.kind == logins:
-		return c.countPrefix(q)
-	case !c.anonymous():
-		err = c.count(quota{q.name + "-user", q.limit}, c.who.Subject)
-	case denied == nil || errors.Is(denied, c.scheme.missing):
-		err = c.countPrefix(quota{q.name + "-anonymous", q.limit})
-	default:
-		err = c.countPrefix(quota{q.name + "-denied", q.limit})
-	}
-	if err != nil {
-		return err
-	}
-	return c.countPrefix(quota{q.name + "-prefix", q.limit * c.cfg.Limits.PrefixFactor})
-}
-
-// countSession counts a refresh for its session. What names no session is counted as a login.
-func (c *call) countSession() error {
-	if c.kind != refreshes {
-		return nil
-	}
-	if c.input != nil {
-		token, _ := c.input.text("refresh")
-		if session, ok := auth.RefreshFamily(token); ok {
-			return c.count(c.cfg.Limits.of(refreshes), session)
-		}
-	}
-	return c.countPrefix(c.cfg.Limits.of(logins))
-}
-
 // countContent counts a rating of a content against what the IP prefix has of it.
 func (c *call) countContent(contentID string) error {
 	return c.countPrefix(quota{"rating-content", c.cfg.Limits.ContentRatings}, contentID)
@@ -234,32 +193,15 @@ func (c *call) countPrefix(q quota, of ...string) error {
 	return nil
 }
 
-// check authenticates the call, unless too many wrong credentials came from its IP prefix this
-// minute.
-func (c *call) check(p policy) error {
-	if p == credential {
-		return nil
-	}
-	if err := c.countWrong("access", 0); err != nil {
-		return err
-	}
-	err := c.authenticate(p)
-	if errors.Is(err, c.scheme.wrong) {
-		_ = c.countWrong("access", 1)
-	}
-	return err
-}
-
-// countWrong adds n to the wrong credentials of a kind that came from the call's IP prefix. It
-// returns a problem if there were too many of them already: to find out that credentials are wrong
-// may cost as much as an answer. As many as a prefix may send in all are not refused, so that
-// nobody keeps neighbours out with less.
-func (c *call) countWrong(kind string, n int64) (err error) {
+// countInvalid adds n to the invalid credentials of a kind that came from the call's IP prefix. It
+// returns a problem if there were too many of them already. That takes as many as a prefix may send
+// requests, so that nobody keeps neighbours out with less.
+func (c *call) countInvalid(kind string, n int64) (err error) {
 	most := int64(c.cfg.Limits.Reads * c.cfg.Limits.PrefixFactor)
 	for _, g := range c.groups {
-		sum, left := c.denied.Add(c.r.Context(), counter.KeyOf("denied", kind, g.Name), n, limitWindow)
+		sum, left := c.invalidCredentials.Add(c.r.Context(), counter.KeyOf("denied", kind, g.Name), n, limitWindow)
 		if !c.cfg.Limits.Off && sum-n >= most*g.Factor {
-			err = problemThrottled("Too many wrong credentials came from there. Try again later.", left)
+			err = problemThrottled("Too many invalid credentials came from your network. Try again later.", left)
 		}
 	}
 	return err

@@ -1,21 +1,12 @@
 package httpapi
 
 import (
-	"context"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
-
-type callKey struct{}
-
-func contextWithCall(ctx context.Context, c *call) context.Context {
-	return context.WithValue(ctx, callKey{}, c)
-}
-
-func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header or
 // with an empty one, everything).

@@ -42,6 +42,7 @@ type route struct {
 	fails []int
 	// page is for people: a browser's Accept header is not looked at.
 	page bool
+	kind requestKind // what it counts as; set by newRouter
 	run  func(*call) error
 }
 

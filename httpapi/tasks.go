@@ -136,7 +136,7 @@ func (c *call) waitFor(
 	}
 	defer c.admission.waiting.Release(1, user)
 	c.leave()
-	c.answerWithin(max(c.cfg.Limits.RequestTimeout, d))
+	c.setDeadline(max(c.cfg.Limits.RequestTimeout, d))
 	ctx, cancel := context.WithTimeout(c.r.Context(), d)
 	defer cancel()
 	if c.cfg.Draining != nil {

@@ -196,12 +196,12 @@ func (c *call) refresh() error {
 		return err
 	}
 	token, _ := c.input.text("refresh")
-	if err := c.countWrong("refresh", 0); err != nil {
+	if err := c.countInvalid("refresh", 0); err != nil {
 		return err
 	}
 	t, err := c.cfg.Users.Refresh(c.r.Context(), token, c.source())
 	if errors.Is(err, auth.ErrInvalidToken) {
-		_ = c.countWrong("refresh", 1)
+		_ = c.countInvalid("refresh", 1)
 	}
 	if err != nil {
 		return err
