@@ -72,6 +72,7 @@ var (
 	_ *content.Config
 	_ *content.Content
 	_ *content.Contents
+	_ *content.Cursor
 	_ *content.Draft
 	_ *content.Field
 	_ *content.FieldError
@@ -84,7 +85,6 @@ var (
 	_ *content.Listed
 	_ *content.Order
 	_ *content.Patch
-	_ *content.Cursor
 	_ *content.Query
 	_ *content.Refusal
 	_ *content.Service
@@ -93,12 +93,14 @@ var (
 	_ *httpapi.API
 	_ *httpapi.Config
 	_ *httpapi.Limits
+	_ *httpapi.Stats
 	_ *kafkaqueue.Config
 	_ *kafkaqueue.Queue
 	_ *kafkaqueue.SASL
 	_ *khodnevis.App
 	_ *khodnevis.Config
 	_ *khodnevis.Hooks
+	_ *khodnevis.Stats
 	_ *kvstore.Config
 	_ *kvstore.Engine
 	_ *kvstore.Store

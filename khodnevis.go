@@ -72,7 +72,6 @@ import (
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
-	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
@@ -141,7 +140,7 @@ type Config struct {
 	// Logger receives what happens. Nil: nothing is logged.
 	Logger *slog.Logger
 
-	down map[string]func() bool // what breakers returns
+	breakers map[string]func() bool // what breakers returns
 }
 
 // Hooks are those of the services: see content.Hooks and rating.Hooks for when each is called, and
@@ -167,6 +166,8 @@ type App struct {
 	jobs         map[string]rating.Schedule
 	drain        func()
 	draining     chan struct{}
+	breakers     map[string]func() bool
+	log          *slog.Logger
 }
 
 func (c Config) orDefault() Config {
@@ -184,7 +185,7 @@ func (c Config) orDefault() Config {
 		c.Logger.Warn("khodnevis: no queue is configured: ratings that are not stored yet end with the process")
 		c.Queue = memqueue.New(memqueue.Config{})
 	}
-	c.down = breakers(c)
+	c.breakers = breakers(c)
 	if c.Cache != nil {
 		c.Cache = keyed(c.Cache, c.Store)
 	}
@@ -231,7 +232,7 @@ func New(cfg Config) (*App, error) {
 		}
 		jobs[job] = schedule
 	}
-	a := &App{jobs: jobs, draining: make(chan struct{})}
+	a := &App{jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers, log: cfg.Logger}
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	errs = append(errs, a.validate(cfg))
 	if err := errors.Join(errs...); err != nil {
@@ -251,7 +252,7 @@ func (c Config) rating() rating.Config {
 // api returns the configuration of the REST surface but for the services.
 func (c Config) api() httpapi.Config {
 	return httpapi.Config{Authenticator: c.Authenticator, Prefix: c.Prefix, PrivateRatings: c.PrivateRatings, RequireIfMatch: c.RequireIfMatch,
-		Cache: c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Down: c.down, Now: c.Now, Logger: c.Logger}
+		Cache: c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Now: c.Now, Logger: c.Logger}
 }
 
 // validate reports what those say of whom the parts of c are.
@@ -298,35 +299,15 @@ func (a *App) wire(cfg Config) (err error) {
 		a.workers = append(a.workers, w)
 	}
 	api := cfg.api()
-	api.Ratings, api.Users, api.Draining, api.Workers = a.Ratings, a.Users, a.draining, a.workers
+	api.Ratings, api.Users, api.Draining = a.Ratings, a.Users, a.draining
 	api.Contents = a.Contents
 	a.api, err = httpapi.New(api)
 	return err
 }
 
-// breakers are those that tell whether they are open.
-func breakers(cfg Config) map[string]func() bool {
-	down := map[string]func() bool{}
-	if s, ok := cfg.Store.(store.Breaker); ok {
-		down["store"] = s.Down
-	}
-	if c, ok := cfg.Cache.(cache.Breaker); ok {
-		down["cache"] = c.Down
-	}
-	return down
-}
-
 // Handler returns the REST surface. Mount it under Config.Prefix, in any router that leaves the
 // path as it is.
 func (a *App) Handler() http.Handler { return a.api }
-
-// Health returns a handler for those who watch over the process, such as at /livez with nil, which
-// is always 200, and at /readyz with App.Ready: 503 with the text of the error while there is one.
-func (a *App) Health(check func() error) http.Handler { return a.api.Health(check) }
-
-// Metrics returns a handler that tells a Prometheus server how this process fares; see
-// httpapi.API.Metrics. It is nowhere mounted by itself.
-func (a *App) Metrics() http.Handler { return a.api.Metrics() }
 
 // Run stores what the queue holds and does the jobs, until ctx is done; it then finishes what it
 // holds and returns nil. A process that only serves requests does not call it.

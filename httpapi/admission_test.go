@@ -24,7 +24,7 @@ import (
 )
 
 // inFlight returns how many requests a server answers right now.
-func (s *server) inFlight() int { return s.app.Handler().(*httpapi.API).InFlight() }
+func (s *server) inFlight() int { return s.app.Handler().(*httpapi.API).Stats().InFlight }
 
 // slowLists is a store whose lists of contents say when they begin, and end when they are told to.
 type slowLists struct {

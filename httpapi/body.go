@@ -172,12 +172,12 @@ func (c *call) decodeBody(b *body) error {
 		return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: err.Error()}
 	}
 	c.input = &input{body: b, values: values}
-	c.input.shape()
+	c.input.checkMembers()
 	return nil
 }
 
 // shape checks which members there are and of which type, and turns integers into int.
-func (in *input) shape() {
+func (in *input) checkMembers() {
 	for _, m := range in.members {
 		v, sent := in.values[m.name]
 		switch {

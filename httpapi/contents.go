@@ -28,10 +28,10 @@ type contentDetail struct {
 }
 
 var (
-	contentShape = shape{name: "Content", of: contentDetail{}, with: "description", next: "getContent", by: "id"}
-	contentRead  = shape{name: "ContentFields", of: contentDetail{}, with: "description", partial: true}
-	contentItem  = shape{name: "ContentItem", of: contentDetail{}, without: "description", partial: true}
-	contentList  = shape{name: "ContentItem", of: contentDetail{}, without: "description", partial: true, list: true}
+	contentType = schemaType{name: "Content", of: contentDetail{}, require: "description", next: "getContent", by: "id"}
+	contentRead = schemaType{name: "ContentFields", of: contentDetail{}, require: "description", partial: true}
+	contentItem = schemaType{name: "ContentItem", of: contentDetail{}, omit: "description", partial: true}
+	contentList = schemaType{name: "ContentItem", of: contentDetail{}, omit: "description", partial: true, list: true}
 )
 
 // The texts of a content, as content.Draft checks them.
@@ -47,7 +47,7 @@ func contentBody(name string, creates bool, required ...string) *body {
 	for i, m := range b.members {
 		b.members[i].required = slices.Contains(required, m.name)
 	}
-	b.members = append(b.members, contentShape.readOnly("title", "description")...)
+	b.members = append(b.members, contentType.readOnly("title", "description")...)
 	return b
 }
 
@@ -70,40 +70,40 @@ func detailOf(c content.Content, s rating.Stats) contentDetail {
 // addContents adds the routes of this module's own contents.
 func (a *API) addContents(t map[string]methods) {
 	written := []header{etagHeader}
-	change := route{policy: signedIn, header: []header{ifMatchHeader}, fails: []int{403, 409}, run: (*call).updateContent,
-		answers: []reply{ok("The content as it is now.", contentShape, written...)}}
+	change := route{policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409}, run: (*call).updateContent,
+		responses: []response{ok("The content as it is now.", contentType, written...)}}
 	put, patch := change, change
 	put.name, put.summary, put.body = "replaceContent", "Replace a content", contentBody("ContentReplacement", false, "title", "description")
-	put.about = "Its author and staff may. What was read may be sent back as it is; read-only members with other values are refused."
+	put.description = "Its author and staff may. What was read may be sent back as it is; read-only members with other values are refused."
 	patch.name, patch.summary, patch.body = "changeContent", "Change a content", contentBody("ContentChange", false)
-	patch.about = "Its author and staff may. What is not sent stays as it is."
+	patch.description = "Its author and staff may. What is not sent stays as it is."
 	t["/contents/"] = methods{
 		http.MethodGet: {
 			name: "listContents", summary: "List contents", policy: public, query: contentQuery(),
-			answers: []reply{ok("A page of contents, without their descriptions.", contentList, linkHeader)},
-			run:     (*call).listContents,
+			responses: []response{ok("A page of contents, without their descriptions.", contentList, linkHeader)},
+			run:       (*call).listContents,
 		},
 		http.MethodPost: {
-			name: "createContent", summary: "Create a content", about: "The caller becomes its author.",
+			name: "createContent", summary: "Create a content", description: "The caller becomes its author.",
 			policy: signedIn, header: []header{idempotencyHeader}, body: contentBody("NewContent", true, "title"),
-			answers: []reply{{http.StatusCreated, "The content was made.", &contentShape, []header{locationHeader, etagHeader, replayedHeader}}},
-			run:     (*call).createContent,
+			responses: []response{{http.StatusCreated, "The content was made.", &contentType, []header{locationHeader, etagHeader, replayedHeader}}},
+			run:       (*call).createContent,
 		},
 	}
 	t["/contents/:id/"] = methods{
 		http.MethodGet: {
 			name: "getContent", summary: "Read a content", policy: public,
 			query: []parameter{fieldsParameter(contentRead)}, header: []header{ifNoneMatchHeader},
-			answers: []reply{ok("The content.", contentRead, append(slices.Clone(written), ageHeader)...), notModified},
-			run:     (*call).getContent,
+			responses: []response{ok("The content.", contentRead, append(slices.Clone(written), ageHeader)...), notModified},
+			run:       (*call).getContent,
 		},
 		http.MethodPut:   put,
 		http.MethodPatch: patch,
 		http.MethodDelete: {
-			name: "deleteContent", summary: "Delete a content", about: "Its author and staff may. Its ratings go with it.",
-			policy: signedIn, header: []header{ifMatchHeader}, fails: []int{403, 409},
-			answers: []reply{noContent("It is gone.")},
-			run:     (*call).deleteContent,
+			name: "deleteContent", summary: "Delete a content", description: "Its author and staff may. Its ratings go with it.",
+			policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409},
+			responses: []response{noContent("It is gone.")},
+			run:       (*call).deleteContent,
 		},
 	}
 }

@@ -72,7 +72,7 @@ var (
 )
 
 // names returns the members of a shape.
-func (s shape) names() []string {
+func (s schemaType) names() []string {
 	var names []string
 	for f := range members(s) {
 		names = append(names, f.name)
@@ -82,7 +82,7 @@ func (s shape) names() []string {
 
 // readOnly returns the members of a shape, but for those that can be written, as members of a body
 // that may be sent back as they were read.
-func (s shape) readOnly(writable ...string) []member {
+func (s schemaType) readOnly(writable ...string) []member {
 	var fixed []member
 	d := describer{}
 	for f := range members(s) {
@@ -101,15 +101,15 @@ type field struct {
 }
 
 // members yields the fields of a shape.
-func members(s shape) func(func(field) bool) {
+func members(s schemaType) func(func(field) bool) {
 	return func(yield func(field) bool) {
 		t := reflect.TypeOf(s.of)
 		for i := range t.NumField() {
 			name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			if name == s.without {
+			if name == s.omit {
 				continue
 			}
-			if !yield(field{t.Field(i), name, options == "omitempty" && name != s.with || s.partial}) {
+			if !yield(field{t.Field(i), name, options == "omitempty" && name != s.require || s.partial}) {
 				return
 			}
 		}
@@ -126,7 +126,7 @@ type describer struct {
 func refer(kind, name string) object { return object{{"$ref", "#/components/" + kind + "/" + name}} }
 
 // refer returns a reference to the schema of a shape.
-func (d describer) refer(s shape) object {
+func (d describer) refer(s schemaType) object {
 	name := s.name
 	if s.list {
 		name += "List"
@@ -136,7 +136,7 @@ func (d describer) refer(s shape) object {
 		if s.list {
 			item := s
 			item.list = false
-			list := shape{of: envelope{}}
+			list := schemaType{of: envelope{}}
 			d.components[name] = d.object(list, map[string]object{"results": {{"type", "array"}, {"items", d.refer(item)}}})
 		} else {
 			d.components[name] = d.object(s, nil)
@@ -147,7 +147,7 @@ func (d describer) refer(s shape) object {
 
 // object describes the members of a shape; own has the schemas of those that their type says
 // nothing about.
-func (d describer) object(s shape, own map[string]object) object {
+func (d describer) object(s schemaType, own map[string]object) object {
 	properties, required := object{}, []string{}
 	for f := range members(s) {
 		schema, ok := own[f.name]
@@ -222,9 +222,9 @@ func (d describer) typed(t reflect.Type) object {
 		return object{{"type", "object"}, {"propertyNames", object{{"enum", scores}}}, {"additionalProperties", object{{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}},
 			{"minProperties", len(scores)}}
 	case reflect.TypeFor[taskResult]():
-		return object{{"anyOf", []object{d.refer(shape{name: "RatingApplied", of: applied{}}), d.refer(shape{name: "StatsRecalculated", of: recalculated{}}),
-			d.refer(shape{name: "RanRecalculation", of: ranRecalculation{}}), d.refer(shape{name: "RanRecount", of: ranRecount{}}), d.refer(shape{name: "RanSweep", of: ranSweep{}}),
-			d.refer(shape{name: "RanForgetting", of: ranForgetting{}}), {{"type", "null"}}}}}
+		return object{{"anyOf", []object{d.refer(schemaType{name: "RatingApplied", of: applied{}}), d.refer(schemaType{name: "StatsRecalculated", of: recalculated{}}),
+			d.refer(schemaType{name: "RanRecalculation", of: ranRecalculation{}}), d.refer(schemaType{name: "RanRecount", of: ranRecount{}}), d.refer(schemaType{name: "RanSweep", of: ranSweep{}}),
+			d.refer(schemaType{name: "RanForgetting", of: ranForgetting{}}), {{"type", "null"}}}}}
 	case reflect.TypeFor[rating.State]():
 		return object{{"type", "string"}, {"enum", taskStates}}
 	case reflect.TypeFor[rating.Result]():
@@ -258,7 +258,7 @@ func (d describer) typed(t reflect.Type) object {
 	case reflect.Interface:
 		return object{}
 	case reflect.Struct:
-		return d.refer(shape{name: strings.ToUpper(t.Name()[:1]) + t.Name()[1:], of: reflect.Zero(t).Interface()})
+		return d.refer(schemaType{name: strings.ToUpper(t.Name()[:1]) + t.Name()[1:], of: reflect.Zero(t).Interface()})
 	}
 	panic(fmt.Sprintf("httpapi: no schema for %v", t))
 }

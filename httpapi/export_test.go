@@ -31,10 +31,8 @@ func (a *API) Policy(path, method string) string { return a.table[path][method].
 // Schema returns the schema as it is served.
 func (a *API) Schema() []byte { return a.schema.body }
 
-// InFlight returns how many requests are in flight, and Reading how many bodies are on their way
-// that need not hurry.
-func (a *API) InFlight() int { return int(a.admission.inFlight.Held()) }
-func (a *API) Reading() int  { return int(a.admission.reading.Held()) }
+// Reading returns how many bodies are on their way that need not hurry.
+func (a *API) Reading() int { return int(a.admission.reading.Held()) }
 
 // BodyBytes returns how many bytes of bodies are held.
 func (a *API) BodyBytes() int { return int(a.admission.memory.Held()) }
@@ -133,11 +131,11 @@ func Problem(method, path, id, name string) *httptest.ResponseRecorder {
 	r := &http.Request{Method: method, URL: &url.URL{Path: path}, Header: http.Header{"X-Request-Id": {id}}}
 	w := httptest.NewRecorder()
 	api := &API{cfg: Config{Prefix: "/api/"}, admission: newAdmission(Limits{}.orDefault())}
-	c := &call{API: api, w: &response{ResponseWriter: w}, r: r, id: requestid.Of(r)}
+	c := &call{API: api, w: &responseWriter{ResponseWriter: w}, r: r, id: requestid.Of(r)}
 	var bad []fieldProblem
 	if utf8.ValidString(name) { // others never get out of a body
 		in := &input{body: &body{}, values: map[string]any{name: nil}}
-		in.shape()
+		in.checkMembers()
 		bad = append(in.bad, repeated(name))
 	}
 	if name != "" { // such a query is malformed

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bunrouter"
@@ -71,12 +72,6 @@ type Config struct {
 	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for
 	// respond-async.
 	Draining <-chan struct{}
-	// Workers are those of this process; Metrics tells what they have rejected. None: it tells
-	// nothing of it.
-	Workers []*rating.Worker
-	// Down tells, by the name of a dependency, whether calls are kept away from it because it does
-	// not answer. Metrics tells of them.
-	Down map[string]func() bool
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives failures of the server. Nil: nothing is logged.
@@ -142,7 +137,7 @@ type API struct {
 	requests           *counter.Counter
 	invalidCredentials *counter.Counter // by IP prefix
 	admission          admission
-	responses          responseCounts
+	responses          [6]atomic.Int64 // by the first digit of the status
 	scheme             scheme
 }
 
@@ -177,6 +172,24 @@ func New(cfg Config) (*API, error) {
 	a.schema, a.page = a.openAPI(a.table), readDocs(cfg.Prefix)
 	a.router = a.newRouter()
 	return a, nil
+}
+
+// Stats is what an API has done and does.
+type Stats struct {
+	// InFlight is how many requests are in flight.
+	InFlight int
+	// Responses is how many responses were sent since New, by the first digit of their status, 2 to
+	// 5.
+	Responses map[int]int64
+}
+
+// Stats returns what the API has done and does.
+func (a *API) Stats() Stats {
+	s := Stats{InFlight: int(a.admission.inFlight.Held()), Responses: map[int]int64{}}
+	for class := 2; class < len(a.responses); class++ {
+		s.Responses[class] = a.responses[class].Load()
+	}
+	return s
 }
 
 // routes is the whole surface: for each path, its methods.

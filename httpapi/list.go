@@ -45,7 +45,7 @@ type envelope struct {
 
 // listParameters are what all lists take, with what is their own. Lists whose length nobody needs
 // are not counted.
-func listParameters(results shape, counted bool, own ...parameter) []parameter {
+func listParameters(results schemaType, counted bool, own ...parameter) []parameter {
 	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("How many results a page has, %d if it is not given.", defaultPage), 1, maxPage),
 		cursorParameter, fieldsParameter(results))
 	if counted {

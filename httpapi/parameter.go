@@ -16,9 +16,9 @@ import (
 
 // parameter is one that a query string may have: how it is read, and what the schema says of it.
 type parameter struct {
-	name   string
-	about  string
-	schema object
+	name        string
+	description string
+	schema      object
 	// me: the word me stands for the caller, who must be somebody.
 	me   bool
 	read func(string) (any, *fieldProblem)
@@ -32,8 +32,8 @@ func parameterProblem(f invalid.Field) *fieldProblem {
 func misread(want string) *fieldProblem { return &fieldProblem{Code: invalid.Type, Detail: want} }
 
 // timeParameter is read as a time.Time.
-func timeParameter(name, about string) parameter {
-	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"format", "date-time"}}, read: func(s string) (any, *fieldProblem) {
+func timeParameter(name, description string) parameter {
+	return parameter{name: name, description: description, schema: object{{"type", "string"}, {"format", "date-time"}}, read: func(s string) (any, *fieldProblem) {
 		t, err := time.Parse(time.RFC3339Nano, s)
 		t = t.UTC().Truncate(time.Microsecond)
 		if err != nil || t.Year() < 1 || t.Year() > 9999 || t.IsZero() { // the zero time means no filter at all
@@ -44,8 +44,8 @@ func timeParameter(name, about string) parameter {
 }
 
 // idParameter is read as a string.
-func idParameter(name, about string) parameter {
-	return parameter{name: name, about: about, schema: idSchema, read: func(s string) (any, *fieldProblem) {
+func idParameter(name, description string) parameter {
+	return parameter{name: name, description: description, schema: idSchema, read: func(s string) (any, *fieldProblem) {
 		if !id.Valid(s) {
 			return nil, misread("Give an identifier.")
 		}
@@ -57,8 +57,8 @@ func idParameter(name, about string) parameter {
 var decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // numberParameter is read as a float64.
-func numberParameter(name, about string) parameter {
-	return parameter{name: name, about: about, schema: object{{"type", "number"}}, read: func(s string) (any, *fieldProblem) {
+func numberParameter(name, description string) parameter {
+	return parameter{name: name, description: description, schema: object{{"type", "number"}}, read: func(s string) (any, *fieldProblem) {
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || !decimal.MatchString(s) || math.IsInf(f, 0) {
 			return nil, misread("Give a number.")
@@ -68,8 +68,8 @@ func numberParameter(name, about string) parameter {
 }
 
 // integerParameter is read as an int.
-func integerParameter(name, about string, least, greatest int) parameter {
-	return parameter{name: name, about: about, schema: object{{"type", "integer"}, {"minimum", least}, {"maximum", greatest}}, read: func(s string) (any, *fieldProblem) {
+func integerParameter(name, description string, least, greatest int) parameter {
+	return parameter{name: name, description: description, schema: object{{"type", "integer"}, {"minimum", least}, {"maximum", greatest}}, read: func(s string) (any, *fieldProblem) {
 		n, err := strconv.Atoi(s)
 		switch {
 		case err != nil || s != strconv.Itoa(n):
@@ -84,8 +84,8 @@ func integerParameter(name, about string, least, greatest int) parameter {
 }
 
 // choiceParameter is read as a string.
-func choiceParameter(name, about string, choices ...string) parameter {
-	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"enum", choices}}, read: func(s string) (any, *fieldProblem) {
+func choiceParameter(name, description string, choices ...string) parameter {
+	return parameter{name: name, description: description, schema: object{{"type", "string"}, {"enum", choices}}, read: func(s string) (any, *fieldProblem) {
 		if !slices.Contains(choices, s) {
 			return nil, parameterProblem(invalid.NotAmong("", choices...))
 		}
@@ -94,8 +94,8 @@ func choiceParameter(name, about string, choices ...string) parameter {
 }
 
 // textParameter is read as a string of limited length, in code points.
-func textParameter(name, about string, longest int) parameter {
-	return parameter{name: name, about: about, schema: object{{"type", "string"}, {"maxLength", longest}}, read: func(s string) (any, *fieldProblem) {
+func textParameter(name, description string, longest int) parameter {
+	return parameter{name: name, description: description, schema: object{{"type", "string"}, {"maxLength", longest}}, read: func(s string) (any, *fieldProblem) {
 		switch {
 		case !utf8.ValidString(s):
 			return nil, &fieldProblem{Code: invalid.BadCharacter, Detail: "The text is not UTF-8."}
@@ -107,10 +107,10 @@ func textParameter(name, about string, longest int) parameter {
 }
 
 // fieldsParameter picks members of what is answered. It is read as a []string.
-func fieldsParameter(s shape) parameter {
+func fieldsParameter(s schemaType) parameter {
 	known := s.names()
 	item := object{{"type", "string"}, {"enum", known}}
-	return parameter{name: "fields", about: "The members to answer with, separated by commas. All, if it is not given.",
+	return parameter{name: "fields", description: "The members to answer with, separated by commas. All, if it is not given.",
 		schema: object{{"type", "array"}, {"items", item}, {"minItems", 1}, {"uniqueItems", true}},
 		read: func(s string) (any, *fieldProblem) {
 			picked := strings.Split(s, ",")
@@ -128,6 +128,6 @@ func fieldsParameter(s shape) parameter {
 }
 
 // cursorParameter is read as a string; what is in it is the list's affair.
-var cursorParameter = parameter{name: "cursor", about: "Where to go on: the cursor in `next` of the page before. It belongs to the same list, order and filters.",
+var cursorParameter = parameter{name: "cursor", description: "Where to go on: the cursor in `next` of the page before. It belongs to the same list, order and filters.",
 	schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9_-]+$`}, {"maxLength", maxCursor}},
 	read:   func(s string) (any, *fieldProblem) { return s, nil }}

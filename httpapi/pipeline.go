@@ -40,7 +40,7 @@ var steps = []func(*call) error{
 // call is one request on its way.
 type call struct {
 	*API
-	w      *response
+	w      *responseWriter
 	r      *http.Request   // its context has the call's deadline
 	id     string          // the request's identifier
 	began  time.Time       // when the call began, later by the time that the client took for the body
@@ -78,7 +78,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		c.leave()
 		c.cancel()
-		a.responses.count(c.w.status)
+		if class := c.w.status / 100; class > 0 && class < len(a.responses) {
+			a.responses[class].Add(1)
+		}
 	}()
 	if err := c.serve(); err != nil {
 		c.fail(err)
@@ -88,7 +90,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin makes a call of a request: its deadline, the client's address, and the headers that every
 // response has.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
-	c := &call{API: a, w: &response{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r), prefer: parsePrefer(r.Header)}
+	c := &call{API: a, w: &responseWriter{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r), prefer: parsePrefer(r.Header)}
 	c.received = r.Body == nil || r.Body == http.NoBody
 	c.began, c.cancel = time.Now(), func() {}
 	c.setDeadline(a.cfg.Limits.RequestTimeout)
@@ -417,17 +419,17 @@ func (c *call) fail(err error) {
 }
 
 // response remembers the status once the response has begun.
-type response struct {
+type responseWriter struct {
 	http.ResponseWriter
 	status int // 0: not begun
 }
 
-func (w *response) WriteHeader(status int) {
+func (w *responseWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *response) Write(b []byte) (int, error) {
+func (w *responseWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
@@ -435,4 +437,4 @@ func (w *response) Write(b []byte) (int, error) {
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -117,7 +117,7 @@ type fieldProblem struct {
 // fieldCode is one of fieldCodes.
 type fieldCode string
 
-var problemShape = shape{name: "Problem", of: problemDocument{}}
+var problemType = schemaType{name: "Problem", of: problemDocument{}}
 
 // manyWords is what is wrong with a search.
 var manyWords = fmt.Sprintf("A search may have %d different words.", content.MaxTerms)

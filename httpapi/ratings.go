@@ -36,10 +36,10 @@ const (
 )
 
 var (
-	ratingShape  = shape{name: "Rating", of: ratingDetail{}, next: "getRating", by: "id"}
-	ratingRead   = shape{name: "RatingFields", of: ratingDetail{}, partial: true}
-	ratingList   = shape{name: "RatingFields", of: ratingDetail{}, partial: true, list: true}
-	receiptShape = shape{name: "Receipt", of: receiptBody{}, next: "getTask", by: "task"}
+	ratingType  = schemaType{name: "Rating", of: ratingDetail{}, next: "getRating", by: "id"}
+	ratingRead  = schemaType{name: "RatingFields", of: ratingDetail{}, partial: true}
+	ratingList  = schemaType{name: "RatingFields", of: ratingDetail{}, partial: true, list: true}
+	receiptType = schemaType{name: "Receipt", of: receiptBody{}, next: "getTask", by: "task"}
 )
 
 // addRatings adds the routes of ratings.
@@ -48,15 +48,15 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 	value := member{name: "score", kind: integerKind, required: true, schema: object{{"minimum", scale.Min}, {"maximum", scale.Max}, {"description", "The score."}}}
 	some := value
 	some.required = false
-	fixed := ratingShape.readOnly("score")
+	fixed := ratingType.readOnly("score")
 	whole := &body{name: "RatingReplacement", limit: smallBody, members: append([]member{value}, fixed...)}
 	part := &body{name: "RatingChange", limit: smallBody, members: append([]member{some}, fixed...)}
-	about := member{name: "content", required: true, schema: append(slices.Clone(idSchema[1:]), entry{"description", "The identifier of the content."})}
-	fresh := &body{name: "NewRating", limit: smallBody, creates: true, members: append([]member{about, value}, ratingShape.readOnly("score", "content")...)}
-	stored := ok("The rating as it is stored now.", ratingShape, appliedHeader)
-	made := reply{http.StatusCreated, "The rating is stored, and is the caller's first of this content.", &ratingShape, []header{locationHeader, appliedHeader}}
+	contentMember := member{name: "content", required: true, schema: append(slices.Clone(idSchema[1:]), entry{"description", "The identifier of the content."})}
+	fresh := &body{name: "NewRating", limit: smallBody, creates: true, members: append([]member{contentMember, value}, ratingType.readOnly("score", "content")...)}
+	stored := ok("The rating as it is stored now.", ratingType, appliedHeader)
+	made := response{http.StatusCreated, "The rating is stored, and is the caller's first of this content.", &ratingType, []header{locationHeader, appliedHeader}}
 	later := accepted("The rating is accepted and will be stored: its task says when.")
-	gone := []reply{{http.StatusNoContent, "The rating is withdrawn.", nil, []header{appliedHeader}}, accepted("It is accepted that the rating is withdrawn: its task says when.")}
+	gone := []response{{http.StatusNoContent, "The rating is withdrawn.", nil, []header{appliedHeader}}, accepted("It is accepted that the rating is withdrawn: its task says when.")}
 	wait := []header{preferWait}
 	const inTurn = "Writes of a rating are done in the order they were accepted in. The answer waits up to 5 seconds for this one, unless the client prefers otherwise."
 	hidden := []int{}
@@ -66,43 +66,43 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 	t["/contents/:id/rating/"] = methods{
 		http.MethodGet: {
 			name: "getOwnRating", summary: "Read the caller's own rating of a content", policy: signedIn,
-			answers: []reply{ok("The rating.", ratingShape)}, run: (*call).getOwnRating,
+			responses: []response{ok("The rating.", ratingType)}, run: (*call).getOwnRating,
 		},
 		http.MethodPut: {
-			name: "rateContent", summary: "Rate a content", about: inTurn, policy: signedIn, header: wait, body: whole,
-			answers: []reply{stored, made, later}, run: queued((*call).putOwnRating),
+			name: "rateContent", summary: "Rate a content", description: inTurn, policy: signedIn, header: wait, body: whole,
+			responses: []response{stored, made, later}, run: queued((*call).putOwnRating),
 		},
 		http.MethodDelete: {
-			name: "withdrawOwnRating", summary: "Withdraw the caller's own rating of a content", about: inTurn, policy: signedIn, header: wait,
-			answers: gone, run: queued((*call).deleteOwnRating),
+			name: "withdrawOwnRating", summary: "Withdraw the caller's own rating of a content", description: inTurn, policy: signedIn, header: wait,
+			responses: gone, run: queued((*call).deleteOwnRating),
 		},
 	}
 	t["/ratings/"] = methods{
 		http.MethodGet: {
-			name: "listRatings", summary: "List ratings", about: "Those that are stored; pending ones are not listed.", policy: see, query: ratingQuery(), fails: append(hidden, 401),
-			answers: []reply{ok("A page of ratings.", ratingList, linkHeader)}, run: (*call).listRatings,
+			name: "listRatings", summary: "List ratings", description: "Those that are stored; pending ones are not listed.", policy: see, query: ratingQuery(), problems: append(hidden, 401),
+			responses: []response{ok("A page of ratings.", ratingList, linkHeader)}, run: (*call).listRatings,
 		},
 		http.MethodPost: {
 			name: "createRating", summary: "Rate a content, without waiting",
-			about:  "The answer comes once the rating cannot be lost any more. Rating a content again changes the caller's rating of it.",
-			policy: signedIn, header: wait, body: fresh,
-			answers: []reply{later, stored, made}, run: queued((*call).createRating),
+			description: "The answer comes once the rating cannot be lost any more. Rating a content again changes the caller's rating of it.",
+			policy:      signedIn, header: wait, body: fresh,
+			responses: []response{later, stored, made}, run: queued((*call).createRating),
 		},
 	}
-	change := route{policy: signedIn, about: "Its rater may. " + inTurn, header: wait, fails: []int{403}, answers: []reply{stored, made, later}, run: queued((*call).changeRating)}
+	change := route{policy: signedIn, description: "Its rater may. " + inTurn, header: wait, problems: []int{403}, responses: []response{stored, made, later}, run: queued((*call).changeRating)}
 	put, patch := change, change
 	put.name, put.summary, put.body = "replaceRating", "Replace a rating", whole
 	patch.name, patch.summary, patch.body = "changeRating", "Change a rating", part
 	t["/ratings/:id/"] = methods{
 		http.MethodGet: {
 			name: "getRating", summary: "Read a rating", policy: see, query: []parameter{fieldsParameter(ratingRead)},
-			answers: []reply{ok("The rating.", ratingRead)}, run: (*call).getRating,
+			responses: []response{ok("The rating.", ratingRead)}, run: (*call).getRating,
 		},
 		http.MethodPut:   put,
 		http.MethodPatch: patch,
 		http.MethodDelete: {
-			name: "deleteRating", summary: "Withdraw a rating", about: "Its rater and staff may. " + inTurn, policy: signedIn, header: wait, fails: []int{403},
-			answers: gone, run: queued((*call).deleteRating),
+			name: "deleteRating", summary: "Withdraw a rating", description: "Its rater and staff may. " + inTurn, policy: signedIn, header: wait, problems: []int{403},
+			responses: gone, run: queued((*call).deleteRating),
 		},
 	}
 }
@@ -327,10 +327,10 @@ func (c *call) getRating() error {
 	if err != nil {
 		return err
 	}
-	return c.answerRating(key, c.query.fields())
+	return c.respondRating(key, c.query.fields())
 }
 
-func (c *call) answerRating(key rating.Key, fields []string) error {
+func (c *call) respondRating(key rating.Key, fields []string) error {
 	r, pending, err := c.visible(key)
 	if err != nil {
 		return err
@@ -447,7 +447,7 @@ func (c *call) getOwnRating() error {
 	if err != nil {
 		return err
 	}
-	return c.answerRating(key, nil)
+	return c.respondRating(key, nil)
 }
 
 func (c *call) putOwnRating() error {

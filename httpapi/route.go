@@ -28,18 +28,18 @@ func (p policy) String() string {
 type route struct {
 	// name is the operation's in the schema and in clients that are made of it. A route without one
 	// is not in the schema.
-	name    string
-	summary string
-	about   string // more than the summary, if there is more to say
-	policy  policy
-	query   []parameter
-	header  []header
+	name        string
+	summary     string
+	description string // more than the summary, if there is more to say
+	policy      policy
+	query       []parameter
+	header      []header
 	// body describes what may be sent; nil: nothing.
 	body *body
 	// answers are those that are no problems.
-	answers []reply
+	responses []response
 	// fails are statuses of problems beyond those that follow from the rest (see problems).
-	fails []int
+	problems []int
 	// page is for people: a browser's Accept header is not looked at.
 	page bool
 	kind requestKind // what it counts as; set by newRouter
@@ -50,15 +50,15 @@ type route struct {
 type methods map[string]route
 
 // reply is one answer of a route.
-type reply struct {
-	status int
-	about  string
-	body   *shape // nil: none
-	header []header
+type response struct {
+	status      int
+	description string
+	body        *schemaType // nil: none
+	header      []header
 }
 
 // shape is a JSON object that answers consist of: a Go type, and how it is used.
-type shape struct {
+type schemaType struct {
 	name string // of the schema
 	// of is a value of the type that is encoded. The schema has a member for each of its fields,
 	// described by the tags doc (what it is), enum (its values) and null (it may be null); all are
@@ -66,7 +66,7 @@ type shape struct {
 	of any
 	// without is a member that is left out in spite of its field, with one that is there in spite
 	// of omitempty.
-	without, with string
+	omit, require string
 	// partial: the parameter fields may leave members out.
 	partial bool
 	// list: the results of an envelope.
@@ -78,9 +78,9 @@ type shape struct {
 
 // header is one of a request or an answer.
 type header struct {
-	name   string
-	about  string
-	schema object
+	name        string
+	description string
+	schema      object
 	// always: every answer of that kind has it.
 	always bool
 }
@@ -90,63 +90,65 @@ var textSchema = object{{"type", "string"}}
 // Headers of requests.
 var (
 	preferWait = header{name: "Prefer", schema: textSchema,
-		about: "`wait=N` waits up to N seconds (at most 10) for the task; `respond-async` does not wait at all. RFC 7240."}
+		description: "`wait=N` waits up to N seconds (at most 10) for the task; `respond-async` does not wait at all. RFC 7240."}
 	ifMatchHeader = header{name: "If-Match", schema: object{{"type", "string"}, {"pattern", `^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$`}},
-		about: "The ETag of what is to be changed; only the part counts that stands for the content itself, not that for its ratings. " +
+		description: "The ETag of what is to be changed; only the part counts that stands for the content itself, not that for its ratings. " +
 			"Otherwise 412. `*` is any. RFC 9110, 13.1.1."}
 	ifNoneMatchHeader = header{name: "If-None-Match", schema: textSchema,
-		about: "The ETag of what the client has; 304 if that is still right. RFC 9110, 13.1.2."}
+		description: "The ETag of what the client has; 304 if that is still right. RFC 9110, 13.1.2."}
 	idempotencyHeader = header{name: "Idempotency-Key", schema: object{{"type", "string"}, {"pattern", `^[!-~]+$`}, {"maxLength", maxIdempotencyKey}},
-		about: "A key of the client's choice, which makes one content at most within 24 hours. The same request with the same key gets the " +
+		description: "A key of the client's choice, which makes one content at most within 24 hours. The same request with the same key gets the " +
 			"first answer again; where that is no longer kept, the content as it is now, or 410 if it was deleted. With another body it is " +
 			"422, and 409 while the first is being answered."}
 )
 
 // Headers of answers.
 var (
-	requestIDHeader  = header{name: "X-Request-Id", always: true, about: "The client's, if it is sane, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
-	etagHeader       = header{name: "ETag", always: true, about: "The version of the answer, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
-	ageHeader        = header{name: "Age", about: "How many seconds ago this was read, at most 300, where the store does not answer now. RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
-	locationHeader   = header{name: "Location", always: true, about: "Where the new thing is.", schema: linkSchema}
-	linkHeader       = header{name: "Link", about: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
-	appliedHeader    = header{name: "Preference-Applied", about: "What was done of the Prefer header. RFC 7240.", schema: textSchema}
-	replayedHeader   = header{name: "Idempotency-Replayed", about: "`true` if an earlier request with the same Idempotency-Key made this.", schema: object{{"const", "true"}}}
-	policyHeader     = header{name: "RateLimit-Policy", about: "The quota that this request came nearest to, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
-	limitHeader      = header{name: "RateLimit", about: "What is left of it, and in how many seconds there is more, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
-	retryAfterHeader = header{name: "Retry-After", about: "After how many seconds to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
-	allowHeader      = header{name: "Allow", always: true, about: "The methods that there are.", schema: textSchema}
-	acceptHeader     = header{name: "Accept", always: true, about: "The media type to send.", schema: object{{"const", "application/json"}}}
+	requestIDHeader  = header{name: "X-Request-Id", always: true, description: "The client's, if it is sane, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
+	etagHeader       = header{name: "ETag", always: true, description: "The version of the answer, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
+	ageHeader        = header{name: "Age", description: "How many seconds ago this was read, at most 300, where the store does not answer now. RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
+	locationHeader   = header{name: "Location", always: true, description: "Where the new thing is.", schema: linkSchema}
+	linkHeader       = header{name: "Link", description: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
+	appliedHeader    = header{name: "Preference-Applied", description: "What was done of the Prefer header. RFC 7240.", schema: textSchema}
+	replayedHeader   = header{name: "Idempotency-Replayed", description: "`true` if an earlier request with the same Idempotency-Key made this.", schema: object{{"const", "true"}}}
+	policyHeader     = header{name: "RateLimit-Policy", description: "The quota that this request came nearest to, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
+	limitHeader      = header{name: "RateLimit", description: "What is left of it, and in how many seconds there is more, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
+	retryAfterHeader = header{name: "Retry-After", description: "After how many seconds to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
+	allowHeader      = header{name: "Allow", always: true, description: "The methods that there are.", schema: textSchema}
+	acceptHeader     = header{name: "Accept", always: true, description: "The media type to send.", schema: object{{"const", "application/json"}}}
 )
 
 // everyAnswer has the headers that answers may have whatever was asked for.
-var everyAnswer = []header{requestIDHeader, policyHeader, limitHeader, appliedHeader}
+var everyResponse = []header{requestIDHeader, policyHeader, limitHeader, appliedHeader}
 
 var linkSchema = object{{"type", "string"}, {"format", "uri-reference"}}
 
 // sure makes a header one that every answer has.
-func (h header) sure() header {
+func (h header) required() header {
 	h.always = true
 	return h
 }
 
 // Answers of many routes.
-func ok(about string, body shape, headers ...header) reply {
-	return reply{http.StatusOK, about, &body, headers}
+func ok(description string, body schemaType, headers ...header) response {
+	return response{http.StatusOK, description, &body, headers}
 }
 
-func noContent(about string) reply { return reply{http.StatusNoContent, about, nil, nil} }
+func noContent(description string) response {
+	return response{http.StatusNoContent, description, nil, nil}
+}
 
-var notModified = reply{http.StatusNotModified, "The client has it already.", nil, []header{etagHeader}}
+var notModified = response{http.StatusNotModified, "The client has it already.", nil, []header{etagHeader}}
 
 // accepted is the answer to what waits in the queue.
-func accepted(about string) reply {
-	return reply{http.StatusAccepted, about, &receiptShape, []header{locationHeader, appliedHeader.sure()}}
+func accepted(description string) response {
+	return response{http.StatusAccepted, description, &receiptType, []header{locationHeader, appliedHeader.required()}}
 }
 
 // problems are the statuses of the problems that a route may answer with, those included that come
 // from what it takes.
-func (rt route) problems(hasID bool) []int {
-	all := append([]int{400, 406, 413, 414, 429, 500, 503}, rt.fails...)
+func (rt route) problemStatuses(hasID bool) []int {
+	all := append([]int{400, 406, 413, 414, 429, 500, 503}, rt.problems...)
 	if rt.policy != credential {
 		all = append(all, 401)
 	}

@@ -38,9 +38,9 @@ func (c *call) file(f *file) error {
 // addSchema adds the route of the schema.
 func (a *API) addSchema(t map[string]methods) {
 	t["/schema/"] = methods{http.MethodGet: {
-		name: "getSchema", summary: "Read this schema", about: "OpenAPI 3.1, as JSON.", policy: public, header: []header{ifNoneMatchHeader},
-		answers: []reply{ok("The schema.", schemaShape, etagHeader), notModified},
-		run:     func(c *call) error { return c.file(c.schema) },
+		name: "getSchema", summary: "Read this schema", description: "OpenAPI 3.1, as JSON.", policy: public, header: []header{ifNoneMatchHeader},
+		responses: []response{ok("The schema.", schemaDocType, etagHeader), notModified},
+		run:       func(c *call) error { return c.file(c.schema) },
 	}}
 }
 
@@ -54,7 +54,7 @@ type schemaDocument struct {
 	Components map[string]any `json:"components"`
 }
 
-var schemaShape = shape{name: "Schema", of: schemaDocument{}}
+var schemaDocType = schemaType{name: "Schema", of: schemaDocument{}}
 
 const schemaIntro = `Contents, ratings of them, and accounts.
 
@@ -141,8 +141,8 @@ func pathID(path string) (name string, schema object, found bool) {
 
 func (d describer) operation(rt route, path, tag string) object {
 	o := object{{"operationId", rt.name}, {"summary", rt.summary}}
-	if rt.about != "" {
-		o = append(o, entry{"description", rt.about})
+	if rt.description != "" {
+		o = append(o, entry{"description", rt.description})
 	}
 	o = append(o, entry{"tags", []string{tag}})
 	some := object{{d.scheme.name, []string{}}}
@@ -156,14 +156,14 @@ func (d describer) operation(rt route, path, tag string) object {
 	}
 	var parameters []object
 	for _, p := range rt.query {
-		described := object{{"name", p.name}, {"in", "query"}, {"description", p.about}}
+		described := object{{"name", p.name}, {"in", "query"}, {"description", p.description}}
 		if p.schema[0].value == "array" {
 			described = append(described, entry{"style", "form"}, entry{"explode", false})
 		}
 		parameters = append(parameters, described.with("schema", p.schema))
 	}
 	for _, h := range rt.header {
-		parameters = append(parameters, object{{"name", h.name}, {"in", "header"}, {"description", h.about}, {"schema", h.schema}})
+		parameters = append(parameters, object{{"name", h.name}, {"in", "header"}, {"description", h.description}, {"schema", h.schema}})
 	}
 	if parameters != nil {
 		o = append(o, entry{"parameters", parameters})
@@ -172,10 +172,10 @@ func (d describer) operation(rt route, path, tag string) object {
 		o = append(o, entry{"requestBody", object{{"required", true}, {"content", object{{"application/json", object{{"schema", d.body(rt.body)}}}}}}})
 	}
 	responses := object{}
-	for _, r := range rt.answers {
-		responses = append(responses, entry{strconv.Itoa(r.status), d.reply(r)})
+	for _, r := range rt.responses {
+		responses = append(responses, entry{strconv.Itoa(r.status), d.response(r)})
 	}
-	for _, status := range rt.problems(strings.Contains(path, ":id")) {
+	for _, status := range rt.problemStatuses(strings.Contains(path, ":id")) {
 		responses = append(responses, entry{strconv.Itoa(status), refer("responses", problemName(status))})
 	}
 	return append(o, entry{"responses", responses})
@@ -214,8 +214,8 @@ func withoutType(schema object) object {
 	return slices.DeleteFunc(slices.Clone(schema), func(e entry) bool { return e.key == "type" })
 }
 
-func (d describer) reply(r reply) object {
-	o := object{{"description", r.about}, {"headers", describeHeaders(append(slices.Clone(everyAnswer), r.header...))}}
+func (d describer) response(r response) object {
+	o := object{{"description", r.description}, {"headers", describeHeaders(append(slices.Clone(everyResponse), r.header...))}}
 	if r.body != nil {
 		o = append(o, entry{"content", object{{"application/json", object{{"schema", d.refer(*r.body)}}}}})
 	}
@@ -233,7 +233,7 @@ func describeHeaders(all []header) object {
 		if slices.ContainsFunc(all[i+1:], func(later header) bool { return later.name == h.name }) {
 			continue
 		}
-		described := object{{"description", h.about}}
+		described := object{{"description", h.description}}
 		if h.always {
 			described = append(described, entry{"required", true})
 		}
@@ -253,10 +253,10 @@ func (d describer) problem(status int) object {
 	for i, code := range problemCodes[status] {
 		codes[i] = "`" + string(code) + "`"
 	}
-	headers := slices.Clone(everyAnswer)
+	headers := slices.Clone(everyResponse)
 	switch status {
 	case http.StatusUnauthorized:
-		headers = append(headers, header{name: "WWW-Authenticate", always: true, about: d.scheme.challenge, schema: textSchema})
+		headers = append(headers, header{name: "WWW-Authenticate", always: true, description: d.scheme.challenge, schema: textSchema})
 	case http.StatusMethodNotAllowed:
 		headers = append(headers, allowHeader)
 	case http.StatusUnsupportedMediaType:
@@ -264,11 +264,11 @@ func (d describer) problem(status int) object {
 	case http.StatusConflict:
 		headers = append(headers, retryAfterHeader)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		headers = append(headers, retryAfterHeader.sure())
+		headers = append(headers, retryAfterHeader.required())
 	}
 	return object{
 		{"description", http.StatusText(status) + ": " + strings.Join(codes, ", ") + "."},
 		{"headers", describeHeaders(headers)},
-		{"content", object{{"application/problem+json", object{{"schema", d.refer(problemShape)}}}}},
+		{"content", object{{"application/problem+json", object{{"schema", d.refer(problemType)}}}}},
 	}
 }

@@ -27,9 +27,9 @@ type statsDetail struct {
 type histogram map[string]int64
 
 var (
-	statsShape  = shape{name: "Stats", of: statsDetail{}}
-	windowShape = shape{name: "Window", of: windowDetail{}}
-	windowList  = shape{name: "Window", of: windowDetail{}, list: true}
+	statsType  = schemaType{name: "Stats", of: statsDetail{}}
+	windowType = schemaType{name: "Window", of: windowDetail{}}
+	windowList = schemaType{name: "Window", of: windowDetail{}, list: true}
 )
 
 // addStats adds the routes of what is made of a content's ratings.
@@ -42,29 +42,29 @@ func (a *API) addStats(t map[string]methods) {
 		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern}, {"description", "For people: why."}}},
 	}}
 	t["/contents/:id/stats/"] = methods{http.MethodGet: {
-		name: "getStats", summary: "Read the statistics of a content's ratings", policy: public, fails: []int{403},
-		query:   []parameter{choiceParameter("explain", "`1` explains the score, hour by hour and day by day. For staff.", "0", "1")},
-		answers: []reply{ok("The statistics.", statsShape, ageHeader)}, run: (*call).getStats,
+		name: "getStats", summary: "Read the statistics of a content's ratings", policy: public, problems: []int{403},
+		query:     []parameter{choiceParameter("explain", "`1` explains the score, hour by hour and day by day. For staff.", "0", "1")},
+		responses: []response{ok("The statistics.", statsType, ageHeader)}, run: (*call).getStats,
 	}}
 	t["/contents/:id/stats/recalculate/"] = methods{http.MethodPost: {
-		name: "recalculateStats", summary: "Count a content's ratings anew", about: "Staff may.", policy: signedIn, header: []header{preferWait}, fails: []int{403},
-		answers: []reply{accepted("It will be done: its task says when.")}, run: queued((*call).recalculate),
+		name: "recalculateStats", summary: "Count a content's ratings anew", description: "Staff may.", policy: signedIn, header: []header{preferWait}, problems: []int{403},
+		responses: []response{accepted("It will be done: its task says when.")}, run: queued((*call).recalculate),
 	}}
 	t["/contents/:id/windows/"] = methods{
 		http.MethodGet: {
-			name: "listWindows", summary: "List the windows of a content's score", about: "Staff may.", policy: signedIn, fails: []int{403},
-			answers: []reply{ok("All of them, on one page.", windowList)}, run: (*call).listWindows,
+			name: "listWindows", summary: "List the windows of a content's score", description: "Staff may.", policy: signedIn, problems: []int{403},
+			responses: []response{ok("All of them, on one page.", windowList)}, run: (*call).listWindows,
 		},
 		http.MethodPost: {
 			name: "createWindow", summary: "Rule on a window of a content's score",
-			about:  "Staff may. A window takes in whole buckets: hours of a content's first day, days from then on. It changes the published score and nothing else.",
-			policy: signedIn, body: newWindow, fails: []int{403},
-			answers: []reply{{http.StatusCreated, "The window was made.", &windowShape, nil}}, run: (*call).createWindow,
+			description: "Staff may. A window takes in whole buckets: hours of a content's first day, days from then on. It changes the published score and nothing else.",
+			policy:      signedIn, body: newWindow, problems: []int{403},
+			responses: []response{{http.StatusCreated, "The window was made.", &windowType, nil}}, run: (*call).createWindow,
 		},
 		http.MethodDelete: {
-			name: "deleteWindows", summary: "Remove one window of a content's score, or all", about: "Staff may.", policy: signedIn, fails: []int{403},
-			query:   []parameter{idParameter("id", "Only this window.")},
-			answers: []reply{noContent("The score is what it is without.")}, run: (*call).deleteWindows,
+			name: "deleteWindows", summary: "Remove one window of a content's score, or all", description: "Staff may.", policy: signedIn, problems: []int{403},
+			query:     []parameter{idParameter("id", "Only this window.")},
+			responses: []response{noContent("The score is what it is without.")}, run: (*call).deleteWindows,
 		},
 	}
 }

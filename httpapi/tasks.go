@@ -80,16 +80,16 @@ func resultOf(t rating.Task) taskResult {
 	}
 }
 
-var taskShape = shape{name: "Task", of: taskDetail{}}
+var taskType = schemaType{name: "Task", of: taskDetail{}}
 
 // addTasks adds the routes of tasks.
 func (a *API) addTasks(t map[string]methods) {
 	t["/tasks/:id/"] = methods{http.MethodGet: {
-		name: "getTask", summary: "Read how a task stands", about: "Whoever asked for it and staff may, during 24 hours. `Prefer: wait=N` answers once it is done. " +
+		name: "getTask", summary: "Read how a task stands", description: "Whoever asked for it and staff may, during 24 hours. `Prefer: wait=N` answers once it is done. " +
 			"Staff may also ask for the runs of the cron: `ratings.recalculate@20261123T030000Z` is the one that was due then, and so are `ratings.recount@…`, " +
 			"`ratings.sweep@…` and `ratings.forget@…`; `@latest` is the last one that began. The cache alone knows them.",
-		policy: signedIn, header: []header{preferWait}, fails: []int{410},
-		answers: []reply{ok("The task. While it is not done, Retry-After says when to ask again.", taskShape, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
+		policy: signedIn, header: []header{preferWait}, problems: []int{410},
+		responses: []response{ok("The task. While it is not done, Retry-After says when to ask again.", taskType, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
 	}}
 }
 

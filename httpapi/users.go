@@ -25,11 +25,11 @@ func userDetailOf(u auth.User) userDetail {
 }
 
 var (
-	userShape    = shape{name: "User", of: userDetail{}}
-	userRead     = shape{name: "UserFields", of: userDetail{}, partial: true}
-	userList     = shape{name: "UserFields", of: userDetail{}, partial: true, list: true}
-	tokensShape  = shape{name: "Tokens", of: tokensBody{}}
-	sessionShape = shape{name: "Session", of: sessionDetail{}, list: true}
+	userType    = schemaType{name: "User", of: userDetail{}}
+	userRead    = schemaType{name: "UserFields", of: userDetail{}, partial: true}
+	userList    = schemaType{name: "UserFields", of: userDetail{}, partial: true, list: true}
+	tokensType  = schemaType{name: "Tokens", of: tokensBody{}}
+	sessionType = schemaType{name: "Session", of: sessionDetail{}, list: true}
 )
 
 // Members of the bodies below, as the service of accounts checks them.
@@ -51,65 +51,65 @@ func (a *API) addUsers(t map[string]methods) {
 		{name: "username", required: true, schema: object{{"minLength", 1}}}, {name: "password", required: true, schema: append(object{{"minLength", 1}}, secretSchema...)}}}
 	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true, schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
 	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
-	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userShape.readOnly("email")...)}
+	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userType.readOnly("email")...)}
 	erasure := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.ErasureModes()},
 		{"description", "What becomes of the account's ratings: they are deleted, or each stays as that of a rater who is made up for it."}}}}}
 	ownQuota := fmt.Sprintf("One IP prefix logs in and registers %d times a minute at most, however much it reads.",
 		a.cfg.Limits.Logins)
-	tokens := []reply{ok("The tokens, and whose they are.", tokensShape)}
+	tokens := []response{ok("The tokens, and whose they are.", tokensType)}
 	t["/users/"] = methods{
 		http.MethodGet: {
-			name: "listUsers", summary: "List accounts", about: "Staff may.", policy: staffOnly, query: listParameters(userRead, false),
-			answers: []reply{ok("A page of accounts.", userList, linkHeader)}, run: (*call).listUsers,
+			name: "listUsers", summary: "List accounts", description: "Staff may.", policy: staffOnly, query: listParameters(userRead, false),
+			responses: []response{ok("A page of accounts.", userList, linkHeader)}, run: (*call).listUsers,
 		},
 		http.MethodPost: {
-			name: "register", summary: "Make an account", about: ownQuota, policy: credential, body: registration,
-			answers: []reply{{http.StatusCreated, "The account was made.", &userShape, nil}}, run: (*call).register,
+			name: "register", summary: "Make an account", description: ownQuota, policy: credential, body: registration,
+			responses: []response{{http.StatusCreated, "The account was made.", &userType, nil}}, run: (*call).register,
 		},
 	}
 	t["/users/login/"] = methods{http.MethodPost: {
-		name: "login", summary: "Log in", about: ownQuota, policy: credential, body: login, fails: []int{401},
-		answers: tokens, run: (*call).login,
+		name: "login", summary: "Log in", description: ownQuota, policy: credential, body: login, problems: []int{401},
+		responses: tokens, run: (*call).login,
 	}}
 	t["/users/token/refresh/"] = methods{http.MethodPost: {
 		name: "refreshToken", summary: "Get new tokens for a refresh token",
-		about:  fmt.Sprintf("One session is refreshed %d times a minute at most.", a.cfg.Limits.Logins),
-		policy: credential, body: refresh, fails: []int{401}, answers: tokens, run: (*call).refresh,
+		description: fmt.Sprintf("One session is refreshed %d times a minute at most.", a.cfg.Limits.Logins),
+		policy:      credential, body: refresh, problems: []int{401}, responses: tokens, run: (*call).refresh,
 	}}
 	t["/users/logout/"] = methods{http.MethodPost: {
-		name: "logout", summary: "Log out", about: "The session's tokens end.", policy: signedIn, answers: []reply{noContent("The session is over.")}, run: (*call).logout,
+		name: "logout", summary: "Log out", description: "The session's tokens end.", policy: signedIn, responses: []response{noContent("The session is over.")}, run: (*call).logout,
 	}}
 	t["/users/me/"] = methods{
 		http.MethodGet: {
-			name: "getMe", summary: "Read the caller's account", policy: signedIn, fails: []int{404},
-			answers: []reply{ok("The account.", userShape)}, run: (*call).getMe,
+			name: "getMe", summary: "Read the caller's account", policy: signedIn, problems: []int{404},
+			responses: []response{ok("The account.", userType)}, run: (*call).getMe,
 		},
 		http.MethodPatch: {
-			name: "changeMe", summary: "Change the caller's account", about: "A new address needs the current password.", policy: signedIn, body: newEmail,
-			fails: []int{403, 404, 409}, answers: []reply{ok("The account as it is now.", userShape)}, run: (*call).patchMe,
+			name: "changeMe", summary: "Change the caller's account", description: "A new address needs the current password.", policy: signedIn, body: newEmail,
+			problems: []int{403, 404, 409}, responses: []response{ok("The account as it is now.", userType)}, run: (*call).patchMe,
 		},
 		http.MethodDelete: {
-			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, fails: []int{403, 404},
-			about:   "All sessions end at once. The name stays taken. The ratings follow within moments, also those that are still pending; the contents stay.",
-			answers: []reply{noContent("The account is deleted.")}, run: (*call).deleteMe,
+			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, problems: []int{403, 404},
+			description: "All sessions end at once. The name stays taken. The ratings follow within moments, also those that are still pending; the contents stay.",
+			responses:   []response{noContent("The account is deleted.")}, run: (*call).deleteMe,
 		},
 	}
 	t["/users/me/password/"] = methods{http.MethodPost: {
-		name: "changePassword", summary: "Change the caller's password", about: "All other sessions end.", policy: signedIn, body: newPassword,
-		fails: []int{403, 404, 409}, answers: []reply{noContent("The password is the new one.")}, run: (*call).changePassword,
+		name: "changePassword", summary: "Change the caller's password", description: "All other sessions end.", policy: signedIn, body: newPassword,
+		problems: []int{403, 404, 409}, responses: []response{noContent("The password is the new one.")}, run: (*call).changePassword,
 	}}
 	t["/users/me/sessions/"] = methods{
 		http.MethodGet: {
 			name: "listSessions", summary: "List the caller's sessions", policy: signedIn,
-			answers: []reply{ok("All of them, on one page.", sessionShape)}, run: (*call).listSessions,
+			responses: []response{ok("All of them, on one page.", sessionType)}, run: (*call).listSessions,
 		},
 		http.MethodDelete: {
 			name: "endOtherSessions", summary: "End the caller's other sessions", policy: signedIn,
-			answers: []reply{noContent("They are over.")}, run: (*call).endOtherSessions,
+			responses: []response{noContent("They are over.")}, run: (*call).endOtherSessions,
 		},
 	}
 	t["/users/me/sessions/:id/"] = methods{http.MethodDelete: {
-		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn, answers: []reply{noContent("It is over.")}, run: (*call).endSession,
+		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn, responses: []response{noContent("It is over.")}, run: (*call).endSession,
 	}}
 }
 
