@@ -21,6 +21,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/invalid"
@@ -74,6 +75,9 @@ type Content struct {
 	// CreatedAt and UpdatedAt are UTC, cut to microseconds.
 	CreatedAt, UpdatedAt time.Time
 }
+
+// ChangeableBy reports whether a user may change and delete the content: its author and staff may.
+func (c Content) ChangeableBy(a actor.Actor) bool { return c.Author == a.User || a.Staff }
 
 // Draft is what a user writes.
 type Draft struct {

@@ -75,21 +75,21 @@ func TestOnlyTheAuthorAndStaffChange(t *testing.T) {
 	s := newService(t, content.Config{})
 	c := create(t, s, "ana", "t")
 	title := "other"
-	if _, err := s.Update(t.Context(), actor.Actor{User: "ben"}, c.ID, content.Patch{Title: &title}, nil); !errors.Is(err, content.ErrForbidden) {
+	if _, err := s.Update(t.Context(), actor.Actor{User: "ben"}, c.ID, content.Patch{Title: &title}); !errors.Is(err, content.ErrForbidden) {
 		t.Errorf("update by another: %v", err)
 	}
-	if err := s.Delete(t.Context(), actor.Actor{User: "ben"}, c.ID, nil); !errors.Is(err, content.ErrForbidden) {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ben"}, c.ID); !errors.Is(err, content.ErrForbidden) {
 		t.Errorf("delete by another: %v", err)
 	}
-	got, err := s.Update(t.Context(), actor.Actor{User: "boss", Staff: true}, c.ID, content.Patch{Title: &title}, nil)
+	got, err := s.Update(t.Context(), actor.Actor{User: "boss", Staff: true}, c.ID, content.Patch{Title: &title})
 	if err != nil || got.Title != title || got.Author != "ana" || got.Version != 2 || !got.UpdatedAt.After(c.UpdatedAt) || got.CreatedAt != c.CreatedAt {
 		t.Errorf("update by staff: %+v, %v", got, err)
 	}
-	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 		t.Errorf("delete by the author: %v", err)
 	}
 	for range 2 {
-		if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); !errors.Is(err, content.ErrNotFound) {
+		if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); !errors.Is(err, content.ErrNotFound) {
 			t.Errorf("delete again: %v", err)
 		}
 	}
@@ -101,7 +101,7 @@ func TestPatchOfNothingLeavesTheVersion(t *testing.T) {
 	c := create(t, s, "ana", "t")
 	same := "t"
 	for _, p := range []content.Patch{{}, {Title: &same}} {
-		if got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, p, nil); err != nil || got != c {
+		if got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, p); err != nil || got != c {
 			t.Errorf("%+v: %+v, %v", p, got, err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestUpdatedAtGrows(t *testing.T) {
 		t.Errorf("%v has more than microseconds", c.CreatedAt)
 	}
 	for _, title := range []string{"t1", "t2"} {
-		got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, nil)
+		got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title})
 		if err != nil || !got.UpdatedAt.After(c.UpdatedAt) {
 			t.Fatalf("%v then %v, %v", c.UpdatedAt, got.UpdatedAt, err)
 		}
@@ -131,22 +131,16 @@ func TestConcurrentUpdates(t *testing.T) {
 	t.Parallel()
 	s := newService(t, content.Config{})
 	c := create(t, s, "ana", "t")
-	stale := errors.New("stale")
 	var won, lost atomic.Int32
 	var all sync.WaitGroup
 	for i := range 50 {
 		title := strings.Repeat("x", i+1)
 		all.Go(func() {
-			_, err := s.Update(context.WithoutCancel(t.Context()), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, func(old content.Content) error {
-				if old.Version != c.Version {
-					return stale
-				}
-				return nil
-			})
+			_, err := s.Update(context.WithoutCancel(t.Context()), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, c.Version)
 			switch {
 			case err == nil:
 				won.Add(1)
-			case errors.Is(err, stale):
+			case errors.Is(err, content.ErrConflict):
 				lost.Add(1)
 			default:
 				t.Error(err)
@@ -181,11 +175,11 @@ func TestUnconditionalUpdates(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, title := create(t, s, "ana", "t"), "another"
-	if got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, nil); err != nil || got.Title != title {
+	if got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}); err != nil || got.Title != title {
 		t.Errorf("%+v, %v", got, err)
 	}
 	store.losses = 1000
-	if _, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &c.Title}, nil); !errors.Is(err, content.ErrConflict) {
+	if _, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &c.Title}); !errors.Is(err, content.ErrConflict) {
 		t.Errorf("a change that always loses: %v", err)
 	}
 }
@@ -200,7 +194,7 @@ func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
 			t.Fatalf("%v, %v", opened, err)
 		}
 	}
-	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 		t.Fatal(err)
 	}
 	if opened, err := s.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
@@ -248,7 +242,7 @@ func TestOpenedOfALateReader(t *testing.T) {
 		}
 	})
 	<-slow.found
-	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 		t.Fatal(err)
 	}
 	slow.say <- struct{}{}
@@ -312,7 +306,7 @@ func TestOpenedWhileTheStoreIsDown(t *testing.T) {
 	}
 	opened("both", there, 2, nil, kept, deleted)
 	shared.down.Store(true)
-	if err := here.Delete(t.Context(), actor.Actor{User: "ana"}, deleted, nil); err != nil {
+	if err := here.Delete(t.Context(), actor.Actor{User: "ana"}, deleted); err != nil {
 		t.Fatal(err)
 	}
 	opened("where it was deleted", here, 1, nil, kept, deleted)
@@ -322,7 +316,7 @@ func TestOpenedWhileTheStoreIsDown(t *testing.T) {
 
 	deleted = create(t, here, "ana", "t").ID
 	opened("another one", there, 1, nil, deleted)
-	if err := here.Delete(t.Context(), actor.Actor{User: "ana"}, deleted, nil); err != nil {
+	if err := here.Delete(t.Context(), actor.Actor{User: "ana"}, deleted); err != nil {
 		t.Fatal(err)
 	}
 	db.err = content.ErrUnavailable

@@ -64,7 +64,7 @@ func (d *told) want(t *testing.T, calls ...string) {
 
 // retitle changes a title.
 func retitle(ctx context.Context, s *content.Service, id, title string) (content.Content, error) {
-	return s.Update(ctx, actor.Actor{User: "ana"}, id, content.Patch{Title: &title}, nil)
+	return s.Update(ctx, actor.Actor{User: "ana"}, id, content.Patch{Title: &title})
 }
 
 func TestHooksHearOfChanges(t *testing.T) {
@@ -81,7 +81,7 @@ func TestHooksHearOfChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want(t)
-	if err := s.Delete(t.Context(), actor.Actor{User: "sam", Staff: true}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "sam", Staff: true}, c.ID); err != nil {
 		t.Fatal(err)
 	}
 	d.want(t, "before delete two by sam", "after delete two by sam")
@@ -94,14 +94,13 @@ func TestHooksComeLast(t *testing.T) {
 	s := newService(t, content.Config{Hooks: d.hooks()})
 	c := create(t, s, "ana", "one")
 	d.calls = nil
-	no := errors.New("no")
-	check := func(content.Content) error { return no }
+	const another = 7 // a version
 	ben, blank := actor.Actor{User: "ben"}, ""
 	_, e1 := s.Create(t.Context(), "ana", content.Draft{})
-	_, e2 := s.Update(t.Context(), ben, c.ID, content.Patch{Title: &blank}, nil)
-	_, e3 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &blank}, nil)
-	_, e4 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{}, check)
-	e5, e6, e7 := s.Delete(t.Context(), ben, c.ID, nil), s.Delete(t.Context(), ben, "none", nil), s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, check)
+	_, e2 := s.Update(t.Context(), ben, c.ID, content.Patch{Title: &blank})
+	_, e3 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &blank})
+	_, e4 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{}, another)
+	e5, e6, e7 := s.Delete(t.Context(), ben, c.ID), s.Delete(t.Context(), ben, "none"), s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, another)
 	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7} {
 		if err == nil {
 			t.Errorf("change %d is made", i+1)
@@ -138,7 +137,7 @@ func TestBeforeHooksDecide(t *testing.T) {
 			if _, err := retitle(t.Context(), s, c.ID, "two"); err == nil || !tt.is(err) {
 				t.Errorf("update: %v", err)
 			}
-			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err == nil || !tt.is(err) {
+			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err == nil || !tt.is(err) {
 				t.Errorf("delete: %v", err)
 			}
 			d.want(t, "before create two by ana", "before update one to two by ana", "before delete one by ana")
@@ -167,7 +166,7 @@ func TestAfterHooksChangeNothing(t *testing.T) {
 			if got, err := retitle(t.Context(), s, c.ID, "two"); err != nil || got.Title != "two" {
 				t.Errorf("update: %+v, %v", got, err)
 			}
-			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
+			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 				t.Errorf("delete: %v", err)
 			}
 			for _, want := range []string{"hook=content.AfterCreate", "hook=content.AfterUpdate", "hook=content.AfterDelete", "boom"} {
@@ -257,7 +256,7 @@ func TestBeforeHooksSeeWhatTheyDecideOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want(t, "before update one to two by ana", "before update theirs 1 to two by ana", "after update theirs 1 2 to two 3 by ana")
-	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 		t.Fatal(err)
 	}
 	d.want(t, "before delete two by ana", "before delete theirs 3 by ana", "after delete theirs 3 by ana")

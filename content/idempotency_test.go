@@ -29,7 +29,7 @@ func TestCreateIdempotent(t *testing.T) {
 		t.Errorf("again: %+v, %v, %v", c, again, err)
 	}
 	title := "changed"
-	changed, err := s.Update(t.Context(), actor.Actor{User: "ana"}, first.ID, content.Patch{Title: &title}, nil)
+	changed, err := s.Update(t.Context(), actor.Actor{User: "ana"}, first.ID, content.Patch{Title: &title})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestCreateIdempotent(t *testing.T) {
 			t.Errorf("%q: %+v, %v, %v", other, c, again, err)
 		}
 	}
-	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, first.ID, nil); err != nil {
+	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, first.ID); err != nil {
 		t.Fatal(err)
 	}
 	for request, want := range map[string]error{"r": content.ErrDeleted, "another": content.ErrKeyReused} {

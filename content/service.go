@@ -177,12 +177,12 @@ func (p Patch) Validate() error {
 const attempts = 100
 
 // Update changes a content and returns it as it is then. Its author and staff may. A patch that
-// changes nothing leaves the version. If check is not nil it is handed the content as it is, at the
-// very version that the change replaces, and its error ends the call. The errors are ErrNotFound,
-// ErrForbidden, a *ValidationError, that of check, and a hook's *Refusal, in this order of
-// precedence.
+// changes nothing leaves the version. Versions make the change optimistic, as If-Match does: unless
+// the content is at one of them, nothing is changed and the error is ErrConflict. The errors are
+// ErrNotFound, ErrForbidden, a *ValidationError, ErrConflict, and a hook's *Refusal, in this order
+// of precedence.
 func (s *Service) Update(
-	ctx context.Context, actor actor.Actor, id string, p Patch, check func(Content) error,
+	ctx context.Context, actor actor.Actor, id string, p Patch, versions ...int64,
 ) (Content, error) {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)
@@ -192,10 +192,8 @@ func (s *Service) Update(
 		if err := p.Validate(); err != nil {
 			return Content{}, err
 		}
-		if check != nil {
-			if err := check(old); err != nil {
-				return Content{}, err
-			}
+		if len(versions) > 0 && !slices.Contains(versions, old.Version) {
+			return Content{}, fmt.Errorf("content: update %s at version %d: %w", id, old.Version, ErrConflict)
 		}
 		c := p.apply(old)
 		if c == old {
@@ -219,22 +217,19 @@ func (s *Service) Update(
 	return Content{}, fmt.Errorf("content: update %s: lost %d races: %w", id, attempts, ErrConflict)
 }
 
-// Delete removes a content together with its ratings. Its author and staff may. Of check, see
+// Delete removes a content together with its ratings. Its author and staff may. Of versions, see
 // Update.
-func (s *Service) Delete(ctx context.Context, actor actor.Actor, id string, check func(Content) error) error {
+func (s *Service) Delete(ctx context.Context, actor actor.Actor, id string, versions ...int64) error {
 	for range attempts {
 		old, err := s.mine(ctx, actor, id)
 		if err != nil {
 			return err
 		}
-		version := int64(0)
-		if check != nil {
-			if err := check(old); err != nil {
-				return err
-			}
-			version = old.Version
+		if len(versions) > 0 && !slices.Contains(versions, old.Version) {
+			return fmt.Errorf("content: delete %s at version %d: %w", id, old.Version, ErrConflict)
 		}
-		if s.hooks.BeforeDelete != nil {
+		version := int64(0) // any
+		if len(versions) > 0 || s.hooks.BeforeDelete != nil {
 			version = old.Version
 		}
 		if err := s.beforeDelete(ctx, actor, old); err != nil {
@@ -261,7 +256,7 @@ func (s *Service) mine(ctx context.Context, actor actor.Actor, id string) (Conte
 	if err != nil {
 		return Content{}, err
 	}
-	if c.Author != actor.User && !actor.Staff {
+	if !c.ChangeableBy(actor) {
 		return Content{}, ErrForbidden
 	}
 	return c, nil

@@ -61,10 +61,10 @@ func TestRecent(t *testing.T) {
 		look(id, "first", 0, nil)
 	}
 	second := "second"
-	if _, err := here.Update(ctx, author, changed, content.Patch{Title: &second}, nil); err != nil {
+	if _, err := here.Update(ctx, author, changed, content.Patch{Title: &second}); err != nil {
 		t.Fatal(err)
 	}
-	if err := there.Delete(ctx, author, deleted, nil); err != nil {
+	if err := there.Delete(ctx, author, deleted); err != nil {
 		t.Fatal(err)
 	}
 	for _, unavailable := range []error{content.ErrUnavailable, context.DeadlineExceeded} {
@@ -85,7 +85,7 @@ func TestRecent(t *testing.T) {
 
 	db.err = nil // and from now on it is known again
 	look(kept, "first", 0, nil)
-	if err := here.Delete(ctx, author, kept, nil); err != nil {
+	if err := here.Delete(ctx, author, kept); err != nil {
 		t.Fatal(err)
 	}
 	look(kept, "", 0, content.ErrNotFound)
@@ -119,9 +119,9 @@ func TestRecentOfALateReader(t *testing.T) {
 	t.Parallel()
 	ctx, author, text := t.Context(), actor.Actor{User: "ada"}, strings.Repeat("x", 20<<10)
 	for name, write := range map[string]func(*content.Service, string) error{
-		"deleted": func(s *content.Service, id string) error { return s.Delete(ctx, author, id, nil) },
+		"deleted": func(s *content.Service, id string) error { return s.Delete(ctx, author, id) },
 		"grown": func(s *content.Service, id string) error {
-			_, err := s.Update(ctx, author, id, content.Patch{Description: &text}, nil)
+			_, err := s.Update(ctx, author, id, content.Patch{Description: &text})
 			return err
 		},
 	} {

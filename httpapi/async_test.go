@@ -250,7 +250,7 @@ func TestOutcomes(t *testing.T) {
 		// The second of the two above cannot be told from the first; a pending one of its own says
 		// that it came, too.
 		eventually(t, "both are in the queue", func() bool { return s.lag(t) >= 5 })
-		if err := s.app.Contents.Delete(t.Context(), actor.Actor{User: s.ids[ada]}, doomed, nil); err != nil {
+		if err := s.app.Contents.Delete(t.Context(), actor.Actor{User: s.ids[ada]}, doomed); err != nil {
 			t.Fatal(err)
 		}
 		if a := s.get(t, ada, "ratings/"+doomed+":"+s.ids[ada]+"/"); a.status != 404 {

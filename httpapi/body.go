@@ -120,6 +120,11 @@ func (in *input) check(err error) error {
 	return err
 }
 
+// hasReadOnly reports whether a read-only member was sent.
+func (in *input) hasReadOnly() bool {
+	return slices.ContainsFunc(in.members, func(m member) bool { _, sent := in.values[m.name]; return sent && m.readOnly })
+}
+
 // unchanged refuses read-only members whose value is not that of the resource as it is, those left
 // out that are free.
 func (in *input) unchanged(resource any, free ...string) error {

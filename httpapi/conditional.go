@@ -82,14 +82,31 @@ type precondition struct {
 	tags    []tag // that can match
 }
 
-// check compares with a content's version. Only the part of the tag counts that its author changes,
-// so that ratings never get into the way of an edit.
-func (p *precondition) check(version int64) error {
-	if p != nil && p.missing {
-		return problemPreconditionRequired
-	}
-	if p == nil || p.any || slices.ContainsFunc(p.tags, func(t tag) bool { return t.version == version }) {
+// versions returns those at which a change may be made, empty if it may be at any. Only the part of
+// a tag counts that stands for the content itself, so that ratings never get in the way of an edit.
+func (p *precondition) versions() []int64 {
+	if p == nil || p.any {
 		return nil
+	}
+	versions := []int64{0} // which no content has
+	for _, t := range p.tags {
+		versions = append(versions, t.version)
+	}
+	return versions
+}
+
+// check compares with a content's version.
+func (p *precondition) check(version int64) error {
+	if all := p.versions(); len(all) > 0 && !slices.Contains(all, version) {
+		return p.failed()
+	}
+	return nil
+}
+
+// failed is the problem of a content at none of the versions.
+func (p *precondition) failed() error {
+	if p.missing {
+		return problemPreconditionRequired
 	}
 	return problemPrecondition
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -274,19 +275,28 @@ func (c *call) updateContent() error {
 	if err := c.input.check(patch.Validate()); err != nil {
 		return err
 	}
-	var stats rating.Stats
-	changed, err := c.cfg.Contents.Update(c.r.Context(), c.who.Actor(), c.param, patch, func(old content.Content) (err error) {
-		if err := match.check(old.Version); err != nil {
-			return err
+	stats, err := c.stats(c.param)
+	if err != nil {
+		return err
+	}
+	versions := match.versions()
+	var changed content.Content
+	for range attempts {
+		if c.input.hasReadOnly() {
+			old, err := c.sameContent(match, stats)
+			if err != nil {
+				return err
+			}
+			versions = []int64{old.Version}
 		}
-		if stats, err = c.stats(old.ID); err != nil {
-			return err
+		changed, err = c.cfg.Contents.Update(c.r.Context(), c.who.Actor(), c.param, patch, versions...)
+		if !errors.Is(err, content.ErrConflict) || !c.input.hasReadOnly() {
+			break
 		}
-		if match.before(tag{old.Version, stats.Revision}) {
-			return c.input.unchanged(detailOf(old, stats), "average_score", "score", "ratings_count")
-		}
-		return c.input.unchanged(detailOf(old, stats))
-	})
+	}
+	if match != nil && errors.Is(err, content.ErrConflict) {
+		return match.failed()
+	}
 	if err != nil {
 		return err
 	}
@@ -295,16 +305,38 @@ func (c *call) updateContent() error {
 	return c.json(http.StatusOK, detailOf(changed, stats))
 }
 
+// attempts bounds how often a change is tried whose read-only members are those of a version that
+// was changed meanwhile.
+const attempts = 100
+
+// sameContent returns the content to change, whose read-only members must be those that were sent.
+func (c *call) sameContent(match *precondition, stats rating.Stats) (content.Content, error) {
+	old, err := c.cfg.Contents.Get(c.r.Context(), c.param)
+	switch {
+	case err != nil:
+		return old, err
+	case !old.ChangeableBy(c.who.Actor()):
+		return old, content.ErrForbidden
+	}
+	if err := match.check(old.Version); err != nil {
+		return old, err
+	}
+	if match.before(tag{old.Version, stats.Revision}) {
+		return old, c.input.unchanged(detailOf(old, stats), "average_score", "score", "ratings_count")
+	}
+	return old, c.input.unchanged(detailOf(old, stats))
+}
+
 func (c *call) deleteContent() error {
 	match, err := c.ifMatch()
 	if err != nil {
 		return err
 	}
-	var check func(content.Content) error
-	if match != nil { // otherwise whatever there is may be deleted, at no version in particular
-		check = func(old content.Content) error { return match.check(old.Version) }
-	}
-	if err := c.cfg.Contents.Delete(c.r.Context(), c.who.Actor(), c.param, check); err != nil {
+	err = c.cfg.Contents.Delete(c.r.Context(), c.who.Actor(), c.param, match.versions()...)
+	switch {
+	case match != nil && errors.Is(err, content.ErrConflict):
+		return match.failed()
+	case err != nil:
 		return err
 	}
 	return c.empty(http.StatusNoContent)

@@ -199,7 +199,7 @@ func TestFilters(t *testing.T) {
 		s.rate(t, ben, ids[0], 5)
 		s.rate(t, ada, ids[1], 1)
 		s.fold(t, ids[0])
-		if _, err := s.app.Contents.Update(t.Context(), actor.Actor{User: s.ids[ada]}, ids[2], content.Patch{Title: new(string("film two"))}, nil); err != nil {
+		if _, err := s.app.Contents.Update(t.Context(), actor.Actor{User: s.ids[ada]}, ids[2], content.Patch{Title: new(string("film two"))}); err != nil {
 			t.Fatal(err)
 		}
 		middle := s.get(t, nobody, "contents/"+ids[2]+"/").text(t, "created_at")
@@ -325,7 +325,7 @@ func TestWalkDuringChanges(t *testing.T) {
 			wg.Wait()
 			gone := seen[3] // where the next page begins
 			for _, id := range []string{gone, ids[5]} {
-				if err := s.app.Contents.Delete(t.Context(), actor.Actor{User: s.ids[ada]}, id, nil); err != nil {
+				if err := s.app.Contents.Delete(t.Context(), actor.Actor{User: s.ids[ada]}, id); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -168,7 +168,7 @@ func TestTaskOfADeletedContent(t *testing.T) {
 	c := w.content()
 	task := w.submit("rater", c.ID, 4).Task
 	w.await(task)
-	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, c.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, c.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.wipe()
@@ -311,7 +311,7 @@ func TestRejectedMessages(t *testing.T) {
 	now := w.now().UTC().Truncate(time.Microsecond)
 	good := w.submit("u1", c.ID, 4)
 	late := w.submit("u1", gone.ID, 4)
-	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range []queue.Message{
@@ -735,7 +735,7 @@ func TestForgottenTasksAreWhole(t *testing.T) {
 	w := newForgetful(t)
 	c, gone := w.content(), w.content()
 	receipts := map[string]rating.Receipt{"stored": w.submit("u1", c.ID, 4), "rejected": w.submit("u2", gone.ID, 4)}
-	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.work()

@@ -184,7 +184,7 @@ func TestAfterApply(t *testing.T) {
 	w.submit("b", c.ID, 2)
 	w.submit("a", c.ID, 5)
 	w.submit("a", gone.ID, 5)
-	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID, nil); err != nil {
+	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, gone.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.work()
