@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // sharedCounter is a cache.Counter that can be made to fail, or to hang until it is given up.
 type sharedCounter struct {
-	clock *clock
+	clock *testutil.Clock
 
 	mu     sync.Mutex
 	counts map[string]sharedCount
@@ -172,7 +173,7 @@ func TestThrottleFallsBack(t *testing.T) {
 			if c.calls == 0 {
 				t.Error("the counter is not asked again")
 			}
-			log := strings.Join(e.log.events(t), " ")
+			log := strings.Join(events(t, e.log), " ")
 			if strings.Count(log, "auth.throttle_local") != 1 || !strings.Contains(log, "auth.throttle_shared") {
 				t.Errorf("logged: %s", log)
 			}

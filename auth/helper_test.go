@@ -1,7 +1,6 @@
 package auth_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,10 +9,12 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
@@ -21,26 +22,6 @@ const password = "correct horse battery"
 
 // cheap makes tests fast; nobody should store such hashes.
 var cheap = auth.HashParams{Memory: 8, Time: 1, Threads: 1}
-
-// clock stands still until it is moved.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func newClock() *clock { return &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
 
 // faultStore fails where a test says so.
 type faultStore struct {
@@ -130,13 +111,13 @@ type env struct {
 	*auth.Service
 	t     *testing.T
 	store *faultStore
-	clock *clock
-	log   *logBuffer
+	clock *testutil.Clock
+	log   *testutil.Log
 }
 
 func newEnv(t *testing.T, change func(*auth.Config)) *env {
 	t.Helper()
-	e := &env{t: t, store: &faultStore{Store: memstore.New(memstore.Config{}), n: map[string]int{}}, clock: newClock(), log: &logBuffer{}}
+	e := &env{t: t, store: &faultStore{Store: memstore.New(memstore.Config{}), n: map[string]int{}}, clock: newClock(), log: &testutil.Log{}}
 	e.Service = e.another(change)
 	return e
 }
@@ -262,29 +243,16 @@ func wantThrottled(t *testing.T, err error, least, most time.Duration) {
 	}
 }
 
-// logBuffer keeps a log of JSON lines.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+// newClock returns a clock at some time.
+func newClock() *testutil.Clock {
+	return testutil.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 }
 
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// events are the names of what was logged, in order.
-func (b *logBuffer) events(t *testing.T) []string {
+// events returns the names of what was logged as JSON, in order.
+func events(t *testing.T, log *testutil.Log) []string {
 	t.Helper()
 	var names []string
-	for d := json.NewDecoder(bytes.NewReader([]byte(b.String()))); d.More(); {
+	for d := json.NewDecoder(strings.NewReader(log.String())); d.More(); {
 		var line struct{ Msg string }
 		if err := d.Decode(&line); err != nil {
 			t.Fatal(err)

@@ -4,37 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/cachetest"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 func TestContract(t *testing.T) {
 	cachetest.Run(t, func(*testing.T) cache.Cache { return lrucache.New(lrucache.Config{}) }, cachetest.Config{})
 }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func newClock() *clock { return &clock{t: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
+func newClock() *testutil.Clock {
+	return testutil.NewClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 }
 
 func set(t *testing.T, c *lrucache.Cache, items ...cache.Item) {
@@ -91,19 +75,19 @@ func TestLeastUsedLeaveWhenThereAreTooManyBytes(t *testing.T) {
 func TestEndedItemsLeaveBeforeLiveOnes(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
-	c := lrucache.New(lrucache.Config{MaxItems: 3, Now: clock.now})
+	c := lrucache.New(lrucache.Config{MaxItems: 3, Now: clock.Now})
 	set(t, c, cache.Item{Key: "a"}, cache.Item{Key: "b", TTL: time.Second}, cache.Item{Key: "c"})
-	clock.move(time.Second)
+	clock.Advance(time.Second)
 	set(t, c, cache.Item{Key: "d"})
 	holds(t, c, []string{"a", "b", "c", "d"}, "acd")
 
 	const small = lrucache.Overhead + 1
-	c = lrucache.New(lrucache.Config{MaxBytes: 11 * small, Now: clock.now})
+	c = lrucache.New(lrucache.Config{MaxBytes: 11 * small, Now: clock.Now})
 	set(t, c, cache.Item{Key: "a"})
 	for i := range 10 {
 		set(t, c, cache.Item{Key: fmt.Sprint(i), TTL: time.Second})
 	}
-	clock.move(time.Second)
+	clock.Advance(time.Second)
 	set(t, c, cache.Item{Key: "b", Value: make([]byte, 9*small)}) // takes the room of all that have ended
 	holds(t, c, []string{"a", "b"}, "ab")
 }
@@ -111,11 +95,11 @@ func TestEndedItemsLeaveBeforeLiveOnes(t *testing.T) {
 func TestTTLEndsToTheNanosecond(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
-	c := lrucache.New(lrucache.Config{Now: clock.now})
+	c := lrucache.New(lrucache.Config{Now: clock.Now})
 	set(t, c, cache.Item{Key: "a", TTL: time.Second})
-	clock.move(time.Second - 1)
+	clock.Advance(time.Second - 1)
 	holds(t, c, []string{"a"}, "a")
-	clock.move(1)
+	clock.Advance(1)
 	holds(t, c, []string{"a"}, "")
 	if items := c.Usage().Items; items != 0 {
 		t.Errorf("%d items are kept after one was found past its TTL", items)
@@ -125,7 +109,7 @@ func TestTTLEndsToTheNanosecond(t *testing.T) {
 func TestWritersClearAwayAFewEndedItems(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
-	c := lrucache.New(lrucache.Config{Now: clock.now})
+	c := lrucache.New(lrucache.Config{Now: clock.Now})
 	const n = 1000
 	for i := range n {
 		set(t, c, cache.Item{Key: fmt.Sprint("old ", i), TTL: time.Duration(n-i) * time.Millisecond})
@@ -133,7 +117,7 @@ func TestWritersClearAwayAFewEndedItems(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	clock.move(time.Second)
+	clock.Advance(time.Second)
 	set(t, c, cache.Item{Key: "new"})
 	if left := c.Usage().Items; left >= n || left < n-10 {
 		t.Errorf("one write left %d of %d ended items", left, n)
@@ -195,7 +179,7 @@ func TestUsageAgreesWithWhatIsThere(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
 	const maxItems, maxBytes = 40, 30 * (lrucache.Overhead + 20)
-	c := lrucache.New(lrucache.Config{MaxItems: maxItems, MaxBytes: maxBytes, Now: clock.now})
+	c := lrucache.New(lrucache.Config{MaxItems: maxItems, MaxBytes: maxBytes, Now: clock.Now})
 	rng := rand.New(rand.NewPCG(1, 2))
 	keys := make([]string, 60)
 	for i := range keys {
@@ -209,7 +193,7 @@ func TestUsageAgreesWithWhatIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 		case 1:
-			clock.move(time.Duration(rng.IntN(5)) * time.Millisecond)
+			clock.Advance(time.Duration(rng.IntN(5)) * time.Millisecond)
 		default:
 			set(t, c, cache.Item{
 				Key: key, Value: make([]byte, rng.IntN(30)), Version: rng.Int64N(5), TTL: time.Duration(rng.IntN(20)) * time.Millisecond,

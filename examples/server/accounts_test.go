@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // Operators change accounts by commands. Each ends the sessions of the account, and says so.
@@ -31,7 +32,7 @@ func TestAccountCommands(t *testing.T) {
 		return err
 	}
 	told := func(stdin string, args ...string) (string, string, error) {
-		var stdout, stderr output
+		var stdout, stderr testutil.Log
 		err := run(t.Context(), append([]string{"-data", data}, args...), nil, strings.NewReader(stdin), &stdout, &stderr)
 		return stdout.String(), stderr.String(), err
 	}

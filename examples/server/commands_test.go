@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-h"}, {"--help"}, {"-addr", "nonsense", "-help", "nonsense"}} {
-		var stdout, stderr output
+		var stdout, stderr testutil.Log
 		if err := run(t.Context(), args, nil, nil, &stdout, &stderr); err != nil || stderr.String() != "" {
 			t.Errorf("%q: %v\n%s", args, err, &stderr)
 		}
@@ -80,7 +81,7 @@ func TestBackupCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := func(args ...string) (string, error) {
-		var stdout, stderr output
+		var stdout, stderr testutil.Log
 		err := run(t.Context(), args, nil, nil, &stdout, &stderr)
 		return stdout.String(), err
 	}

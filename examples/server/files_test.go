@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
@@ -39,7 +40,7 @@ func TestFailedStartLeavesNoFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			var printed output
+			var printed testutil.Log
 			if err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0"}, args...), nil, nil, &printed, &printed); err == nil {
 				t.Errorf("it succeeds: %s", &printed)
 			}
@@ -73,7 +74,7 @@ func TestExposedFilesAreToldOf(t *testing.T) {
 		}
 		for _, path := range []string{data, link} {
 			s := settings{data: path, role: "all", recalculate: "@every 30s", limits: "off", log: "json"}
-			var log output
+			var log testutil.Log
 			b, err := plan(s, false, newLogger(s.log, &log))
 			if err == nil {
 				err = b.build()
@@ -121,7 +122,7 @@ func TestEveryLineIsJSON(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), exe, c.args...)
 			cmd.Env = slices.Concat(childEnv(), c.environ)
-			var stderr output
+			var stderr testutil.Log
 			cmd.Stderr = &stderr
 			if err := cmd.Run(); err == nil {
 				t.Error("it succeeds")

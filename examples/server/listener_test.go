@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // enter opens a connection from an address of this machine and reports whether the server answers
@@ -60,7 +62,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var logged output
+	var logged testutil.Log
 	// Of the addresses of loopback, 127.0.0.1 is the one that the server is reached at; the others
 	// stand for those of strangers.
 	b := newBounded(inner, connectionLimits{all: 10, prefix: 3, own: 2, trusted: []netip.Prefix{netip.MustParsePrefix("127.0.9.0/28")}},
@@ -93,11 +95,11 @@ func TestConnectionsAreBounded(t *testing.T) {
 	for _, c := range append(own, flood[0]) {
 		_ = c.Close()
 	}
-	eventually(t, "there is one place again", func() bool { return b.count() == 9 })
+	testutil.Eventually(t, 30*time.Second, "there is one place again", func() bool { return b.count() == 9 })
 	let(true, "127.0.1.7")
 	let(false, "127.0.1.7", "127.0.3.1")
 	_ = flood[1].Close()
-	eventually(t, "there is one place again", func() bool { return b.count() == 9 })
+	testutil.Eventually(t, 30*time.Second, "there is one place again", func() bool { return b.count() == 9 })
 	let(true, "127.0.3.1")
 
 	if err := server.Shutdown(t.Context()); err != nil { // closes those that are idle
@@ -330,7 +332,7 @@ func fill(t *testing.T, c *child, places int) {
 	for _, c := range idle {
 		_ = c.Close()
 	}
-	eventually(t, "there are places again", func() bool {
+	testutil.Eventually(t, 30*time.Second, "there are places again", func() bool {
 		_, ok := enter(t, "127.0.0.1", address)
 		return ok
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -142,9 +143,9 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	late := len(answers)
-	eventually(t, "ratings are taken as before", func() bool { return post(clients[0], late).status == http.StatusAccepted })
+	testutil.Eventually(t, 30*time.Second, "ratings are taken as before", func() bool { return post(clients[0], late).status == http.StatusAccepted })
 	answers = append(answers, reply{status: http.StatusAccepted})
-	eventually(t, "all is stored", func() bool {
+	testutil.Eventually(t, 30*time.Second, "all is stored", func() bool {
 		lag, err := accepted.Lag(t.Context())
 		return err == nil && lag == 0
 	})
@@ -162,16 +163,6 @@ func TestOverload(t *testing.T) {
 	}
 	if stats, err := db.StatsByContent(t.Context(), []string{film.ID}); err != nil || len(stats) != 1 || stats[0].Count != stored || stats[0].Sum != 4*stored {
 		t.Errorf("%d ratings are stored, counted are %+v, %v", stored, stats, err)
-	}
-}
-
-// eventually waits until something holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not so: %s", what)
-		}
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
@@ -58,7 +59,7 @@ type child struct {
 	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
-	log  *output
+	log  *testutil.Log
 	ends chan error
 }
 
@@ -82,7 +83,7 @@ func startBy(t testing.TB, by []string, data string, args ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{t: t, log: &output{}, ends: make(chan error, 1)}
+	c := &child{t: t, log: &testutil.Log{}, ends: make(chan error, 1)}
 	command := slices.Concat(by, []string{exe, "-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args)
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = childEnv()
@@ -452,7 +453,7 @@ func TestCommandsMakeNoFile(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "none.db")
 	for _, args := range [][]string{{"verify"}, {"recalculate"}, {"staff", "ana"}, {"nonsense"}} {
-		var printed output
+		var printed testutil.Log
 		err := run(t.Context(), append([]string{"-data", data}, args...), nil, nil, &printed, &printed)
 		if err == nil {
 			t.Errorf("%q succeeds: %s", args, &printed)
@@ -483,7 +484,7 @@ func TestCommandsNameTheirAdapters(t *testing.T) {
 		"khodnevis works on PostgreSQL, Redis\n":      {"-data", data + "none", "-postgres", away, "-redis", "127.0.0.1:1", "verify"},
 		"khodnevis works on PostgreSQL\n":             {"-data", data + "none", "-postgres", away, "-kafka", "127.0.0.1:1", "verify"},
 	} {
-		var stdout, stderr output
+		var stdout, stderr testutil.Log
 		err := run(t.Context(), args, nil, nil, &stdout, &stderr)
 		if !strings.HasPrefix(stderr.String(), want) {
 			t.Errorf("%q says %q (%v), want %q", args, &stderr, err, want)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
@@ -50,7 +51,7 @@ func TestMissingRightsAreTold(t *testing.T) {
 		b.state.Store(nil)
 		b.prepare = func(context.Context) error { return cause }
 		ctx, cancel := context.WithCancel(t.Context())
-		ended, log := make(chan error, 1), &output{}
+		ended, log := make(chan error, 1), &testutil.Log{}
 		go func() { ended <- b.prepared(ctx, newLogger("json", log)) }()
 		told(t, b, *want)
 		cancel()
@@ -65,7 +66,7 @@ func TestMissingRightsAreTold(t *testing.T) {
 	b.state.Store(nil)
 	b.rights = func(context.Context) error { return fmt.Errorf("%w: Write on the topic ratings", kafkaqueue.ErrRights) }
 	ctx, cancel := context.WithCancel(t.Context())
-	ended, log := make(chan struct{}), &output{}
+	ended, log := make(chan struct{}), &testutil.Log{}
 	go func() { b.mayQueue(ctx, newLogger("json", log)); close(ended) }()
 	told(t, b, errQueueRights)
 	cancel()
@@ -119,7 +120,7 @@ func TestMigrateCommand(t *testing.T) {
 	u.User = url.UserPassword(name, "only-of-this-test")
 	lesser := u.String()
 	command := func(dsn, command string) (string, error) {
-		var stdout, stderr output
+		var stdout, stderr testutil.Log
 		err := run(t.Context(), []string{"-postgres", dsn, command}, nil, nil, &stdout, &stderr)
 		return stdout.String(), err
 	}

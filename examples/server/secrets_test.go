@@ -1,35 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
-
-// output is what a run prints, readable while it goes on.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
 
 // T6: the passwords in connection strings are in nothing that is printed: neither the usage, nor
 // errors, nor the log.
@@ -78,7 +60,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			if c.misspelt != "" {
 				environ = append(environ, "KHODNEVIS_POSTGRESS="+c.misspelt)
 			}
-			var printed output
+			var printed testutil.Log
 			ended := make(chan error, 1)
 			go func() {
 				ended <- run(ctx, c.args, environ, nil, &printed, &printed)
@@ -188,7 +170,7 @@ func TestNoAddressIsQuoted(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				var log output
+				var log testutil.Log
 				b, err := plan(s, false, newLogger("json", &log))
 				check(name, address, fmt.Sprint(err, log.String()))
 				if err != nil {

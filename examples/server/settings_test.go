@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -55,7 +56,7 @@ func TestSettingsReachTheApp(t *testing.T) {
 func TestLogFormat(t *testing.T) {
 	t.Parallel()
 	for format, want := range map[string]string{"text": "time=", "json": `{"time":`} {
-		var stderr output
+		var stderr testutil.Log
 		// There is no such port, so it ends once it has warned of the variable.
 		args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000", "-log", format}
 		if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil || !strings.HasPrefix(stderr.String(), want) {
@@ -94,7 +95,7 @@ func TestUnknownVariables(t *testing.T) {
 	if s, _, err := readSettings([]string{"-kafka-group", "g"}, nil, io.Discard); err != nil || len(s.doubts) != 1 {
 		t.Errorf("a group without Kafka: %q, %v", s.doubts, err)
 	}
-	var stderr output
+	var stderr testutil.Log
 	args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000"} // there is no such port
 	if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil || !strings.Contains(stderr.String(), "level=WARN msg=\"KHODNEVIS_LIMIT is no setting") {
 		t.Errorf("%v\n%s", err, &stderr)
