@@ -20,11 +20,13 @@ func TestRegister(t *testing.T) {
 	if !errors.As(err, &bad) || len(bad.Fields) != 3 {
 		t.Fatalf("got %v", err)
 	}
-	u, err := e.Register(t.Context(), auth.Registration{Username: "Alice", Password: password, Email: "a@example.org"}, from(0))
+	u, err := e.Register(t.Context(), auth.Registration{Username: "Alice", Password: password, Email: "a@example.org"},
+		from(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.Username != "Alice" || u.Canonical != "alice" || u.Email != "a@example.org" || u.Version != 1 || !u.JoinedAt.Equal(e.clock.Now()) {
+	if u.Username != "Alice" || u.Canonical != "alice" || u.Email != "a@example.org" || u.Version != 1 ||
+		!u.JoinedAt.Equal(e.clock.Now()) {
 		t.Errorf("got %+v", u)
 	}
 	// A23: nobody is staff by registering.
@@ -45,8 +47,10 @@ func TestEmail(t *testing.T) {
 		"": true, "a@b": true, "alice+tag@example.org": true, "علی@example.org": true,
 		strings.Repeat("a", 242) + "@example.org": true, strings.Repeat("a", 243) + "@example.org": false,
 		"alice": false, "@example.org": false, "alice@": false, "a b@example.org": false, "Alice <alice@example.org>": false,
-		"<alice@example.org>": false, "alice@example.org ": false, "alice@example.org, bob@example.org": false, "alice@example.org\r\nBcc: x": false,
-		"ali\x00ce@example.org": false, "alice@example.org (comment)": false, "\xff@example.org": false, "\u202ealice@example.org": false,
+		"<alice@example.org>": false, "alice@example.org ": false, "alice@example.org, bob@example.org": false,
+		"alice@example.org\r\nBcc: x": false,
+		"ali\x00ce@example.org":       false, "alice@example.org (comment)": false, "\xff@example.org": false,
+		"\u202ealice@example.org": false,
 	} {
 		u, err := e.ChangeEmail(t.Context(), me, email, password, from(0))
 		if !ok {
@@ -205,7 +209,8 @@ func TestLoginDuringRehash(t *testing.T) {
 		if method == "CreateSession" && !raised {
 			raised = true
 			e.store.on(nil)
-			if _, err := strong.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(0)); err != nil {
+			if _, err := strong.Login(t.Context(), auth.Credentials{Username: "alice", Password: password},
+				from(0)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -301,7 +306,8 @@ func TestSetPassword(t *testing.T) {
 	tokens := e.login("alice")
 	e.mustBe(tokens.Access)
 	const next = "seven green bottles hung"
-	for bad, code := range map[string]string{"": "blank", "short": "min_length", "password1": "password_blocked", "khodnevis": "password_blocked"} {
+	for bad, code := range map[string]string{"": "blank", "short": "min_length", "password1": "password_blocked",
+		"khodnevis": "password_blocked"} {
 		wantField(t, e.SetPassword(t.Context(), "alice", bad), "password", code)
 	}
 	for _, name := range []string{"nobody_here", "no name\x00", ""} {
@@ -429,13 +435,15 @@ func TestUsers(t *testing.T) {
 func TestNewReportsAll(t *testing.T) {
 	t.Parallel()
 	_, err := auth.New(nil, auth.Config{
-		PasswordMin: 7, AccessTTL: -1, RefreshIdle: 48 * time.Hour, SessionTTL: 24 * time.Hour, MaxSessions: -1, MaxHashes: -1, HashQueue: -1, HashWait: -1,
+		PasswordMin: 7, AccessTTL: -1, RefreshIdle: 48 * time.Hour, SessionTTL: 24 * time.Hour, MaxSessions: -1,
+		MaxHashes: -1, HashQueue: -1, HashWait: -1,
 		Hash: auth.HashParams{Memory: 31, Time: 11, Threads: 4},
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"no store", "PasswordMin", "AccessTTL", "RefreshIdle", "MaxSessions", "MaxHashes", "HashQueue", "HashWait", "31 KiB", "11 passes"} {
+	for _, want := range []string{"no store", "PasswordMin", "AccessTTL", "RefreshIdle", "MaxSessions", "MaxHashes",
+		"HashQueue", "HashWait", "31 KiB", "11 passes"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not named in %v", want, err)
 		}

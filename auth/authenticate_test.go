@@ -151,7 +151,8 @@ func TestTokenCheckOutlivesCaller(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := e.Authenticate(ctx, bearer(t, "Bearer "+access)); !errors.Is(err, context.Canceled) || !errors.Is(err, auth.ErrUnavailable) {
+			if _, err := e.Authenticate(ctx, bearer(t, "Bearer "+access)); !errors.Is(err, context.Canceled) ||
+				!errors.Is(err, auth.ErrUnavailable) {
 				t.Errorf("the one that left: %v", err)
 			}
 		})

@@ -23,7 +23,8 @@ func TestAuthenticatorContract(t *testing.T) {
 				t.Fatal(err)
 			}
 			tokens := e.login(name)
-			return authtest.User{Principal: auth.Principal{Subject: u.ID, Staff: staff, Session: tokens.Session.ID}, Sign: with(tokens.Access)}
+			return authtest.User{Principal: auth.Principal{Subject: u.ID, Staff: staff, Session: tokens.Session.ID},
+				Sign: with(tokens.Access)}
 		}
 		e.register("eve")
 		outdated := e.login("eve")
@@ -33,8 +34,9 @@ func TestAuthenticatorContract(t *testing.T) {
 			Authenticator: e.Service,
 			Users:         []authtest.User{user("alice", false), user("boss", true)},
 			Wrong: map[string]func(*http.Request){
-				"an outdated token": with(outdated.Access), "a refresh token": with(outdated.Refresh), "an unknown token": with(unknown),
-				"another scheme": func(r *http.Request) { r.SetBasicAuth("alice", password) },
+				"an outdated token": with(outdated.Access), "a refresh token": with(outdated.Refresh),
+				"an unknown token": with(unknown),
+				"another scheme":   func(r *http.Request) { r.SetBasicAuth("alice", password) },
 			},
 			Break: func() { e.store.on(down()) },
 		}

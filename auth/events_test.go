@@ -46,7 +46,8 @@ func TestEvents(t *testing.T) {
 	for range 6 {
 		_ = e.wrong("alice", from(1))
 	}
-	check("throttle", "auth.login_failed", "auth.login_failed", "auth.login_failed", "auth.login_failed", "auth.login_failed", "auth.throttled")
+	check("throttle", "auth.login_failed", "auth.login_failed", "auth.login_failed", "auth.login_failed",
+		"auth.login_failed", "auth.throttled")
 
 	bad, _ := auth.NewToken(auth.Access)
 	secrets = append(secrets, bad)

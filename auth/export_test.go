@@ -57,7 +57,8 @@ func (s *Service) Known() (good, bad int) {
 // SeeToken puts a token into the cache as the store's answer would.
 func (s *Service) SeeToken(h Hash, p Principal, ok bool) {
 	now := s.now()
-	s.tokens.remember(h, tokenCheck{principal: p, at: now, expires: now.Add(s.cfg.AccessTTL)}, ok, s.tokens.lookup(h, now).invalidations)
+	s.tokens.remember(h, tokenCheck{principal: p, at: now, expires: now.Add(s.cfg.AccessTTL)}, ok,
+		s.tokens.lookup(h, now).invalidations)
 }
 
 // The bounds that tests hold the code to.

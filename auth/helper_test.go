@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,7 +117,8 @@ type env struct {
 
 func newEnv(t *testing.T, change func(*auth.Config)) *env {
 	t.Helper()
-	e := &env{t: t, store: &faultStore{Store: memstore.New(memstore.Config{}), n: map[string]int{}}, clock: newClock(), log: &testutil.Log{}}
+	e := &env{t: t, store: &faultStore{Store: memstore.New(memstore.Config{}), n: map[string]int{}}, clock: newClock(),
+		log: &testutil.Log{}}
 	e.Service = e.another(change)
 	return e
 }
@@ -125,7 +126,8 @@ func newEnv(t *testing.T, change func(*auth.Config)) *env {
 // another is a service of another process on the same store.
 func (e *env) another(change func(*auth.Config)) *auth.Service {
 	e.t.Helper()
-	cfg := auth.Config{Now: e.clock.Now, Hash: cheap, Logger: slog.New(slog.NewJSONHandler(e.log, nil)), HashWait: time.Minute, HashQueue: 10_000}
+	cfg := auth.Config{Now: e.clock.Now, Hash: cheap, Logger: slog.New(slog.NewJSONHandler(e.log, nil)),
+		HashWait: time.Minute, HashQueue: 10_000}
 	if change != nil {
 		change(&cfg)
 	}

@@ -38,9 +38,10 @@ func TestHashShares(t *testing.T) {
 		first, second, refused, elsewhere func(*env) error
 	}{
 		"IPv4 /24": {login(at("192.0.2.1")), login(at("192.0.2.2")), login(at("::ffff:192.0.2.3")), login(at("192.0.3.1"))},
-		"IPv6 /48": {login(at("2001:db8:1:1::1")), login(at("2001:db8:1:2::1")), login(at("2001:db8:1:3::1")), login(at("2001:db8:2::1"))},
-		"user":     {change(&alice, from(1)), change(&alice, from(2)), change(&alice, from(3)), change(&bobby, from(3))},
-		"nowhere":  {login(auth.Source{}), login(auth.Source{}), login(auth.Source{}), login(from(1))},
+		"IPv6 /48": {login(at("2001:db8:1:1::1")), login(at("2001:db8:1:2::1")), login(at("2001:db8:1:3::1")),
+			login(at("2001:db8:2::1"))},
+		"user":    {change(&alice, from(1)), change(&alice, from(2)), change(&alice, from(3)), change(&bobby, from(3))},
+		"nowhere": {login(auth.Source{}), login(auth.Source{}), login(auth.Source{}), login(from(1))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -154,7 +155,8 @@ func TestRightPasswordsAreBounded(t *testing.T) {
 	for n := range 60 {
 		if n%2 == 0 {
 			e.login("alice")
-		} else if _, err := e.ChangeEmail(t.Context(), auth.Principal{Subject: alice.ID}, "a@example.org", password, from(n)); err != nil {
+		} else if _, err := e.ChangeEmail(t.Context(), auth.Principal{Subject: alice.ID}, "a@example.org", password,
+			from(n)); err != nil {
 			t.Fatal(err)
 		}
 	}

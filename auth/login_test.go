@@ -90,7 +90,8 @@ func TestHashLimit(t *testing.T) {
 		all.Go(func() {
 			err := e.wrong("alice", from(0))
 			var b *auth.BusyError
-			if errors.Is(err, auth.ErrBusy) && errors.As(err, &b) && b.RetryAfter >= time.Second && b.RetryAfter <= 5*time.Second {
+			if errors.Is(err, auth.ErrBusy) && errors.As(err, &b) && b.RetryAfter >= time.Second &&
+				b.RetryAfter <= 5*time.Second {
 				busy.Add(1)
 			}
 			if busy.Load() == 500 {
@@ -566,7 +567,8 @@ func TestLimitsOff(t *testing.T) {
 		t.Errorf("no warning: %s", e.log)
 	}
 	for n := range 60 {
-		if _, err := e.Register(t.Context(), auth.Registration{Username: fmt.Sprint("user", n), Password: password}, from(0)); err != nil {
+		if _, err := e.Register(t.Context(), auth.Registration{Username: fmt.Sprint("user", n), Password: password},
+			from(0)); err != nil {
 			t.Fatal(err)
 		}
 		wantErr(t, e.wrong("user0", from(0)), auth.ErrInvalidLogin)
@@ -580,7 +582,8 @@ func TestRegisterThrottle(t *testing.T) {
 	e := newEnv(t, nil)
 	hashes, _ := e.CountHashes()
 	register := func(name string) error {
-		_, err := e.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: "same@example.org"}, from(0))
+		_, err := e.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: "same@example.org"},
+			from(0))
 		return err
 	}
 	if err := register("user0"); err != nil {
@@ -604,7 +607,8 @@ func TestRegisterThrottle(t *testing.T) {
 		}
 		wantThrottled(t, register("user9"), 6*time.Minute, 6*time.Minute)
 	}
-	if _, err := e.Register(t.Context(), auth.Registration{Username: "neighbour", Password: password}, from(1)); err != nil {
+	if _, err := e.Register(t.Context(), auth.Registration{Username: "neighbour", Password: password},
+		from(1)); err != nil {
 		t.Fatal(err)
 	}
 	e.clock.Advance(6 * time.Minute)

@@ -47,7 +47,9 @@ func (s *Service) checkPassword(bad *ValidationError, field, password string, ow
 		return ""
 	}
 	if !utf8.ValidString(password) || strings.ContainsRune(password, 0) {
-		bad.add(invalid.Field{Name: field, Code: invalid.BadCharacter, Detail: "The password has a character that is not allowed."})
+		bad.add(invalid.Field{
+			Name: field, Code: invalid.BadCharacter, Detail: "The password has a character that is not allowed.",
+		})
 		return ""
 	}
 	normal, ok := normalPassword(password)

@@ -17,16 +17,17 @@ func TestPasswordPolicy(t *testing.T) {
 		min      int
 		code     string // empty: allowed
 	}{
-		"empty":               {"", 8, "blank"},
-		"7":                   {"hT5!k9q", 8, "min_length"},
-		"8":                   {"hT5!k9qz", 8, ""},
-		"8 emoji":             {"😀🦊🐙🌵🍋🎈🚲🧊", 8, ""},
-		"7 emoji, 28 bytes":   {"😀🦊🐙🌵🍋🎈🚲", 8, "min_length"},
-		"8 marks are 4":       {"e\u0301o\u0301a\u0301i\u0301", 8, "min_length"},
-		"128":                 {strings.Repeat("x y!", 32), 8, ""},
-		"129":                 {strings.Repeat("x y!", 32) + "z", 8, "max_length"},
-		"128 of 4 bytes":      {strings.Repeat("😀🦊🐙🌵", 32), 8, ""},
-		"NFC makes it longer": {strings.Repeat("\u0958", 100), 8, "max_length"}, // one code point of 3 bytes becomes two of 6
+		"empty":             {"", 8, "blank"},
+		"7":                 {"hT5!k9q", 8, "min_length"},
+		"8":                 {"hT5!k9qz", 8, ""},
+		"8 emoji":           {"😀🦊🐙🌵🍋🎈🚲🧊", 8, ""},
+		"7 emoji, 28 bytes": {"😀🦊🐙🌵🍋🎈🚲", 8, "min_length"},
+		"8 marks are 4":     {"e\u0301o\u0301a\u0301i\u0301", 8, "min_length"},
+		"128":               {strings.Repeat("x y!", 32), 8, ""},
+		"129":               {strings.Repeat("x y!", 32) + "z", 8, "max_length"},
+		"128 of 4 bytes":    {strings.Repeat("😀🦊🐙🌵", 32), 8, ""},
+		// one code point of 3 bytes becomes two of 6
+		"NFC makes it longer": {strings.Repeat("\u0958", 100), 8, "max_length"},
 		"a mebibyte":          {strings.Repeat("a", 1<<20), 8, "max_length"},
 		"14 where 15":         {"kvT49fjw x9qlf", 15, "min_length"},
 		"15 where 15":         {"kvT49fjw x9qlfz", 15, ""},
@@ -48,7 +49,8 @@ func TestPasswordPolicy(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t, func(c *auth.Config) { c.PasswordMin = tt.min; c.ServiceWords = []string{"Filmclub Berlin"} })
 			hashes, _ := e.CountHashes()
-			_, err := e.Register(t.Context(), auth.Registration{Username: "johanna.smith", Password: tt.password, Email: "hanna_by_mail@example.org"}, from(0))
+			_, err := e.Register(t.Context(),
+				auth.Registration{Username: "johanna.smith", Password: tt.password, Email: "hanna_by_mail@example.org"}, from(0))
 			if tt.code == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -78,10 +80,12 @@ func TestPasswordNormalization(t *testing.T) {
 		{"trailing", "harvest moon", "harvest moon ", auth.ErrInvalidLogin},
 		{"truncated", strings.Repeat("x y!", 32), strings.Repeat("x y!", 32) + "z", auth.ErrInvalidLogin},
 	} {
-		if _, err := e.Register(t.Context(), auth.Registration{Username: tt.user, Password: tt.registered}, from(len(tt.user))); err != nil {
+		if _, err := e.Register(t.Context(), auth.Registration{Username: tt.user, Password: tt.registered},
+			from(len(tt.user))); err != nil {
 			t.Fatalf("%s: %v", tt.user, err)
 		}
-		if _, err := e.Login(t.Context(), auth.Credentials{Username: tt.user, Password: tt.typed}, from(1)); !errors.Is(err, tt.want) {
+		if _, err := e.Login(t.Context(), auth.Credentials{Username: tt.user, Password: tt.typed},
+			from(1)); !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %v, want %v", tt.user, err, tt.want)
 		}
 	}

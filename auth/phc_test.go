@@ -67,8 +67,10 @@ func TestParsePHC(t *testing.T) {
 // FuzzParsePHC (A5): no text panics, and what is accepted is what would be written.
 func FuzzParsePHC(f *testing.F) {
 	for _, s := range []string{
-		"", "$", "$argon2id$v=19$$$", encoded("19456", "2", "1", 16, 32), encoded("8", "1", "1", 8, 16), encoded("0", "0", "0", 0, 0),
-		encoded("4294967304", "2", "257", 16, 32), encoded("19456", "2", "1", 65, 65), encoded("19456", "2", "1", 16, 32) + "\n",
+		"", "$", "$argon2id$v=19$$$", encoded("19456", "2", "1", 16, 32), encoded("8", "1", "1", 8, 16),
+		encoded("0", "0", "0", 0, 0),
+		encoded("4294967304", "2", "257", 16, 32), encoded("19456", "2", "1", 65, 65), encoded("19456", "2", "1", 16, 32) +
+			"\n",
 	} {
 		f.Add(s)
 	}
@@ -91,7 +93,8 @@ func FuzzParsePHC(f *testing.F) {
 func TestLoginOverBadHash(t *testing.T) {
 	t.Parallel()
 	for name, hash := range map[string]string{
-		"empty": "", "no key": encoded("19456", "2", "1", 16, 0), "t=0": encoded("19456", "0", "1", 16, 32), "p=0": encoded("19456", "2", "0", 16, 32),
+		"empty": "", "no key": encoded("19456", "2", "1", 16, 0), "t=0": encoded("19456", "0", "1", 16, 32),
+		"p=0":        encoded("19456", "2", "0", 16, 32),
 		"a gibibyte": encoded("1048576", "2", "1", 16, 32),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,8 @@ func TestLifetimes(t *testing.T) {
 	e := newEnv(t, nil)
 	alice := e.register("alice")
 	tokens := e.login("alice")
-	if tokens.ExpiresIn != time.Hour || tokens.RefreshExpiresIn != 14*day || tokens.User.ID != alice.ID || tokens.Session.Label != "tests" {
+	if tokens.ExpiresIn != time.Hour || tokens.RefreshExpiresIn != 14*day || tokens.User.ID != alice.ID ||
+		tokens.Session.Label != "tests" {
 		t.Errorf("got %+v", tokens)
 	}
 	if p := e.mustBe(tokens.Access); p != (auth.Principal{Subject: alice.ID, Session: tokens.Session.ID}) {
@@ -305,7 +306,8 @@ func TestRefreshRefuses(t *testing.T) {
 	e.register("alice")
 	tokens := e.login("alice")
 	before := e.store.calls("GrantByToken")
-	for _, junk := range []string{"", "x", tokens.Access, strings.ToUpper(tokens.Refresh), tokens.Refresh + "0", tokens.Refresh[:54] + "g"} {
+	for _, junk := range []string{"", "x", tokens.Access, strings.ToUpper(tokens.Refresh), tokens.Refresh + "0",
+		tokens.Refresh[:54] + "g"} {
 		_, err := e.refresh(junk)
 		wantErr(t, err, auth.ErrInvalidToken)
 	}
@@ -494,7 +496,9 @@ func (s *sweepStore) SweepSessions(_ context.Context, _ time.Time, limit int) (i
 type olderRelease struct{ auth.Store }
 
 func (o olderRelease) CreateSession(ctx context.Context, s auth.Session, tokens []auth.Token) error {
-	return o.Store.CreateSession(ctx, s, slices.DeleteFunc(slices.Clone(tokens), func(t auth.Token) bool { return t.Kind == auth.Family }))
+	return o.Store.CreateSession(ctx, s, slices.DeleteFunc(slices.Clone(tokens), func(t auth.Token) bool {
+		return t.Kind == auth.Family
+	}))
 }
 
 // A18: of a session that an older release has begun, spent tokens are told from the first refresh

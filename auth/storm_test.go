@@ -27,7 +27,9 @@ func TestHashDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	fields := strings.Split(raised.PasswordHash, "$")
-	if len(fields) != 6 || strings.Join(fields[:4], "$") != "$argon2id$v=19$m=19456,t=2,p=1" || len(fields[4]) != 22 || len(fields[5]) != 43 { // 16 and 32 bytes
+	// 16 and 32 bytes
+	if len(fields) != 6 || strings.Join(fields[:4], "$") != "$argon2id$v=19$m=19456,t=2,p=1" || len(fields[4]) != 22 ||
+		len(fields[5]) != 43 {
 		t.Errorf("the hash is %s", raised.PasswordHash)
 	}
 }

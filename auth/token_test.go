@@ -24,7 +24,8 @@ func TestToken(t *testing.T) {
 			seen[s] = true
 			body, sum := s[:len(s)-8], s[len(s)-8:]
 			raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(body, prefix))
-			if err != nil || len(raw) != 32 || !strings.HasPrefix(s, prefix) || sum != fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(body))) {
+			if err != nil || len(raw) != 32 || !strings.HasPrefix(s, prefix) ||
+				sum != fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(body))) {
 				t.Fatalf("%s is not formed as documented", s)
 			}
 			if got, ok := auth.ParseToken(s, kind); !ok || got != hash || hash != auth.Hash(sha256.Sum256([]byte(s))) {
@@ -81,8 +82,10 @@ func FuzzBearer(f *testing.F) {
 	token, _ := auth.NewToken(auth.Access)
 	refresh, _ := auth.NewToken(auth.Refresh)
 	for _, s := range []string{
-		"", "Bearer", "Bearer ", "Bearer  " + token, "bearer " + token, "BEARER " + token, "Bearer " + token + " ", "Bearer\t" + token,
-		"Bearer " + refresh, "Basic dXNlcjpwYXNz", token, "Bearer " + token + "," + token, "Bearer " + token[:54] + "\n", "Bearer kha_" + strings.Repeat("=", 51),
+		"", "Bearer", "Bearer ", "Bearer  " + token, "bearer " + token, "BEARER " + token, "Bearer " + token + " ",
+		"Bearer\t" + token,
+		"Bearer " + refresh, "Basic dXNlcjpwYXNz", token, "Bearer " + token + "," + token, "Bearer " + token[:54] + "\n",
+		"Bearer kha_" + strings.Repeat("=", 51),
 	} {
 		f.Add(s)
 	}

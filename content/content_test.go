@@ -50,7 +50,8 @@ func TestDraftRules(t *testing.T) {
 		{"blank title", content.Draft{Title: " \u00a0\t"}, "title", "blank"},
 		{"a title that shows nothing", content.Draft{Title: "\u200b\ufeff"}, "title", "blank"},
 		{"long title", content.Draft{Title: strings.Repeat("م", 256)}, "title", "max_length"},
-		{"long description", content.Draft{Title: "t", Description: strings.Repeat("x", 65_537)}, "description", "max_length"},
+		{"long description", content.Draft{Title: "t", Description: strings.Repeat("x", 65_537)}, "description",
+			"max_length"},
 		{"lines in a title", content.Draft{Title: "a\nb"}, "title", "bad_character"},
 		{"lines in a description", content.Draft{Title: "t", Description: "a\r\n\tb"}, "", ""},
 		{"NUL", content.Draft{Title: "t", Description: "a\x00"}, "description", "bad_character"},
@@ -60,7 +61,8 @@ func TestDraftRules(t *testing.T) {
 		switch {
 		case c.field == "" && err != nil:
 			t.Errorf("%s: %v", c.name, err)
-		case c.field != "" && (!errors.As(err, &bad) || len(bad.Fields) != 1 || bad.Fields[0].Name != c.field || bad.Fields[0].Code != c.code):
+		case c.field != "" &&
+			(!errors.As(err, &bad) || len(bad.Fields) != 1 || bad.Fields[0].Name != c.field || bad.Fields[0].Code != c.code):
 			t.Errorf("%s: %v, want %s %s", c.name, err, c.field, c.code)
 		}
 	}
@@ -75,14 +77,16 @@ func TestOnlyTheAuthorAndStaffChange(t *testing.T) {
 	s := newService(t, content.Config{})
 	c := create(t, s, "ana", "t")
 	title := "other"
-	if _, err := s.Update(t.Context(), actor.Actor{User: "ben"}, c.ID, content.Patch{Title: &title}); !errors.Is(err, content.ErrForbidden) {
+	if _, err := s.Update(t.Context(), actor.Actor{User: "ben"}, c.ID,
+		content.Patch{Title: &title}); !errors.Is(err, content.ErrForbidden) {
 		t.Errorf("update by another: %v", err)
 	}
 	if err := s.Delete(t.Context(), actor.Actor{User: "ben"}, c.ID); !errors.Is(err, content.ErrForbidden) {
 		t.Errorf("delete by another: %v", err)
 	}
 	got, err := s.Update(t.Context(), actor.Actor{User: "boss", Staff: true}, c.ID, content.Patch{Title: &title})
-	if err != nil || got.Title != title || got.Author != "ana" || got.Version != 2 || !got.UpdatedAt.After(c.UpdatedAt) || got.CreatedAt != c.CreatedAt {
+	if err != nil || got.Title != title || got.Author != "ana" || got.Version != 2 ||
+		!got.UpdatedAt.After(c.UpdatedAt) || got.CreatedAt != c.CreatedAt {
 		t.Errorf("update by staff: %+v, %v", got, err)
 	}
 	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
@@ -136,7 +140,8 @@ func TestConcurrentUpdates(t *testing.T) {
 	for i := range 50 {
 		title := strings.Repeat("x", i+1)
 		all.Go(func() {
-			_, err := s.Update(context.WithoutCancel(t.Context()), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}, c.Version)
+			_, err := s.Update(context.WithoutCancel(t.Context()), actor.Actor{User: "ana"}, c.ID,
+				content.Patch{Title: &title}, c.Version)
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -175,11 +180,13 @@ func TestUnconditionalUpdates(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, title := create(t, s, "ana", "t"), "another"
-	if got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}); err != nil || got.Title != title {
+	if got, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &title}); err != nil ||
+		got.Title != title {
 		t.Errorf("%+v, %v", got, err)
 	}
 	store.losses = 1000
-	if _, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &c.Title}); !errors.Is(err, content.ErrConflict) {
+	if _, err := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID,
+		content.Patch{Title: &c.Title}); !errors.Is(err, content.ErrConflict) {
 		t.Errorf("a change that always loses: %v", err)
 	}
 }

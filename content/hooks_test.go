@@ -46,7 +46,8 @@ func (d *told) hooks() content.Hooks {
 			return d.hear(d.after, "after create %s %d", c.Title, c.Version)
 		},
 		AfterUpdate: func(_ context.Context, actor actor.Actor, old, changed content.Content) error {
-			return d.hear(d.after, "after update %s %d to %s %d by %s", old.Title, old.Version, changed.Title, changed.Version, actor.User)
+			return d.hear(d.after, "after update %s %d to %s %d by %s", old.Title, old.Version, changed.Title, changed.Version,
+				actor.User)
 		},
 		AfterDelete: func(_ context.Context, actor actor.Actor, c content.Content) error {
 			return d.hear(d.after, "after delete %s by %s", c.Title, actor.User)
@@ -100,7 +101,8 @@ func TestHooksComeLast(t *testing.T) {
 	_, e2 := s.Update(t.Context(), ben, c.ID, content.Patch{Title: &blank})
 	_, e3 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{Title: &blank})
 	_, e4 := s.Update(t.Context(), actor.Actor{User: "ana"}, c.ID, content.Patch{}, another)
-	e5, e6, e7 := s.Delete(t.Context(), ben, c.ID), s.Delete(t.Context(), ben, "none"), s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, another)
+	e5, e6, e7 := s.Delete(t.Context(), ben, c.ID), s.Delete(t.Context(), ben, "none"),
+		s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID, another)
 	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7} {
 		if err == nil {
 			t.Errorf("change %d is made", i+1)
@@ -120,10 +122,16 @@ func TestBeforeHooksDecide(t *testing.T) {
 			var r *content.Refusal
 			return errors.As(err, &r) && r.Code == "closed" && r.Status == 422
 		}},
-		"cannot tell":      {func() error { return content.ErrUnavailable }, func(err error) bool { return errors.Is(err, content.ErrUnavailable) }},
-		"fails":            {func() error { return errors.New("boom") }, func(err error) bool { return strings.Contains(err.Error(), "boom") }},
-		"seems a conflict": {func() error { return content.ErrConflict }, func(err error) bool { return !errors.Is(err, content.ErrConflict) }},
-		"panics":           {func() error { panic("boom") }, func(err error) bool { return strings.Contains(err.Error(), "boom") }},
+		"cannot tell": {func() error { return content.ErrUnavailable }, func(err error) bool {
+			return errors.Is(err, content.ErrUnavailable)
+		}},
+		"fails": {func() error { return errors.New("boom") }, func(err error) bool {
+			return strings.Contains(err.Error(), "boom")
+		}},
+		"seems a conflict": {func() error { return content.ErrConflict }, func(err error) bool {
+			return !errors.Is(err, content.ErrConflict)
+		}},
+		"panics": {func() error { panic("boom") }, func(err error) bool { return strings.Contains(err.Error(), "boom") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +163,8 @@ func TestBeforeHooksDecide(t *testing.T) {
 func TestAfterHooksChangeNothing(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func() error{
-		"fails": func() error { return errors.New("boom") }, "refuses": func() error { return &content.Refusal{Code: "boom"} }, "panics": func() error { panic("boom") },
+		"fails":   func() error { return errors.New("boom") },
+		"refuses": func() error { return &content.Refusal{Code: "boom"} }, "panics": func() error { panic("boom") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -169,7 +178,8 @@ func TestAfterHooksChangeNothing(t *testing.T) {
 			if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 				t.Errorf("delete: %v", err)
 			}
-			for _, want := range []string{"hook=content.AfterCreate", "hook=content.AfterUpdate", "hook=content.AfterDelete", "boom"} {
+			for _, want := range []string{"hook=content.AfterCreate", "hook=content.AfterUpdate", "hook=content.AfterDelete",
+				"boom"} {
 				if !strings.Contains(log.String(), want) {
 					t.Errorf("the log has no %s: %s", want, &log)
 				}
@@ -186,7 +196,8 @@ func TestSlowHooks(t *testing.T) {
 		wait := func(ctx context.Context, _ content.Content) error { <-ctx.Done(); return ctx.Err() }
 		s := newService(t, content.Config{Hooks: content.Hooks{BeforeCreate: wait}})
 		began := time.Now()
-		if _, err := s.Create(t.Context(), "ana", content.Draft{Title: "one"}); !errors.Is(err, content.ErrUnavailable) || time.Since(began) != 2*time.Second {
+		if _, err := s.Create(t.Context(), "ana", content.Draft{Title: "one"}); !errors.Is(err, content.ErrUnavailable) ||
+			time.Since(began) != 2*time.Second {
 			t.Errorf("before: %v after %v", err, time.Since(began))
 		}
 		s = newService(t, content.Config{Hooks: content.Hooks{AfterCreate: wait}})
@@ -255,7 +266,8 @@ func TestBeforeHooksSeeWhatTheyDecideOn(t *testing.T) {
 	if _, err := retitle(t.Context(), s, c.ID, "two"); err != nil {
 		t.Fatal(err)
 	}
-	d.want(t, "before update one to two by ana", "before update theirs 1 to two by ana", "after update theirs 1 2 to two 3 by ana")
+	d.want(t, "before update one to two by ana", "before update theirs 1 to two by ana",
+		"after update theirs 1 2 to two 3 by ana")
 	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,8 @@ func TestCreateIdempotent(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 123456789, time.UTC)
 	s := newService(t, content.Config{Now: func() time.Time { return now }})
 	once := func(author, key, request string) (content.Content, bool, error) {
-		return s.CreateIdempotent(t.Context(), author, content.Draft{Title: "t"}, content.IdempotencyKey{Key: key, Request: request})
+		return s.CreateIdempotent(t.Context(), author, content.Draft{Title: "t"},
+			content.IdempotencyKey{Key: key, Request: request})
 	}
 	first, again, err := once("ana", "k", "r")
 	if err != nil || again || first.Title != "t" || first.Author != "ana" || first.Version != 1 {
@@ -58,7 +59,8 @@ func TestCreateIdempotent(t *testing.T) {
 		t.Errorf("more than a day later: %+v, %v, %v", c, again, err)
 	}
 	var bad *content.ValidationError
-	if _, _, err := s.CreateIdempotent(t.Context(), "ana", content.Draft{}, content.IdempotencyKey{Key: "k"}); !errors.As(err, &bad) {
+	if _, _, err := s.CreateIdempotent(t.Context(), "ana", content.Draft{},
+		content.IdempotencyKey{Key: "k"}); !errors.As(err, &bad) {
 		t.Errorf("a bad draft: %v", err)
 	}
 }
@@ -100,7 +102,9 @@ type crowded struct {
 	looked sync.WaitGroup
 }
 
-func (c *crowded) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+func (c *crowded) IdempotencyRecordByKey(
+	ctx context.Context, author string, key content.Hash,
+) (content.IdempotencyRecord, error) {
 	r, err := c.Store.IdempotencyRecordByKey(ctx, author, key)
 	c.looked.Done()
 	c.looked.Wait()
@@ -118,16 +122,18 @@ func TestCreateIdempotentTogether(t *testing.T) {
 	var all sync.WaitGroup
 	made, ids := make([]bool, callers), make([]string, callers)
 	for _, first := range []int{0, callers / 2} {
-		s, err := content.New(kept, content.Config{Hooks: content.Hooks{AfterCreate: func(_ context.Context, c content.Content) error {
-			told.Store(c.ID, true)
-			return nil
-		}}})
+		s, err := content.New(kept,
+			content.Config{Hooks: content.Hooks{AfterCreate: func(_ context.Context, c content.Content) error {
+				told.Store(c.ID, true)
+				return nil
+			}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := first; i < first+callers/2; i++ {
 			all.Go(func() {
-				c, again, err := s.CreateIdempotent(context.WithoutCancel(t.Context()), "ana", content.Draft{Title: "t"}, content.IdempotencyKey{Key: "k"})
+				c, again, err := s.CreateIdempotent(context.WithoutCancel(t.Context()), "ana", content.Draft{Title: "t"},
+					content.IdempotencyKey{Key: "k"})
 				if err != nil {
 					t.Error(err)
 				}
@@ -163,7 +169,8 @@ func TestCreateIdempotentFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.CreateIdempotent(t.Context(), "ana", content.Draft{Title: "t"}, content.IdempotencyKey{Key: "k"}); !errors.Is(err, content.ErrUnavailable) {
+	if _, _, err := s.CreateIdempotent(t.Context(), "ana", content.Draft{Title: "t"},
+		content.IdempotencyKey{Key: "k"}); !errors.Is(err, content.ErrUnavailable) {
 		t.Errorf("the error is %v, want ErrUnavailable", err)
 	}
 	if n, err := kept.CountContents(t.Context(), content.Filter{}, 0); n != 0 || err != nil {
@@ -194,7 +201,8 @@ func TestSweep(t *testing.T) {
 			return n
 		}
 		create := func(key string) {
-			if _, _, err := s.CreateIdempotent(t.Context(), "ana", content.Draft{Title: "t"}, content.IdempotencyKey{Key: key}); err != nil {
+			if _, _, err := s.CreateIdempotent(t.Context(), "ana", content.Draft{Title: "t"},
+				content.IdempotencyKey{Key: key}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -168,8 +168,10 @@ func Validate(msgs ...Message) error {
 			return refuse("message %d: %d header entries, at most %d", i, len(m.Header), MaxHeader)
 		}
 		for name, value := range m.Header {
-			if name == "" || len(name) > MaxField || len(value) > MaxField || !utf8.ValidString(name) || !utf8.ValidString(value) {
-				return refuse("message %d: a header entry must have a name of 1 to %d bytes and a value of at most as many, in UTF-8", i, MaxField)
+			if name == "" || len(name) > MaxField || len(value) > MaxField || !utf8.ValidString(name) ||
+				!utf8.ValidString(value) {
+				return refuse("message %d: a header entry must have a name of 1 to %d bytes and a value of at most as many, "+
+					"in UTF-8", i, MaxField)
 			}
 		}
 	}

@@ -74,8 +74,10 @@ var Checks = []Check{
 	{"unavailable", "ErrUnavailable when it cannot tell", unavailable},
 	{"one error", "An error is one of the three at most", oneError},
 	{"error without a principal", "with an error the Principal is zero.", errorAlone},
-	{"junk", "Whatever a client sends instead of credentials, junk of any length included, is none or wrong ones: never a failure.", junk},
-	{"subjects", "Subject is the user's identifier: 1 to 128 bytes of [A-Za-z0-9_.@|=+-], and not \".\" or \"..\".", subjects},
+	{"junk", "Whatever a client sends instead of credentials, junk of any length included, is none or wrong ones: " +
+		"never a failure.", junk},
+	{"subjects", "Subject is the user's identifier: 1 to 128 bytes of [A-Za-z0-9_.@|=+-], and not \".\" or \"..\".",
+		subjects},
 	{"one subject a user", "The Subject of a user is the same in every request, and no other user's.", oneSubject},
 	{"body", "Authenticate reads the request's header only, never its body", body},
 	{"request", "and leaves the request as it is.", request},

@@ -48,7 +48,8 @@ func TestChecksQuoteThePort(t *testing.T) {
 	}
 	// What REST answers to other errors is not the authenticator's to keep.
 	contract = strings.ReplaceAll(contract, "any other error counts as a failure of the server.", "")
-	if left := strings.Trim(strings.NewReplacer(" and ", " ", ",", "", ";", "", ".", "").Replace(" "+contract+" "), " "); left != "" {
+	if left := strings.Trim(strings.NewReplacer(" and ", " ", ",", "", ";", "", ".", "").Replace(" "+contract+" "),
+		" "); left != "" {
 		t.Errorf("no check quotes %q", left)
 	}
 }

@@ -60,9 +60,10 @@ func (a *authenticator) host() authtest.Host {
 	}
 	return authtest.Host{
 		Authenticator: a,
-		Users:         []authtest.User{{Principal: a.users["ana's"], Sign: sign("ana's")}, {Principal: a.users["ben's"], Sign: sign("ben's")}},
-		Wrong:         map[string]func(*http.Request){"an unknown key": sign("eve's")},
-		Break:         func() { a.broken.Store(true) },
+		Users: []authtest.User{{Principal: a.users["ana's"], Sign: sign("ana's")},
+			{Principal: a.users["ben's"], Sign: sign("ben's")}},
+		Wrong: map[string]func(*http.Request){"an unknown key": sign("eve's")},
+		Break: func() { a.broken.Store(true) },
 	}
 }
 
@@ -105,22 +106,28 @@ func before(f func(r *http.Request)) func(*authenticator) {
 }
 
 var mutants = []mutant{
-	{"calls the anonymous wrong", "anonymous", "invalid credentials", instead(auth.ErrNoCredentials, auth.ErrInvalidCredentials)},
-	{"has a guest account", "anonymous", "guest", answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		if errors.Is(err, auth.ErrNoCredentials) {
-			return auth.Principal{Subject: "guest"}, nil
-		}
-		return who, err
-	})},
-	{"forgets who is staff", "good credentials", "user 1", answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		who.Staff = false
-		return who, err
-	})},
-	{"refuses everybody", "good credentials", "user 0", answering(func(_ *http.Request, _ auth.Principal, err error) (auth.Principal, error) {
-		return auth.Principal{}, errors.Join(err, auth.ErrInvalidCredentials)
-	})},
-	{"takes the wrong for nobody", "wrong credentials", "no credentials", instead(auth.ErrInvalidCredentials, auth.ErrNoCredentials)},
-	{"makes the wrong a failure", "wrong credentials", "sql", instead(auth.ErrInvalidCredentials, errors.New("sql: no rows in result set"))},
+	{"calls the anonymous wrong", "anonymous", "invalid credentials",
+		instead(auth.ErrNoCredentials, auth.ErrInvalidCredentials)},
+	{"has a guest account", "anonymous", "guest",
+		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			if errors.Is(err, auth.ErrNoCredentials) {
+				return auth.Principal{Subject: "guest"}, nil
+			}
+			return who, err
+		})},
+	{"forgets who is staff", "good credentials", "user 1",
+		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			who.Staff = false
+			return who, err
+		})},
+	{"refuses everybody", "good credentials", "user 0",
+		answering(func(_ *http.Request, _ auth.Principal, err error) (auth.Principal, error) {
+			return auth.Principal{}, errors.Join(err, auth.ErrInvalidCredentials)
+		})},
+	{"takes the wrong for nobody", "wrong credentials", "no credentials",
+		instead(auth.ErrInvalidCredentials, auth.ErrNoCredentials)},
+	{"makes the wrong a failure", "wrong credentials", "sql",
+		instead(auth.ErrInvalidCredentials, errors.New("sql: no rows in result set"))},
 	{"remembers whom it refused as good", "wrong credentials", "Subject:7", func(a *authenticator) {
 		var seen sync.Map
 		answering(func(r *http.Request, who auth.Principal, err error) (auth.Principal, error) {
@@ -130,7 +137,8 @@ var mutants = []mutant{
 			return who, err
 		})(a)
 	}},
-	{"logs everybody out while unavailable", "unavailable", "user 0", instead(auth.ErrUnavailable, auth.ErrInvalidCredentials)},
+	{"logs everybody out while unavailable", "unavailable", "user 0",
+		instead(auth.ErrUnavailable, auth.ErrInvalidCredentials)},
 	{"lets everybody in while unavailable", "unavailable", "an unknown key", func(a *authenticator) {
 		answering(func(r *http.Request, who auth.Principal, err error) (auth.Principal, error) {
 			if !errors.Is(err, auth.ErrUnavailable) {
@@ -142,7 +150,8 @@ var mutants = []mutant{
 			return auth.Principal{Subject: "guest"}, nil
 		})(a)
 	}},
-	{"makes unavailability a failure", "unavailable", "connection refused", instead(auth.ErrUnavailable, errors.New("connection refused"))},
+	{"makes unavailability a failure", "unavailable", "connection refused",
+		instead(auth.ErrUnavailable, errors.New("connection refused"))},
 	{"asks about the anonymous, too", "unavailable", "nothing to ask", func(a *authenticator) {
 		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
 			if a.broken.Load() {
@@ -151,20 +160,24 @@ var mutants = []mutant{
 			return who, err
 		})(a)
 	}},
-	{"is wrong and unavailable at once", "one error", "2 of them", instead(auth.ErrUnavailable, errors.Join(auth.ErrUnavailable, auth.ErrInvalidCredentials))},
-	{"is wrong and missing at once", "one error", "2 of them", instead(auth.ErrInvalidCredentials, errors.Join(auth.ErrNoCredentials, auth.ErrInvalidCredentials))},
-	{"says whom it refuses", "error without a principal", "Subject:7", answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		if err != nil {
-			who.Subject = "7"
-		}
-		return who, err
-	})},
-	{"trips over what is long", "junk", "bytes", answering(func(r *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		if len(r.Header.Get("X-Key")) > 4096 {
-			return auth.Principal{}, errors.New("value too long for type character varying(4096)")
-		}
-		return who, err
-	})},
+	{"is wrong and unavailable at once", "one error", "2 of them",
+		instead(auth.ErrUnavailable, errors.Join(auth.ErrUnavailable, auth.ErrInvalidCredentials))},
+	{"is wrong and missing at once", "one error", "2 of them",
+		instead(auth.ErrInvalidCredentials, errors.Join(auth.ErrNoCredentials, auth.ErrInvalidCredentials))},
+	{"says whom it refuses", "error without a principal", "Subject:7",
+		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			if err != nil {
+				who.Subject = "7"
+			}
+			return who, err
+		})},
+	{"trips over what is long", "junk", "bytes",
+		answering(func(r *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			if len(r.Header.Get("X-Key")) > 4096 {
+				return auth.Principal{}, errors.New("value too long for type character varying(4096)")
+			}
+			return who, err
+		})},
 	{"panics over what has no dot", "junk", "panic", before(func(r *http.Request) {
 		if key := r.Header.Get("X-Key"); key != "" && !strings.HasSuffix(key, "'s") {
 			_ = strings.Split(key, ".")[1]
@@ -175,14 +188,16 @@ var mutants = []mutant{
 			r.Header.Set("X-Key", key[:5])
 		}
 	})},
-	{"has subjects with blanks", "subjects", `"user 7"`, answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		who.Subject = "user " + who.Subject
-		return who, err
-	})},
-	{"has no subjects", "subjects", `""`, answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		who.Subject = ""
-		return who, err
-	})},
+	{"has subjects with blanks", "subjects", `"user 7"`,
+		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			who.Subject = "user " + who.Subject
+			return who, err
+		})},
+	{"has no subjects", "subjects", `""`,
+		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			who.Subject = ""
+			return who, err
+		})},
 	{"has a new subject each time", "one subject a user", "then", func(a *authenticator) {
 		var n atomic.Int64
 		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
@@ -190,10 +205,11 @@ var mutants = []mutant{
 			return who, err
 		})(a)
 	}},
-	{"has one subject for all", "one subject a user", "both", answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
-		who.Subject = "user"
-		return who, err
-	})},
+	{"has one subject for all", "one subject a user", "both",
+		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
+			who.Subject = "user"
+			return who, err
+		})},
 	{"reads the body", "body", "read", before(func(r *http.Request) { _, _ = io.ReadAll(r.Body) })},
 	{"looks for a form", "body", "x-www-form-urlencoded", before(func(r *http.Request) { _ = r.FormValue("key") })},
 	{"takes the key off the header", "request", "X-Key", func(a *authenticator) {
@@ -212,8 +228,10 @@ var mutants = []mutant{
 			return a.find(ctx, r)
 		}
 	}},
-	{"calls it wrong when time runs out", "good credentials out of time", "invalid", instead(context.Canceled, auth.ErrInvalidCredentials)},
-	{"calls it nothing when time runs out", "good credentials out of time", "no credentials", instead(context.Canceled, auth.ErrNoCredentials)},
+	{"calls it wrong when time runs out", "good credentials out of time", "invalid",
+		instead(context.Canceled, auth.ErrInvalidCredentials)},
+	{"calls it nothing when time runs out", "good credentials out of time", "no credentials",
+		instead(context.Canceled, auth.ErrNoCredentials)},
 	{"mixes up requests", "many requests", "among many", func(a *authenticator) {
 		var mu sync.Mutex
 		var last string

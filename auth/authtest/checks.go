@@ -122,7 +122,8 @@ func errorAlone(ctx context.Context, h Host) error {
 
 func junk(ctx context.Context, h Host) error {
 	const mebibyte = 1 << 20
-	values := []string{"", " ", "x", "Bearer", "Bearer ", "Basic Og==", "=", ";", "a=b; c", `"`, "\x00", "\xff\xfe", "é", "null", "{}", "../../etc/passwd", "%s%n", "' OR '1'='1",
+	values := []string{"", " ", "x", "Bearer", "Bearer ", "Basic Og==", "=", ";", "a=b; c", `"`, "\x00", "\xff\xfe",
+		"é", "null", "{}", "../../etc/passwd", "%s%n", "' OR '1'='1",
 		strings.Repeat(".", mebibyte), strings.Repeat("A", mebibyte), "Bearer " + strings.Repeat("a.", mebibyte/2)}
 	plain := signed(ctx, nil).Header
 	for i, u := range h.Users {
@@ -130,7 +131,8 @@ func junk(ctx context.Context, h Host) error {
 			if reflect.DeepEqual(plain[name], sent) {
 				continue
 			}
-			tries := map[string][]string{"nothing at all": {}, "good and junk": {strings.Join(sent, "") + strings.Repeat("~", 1000)}}
+			tries := map[string][]string{"nothing at all": {},
+				"good and junk": {strings.Join(sent, "") + strings.Repeat("~", 1000)}}
 			for _, v := range values {
 				tries[fmt.Sprintf("%.20q of %d bytes", v, len(v))] = []string{v}
 				if cookie, _, ok := strings.Cut(sent[0], "="); ok && name == "Cookie" {
@@ -272,7 +274,8 @@ func outOfTime(ctx context.Context, h Host) error {
 	cancel()
 	for i, u := range h.Users {
 		who, err := h.ask(ctx, signed(done, u.Sign))
-		if errors.Is(err, errLate) || errors.Is(err, auth.ErrNoCredentials) || errors.Is(err, auth.ErrInvalidCredentials) || err == nil && who != u.Principal {
+		if errors.Is(err, errLate) || errors.Is(err, auth.ErrNoCredentials) || errors.Is(err, auth.ErrInvalidCredentials) ||
+			err == nil && who != u.Principal {
 			return fmt.Errorf("user %d is %+v, %w", i, who, orNone(err))
 		}
 	}

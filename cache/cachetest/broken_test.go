@@ -77,7 +77,9 @@ func getting(c *lrucache.Cache, f func(keys []string, found map[string]cache.Ite
 }
 
 // adding returns c with another Add.
-func adding(c *lrucache.Cache, f func(ctx context.Context, key string, n int64, ttl time.Duration) (int64, error)) cache.Cache {
+func adding(
+	c *lrucache.Cache, f func(ctx context.Context, key string, n int64, ttl time.Duration) (int64, error),
+) cache.Cache {
 	return broken{Cache: c, add: f}
 }
 
@@ -123,7 +125,9 @@ func remembering(c *lrucache.Cache) cache.Cache {
 
 // retained replaces those of items that are too old and whose TTL is chosen by what is there, with
 // that TTL.
-func retained(ctx context.Context, c *lrucache.Cache, items []cache.Item, chosen func(ttl time.Duration) bool) []cache.Item {
+func retained(
+	ctx context.Context, c *lrucache.Cache, items []cache.Item, chosen func(ttl time.Duration) bool,
+) []cache.Item {
 	out := slices.Clone(items)
 	for i, it := range out {
 		found, err := c.GetMany(ctx, []string{it.Key})

@@ -43,7 +43,8 @@ var Checks = []Check{
 	{"nothing", "A call without keys or items does nothing.", nothing},
 	{"round trip", "Every adapter takes what is within them", roundTrip},
 	{"largest call", "Every adapter takes what is within them", largestCall},
-	{"out of bounds", "the rest it refuses with an error that wraps ErrInvalid, or takes as it is and never shortened.", outOfBounds},
+	{"out of bounds", "the rest it refuses with an error that wraps ErrInvalid, or takes as it is and never shortened.",
+		outOfBounds},
 	{"empty value", "a value of no bytes is a value", emptyValue},
 	{"older versions", "An item never replaces one of a greater Version", olderVersions},
 	{"equal and newer versions", "one of an equal or smaller Version it does replace", newerVersions},
@@ -62,9 +63,12 @@ var Checks = []Check{
 	{"many callers", "Every method may be called concurrently.", manyCallers},
 	{"newest of many writers", "whoever wrote them and in whichever order they arrive.", newestOfMany},
 	{"sum", "Add adds n, which may be negative, to the count of key and returns the sum.", counted(sum)},
-	{"end of a count", "and ends ttl after it began, however often and with whichever ttl it is added to.", counted(countEnds)},
+	{"end of a count", "and ends ttl after it began, however often and with whichever ttl it is added to.",
+		counted(countEnds)},
 	{"reading a count", "Adding 0 reads it and begins none.", counted(countRead)},
-	{"counts and items", "Counts have keys of their own: an item of the same key is another thing, and DeleteMany leaves counts alone.", counted(countKeys)},
+	{"counts and items",
+		"Counts have keys of their own: an item of the same key is another thing, and DeleteMany leaves counts alone.",
+		counted(countKeys)},
 	{"many counting", "counts that all processes share.", counted(manyCounting)},
 }
 
@@ -133,7 +137,8 @@ func has(ctx context.Context, c cache.Cache, want ...cache.Item) error {
 		case got.Version != w.Version:
 			return fmt.Errorf("the key %.80q has the version %d, want %d", w.Key, got.Version, w.Version)
 		case !bytes.Equal(got.Value, w.Value):
-			return fmt.Errorf("the key %.80q has the value %.80q (%d bytes), want %.80q (%d bytes)", w.Key, got.Value, len(got.Value), w.Value, len(w.Value))
+			return fmt.Errorf("the key %.80q has the value %.80q (%d bytes), want %.80q (%d bytes)", w.Key, got.Value,
+				len(got.Value), w.Value, len(w.Value))
 		}
 	}
 	return nil

@@ -350,7 +350,8 @@ func newestOfMany(ctx context.Context, c cache.Cache) error {
 				return err
 			}
 			if got := found["k"]; got.Version < version || string(got.Value) != fmt.Sprint(got.Version) {
-				return fmt.Errorf("after version %d was set the key has the value %q of version %d", version, got.Value, got.Version)
+				return fmt.Errorf("after version %d was set the key has the value %q of version %d", version, got.Value,
+					got.Version)
 			}
 		}
 		return nil

@@ -124,14 +124,15 @@ var mutants = []mutant{
 	{"cuts values that are too long", "out of bounds", "was taken and became", func(c *lrucache.Cache) cache.Cache {
 		return each(c, func(it *cache.Item) { it.Value = it.Value[:min(len(it.Value), cache.MaxValue)] })
 	}},
-	{"refuses with an error of its own", "out of bounds", "does not wrap ErrInvalid", func(c *lrucache.Cache) cache.Cache {
-		return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
-			if err := c.SetMany(ctx, items); err != nil {
-				return errors.New("refused")
-			}
-			return nil
-		}}
-	}},
+	{"refuses with an error of its own", "out of bounds", "does not wrap ErrInvalid",
+		func(c *lrucache.Cache) cache.Cache {
+			return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
+				if err := c.SetMany(ctx, items); err != nil {
+					return errors.New("refused")
+				}
+				return nil
+			}}
+		}},
 	{"keeps what is before the invalid item", "out of bounds", "what came with it", func(c *lrucache.Cache) cache.Cache {
 		return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
 			for _, it := range items {
@@ -159,59 +160,65 @@ var mutants = []mutant{
 		})
 	}},
 	{"replaces a newer item", "older versions", "after version 4 was set", lastWins},
-	{"keeps an item of an equal version", "equal and newer versions", "want \"zero again\"", func(c *lrucache.Cache) cache.Cache {
-		return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
-			for _, it := range items {
-				found, err := c.GetMany(ctx, []string{it.Key})
-				if err != nil {
-					return err
+	{"keeps an item of an equal version", "equal and newer versions", "want \"zero again\"",
+		func(c *lrucache.Cache) cache.Cache {
+			return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
+				for _, it := range items {
+					found, err := c.GetMany(ctx, []string{it.Key})
+					if err != nil {
+						return err
+					}
+					if old, ok := found[it.Key]; ok && old.Version == it.Version {
+						continue
+					}
+					if err := c.SetMany(ctx, []cache.Item{it}); err != nil {
+						return err
+					}
 				}
-				if old, ok := found[it.Key]; ok && old.Version == it.Version {
-					continue
-				}
-				if err := c.SetMany(ctx, []cache.Item{it}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}}
-	}},
+				return nil
+			}}
+		}},
 	{"drops the version", "equal and newer versions", "has the version 0", func(c *lrucache.Cache) cache.Cache {
 		return each(c, func(it *cache.Item) { it.Version = 0 })
 	}},
 	{"keeps versions as floating-point numbers", "great versions", "after version", func(c *lrucache.Cache) cache.Cache {
 		return each(c, func(it *cache.Item) { it.Version = int64(float64(it.Version)) })
 	}},
-	{"sets the items of a call backwards", "order in one call", "want \"two again\"", func(c *lrucache.Cache) cache.Cache {
-		return setting(c, func(items []cache.Item) []cache.Item {
-			slices.Reverse(items)
-			return items
-		})
-	}},
-	{"keeps the last item of each key in a call", "order in one call", "has the version 2, want 3", func(c *lrucache.Cache) cache.Cache {
-		return setting(c, func(items []cache.Item) []cache.Item {
-			last := make(map[string]cache.Item)
-			for _, it := range items {
-				last[it.Key] = it
-			}
-			return slices.Collect(maps.Values(last))
-		})
-	}},
+	{"sets the items of a call backwards", "order in one call", "want \"two again\"",
+		func(c *lrucache.Cache) cache.Cache {
+			return setting(c, func(items []cache.Item) []cache.Item {
+				slices.Reverse(items)
+				return items
+			})
+		}},
+	{"keeps the last item of each key in a call", "order in one call", "has the version 2, want 3",
+		func(c *lrucache.Cache) cache.Cache {
+			return setting(c, func(items []cache.Item) []cache.Item {
+				last := make(map[string]cache.Item)
+				for _, it := range items {
+					last[it.Key] = it
+				}
+				return slices.Collect(maps.Values(last))
+			})
+		}},
 	{"remembers versions of what was deleted", "deleted", "is missing", func(c *lrucache.Cache) cache.Cache {
 		return remembering(c)
 	}},
 	{"deletes one key a call", "deleted", "want none", func(c *lrucache.Cache) cache.Cache {
-		return broken{Cache: c, remove: func(ctx context.Context, keys []string) error { return c.DeleteMany(ctx, keys[:min(1, len(keys))]) }}
-	}},
-	{"fails to delete what is missing", "deleting what is missing", "deleting what is missing", func(c *lrucache.Cache) cache.Cache {
 		return broken{Cache: c, remove: func(ctx context.Context, keys []string) error {
-			found, err := c.GetMany(ctx, keys)
-			if err == nil && len(found) < len(keys) {
-				err = errors.New("not found")
-			}
-			return errors.Join(err, c.DeleteMany(ctx, keys))
+			return c.DeleteMany(ctx, keys[:min(1, len(keys))])
 		}}
 	}},
+	{"fails to delete what is missing", "deleting what is missing", "deleting what is missing",
+		func(c *lrucache.Cache) cache.Cache {
+			return broken{Cache: c, remove: func(ctx context.Context, keys []string) error {
+				found, err := c.GetMany(ctx, keys)
+				if err == nil && len(found) < len(keys) {
+					err = errors.New("not found")
+				}
+				return errors.Join(err, c.DeleteMany(ctx, keys))
+			}}
+		}},
 	{"ignores the TTL", "end of a TTL", "was served", func(c *lrucache.Cache) cache.Cache {
 		return each(c, func(it *cache.Item) { it.TTL = 0 })
 	}},
@@ -272,16 +279,20 @@ var mutants = []mutant{
 			it.TTL = longest[it.Key]
 		})
 	}},
-	{"takes the TTL of an item that it refuses", "TTL of what is not replaced", "is missing", func(c *lrucache.Cache) cache.Cache {
-		return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
-			return c.SetMany(ctx, retained(ctx, c, items, func(ttl time.Duration) bool { return ttl < time.Minute && ttl > 0 }))
-		}}
-	}},
-	{"is prolonged by an item that it refuses", "TTL of what is not replaced", "was served", func(c *lrucache.Cache) cache.Cache {
-		return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
-			return c.SetMany(ctx, retained(ctx, c, items, func(ttl time.Duration) bool { return ttl > time.Minute }))
-		}}
-	}},
+	{"takes the TTL of an item that it refuses", "TTL of what is not replaced", "is missing",
+		func(c *lrucache.Cache) cache.Cache {
+			return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
+				return c.SetMany(ctx, retained(ctx, c, items, func(ttl time.Duration) bool {
+					return ttl < time.Minute && ttl > 0
+				}))
+			}}
+		}},
+	{"is prolonged by an item that it refuses", "TTL of what is not replaced", "was served",
+		func(c *lrucache.Cache) cache.Cache {
+			return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {
+				return c.SetMany(ctx, retained(ctx, c, items, func(ttl time.Duration) bool { return ttl > time.Minute }))
+			}}
+		}},
 	{"reads the writer's memory later", "memory of the writer", "broken", func(c *lrucache.Cache) cache.Cache {
 		var kept sync.Map
 		return broken{Cache: c, set: func(ctx context.Context, items []cache.Item) error {

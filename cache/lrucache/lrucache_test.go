@@ -159,7 +159,8 @@ func TestCountsHaveABoundOfTheirOwn(t *testing.T) {
 func TestOutOfBoundsIsRefused(t *testing.T) {
 	t.Parallel()
 	c := lrucache.New(lrucache.Config{})
-	for _, it := range []cache.Item{{}, {Key: "k", TTL: -1}, {Key: "k", TTL: cache.MinTTL - 1}, {Key: "k", Value: make([]byte, cache.MaxValue+1)}} {
+	for _, it := range []cache.Item{{}, {Key: "k", TTL: -1}, {Key: "k", TTL: cache.MinTTL - 1},
+		{Key: "k", Value: make([]byte, cache.MaxValue+1)}} {
 		if err := c.SetMany(t.Context(), []cache.Item{it}); !errors.Is(err, cache.ErrInvalid) {
 			t.Errorf("key %q, TTL %v, %d bytes: %v", it.Key, it.TTL, len(it.Value), err)
 		}
@@ -196,7 +197,8 @@ func TestUsageAgreesWithWhatIsThere(t *testing.T) {
 			clock.Advance(time.Duration(rng.IntN(5)) * time.Millisecond)
 		default:
 			set(t, c, cache.Item{
-				Key: key, Value: make([]byte, rng.IntN(30)), Version: rng.Int64N(5), TTL: time.Duration(rng.IntN(20)) * time.Millisecond,
+				Key: key, Value: make([]byte, rng.IntN(30)), Version: rng.Int64N(5),
+				TTL: time.Duration(rng.IntN(20)) * time.Millisecond,
 			})
 		}
 		if u := c.Usage(); u.Items > maxItems || u.Bytes > maxBytes {
@@ -248,7 +250,8 @@ func BenchmarkSetFull(b *testing.B) {
 	value := make([]byte, 200)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if err := c.SetMany(b.Context(), []cache.Item{{Key: fmt.Sprint("key ", i), Value: value, TTL: time.Hour}}); err != nil {
+		if err := c.SetMany(b.Context(),
+			[]cache.Item{{Key: fmt.Sprint("key ", i), Value: value, TTL: time.Hour}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -47,7 +47,8 @@ func TestOpenRefusesWhatIsNoServer(t *testing.T) {
 		"redis://": false, "http://u:word9@h": false, "redis://u:wo|rd9@h": false,
 	} {
 		pool, err := rediscache.Open(server, rediscache.Config{})
-		if ok != (err == nil) || err != nil && (strings.Contains(err.Error(), "word9") || strings.Contains(err.Error(), "rd9")) {
+		if ok != (err == nil) || err != nil &&
+			(strings.Contains(err.Error(), "word9") || strings.Contains(err.Error(), "rd9")) {
 			t.Errorf("%q: %v", server, err)
 		}
 		if err == nil {

@@ -28,7 +28,8 @@ func everyMethod(t *testing.T, c *rediscache.Cache, key string) error {
 	_, added := c.Add(ctx, key, 1, time.Hour)
 	for _, err := range []error{set, deleted, added} {
 		if (err == nil) != (got == nil) {
-			t.Errorf("GetMany: %v, SetMany: %v, DeleteMany: %v, Add: %v; want an error of all or of none", got, set, deleted, added)
+			t.Errorf("GetMany: %v, SetMany: %v, DeleteMany: %v, Add: %v; want an error of all or of none", got, set, deleted,
+				added)
 		}
 	}
 	return got

@@ -36,7 +36,8 @@ func holds(t *testing.T, c *rediscache.Cache, keys []string, want ...cache.Item)
 	}
 	for _, w := range want {
 		if got, ok := found[w.Key]; !ok || got.Version != w.Version || !bytes.Equal(got.Value, w.Value) {
-			t.Errorf("%q is there: %t, with the value %.40q of version %d, want %.40q of %d", w.Key, ok, got.Value, got.Version, w.Value, w.Version)
+			t.Errorf("%q is there: %t, with the value %.40q of version %d, want %.40q of %d", w.Key, ok, got.Value,
+				got.Version, w.Value, w.Version)
 		}
 	}
 }
@@ -144,7 +145,8 @@ func TestCountsEndAlthoughTheyGrow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left, err := redis.Int64(command(t, pool, "PTTL", cfg.Prefix+"n:k"), nil); err != nil || left <= 0 || left > time.Hour.Milliseconds() {
+	if left, err := redis.Int64(command(t, pool, "PTTL", cfg.Prefix+"n:k"), nil); err != nil || left <= 0 ||
+		left > time.Hour.Milliseconds() {
 		t.Errorf("a count of an hour has %d ms left, %v", left, err)
 	}
 }
@@ -153,7 +155,8 @@ func TestSumsAreExact(t *testing.T) {
 	t.Parallel()
 	c, _, _ := openEmpty(t)
 	const odd = 1<<53 + 1 // no floating-point number, as no sum below is
-	for _, step := range []struct{ n, want int64 }{{1 << 53, 1 << 53}, {1, odd}, {0, odd}, {2, odd + 2}, {-odd - 2, 0}, {-odd, -odd}} {
+	for _, step := range []struct{ n, want int64 }{{1 << 53, 1 << 53}, {1, odd}, {0, odd}, {2, odd + 2}, {-odd - 2, 0},
+		{-odd, -odd}} {
 		if sum, err := c.Add(t.Context(), "k", step.n, time.Hour); err != nil || sum != step.want {
 			t.Errorf("adding %d gave %d, %v, want %d", step.n, sum, err, step.want)
 		}
@@ -164,7 +167,8 @@ func TestOutOfBoundsIsRefused(t *testing.T) {
 	t.Parallel()
 	c, _, _ := openEmpty(t)
 	ctx := t.Context()
-	for _, it := range []cache.Item{{}, {Key: "k", TTL: -1}, {Key: "k", TTL: cache.MinTTL - 1}, {Key: "k", Value: make([]byte, cache.MaxValue+1)}} {
+	for _, it := range []cache.Item{{}, {Key: "k", TTL: -1}, {Key: "k", TTL: cache.MinTTL - 1},
+		{Key: "k", Value: make([]byte, cache.MaxValue+1)}} {
 		if err := c.SetMany(ctx, []cache.Item{{Key: "beside"}, it}); !errors.Is(err, cache.ErrInvalid) {
 			t.Errorf("setting %d bytes under %q for %v: %v, want ErrInvalid", len(it.Value), it.Key, it.TTL, err)
 		}
@@ -212,7 +216,8 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestServersAreChecked(t *testing.T) {
 	t.Parallel()
-	for _, server := range []string{"127.0.0.1:6379", "redis", "redis://redis", "rediss://:secret@redis:6380/15", "redis://user:secret@[::1]:6379/"} {
+	for _, server := range []string{"127.0.0.1:6379", "redis", "redis://redis", "rediss://:secret@redis:6380/15",
+		"redis://user:secret@[::1]:6379/"} {
 		pool, err := rediscache.Open(server, rediscache.Config{})
 		if err != nil {
 			t.Errorf("%s: %v", server, err)
@@ -222,7 +227,8 @@ func TestServersAreChecked(t *testing.T) {
 			t.Errorf("%s: closing: %v", server, err)
 		}
 	}
-	for _, server := range []string{"", "http://:secret@redis", "redis://:sec ret@redis:6379", "redis://:secret@redis:port", "redis://:secret@redis/name", "redis:secret", "redis://"} {
+	for _, server := range []string{"", "http://:secret@redis", "redis://:sec ret@redis:6379",
+		"redis://:secret@redis:port", "redis://:secret@redis/name", "redis:secret", "redis://"} {
 		_, err := rediscache.Open(server, rediscache.Config{})
 		if err == nil {
 			t.Errorf("%s was taken", server)

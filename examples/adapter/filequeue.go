@@ -55,7 +55,8 @@ func New(file *os.File) (*Queue, error) {
 		}
 		q.stream = cmp.Or(l.Stream, q.stream)
 		if l.Message != nil {
-			q.waiting = append(q.waiting, queue.Delivery{Message: *l.Message, Position: queue.Position{Stream: q.stream, Offset: q.done + int64(len(q.waiting))}})
+			at := queue.Position{Stream: q.stream, Offset: q.done + int64(len(q.waiting))}
+			q.waiting = append(q.waiting, queue.Delivery{Message: *l.Message, Position: at})
 		}
 		finished := max(l.Done-q.done, 0)
 		q.waiting, q.done = q.waiting[finished:], q.done+finished
@@ -87,7 +88,8 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	if err := errors.Join(ctx.Err(), q.broken); err != nil {
 		return nil, fmt.Errorf("filequeue: publish: %w: %w", queue.ErrNotAccepted, err)
 	}
-	lines, positions, more := make([]line, len(msgs)), make([]queue.Position, len(msgs)), make([]queue.Delivery, len(msgs))
+	lines, positions := make([]line, len(msgs)), make([]queue.Position, len(msgs))
+	more := make([]queue.Delivery, len(msgs))
 	for i, m := range msgs {
 		positions[i] = queue.Position{Stream: q.stream, Offset: q.done + int64(len(q.waiting)+i)}
 		lines[i].Message, more[i] = &m, queue.Delivery{Message: m, Position: positions[i]}

@@ -41,7 +41,8 @@ func TestAuthenticator(t *testing.T) {
 		ana, ben := sign("ana", false), sign("ben", true)
 		return authtest.Host{
 			Authenticator: s,
-			Users:         []authtest.User{{Principal: auth.Principal{Subject: "2"}, Sign: ana}, {Principal: auth.Principal{Subject: "3", Staff: true}, Sign: ben}},
+			Users: []authtest.User{{Principal: auth.Principal{Subject: "2"}, Sign: ana},
+				{Principal: auth.Principal{Subject: "3", Staff: true}, Sign: ben}},
 			Wrong: map[string]func(*http.Request){
 				"a session that ended": ended,
 				"two sessions":         func(r *http.Request) { ana(r); ben(r) },
@@ -144,7 +145,8 @@ func TestSite(t *testing.T) {
 		t.Fatalf("write: %d %v, at %q", status, content, header.Get("Location"))
 	}
 	id := content["id"].(string)
-	if status, rating, _ := b.api("PUT", "contents/"+id+"/rating/", `{"score":5}`); status != 201 || rating["rater"] != "1" {
+	if status, rating, _ := b.api("PUT", "contents/"+id+"/rating/", `{"score":5}`); status != 201 ||
+		rating["rater"] != "1" {
 		t.Errorf("rate: %d %v", status, rating)
 	}
 	status, again, _ := b.send(b.site, http.MethodGet, header.Get("Location"), "", "")
@@ -183,7 +185,8 @@ func TestOtherSites(t *testing.T) {
 	if status != 200 || list["count"] != 1.0 || header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("read from another site: %d %v", status, list)
 	}
-	if status, kept, _ := b.send(b.site, "GET", one, "", ""); status != 200 || kept["title"] != "Stalker" || kept["ratings_count"] != 0.0 {
+	if status, kept, _ := b.send(b.site, "GET", one, "", ""); status != 200 || kept["title"] != "Stalker" ||
+		kept["ratings_count"] != 0.0 {
 		t.Errorf("after all that: %d %v", status, kept)
 	}
 	if status, _, _ := b.api("POST", "contents/", `{"title":"Mirror"}`); status != 201 {
@@ -211,11 +214,13 @@ func TestSessions(t *testing.T) {
 	if status := b.post("/logout", "", ""); status != 200 || len(b.http.Jar.Cookies(site)) != 0 {
 		t.Errorf("logout: %d", status)
 	}
-	if status, problem, _ := b.api("POST", "contents/", `{"title":"t"}`); status != 401 || problem["code"] != "not_authenticated" {
+	if status, problem, _ := b.api("POST", "contents/", `{"title":"t"}`); status != 401 ||
+		problem["code"] != "not_authenticated" {
 		t.Errorf("signed out: %d %v", status, problem)
 	}
 	b.http.Jar.SetCookies(site, stolen)
-	if status, problem, _ := b.api("POST", "contents/", `{"title":"t"}`); status != 401 || problem["code"] != "invalid_token" {
+	if status, problem, _ := b.api("POST", "contents/", `{"title":"t"}`); status != 401 ||
+		problem["code"] != "invalid_token" {
 		t.Errorf("with the old cookie: %d %v", status, problem)
 	}
 	if status := b.post("/login", "ana", "a passwort"); status != 403 {

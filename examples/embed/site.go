@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	cookieName = "__Host-session" // the prefix makes browsers refuse it from other hosts and over plain HTTP, localhost aside
+	// The prefix makes browsers refuse the cookie from other hosts and over plain HTTP, except from localhost.
+	cookieName = "__Host-session"
 	sessionFor = 12 * time.Hour
 )
 
@@ -106,7 +107,8 @@ func (s *site) begin(name, password string) (*http.Cookie, bool) {
 
 // newCookie returns a cookie that scripts cannot read and that other sites' forms do not send.
 func newCookie(value string, lasts time.Duration) *http.Cookie {
-	return &http.Cookie{Name: cookieName, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	return &http.Cookie{Name: cookieName, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), Secure: true,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 
 func (s *site) join(w http.ResponseWriter, r *http.Request) {
@@ -148,8 +150,10 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "<!doctype html><title>A blog</title><h1>A blog</h1>\n")
 	if cookie, err := r.Cookie(cookieName); err == nil {
 		if u, ok := s.visitor(cookie.Value); ok {
-			fmt.Fprintf(w, "<p>You are %s. <form method=post action=/logout><button>Sign out</button></form>\n", html.EscapeString(u.name))
-			fmt.Fprint(w, "<p>The API knows you, too: <a href=/blog/api/contents/>contents</a>, <a href=/blog/api/docs/>docs</a>.\n")
+			fmt.Fprintf(w, "<p>You are %s. <form method=post action=/logout><button>Sign out</button></form>\n",
+				html.EscapeString(u.name))
+			fmt.Fprint(w,
+				"<p>The API knows you, too: <a href=/blog/api/contents/>contents</a>, <a href=/blog/api/docs/>docs</a>.\n")
 			return
 		}
 		http.SetCookie(w, newCookie("", -time.Second)) // it has ended

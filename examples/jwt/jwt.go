@@ -67,7 +67,8 @@ func New(cfg Config) (*Verifier, error) {
 		}
 	}
 	return &Verifier{keys: cfg.Keys, parser: jwt.NewParser(
-		jwt.WithValidMethods([]string{algorithm}), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience), jwt.WithExpirationRequired(),
+		jwt.WithValidMethods([]string{algorithm}), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience),
+		jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(cfg.Now), jwt.WithStrictDecoding(),
 	)}, nil
 }

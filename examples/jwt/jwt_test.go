@@ -33,7 +33,9 @@ func newIssuer(t testing.TB) (*issuer, *jwtauth.Verifier) {
 		t.Fatal(err)
 	}
 	i := &issuer{key, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	v, err := jwtauth.New(jwtauth.Config{Issuer: "https://id.example", Audience: "blog", Now: func() time.Time { return i.now },
+	v, err := jwtauth.New(jwtauth.Config{Issuer: "https://id.example", Audience: "blog", Now: func() time.Time {
+		return i.now
+	},
 		Keys: map[string]*ecdsa.PublicKey{"2026": &key.PublicKey}})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +45,8 @@ func newIssuer(t testing.TB) (*issuer, *jwtauth.Verifier) {
 
 // claims are good ones for a user, but for what changes.
 func (i *issuer) claims(sub string, changes jwt.MapClaims) jwt.MapClaims {
-	c := jwt.MapClaims{"iss": "https://id.example", "aud": "blog", "sub": sub, "iat": i.now.Unix(), "exp": i.now.Add(5 * time.Minute).Unix()}
+	c := jwt.MapClaims{"iss": "https://id.example", "aud": "blog", "sub": sub, "iat": i.now.Unix(),
+		"exp": i.now.Add(5 * time.Minute).Unix()}
 	maps.Copy(c, changes)
 	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
 	return c
@@ -121,7 +124,10 @@ func TestVerifier(t *testing.T) {
 		i, v := newIssuer(t)
 		wrong := map[string]func(*http.Request){
 			"another scheme": func(r *http.Request) { r.SetBasicAuth("7", "7") },
-			"two tokens":     func(r *http.Request) { bearer(i.good(t, "7", nil))(r); r.Header.Add("Authorization", "Bearer x") },
+			"two tokens": func(r *http.Request) {
+				bearer(i.good(t, "7", nil))(r)
+				r.Header.Add("Authorization", "Bearer x")
+			},
 		}
 		for name, token := range i.bad(t) {
 			wrong[name] = bearer(token)
@@ -130,9 +136,11 @@ func TestVerifier(t *testing.T) {
 			Authenticator: v,
 			Users: []authtest.User{
 				{Principal: auth.Principal{Subject: "7"}, Sign: bearer(i.good(t, "7", nil))},
-				{Principal: auth.Principal{Subject: "8", Staff: true}, Sign: bearer(i.good(t, "8", jwt.MapClaims{"moderator": true, "aud": []string{"shop", "blog"}}))},
+				{Principal: auth.Principal{Subject: "8", Staff: true},
+					Sign: bearer(i.good(t, "8", jwt.MapClaims{"moderator": true, "aud": []string{"shop", "blog"}}))},
 				{Principal: auth.Principal{Subject: "9"}, Sign: bearer(i.good(t, "9", jwt.MapClaims{
-					"exp": i.now.Add(-59 * time.Second).Unix(), "iat": i.now.Add(59 * time.Second).Unix()}))}, // clocks within the leeway
+					// clocks within the leeway
+					"exp": i.now.Add(-59 * time.Second).Unix(), "iat": i.now.Add(59 * time.Second).Unix()}))},
 			},
 			Wrong: wrong,
 		}
@@ -164,7 +172,8 @@ func FuzzJWT(f *testing.F) {
 	for _, token := range i.bad(f) {
 		f.Add("Bearer " + token)
 	}
-	for _, junk := range []string{"", "Bearer", "Bearer ", "Basic Og==", "Bearer ..", "Bearer e30.e30.", "Bearer \xff.\x00.=", "bearer  x"} {
+	for _, junk := range []string{"", "Bearer", "Bearer ", "Basic Og==", "Bearer ..", "Bearer e30.e30.",
+		"Bearer \xff.\x00.=", "bearer  x"} {
 		f.Add(junk)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

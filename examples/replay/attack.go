@@ -41,7 +41,8 @@ func attackCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 			fmt.Fprintf(stderr, "replay: %s: %v\n", c.title, err)
 			return exitWrong
 		}
-		fmt.Fprintf(stdout, "%s: the score moved by %.2f at the most, the average by %.2f\n", c.title, line.moved(true), line.moved(false))
+		fmt.Fprintf(stdout, "%s: the score moved by %.2f at the most, the average by %.2f\n", c.title, line.moved(true),
+			line.moved(false))
 		lines = append(lines, line)
 	}
 	if err := os.WriteFile(*file, draw(lines), 0o644); err != nil { //nolint:gosec // a picture for everybody
@@ -77,13 +78,15 @@ type campaign struct {
 }
 
 var campaigns = []campaign{
-	{title: "Ten times as many ones within 6 hours", note: "1,000 ratings, then 10,000 ones", days: true, shown: 20*24 + 12,
+	{title: "Ten times as many ones within 6 hours", note: "1,000 ratings, then 10,000 ones", days: true,
+		shown:  20*24 + 12,
 		phases: []stretch{{30*24 + 12, honest, 1000, 0}, {6, honest, 8, 10_000}, {10 * 24, honest, 330, 0}}},
 	{title: "Ten times as many ones over 3 days", note: "1,000 ratings, then 10,000 ones", days: true, shown: 20*24 + 12,
 		phases: []stretch{{30*24 + 12, honest, 1000, 0}, {72, honest, 100, 10_000}, {10 * 24, honest, 330, 0}}},
 	{title: "A content of six hours", note: "300 ratings, then 3,000 ones within 6 hours",
 		phases: []stretch{{6, honest, 300, 0}, {6, honest, 78, 3000}, {24, honest, 312, 0}}},
-	{title: "A change of opinion gets through", note: "1,000 ratings of 4.2, then 1,000 a day of 3.0", days: true, shown: 20*24 + 12,
+	{title: "A change of opinion gets through", note: "1,000 ratings of 4.2, then 1,000 a day of 3.0", days: true,
+		shown:  20*24 + 12,
 		phases: []stretch{{30*24 + 12, honest, 1000, 0}, {12 * 24, changed, 12_000, 0}}},
 }
 
@@ -145,10 +148,12 @@ type attacker struct {
 
 // run runs the campaign on a server of its own.
 func (c campaign) run(ctx context.Context, seed uint64) (line curve, err error) {
-	at := &attacker{staff: &user{access: "staff"}, dice: rand.New(rand.NewPCG(seed, 1)), decks: map[crowd][]int{}} //nolint:gosec // repeatable on purpose
+	dice := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // repeatable on purpose
+	at := &attacker{staff: &user{access: "staff"}, dice: dice, decks: map[crowd][]int{}}
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	app, err := khodnevis.New(khodnevis.Config{Authenticator: bearers{}, Limits: httpapi.Limits{Off: true}, //nolint:contextcheck // the server's requests have contexts of their own
-		Now: func() time.Time { return began.Add(time.Duration(at.ahead.Load())) }})
+	cfg := khodnevis.Config{Authenticator: bearers{}, Limits: httpapi.Limits{Off: true},
+		Now: func() time.Time { return began.Add(time.Duration(at.ahead.Load())) }}
+	app, err := khodnevis.New(cfg) //nolint:contextcheck // the server's requests have contexts of their own
 	if err != nil {
 		return curve{}, err
 	}
@@ -163,7 +168,9 @@ func (c campaign) run(ctx context.Context, seed uint64) (line curve, err error) 
 	}()
 	at.client = newClient([]string{server.URL + "/api/"}, senders, time.Minute)
 	var made struct{ ID string }
-	if err := at.call(ctx, request{method: http.MethodPost, path: "contents/", by: at.staff, body: map[string]string{"title": c.title}}, http.StatusCreated, &made); err != nil {
+	if err := at.call(ctx,
+		request{method: http.MethodPost, path: "contents/", by: at.staff, body: map[string]string{"title": c.title}},
+		http.StatusCreated, &made); err != nil {
 		return curve{}, err
 	}
 	at.content = made.ID
@@ -239,12 +246,15 @@ func (a *attacker) deal(of crowd) int {
 func (a *attacker) published(ctx context.Context) (average, score float64, err error) {
 	for {
 		var accepted struct{ Task string }
-		if err := a.call(ctx, request{method: http.MethodPost, path: "contents/" + a.content + "/stats/recalculate/", by: a.staff}, http.StatusAccepted, &accepted); err != nil {
+		if err := a.call(ctx,
+			request{method: http.MethodPost, path: "contents/" + a.content + "/stats/recalculate/", by: a.staff},
+			http.StatusAccepted, &accepted); err != nil {
 			return 0, 0, err
 		}
 		for done := ""; done != "SUCCESS"; {
 			var task struct{ State string }
-			if err := a.call(ctx, request{method: http.MethodGet, path: "tasks/" + accepted.Task + "/", by: a.staff}, http.StatusOK, &task); err != nil {
+			if err := a.call(ctx, request{method: http.MethodGet, path: "tasks/" + accepted.Task + "/", by: a.staff},
+				http.StatusOK, &task); err != nil {
 				return 0, 0, err
 			}
 			if done = task.State; done != "SUCCESS" {
@@ -258,7 +268,8 @@ func (a *attacker) published(ctx context.Context) (average, score float64, err e
 			Average float64 `json:"average_score"`
 			Score   float64
 		}
-		if err := a.call(ctx, request{method: http.MethodGet, path: "contents/" + a.content + "/stats/"}, http.StatusOK, &stats); err != nil {
+		if err := a.call(ctx, request{method: http.MethodGet, path: "contents/" + a.content + "/stats/"}, http.StatusOK,
+			&stats); err != nil {
 			return 0, 0, err
 		}
 		if stats.Count == a.sent {

@@ -13,7 +13,8 @@ import (
 // A campaign moves the average and hardly the score, and the same seed gives the same curve.
 func TestCampaign(t *testing.T) {
 	t.Parallel()
-	small := campaign{title: "small <one>", note: "& quick", phases: []stretch{{6, honest, 100, 0}, {4, honest, 8, 500}, {4, honest, 8, 0}}}
+	small := campaign{title: "small <one>", note: "& quick",
+		phases: []stretch{{6, honest, 100, 0}, {4, honest, 8, 500}, {4, honest, 8, 0}}}
 	line, err := small.run(t.Context(), 7)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,8 @@ func wellFormed(t *testing.T, picture []byte) {
 
 func TestAttackCalls(t *testing.T) {
 	t.Parallel()
-	for args, want := range map[string]int{"attack -h": exitOK, "attack x": exitUsage, "attack -seed x": exitUsage, "nonsense": exitUsage} {
+	for args, want := range map[string]int{"attack -h": exitOK, "attack x": exitUsage, "attack -seed x": exitUsage,
+		"nonsense": exitUsage} {
 		if code := command(t.Context(), strings.Fields(args), io.Discard, io.Discard); code != want {
 			t.Errorf("%s: exit status %d, want %d", args, code, want)
 		}

@@ -24,7 +24,8 @@ func checkOnly(ctx context.Context, cfg config, c *client, show *progress) (*rep
 		return nil, err
 	}
 	if len(j.open) > 0 {
-		fmt.Fprintf(show.out, "replay: %d runs of the journal were cut short: ratings in flight then have no line in it and count as wrong if they were stored\n", len(j.open))
+		fmt.Fprintf(show.out, "replay: %d runs of the journal were cut short: ratings in flight then have no line in it "+
+			"and count as wrong if they were stored\n", len(j.open))
 	}
 	rep := &report{}
 	rep.countJournal(j)
@@ -48,7 +49,9 @@ type checker struct {
 
 // checkServer waits until the tasks are done and every film counts what it must, then compares all
 // statistics of every film, and reports what stays wrong.
-func checkServer(ctx context.Context, cfg config, c *client, show *progress, j *journal, rep *report, tasks []task) error {
+func checkServer(
+	ctx context.Context, cfg config, c *client, show *progress, j *journal, rep *report, tasks []task,
+) error {
 	tasks = slices.DeleteFunc(tasks, func(t task) bool { return t.id == "" }) // lanes of which nothing was accepted
 	k := &checker{c: c, j: j, show: show, clients: cfg.clients, tasks: tasks}
 	films, kept := len(j.contents), j.kept()
@@ -100,7 +103,8 @@ func wrong(l look) bool { return len(l.faults) > 0 }
 
 // settle looks at n things, and again at those that are not right, until all are or nothing has
 // moved for timeout. It returns the last look at each.
-func (k *checker) settle(ctx context.Context, name string, n, total int, timeout time.Duration, see func(ctx context.Context, i int) (look, error)) ([]look, error) {
+func (k *checker) settle(ctx context.Context, name string, n, total int, timeout time.Duration,
+	see func(ctx context.Context, i int) (look, error)) ([]look, error) {
 	if n == 0 {
 		return nil, nil
 	}

@@ -136,7 +136,8 @@ func (c *client) persist(ctx context.Context, r request, token string) (answer, 
 		c.trouble.Store(&why)
 		left := time.Until(giveUp)
 		if left <= 0 {
-			return a, fmt.Errorf("%s %s: no definite answer in %v and %d attempts, the last one: %s", r.method, r.path, c.timeout, a.attempts, why)
+			return a, fmt.Errorf("%s %s: no definite answer in %v and %d attempts, the last one: %s",
+				r.method, r.path, c.timeout, a.attempts, why)
 		}
 		if err != nil && a.attempts%len(c.bases) != 0 {
 			continue // the next server may live
@@ -149,7 +150,9 @@ func (c *client) persist(ctx context.Context, r request, token string) (answer, 
 }
 
 // send makes one attempt, whose status and body go to a, zero when the answer is not whole.
-func (c *client) send(ctx context.Context, r request, base, token string, payload []byte, a *answer) (http.Header, error) {
+func (c *client) send(
+	ctx context.Context, r request, base, token string, payload []byte, a *answer,
+) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	a.status, a.body = 0, nil

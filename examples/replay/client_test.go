@@ -59,7 +59,8 @@ func TestClientKeepsTrying(t *testing.T) {
 				t.Fatal(err)
 			}
 			if a.status != tc.status || a.attempts != tc.attempts || a.unsure != tc.unsure {
-				t.Errorf("status %d in %d attempts, unsure %v; want %d, %d, %v", a.status, a.attempts, a.unsure, tc.status, tc.attempts, tc.unsure)
+				t.Errorf("status %d in %d attempts, unsure %v; want %d, %d, %v", a.status, a.attempts, a.unsure, tc.status,
+					tc.attempts, tc.unsure)
 			}
 		})
 	}
@@ -67,7 +68,8 @@ func TestClientKeepsTrying(t *testing.T) {
 
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	for value, want := range map[string]time.Duration{"": 0, "3": 3 * time.Second, "-1": 0, "99999999999": maxRetryAfter, "soon": 0} {
+	for value, want := range map[string]time.Duration{"": 0, "3": 3 * time.Second, "-1": 0, "99999999999": maxRetryAfter,
+		"soon": 0} {
 		if got := retryAfter(http.Header{"Retry-After": {value}}); got != want {
 			t.Errorf("Retry-After %q is %v, want %v", value, got, want)
 		}
@@ -92,7 +94,8 @@ func TestProgress(t *testing.T) {
 		<-shown
 		ph.end()
 		got := out.String()
-		if !strings.Contains(got, "1,000 / 2,000") || !strings.Contains(got, "again: a long") || !strings.HasSuffix(got, "\n") {
+		if !strings.Contains(got, "1,000 / 2,000") || !strings.Contains(got, "again: a long") ||
+			!strings.HasSuffix(got, "\n") {
 			t.Errorf("bar %v: %q", bar, got)
 		}
 		if bar != strings.Contains(got, "[###############...............]") {

@@ -48,7 +48,8 @@ type fakeRating struct {
 
 func serve(t *testing.T, f *fake) string {
 	t.Helper()
-	f.users, f.refreshes, f.tokens, f.calls = map[string]string{}, map[string]string{}, map[string]string{}, map[string]int{}
+	f.users, f.refreshes, f.tokens, f.calls = map[string]string{}, map[string]string{}, map[string]string{},
+		map[string]int{}
 	f.contents, f.keys, f.tasks = map[string]*fakeContent{}, map[string]string{}, map[string]bool{}
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(*http.Request, map[string]any) (int, any){
@@ -174,7 +175,8 @@ func (f *fake) rate(r *http.Request, b map[string]any) (int, any) {
 	if f.plant == "mixed up" && f.accepted == 10 {
 		rt.user = "u-another"
 	}
-	return 202, map[string]any{"task": rt.task, "rating": map[string]any{"content": content, "rater": rt.user, "score": score}}
+	return 202, map[string]any{"task": rt.task,
+		"rating": map[string]any{"content": content, "rater": rt.user, "score": score}}
 }
 
 func (f *fake) work() {
@@ -234,5 +236,6 @@ func (f *fake) content(r *http.Request, _ map[string]any) (int, any) {
 	if f.plant == "histogram" && h["2"] > 0 && h["4"] > 0 { // the same count and sum
 		h["2"], h["3"], h["4"] = h["2"]-1, h["3"]+2, h["4"]-1
 	}
-	return 200, map[string]any{"ratings_count": len(c.ratings) + c.extra, "average_score": average, "sum": sum, "histogram": h}
+	return 200, map[string]any{"ratings_count": len(c.ratings) + c.extra, "average_score": average, "sum": sum,
+		"histogram": h}
 }

@@ -80,7 +80,8 @@ func parseFilms(r io.Reader) ([]film, error) {
 
 func describe(row map[string]any) string {
 	var lines []string
-	for _, column := range []string{"Director", "Major Genre", "Release Date", "Distributor", "IMDB Rating", "IMDB Votes"} {
+	for _, column := range []string{"Director", "Major Genre", "Release Date", "Distributor", "IMDB Rating",
+		"IMDB Votes"} {
 		if v := text(row[column]); v != "" {
 			lines = append(lines, column+": "+v)
 		}

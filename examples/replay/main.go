@@ -119,7 +119,8 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	fs := flag.NewFlagSet("replay", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	const local = "http://127.0.0.1:8000"
-	fs.StringVar(&servers, "server", local, "`URL` of the server, or several separated by commas, used in turn; without a path, /api/ is meant")
+	fs.StringVar(&servers, "server", local,
+		"`URL` of the server, or several separated by commas, used in turn; without a path, /api/ is meant")
 	fs.StringVar(&servers, "servers", local, "the same as -server")
 	fs.StringVar(&cfg.data, "data", "movies.json", "`FILE` of films: data/movies.json of the npm package vega-datasets")
 	fs.IntVar(&cfg.users, "users", 500, "users to register; also the most ratings a film can have")
@@ -127,7 +128,8 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	fs.Float64Var(&cfg.rerate, "rerate", 0.02, "fraction of the ratings that a second submission changes, 0 to 1")
 	fs.IntVar(&cfg.clients, "clients", 64, "requests in flight at the same time")
 	fs.Uint64Var(&cfg.seed, "seed", 1, "seed of everything that is drawn")
-	fs.DurationVar(&cfg.timeout, "timeout", time.Minute, "how long to keep trying a dead server, and to wait for ratings that stop arriving")
+	fs.DurationVar(&cfg.timeout, "timeout", time.Minute,
+		"how long to keep trying a dead server, and to wait for ratings that stop arriving")
 	fs.StringVar(&cfg.state, "state", "", "journal `FILE` to which everything accepted is appended")
 	fs.BoolVar(&cfg.checkOnly, "check-only", false, "send nothing; compare the server with the journal of -state")
 	if err := fs.Parse(args); err != nil {

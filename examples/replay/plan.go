@@ -29,7 +29,8 @@ type plan struct {
 
 func newPlan(films []film, users, ratings, lanes int, rerate float64, seed uint64) (plan, error) {
 	if most := len(films) * users; ratings > most {
-		return plan{}, fmt.Errorf("%d ratings asked, but %d films and %d users make at most %d: give more -users", ratings, len(films), users, most)
+		return plan{}, fmt.Errorf("%d ratings asked, but %d films and %d users make at most %d: give more -users",
+			ratings, len(films), users, most)
 	}
 	rng := rand.New(rand.NewPCG(seed, 0))
 	first := make([]submission, 0, ratings)

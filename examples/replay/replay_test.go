@@ -18,7 +18,8 @@ func testData(t *testing.T) string {
 	t.Helper()
 	rows := []map[string]any{{"Title": nil}, {"Title": 1941, "IMDB Rating": 6.1, "IMDB Votes": 3000}}
 	for i := range 28 {
-		rows = append(rows, map[string]any{"Title": fmt.Sprintf("Film %d", i), "IMDB Rating": 1.5 + float64(i)/4, "IMDB Votes": i * i * 100})
+		rows = append(rows,
+			map[string]any{"Title": fmt.Sprintf("Film %d", i), "IMDB Rating": 1.5 + float64(i)/4, "IMDB Votes": i * i * 100})
 	}
 	data, err := json.Marshal(rows)
 	if err != nil {
@@ -50,7 +51,8 @@ func replayed(t *testing.T, args ...string) (int, map[string]int, string) {
 
 func small(t *testing.T, server string, more ...string) []string {
 	t.Helper()
-	args := []string{"-server", server, "-data", testData(t), "-users", "40", "-ratings", "600", "-rerate", "0.5", "-clients", "8", "-timeout", "20s"}
+	args := []string{"-server", server, "-data", testData(t), "-users", "40", "-ratings", "600", "-rerate", "0.5",
+		"-clients", "8", "-timeout", "20s"}
 	return append(args, more...)
 }
 
@@ -82,10 +84,12 @@ func TestRun(t *testing.T) {
 				t.Fatalf("exit status %d:\n%s", code, out)
 			}
 			if got["users"] != 40 || got["films"] != 30 || got["stored"] != 600 {
-				t.Errorf("users, films, stored are %d, %d, %d, want 40, 30, 600:\n%s", got["users"], got["films"], got["stored"], out)
+				t.Errorf("users, films, stored are %d, %d, %d, want 40, 30, 600:\n%s", got["users"], got["films"], got["stored"],
+					out)
 			}
 			if got["accepted"] != 600+got["superseded by a later one"] || got["superseded by a later one"] == 0 {
-				t.Errorf("%d accepted and %d superseded do not make the 600 stored", got["accepted"], got["superseded by a later one"])
+				t.Errorf("%d accepted and %d superseded do not make the 600 stored", got["accepted"],
+					got["superseded by a later one"])
 			}
 			if got["sent"] = got["ratings sent"]; got["sent"] != got["accepted"]+got["retried"] {
 				t.Errorf("%d sent are not %d accepted and %d retried", got["sent"], got["accepted"], got["retried"])
@@ -148,7 +152,8 @@ func TestCheckOnly(t *testing.T) {
 	}
 	check := []string{"-server", server, "-check-only", "-state", state, "-timeout", "300ms"}
 	code, got, out := replayed(t, check...)
-	if code != exitOK || got["users"] != 40 || got["films"] != 60 || got["stored"] != 1200 || strings.Contains(out, "cut short") {
+	if code != exitOK || got["users"] != 40 || got["films"] != 60 || got["stored"] != 1200 ||
+		strings.Contains(out, "cut short") {
 		t.Fatalf("check: exit status %d, want 40 users, 60 films, 1,200 stored:\n%s", code, out)
 	}
 

@@ -135,7 +135,8 @@ func (r *replay) rate(ctx context.Context, lane int, submissions []submission, p
 			continue
 		}
 		u, content := r.users[s.user], r.contents[s.film]
-		a, err := r.c.do(ctx, request{method: http.MethodPost, path: "ratings/", by: u, body: map[string]any{"content": content, "score": s.score}})
+		body := map[string]any{"content": content, "score": s.score}
+		a, err := r.c.do(ctx, request{method: http.MethodPost, path: "ratings/", by: u, body: body})
 		r.report.submitted(a)
 		if err != nil {
 			return fmt.Errorf("rate %q: %w", r.films[s.film].title, err)
@@ -144,7 +145,8 @@ func (r *replay) rate(ctx context.Context, lane int, submissions []submission, p
 		ph.done.Add(1)
 		id, err := acceptedTask(a, content, u.id, s.score)
 		if err != nil {
-			r.report.fault(fault{"refused", fmt.Sprintf("%s rates %q with %d", u.Username, r.films[s.film].title, s.score), "202 with its task", err.Error()})
+			r.report.fault(fault{"refused", fmt.Sprintf("%s rates %q with %d", u.Username, r.films[s.film].title, s.score),
+				"202 with its task", err.Error()})
 			continue
 		}
 		if err := r.journal.record(entry{Content: content, User: u.id, Score: s.score, Task: id}); err != nil {

@@ -74,7 +74,8 @@ func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
 	}
 	off := s.limits == "off"
 	b.cfg = khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers,
-		SkipForeign: s.foreign == "skip", TrustedProxies: proxies, Limits: httpapi.Limits{Off: off}, Auth: auth.Config{LimitsOff: off}}
+		SkipForeign: s.foreign == "skip", TrustedProxies: proxies, Limits: httpapi.Limits{Off: off},
+		Auth: auth.Config{LimitsOff: off}}
 	if err = b.pick(s, log); err == nil {
 		_, err = khodnevis.New(b.cfg) // in memory for now, so that what is wrong shows before there is a file
 	}
@@ -119,8 +120,10 @@ func (b *backend) pick(s settings, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		queue, err := kafkaqueue.Open(s.brokers(), kafkaqueue.Config{Topic: s.topic, Group: s.group, Installation: b.identity,
-			Instance: instance(s.addr), TLS: security, SASL: login, Logger: log})
+		queue, err := kafkaqueue.Open(s.brokers(), kafkaqueue.Config{
+			Topic: s.topic, Group: s.group, Installation: b.identity,
+			Instance: instance(s.addr), TLS: security, SASL: login, Logger: log,
+		})
 		if err != nil {
 			return fmt.Errorf("-kafka: %w", err)
 		}
@@ -167,7 +170,8 @@ func (b *backend) build() error {
 			}
 		}
 		for _, name := range exposed(b.file) {
-			b.cfg.Logger.Warn("others may read or write this file of the data, which has password hashes: chmod 600", "file", name)
+			b.cfg.Logger.Warn("others may read or write this file of the data, which has password hashes: chmod 600",
+				"file", name)
 		}
 	}
 	var err error

@@ -88,7 +88,8 @@ func benchmarkAccept(b *testing.B, clients, rate int) {
 					began = start.Add(time.Duration(n) * time.Second / time.Duration(rate))
 					time.Sleep(time.Until(began))
 				}
-				if status, body := conn.post(b, "/api/ratings/", access, fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5)); status != http.StatusAccepted {
+				if status, body := conn.post(b, "/api/ratings/", access,
+					fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5)); status != http.StatusAccepted {
 					b.Errorf("%d %s", status, body)
 					return
 				}

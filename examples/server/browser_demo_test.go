@@ -26,7 +26,8 @@ func TestBrowserDemo(t *testing.T) {
 	ana.fill("#account [name=password]", "short")
 	ana.click("#account-submit")
 	ana.says("#account [name=password] + .wrong", "at least 8")
-	ana.until(`document.activeElement.name === "password" && document.activeElement.getAttribute("aria-invalid") === "true"`)
+	ana.until(`document.activeElement.name === "password" &&
+		document.activeElement.getAttribute("aria-invalid") === "true"`)
 	ana.signUp("ana")
 
 	// Stored text stays text.
@@ -70,7 +71,8 @@ func TestBrowserDemo(t *testing.T) {
 	ben.says(".row .average", "3.50")
 	ben.says(".row .count", "2 ratings")
 	ben.until(`document.querySelector(".row .rate input[value='2']").checked`)
-	ben.until(`[...document.querySelectorAll("#histogram li")].map((li) => li.lastChild.textContent).join() === "1,0,0,1,0"`)
+	ben.until(`[...document.querySelectorAll("#histogram li")].map((li) => li.lastChild.textContent).join() ===
+		"1,0,0,1,0"`)
 
 	// The other page follows by itself.
 	ana.says(".row .average", "3.50")
@@ -102,7 +104,8 @@ func TestBrowserKeyboard(t *testing.T) {
 	p.says(".row .title", "Stalker")
 	p.do(chromedp.Focus(chromedp.CSS(".row .rate input")))
 	// However slow the machine is, these keys come within what the page takes for one movement.
-	p.do(chromedp.Evaluate[chromedp.Void](`{ const real = setTimeout; window.setTimeout = (run, ms) => real(run, ms * 10); }`))
+	p.do(chromedp.Evaluate[chromedp.Void](
+		`{ const real = setTimeout; window.setTimeout = (run, ms) => real(run, ms * 10); }`))
 	for i, key := range []string{" ", kb.ArrowRight, kb.ArrowRight, kb.ArrowRight} {
 		p.press(key)
 		p.until(fmt.Sprintf(`document.querySelector(".row .rate input[value='%d']").checked`, i+1))
@@ -133,7 +136,8 @@ func TestBrowserUnavailable(t *testing.T) {
 	s.CloseClientConnections()
 	s.Listener.Close()
 	p.says("#notice", "The server does not answer")
-	p.do(chromedp.SetValue(chromedp.CSS("#ordering"), "title"), chromedp.Evaluate[chromedp.Void](`document.querySelector("#ordering").dispatchEvent(new Event("change"))`))
+	p.do(chromedp.SetValue(chromedp.CSS("#ordering"), "title"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("#ordering").dispatchEvent(new Event("change"))`))
 	p.says("#failed", "The server does not answer")
 	p.says("#retry", "Try again")
 }

@@ -66,7 +66,9 @@ func TestBrowserDocsByKeyboard(t *testing.T) {
 	p.fill("#credentials [autocomplete='current-password']", "a rather long one")
 	p.press(kb.Enter)
 	p.says("#account", "Authorized")
-	if evaluate[bool](p, `!document.querySelector("#credentials").hidden || localStorage.length + sessionStorage.length + document.cookie.length > 0`) {
+	if evaluate[bool](p,
+		`!document.querySelector("#credentials").hidden ||
+			localStorage.length + sessionStorage.length + document.cookie.length > 0`) {
 		t.Error("the form stays, or the token is kept")
 	}
 
@@ -74,7 +76,8 @@ func TestBrowserDocsByKeyboard(t *testing.T) {
 	p.until(`document.activeElement.id === "find"`)
 	p.fill("#find", "create a con")
 	p.press(kb.Enter)
-	p.until(`document.activeElement.matches("#createContent > summary") && document.querySelector("#createContent textarea")?.checkVisibility()`)
+	p.until(`document.activeElement.matches("#createContent > summary") &&
+		document.querySelector("#createContent textarea")?.checkVisibility()`)
 	p.press(kb.Tab)
 	p.until(`document.activeElement.localName === "textarea"`)
 	p.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl))) // sends

@@ -58,7 +58,8 @@ func newShelf(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	var c clock
-	app, err := khodnevis.New(khodnevis.Config{Store: db, Queue: queue, Now: c.now, Auth: auth.Config{LimitsOff: true}, Logger: slog.New(slog.DiscardHandler)})
+	app, err := khodnevis.New(khodnevis.Config{Store: db, Queue: queue, Now: c.now, Auth: auth.Config{LimitsOff: true},
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,8 @@ func newShelf(t *testing.T) *site {
 		{"Playtime", "Jacques Tati, 1967", 6, 7, []int{5, 3, 4, 5, 2, 4, 5}},
 		{"Persona", "Ingmar Bergman, 1966", 8, 9, []int{5, 4, 5, 3, 5, 1}},
 		{"طعم گیلاس", "عباس کیارستمی، ۱۳۷۶", 11, 12, []int{5, 4, 5, 4, 3, 5, 5}},
-		{"Close-Up", "Abbas Kiarostami, 1990. A man is tried for having been somebody else.", 13, 10, []int{5, 4, 5, 3, 5, 4, 5, 2}},
+		{"Close-Up", "Abbas Kiarostami, 1990. A man is tried for having been somebody else.", 13, 10,
+			[]int{5, 4, 5, 3, 5, 4, 5, 2}},
 		{"Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb", "Stanley Kubrick, 1964", 0, 0, nil},
 	} {
 		c.set(14*day - time.Duration(i)*time.Minute)
@@ -84,7 +86,8 @@ func newShelf(t *testing.T) *site {
 		n := 0
 		submit := func(score int) {
 			n++
-			if _, err := app.Ratings.Submit(ctx, actor.Actor{User: fmt.Sprintf("visitor%d", n)}, rating.Submission{Content: made.ID, Score: score}); err != nil {
+			if _, err := app.Ratings.Submit(ctx, actor.Actor{User: fmt.Sprintf("visitor%d", n)},
+				rating.Submission{Content: made.ID, Score: score}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -130,8 +133,9 @@ func TestBrowserLayout(t *testing.T) {
 	}{{"desktop", 1280, 900, 1}, {"phone", 390, 844, 2}, {"narrow", 360, 740, 1}} {
 		for _, scheme := range []string{"light", "dark"} {
 			as := chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-				_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-					{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+				_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia,
+					emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+						{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 				return err
 			})
 			size := chromedp.EmulateViewport(screen.width, screen.height, chromedp.EmulateScale(screen.scale))
@@ -164,7 +168,8 @@ func TestBrowserLayout(t *testing.T) {
 // fits checks that nothing stands out of the screen, and takes a picture if it is asked to.
 func (p *tab) fits(width int64, name string) {
 	p.t.Helper()
-	wide := evaluate[[]string](p, fmt.Sprintf(`document.documentElement.scrollWidth <= %[1]d ? [] : [...document.querySelectorAll("body *")]
+	wide := evaluate[[]string](p, fmt.Sprintf(`document.documentElement.scrollWidth <= %[1]d ? [] :
+		[...document.querySelectorAll("body *")]
 		.filter((e) => e.getBoundingClientRect().right > %[1]d).map((e) => e.tagName + "." + e.className)`, width))
 	if len(wide) > 0 {
 		p.t.Errorf("%s: wider than the screen: %v", name, wide)

@@ -70,7 +70,8 @@ func newBrowser(t *testing.T) context.Context {
 	if program == "" {
 		t.Fatal("KHODNEVIS_TEST_BROWSER names no browser: run make browser")
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()),
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program),
+		chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("force-prefers-reduced-motion", true)) // what moves while it is clicked at is missed
 	if os.Getuid() == 0 { // it has no sandbox for root
@@ -102,7 +103,9 @@ type tab struct {
 
 // newTab opens a page of the site. When the test ends, there was no message of an error, and no
 // request to anywhere else.
-func newTab(t *testing.T, browser context.Context, s *site, path string, first ...chromedp.Action[chromedp.Void]) *tab {
+func newTab(
+	t *testing.T, browser context.Context, s *site, path string, first ...chromedp.Action[chromedp.Void],
+) *tab {
 	t.Helper()
 	p := &tab{t: t, origin: s.URL}
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithListener(p.listen))
@@ -180,7 +183,8 @@ func evaluate[T any](p *tab, expression string) T {
 }
 
 func poll(expression string) chromedp.Action[chromedp.Void] {
-	return chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(browserTimeout))
+	return chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond),
+		chromedp.WithPollingTimeout(browserTimeout))
 }
 
 // until waits until an expression is true.
@@ -198,9 +202,14 @@ func (p *tab) says(selector, text string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	err = chromedp.Do(ctx, poll(fmt.Sprintf(`(([s, text]) => { const e = document.querySelector(s); return e?.checkVisibility() && e.textContent.includes(text); })(%s)`, s)))
+	err = chromedp.Do(ctx,
+		poll(fmt.Sprintf(`(([s, text]) => {
+			const e = document.querySelector(s);
+			return e?.checkVisibility() && e.textContent.includes(text);
+		})(%s)`, s)))
 	if err != nil {
-		p.t.Fatalf("%s does not say %q: %v\nthe page says:\n%s", selector, text, err, evaluate[string](p, `document.body.innerText`))
+		p.t.Fatalf("%s does not say %q: %v\nthe page says:\n%s", selector, text, err,
+			evaluate[string](p, `document.body.innerText`))
 	}
 }
 
@@ -212,7 +221,8 @@ func (p *tab) click(selector string) {
 // fill types a text in place of what a field holds.
 func (p *tab) fill(selector, text string) {
 	p.t.Helper()
-	p.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.querySelector(%q).value = ""`, selector)), chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
+	p.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.querySelector(%q).value = ""`, selector)),
+		chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
 }
 
 // press presses a key where the focus is.

@@ -49,7 +49,9 @@ func (c *client) send(t testing.TB, method, path, token, body string) (got reply
 	if token != "" {
 		token = "Authorization: Bearer " + token + "\r\n"
 	}
-	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s", method, path, token, len(body), body); err != nil {
+	if _, err := fmt.Fprintf(c,
+		"%s %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s", method, path,
+		token, len(body), body); err != nil {
 		t.Error(err)
 		return reply{}
 	}

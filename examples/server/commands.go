@@ -26,15 +26,24 @@ type command struct {
 // commands are all there are. The first one is what is done without any.
 var commands = []command{
 	{usage: "serve", about: "serve requests and store ratings, as -role says; the same without a command"},
-	{usage: "staff NAME", about: "make a registered user staff, and end its sessions", on: onAccount("is staff now", setStaff(true))},
-	{usage: "unstaff NAME", about: "make staff a plain user again, and end its sessions", on: onAccount("is no longer staff", setStaff(false))},
-	{usage: "disable NAME", about: "bar a user from logging in, and end its sessions", on: onAccount("is disabled now", setDisabled(true))},
-	{usage: "enable NAME", about: "let a disabled user log in again", on: onAccount("is enabled now", setDisabled(false))},
-	{usage: "password NAME", about: "set a user's password to the first line of the standard input, and end its sessions", on: onAccount("has a new password", setPassword)},
-	{usage: "recalculate [ID]", about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
+	{usage: "staff NAME", about: "make a registered user staff, and end its sessions",
+		on: onAccount("is staff now", setStaff(true))},
+	{usage: "unstaff NAME", about: "make staff a plain user again, and end its sessions",
+		on: onAccount("is no longer staff", setStaff(false))},
+	{usage: "disable NAME", about: "bar a user from logging in, and end its sessions",
+		on: onAccount("is disabled now", setDisabled(true))},
+	{usage: "enable NAME", about: "let a disabled user log in again",
+		on: onAccount("is enabled now", setDisabled(false))},
+	{usage: "password NAME",
+		about: "set a user's password to the first line of the standard input, and end its sessions",
+		on:    onAccount("has a new password", setPassword)},
+	{usage: "recalculate [ID]",
+		about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
 	{usage: "verify", about: "the same for all, and exit with 1 if any number was wrong", on: verify},
-	{usage: "migrate", about: "bring the tables up to date, with a role that owns them, and do nothing else", on: migrated},
-	{usage: "backup FILE", about: "copy the file of the data, as of one moment, to a new one, also while a server uses it", apart: backup},
+	{usage: "migrate", about: "bring the tables up to date, with a role that owns them, and do nothing else",
+		on: migrated},
+	{usage: "backup FILE",
+		about: "copy the file of the data, as of one moment, to a new one, also while a server uses it", apart: backup},
 	{usage: "health", about: "exit with 1 unless the server that listens on -addr lives", apart: health},
 }
 
@@ -95,7 +104,8 @@ func recalculate(ctx context.Context, b *backend, contents []string, _ io.Reader
 var errDrift = errors.New("numbers had drifted")
 
 // report does a recalculation and tells how it went. Drift is an error.
-func report(ctx context.Context, b *backend, stdout io.Writer, what string, do func(context.Context, func(rating.Drift)) (int, error)) error {
+func report(ctx context.Context, b *backend, stdout io.Writer, what string,
+	do func(context.Context, func(rating.Drift)) (int, error)) error {
 	drifted, first := 0, ""
 	n, err := do(ctx, func(d rating.Drift) {
 		if drifted++; drifted == 1 {

@@ -91,7 +91,8 @@ func TestBackupCommand(t *testing.T) {
 	if _, err := told("-data", data, "backup", copied); err == nil {
 		t.Error("a second one over the first one: no error")
 	}
-	if err := backup(t.Context(), settings{postgres: "host=db"}, []string{copied + "2"}, io.Discard); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+	if err := backup(t.Context(), settings{postgres: "host=db"}, []string{copied + "2"}, io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "pg_dump") {
 		t.Errorf("of a database: %v", err)
 	}
 	s.data = copied

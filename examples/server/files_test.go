@@ -41,7 +41,8 @@ func TestFailedStartLeavesNoFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			var printed testutil.Log
-			if err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0"}, args...), nil, nil, &printed, &printed); err == nil {
+			if err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0"}, args...), nil, nil, &printed,
+				&printed); err == nil {
 				t.Errorf("it succeeds: %s", &printed)
 			}
 			if entries, err := os.ReadDir("."); err != nil || len(entries) != 0 {
@@ -113,10 +114,11 @@ func TestEveryLineIsJSON(t *testing.T) {
 		"a setting that is wrong":      {args: []string{"-log", "json", "-addr", "nowhere", "-role", "boss"}},
 		"a command that is none":       {args: []string{"-log", "json", "nonsense"}},
 		"a flag behind a command":      {args: []string{"-log", "json", "verify", "-data", data}},
-		"a variable that is none":      {args: []string{"-log", "json", "-addr", "127.0.0.1:70000"}, environ: []string{"KHODNEVIS_NONSENSE=1"}},
-		"no file":                      {args: []string{"-log", "json", "-data", data, "verify"}},
-		"no server":                    {args: []string{"-log", "json", "-addr", "127.0.0.1:1", "health"}},
-		"no database":                  {args: []string{"-log", "json", "-postgres", "postgres://u@127.0.0.1:1/db", "verify"}},
+		"a variable that is none": {args: []string{"-log", "json", "-addr", "127.0.0.1:70000"},
+			environ: []string{"KHODNEVIS_NONSENSE=1"}},
+		"no file":     {args: []string{"-log", "json", "-data", data, "verify"}},
+		"no server":   {args: []string{"-log", "json", "-addr", "127.0.0.1:1", "health"}},
+		"no database": {args: []string{"-log", "json", "-postgres", "postgres://u@127.0.0.1:1/db", "verify"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,7 +160,8 @@ func everyLineIsJSON(t *testing.T, text string) {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	for _, line := range lines {
 		var record struct{ Time, Level, Msg string }
-		if err := json.Unmarshal([]byte(line), &record); err != nil || record.Time == "" || record.Level == "" || record.Msg == "" {
+		if err := json.Unmarshal([]byte(line), &record); err != nil || record.Time == "" || record.Level == "" ||
+			record.Msg == "" {
 			t.Errorf("this is no record: %s", line)
 		}
 	}

@@ -25,7 +25,8 @@ func TestHealthAsksTheServerOfItsSettings(t *testing.T) {
 	}
 	data := filepath.Join(t.TempDir(), "none.db")
 	health := func(addr string) error {
-		return run(t.Context(), []string{"health"}, []string{"KHODNEVIS_ADDR=" + addr, "KHODNEVIS_DATA=" + data}, nil, io.Discard, io.Discard)
+		return run(t.Context(), []string{"health"}, []string{"KHODNEVIS_ADDR=" + addr, "KHODNEVIS_DATA=" + data}, nil,
+			io.Discard, io.Discard)
 	}
 	for _, host := range []string{"127.0.0.1", "0.0.0.0", "[::]", "", "localhost"} {
 		if err := health(host + ":" + port); err != nil {

@@ -31,7 +31,8 @@ func shared(t *testing.T) (brokers []string, args []string) {
 	brokers, redis := testserver.Kafka(t), testserver.Redis(t)
 	if brokers == nil {
 		t.Log("no Kafka: an in-process stand-in (kfake) is used; set KHODNEVIS_TEST_KAFKA or run make test")
-		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder(), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder(),
+			kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +214,8 @@ func TestTwoServersInOneTopic(t *testing.T) {
 	brokers, args := shared(t)
 	name := fmt.Sprintf("test.one-topic.%d", time.Now().UnixNano())
 	topic := slices.Concat(args, []string{"-kafka-topic", name})
-	both := []*tenant{newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...), newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...)}
+	both := []*tenant{newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...),
+		newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...)}
 	ids := []string{both[0].identity(), both[1].identity()}
 	forget(t, brokers, []string{name}, []string{name, "khodnevis." + ids[0], "khodnevis." + ids[1]})
 	stopped := func() *tenant {
@@ -238,11 +240,14 @@ func TestTwoServersInOneTopic(t *testing.T) {
 		if err := x.end(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
-		if x == found && (strings.Count(x.log.String(), "level=ERROR") != 1 || !strings.Contains(x.log.String(), "message of installation")) {
+		if x == found &&
+			(strings.Count(x.log.String(), "level=ERROR") != 1 ||
+				!strings.Contains(x.log.String(), "message of installation")) {
 			t.Errorf("it logs\n%s", x.log)
 		}
 		token, tasks := x.token, x.tasks
-		both[i] = &tenant{child: start(t, x.data, slices.Concat(topic, []string{"-kafka-foreign", "skip"})...), data: x.data, token: token, tasks: tasks}
+		both[i] = &tenant{child: start(t, x.data, slices.Concat(topic, []string{"-kafka-foreign", "skip"})...),
+			data: x.data, token: token, tasks: tasks}
 	}
 	for _, x := range both {
 		x.stored()
@@ -303,7 +308,8 @@ func TestDatabaseComesLater(t *testing.T) {
 	door.Close()
 	away := *real
 	away.Host, away.Path = address, "/"+name
-	x := &tenant{child: start(t, filepath.Join(t.TempDir(), "unused.db"), slices.Concat(args, []string{"-postgres", away.String()})...)}
+	x := &tenant{child: start(t, filepath.Join(t.TempDir(), "unused.db"),
+		slices.Concat(args, []string{"-postgres", away.String()})...)}
 	x.must(200, "GET", "/livez", "", nil, nil)
 	if status, text := x.ready(); status != 503 || text != "starting\n" {
 		t.Errorf("readyz: %d %q", status, text)

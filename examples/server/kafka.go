@@ -40,7 +40,8 @@ func (s *settings) validateKafka() error {
 		wrong("-kafka-sasl: give plain, scram-sha-256 or scram-sha-512")
 	}
 	if s.sasl == "plain" && !secured {
-		s.doubts = append(s.doubts, "-kafka-sasl plain without -kafka-tls on: the password is sent to the brokers for all to read who see the traffic")
+		s.doubts = append(s.doubts,
+			"-kafka-sasl plain without -kafka-tls on: the password is sent to the brokers for all to read who see the traffic")
 	}
 	if s.kafka == "" && (s.kafkaTLS == "on" || s.sasl != "" || login) {
 		wrong("-kafka-tls and -kafka-sasl mean nothing without -kafka")

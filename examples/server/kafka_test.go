@@ -41,7 +41,8 @@ func certificate(t *testing.T) (pair tls.Certificate, cert, key string) {
 	}
 	folder := t.TempDir()
 	cert, key = filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
-	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der},
+		key: {Type: "PRIVATE KEY", Bytes: secret}} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -66,15 +67,19 @@ func TestKafkaSettings(t *testing.T) {
 	for _, mechanism := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel()
-			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser(strings.ToUpper(mechanism), "ana", "word 9"),
-				kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert}))
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(),
+				kfake.Superuser(strings.ToUpper(mechanism), "ana", "word 9"),
+				kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: trusted,
+					ClientAuth: tls.RequireAndVerifyClientCert}))
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(cluster.Close)
-			args := []string{"-kafka", cluster.ListenAddrs()[0], "-kafka-tls", "on", "-kafka-ca", cert, "-kafka-cert", cert, "-kafka-key", key,
+			args := []string{"-kafka", cluster.ListenAddrs()[0], "-kafka-tls", "on", "-kafka-ca", cert, "-kafka-cert", cert,
+				"-kafka-key", key,
 				"-kafka-sasl", mechanism, "-kafka-user", "ana"}
-			for extra, works := range map[string]bool{"-kafka-password-file=" + password: true, "-kafka-password=word 9": true, "-kafka-password=word 8": false} {
+			for extra, works := range map[string]bool{"-kafka-password-file=" + password: true, "-kafka-password=word 9": true,
+				"-kafka-password=word 8": false} {
 				s, _, err := readSettings(append(args, extra, "-data", filepath.Join(t.TempDir(), "data.db")), nil, io.Discard)
 				if err != nil || len(s.doubts) != 0 {
 					t.Fatal(err, s.doubts)
@@ -102,19 +107,20 @@ func TestKafkaSettingsFit(t *testing.T) {
 	t.Parallel()
 	_, cert, key := certificate(t)
 	for line, want := range map[string]string{
-		"-kafka-tls maybe":                                                     "-kafka-tls \"maybe\"",
-		"-kafka-ca " + cert:                                                    "-kafka-tls on",
-		"-kafka-tls on -kafka-cert " + cert:                                    "give both or none",
-		"-kafka-user ana":                                                      "-kafka-sasl: give",
-		"-kafka-password word9":                                                "-kafka-sasl: give",
-		"-kafka-sasl word9":                                                    "-kafka-sasl: give plain",
-		"-kafka-sasl plain -kafka-user ana":                                    "either -kafka-password or -kafka-password-file",
-		"-kafka-sasl plain -kafka-password word9":                              "give -kafka-user",
-		"-kafka-tls on -kafka-ca none.pem":                                     "-kafka-ca: open none.pem",
-		"-kafka-tls on -kafka-ca " + key:                                       "-kafka-ca: there is no certificate",
-		"-kafka-tls on -kafka-cert none -kafka-key none":                       "-kafka-cert and -kafka-key: open none",
-		"-kafka-sasl plain -kafka-user ana -kafka-password-file none":          "-kafka-password-file: open none",
-		"-kafka-sasl plain -kafka-user ana -kafka-password-file " + os.DevNull: "its first line is empty",
+		"-kafka-tls maybe":                  "-kafka-tls \"maybe\"",
+		"-kafka-ca " + cert:                 "-kafka-tls on",
+		"-kafka-tls on -kafka-cert " + cert: "give both or none",
+		"-kafka-user ana":                   "-kafka-sasl: give",
+		"-kafka-password word9":             "-kafka-sasl: give",
+		"-kafka-sasl word9":                 "-kafka-sasl: give plain",
+		"-kafka-sasl plain -kafka-user ana": "either -kafka-password or -kafka-password-file",
+
+		"-kafka-sasl plain -kafka-password word9":                                           "give -kafka-user",
+		"-kafka-tls on -kafka-ca none.pem":                                                  "-kafka-ca: open none.pem",
+		"-kafka-tls on -kafka-ca " + key:                                                    "-kafka-ca: there is no certificate",
+		"-kafka-tls on -kafka-cert none -kafka-key none":                                    "-kafka-cert and -kafka-key: open none",
+		"-kafka-sasl plain -kafka-user ana -kafka-password-file none":                       "-kafka-password-file: open none",
+		"-kafka-sasl plain -kafka-user ana -kafka-password-file " + os.DevNull:              "its first line is empty",
 		"-kafka-sasl plain -kafka-user ana -kafka-password word9 -kafka-password-file none": "either -kafka-password or",
 	} {
 		s, _, err := readSettings(append([]string{"-kafka", "127.0.0.1:1"}, strings.Fields(line)...), nil, io.Discard)
@@ -125,10 +131,12 @@ func TestKafkaSettingsFit(t *testing.T) {
 			t.Errorf("%s: %v, want %s", line, err, want)
 		}
 	}
-	if _, _, err := readSettings([]string{"-kafka-tls", "on"}, nil, io.Discard); err == nil || !strings.Contains(err.Error(), "without -kafka") {
+	if _, _, err := readSettings([]string{"-kafka-tls", "on"}, nil, io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "without -kafka") {
 		t.Errorf("without brokers: %v", err)
 	}
-	s, _, err := readSettings([]string{"-kafka", "h:1", "-kafka-sasl", "plain", "-kafka-user", "u", "-kafka-password", "word9"}, nil, io.Discard)
+	s, _, err := readSettings([]string{"-kafka", "h:1", "-kafka-sasl", "plain", "-kafka-user", "u", "-kafka-password",
+		"word9"}, nil, io.Discard)
 	if err != nil || len(s.doubts) != 1 || strings.Contains(s.doubts[0], "word9") {
 		t.Errorf("a password that all may read: %v, %q", err, s.doubts)
 	}

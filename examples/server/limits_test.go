@@ -23,12 +23,15 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("header of a request", "%s, %d KiB", readHeaderTimeout, maxHeaderBytes>>10)
 	row("body of a request", "%s", readTimeout)
 	row("answer", "%s", writeTimeout)
-	row("connections", "%d, fewer where a process may have few files open (`ulimit -n`), and %d more of the machine itself; the next ones are closed at once", maxConnections, maxOwnConnections)
+	row("connections",
+		"%d, fewer where a process may have few files open (`ulimit -n`), and %d more of the machine itself; the next "+
+			"ones are closed at once", maxConnections, maxOwnConnections)
 	row("connections from one IP prefix (/24, /64)",
 		"%d, from a /48 four times as many; trusted proxies and the machine itself as many as there are",
 		maxConnections/shareOfConnections)
 	row("idle connection", "%s", idleTimeout)
-	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout, finishTimeout)
+	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout,
+		finishTimeout)
 	row("memory", "Go keeps that of the server to about %d MiB (`GOMEMLIMIT`)", maxHeap>>20)
 	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)
 }

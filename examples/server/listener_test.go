@@ -65,7 +65,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	var logged testutil.Log
 	// Of the addresses of loopback, 127.0.0.1 is the one that the server is reached at; the others
 	// stand for those of strangers.
-	b := newBounded(inner, connectionLimits{all: 10, prefix: 3, own: 2, trusted: []netip.Prefix{netip.MustParsePrefix("127.0.9.0/28")}},
+	b := newBounded(inner,
+		connectionLimits{all: 10, prefix: 3, own: 2, trusted: []netip.Prefix{netip.MustParsePrefix("127.0.9.0/28")}},
 		slog.New(slog.NewTextHandler(&logged, nil)))
 	server := &http.Server{Handler: pagesOf(t, "all")}
 	served := make(chan error, 1)
@@ -85,7 +86,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	flood := let(true, "127.0.1.1", "127.0.1.1", "127.0.1.200")
 	let(false, "127.0.1.1", "127.0.1.3", "127.0.1.200")
 	let(true, "127.0.2.1", "127.0.0.1")
-	let(true, "127.0.9.1", "127.0.9.1", "127.0.9.1", "127.0.9.1", "127.0.9.15") // a proxy brings as many as there are places
+	// a proxy brings as many as there are places
+	let(true, "127.0.9.1", "127.0.9.1", "127.0.9.1", "127.0.9.1", "127.0.9.15")
 	let(false, "127.0.2.1", "127.0.3.1", "127.0.9.1")
 	own := let(true, "127.0.0.1", "127.0.0.1")
 	let(false, "127.0.0.1", "127.0.3.1")
@@ -111,7 +113,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if b.count() != 0 || b.places.Groups() != 0 {
 		t.Errorf("%d places of nobody, %d prefixes", b.count(), b.places.Groups())
 	}
-	for _, want := range []string{`"too many connections: the next ones are closed" connections=10`, `from there: the next ones are closed" prefix=127.0.1.0/24`} {
+	for _, want := range []string{`"too many connections: the next ones are closed" connections=10`,
+		`from there: the next ones are closed" prefix=127.0.1.0/24`} {
 		if strings.Count(logged.String(), want) != 1 {
 			t.Errorf("not once in the log: %s\n%s", want, &logged)
 		}
@@ -262,18 +265,21 @@ func TestConnectionLimits(t *testing.T) {
 		return l
 	}
 	on := of(settings{limits: "on", proxies: "192.0.2.7, 2001:db8::/48"})
-	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/48")}; !reflect.DeepEqual(on.trusted, want) {
+	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"),
+		netip.MustParsePrefix("2001:db8::/48")}; !reflect.DeepEqual(on.trusted, want) {
 		t.Errorf("trusted are %v", on.trusted)
 	}
 	if on.all != 4096 || on.prefix != 512 || on.own != 16 {
 		t.Errorf("%+v", on)
 	}
-	for ip, want := range map[string]bool{"127.0.0.1": true, "127.9.9.9": true, "::ffff:127.0.0.1": true, "::1": true, "192.0.2.7": false, "128.0.0.1": false} {
+	for ip, want := range map[string]bool{"127.0.0.1": true, "127.9.9.9": true, "::ffff:127.0.0.1": true, "::1": true,
+		"192.0.2.7": false, "128.0.0.1": false} {
 		if got := among(on.loopback, addrOf(&net.TCPAddr{IP: net.ParseIP(ip)})); got != want {
 			t.Errorf("%s is this machine: %v", ip, got)
 		}
 	}
-	if !among([]netip.Prefix{netip.MustParsePrefix("fe80::/10")}, addrOf(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"})) {
+	if !among([]netip.Prefix{netip.MustParsePrefix("fe80::/10")},
+		addrOf(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"})) {
 		t.Error("an address with a zone is in no prefix")
 	}
 	for files, want := range map[int]int{0: 4096, 100: 50, 1000: 744, 4096: 3840, 5000: 4096, 1 << 30: 4096} {

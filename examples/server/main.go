@@ -5,8 +5,8 @@
 //	go run ./examples/server staff NAME           make a registered user staff; unstaff takes it back
 //	go run ./examples/server disable NAME         bar a user from logging in; enable lets them again
 //	go run ./examples/server password NAME        set a user's password to the first line of the standard input
-//	go run ./examples/server recalculate [ID]     recount the numbers of one content or all from the ratings, and fold the scores anew
-//	go run ./examples/server verify               the same for all, reporting what had drifted; exits with 1 if anything had
+//	go run ./examples/server recalculate [ID]     recount one content or all, and compute the scores anew
+//	go run ./examples/server verify               recount all, report drift, and exit with 1 if there was any
 //	go run ./examples/server health               fail unless the server that listens on KHODNEVIS_ADDR lives
 //	go run ./examples/server -h                   list the commands and the flags
 //

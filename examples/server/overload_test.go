@@ -143,7 +143,9 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	late := len(answers)
-	testutil.Eventually(t, 30*time.Second, "ratings are taken as before", func() bool { return post(clients[0], late).status == http.StatusAccepted })
+	testutil.Eventually(t, 30*time.Second, "ratings are taken as before", func() bool {
+		return post(clients[0], late).status == http.StatusAccepted
+	})
 	answers = append(answers, reply{status: http.StatusAccepted})
 	testutil.Eventually(t, 30*time.Second, "all is stored", func() bool {
 		lag, err := accepted.Lag(t.Context())
@@ -161,7 +163,8 @@ func TestOverload(t *testing.T) {
 			t.Errorf("request %d was answered %d %s; stored: %v", n, a.status, a.body, there)
 		}
 	}
-	if stats, err := db.StatsByContent(t.Context(), []string{film.ID}); err != nil || len(stats) != 1 || stats[0].Count != stored || stats[0].Sum != 4*stored {
+	if stats, err := db.StatsByContent(t.Context(), []string{film.ID}); err != nil || len(stats) != 1 ||
+		stats[0].Count != stored || stats[0].Sum != 4*stored {
 		t.Errorf("%d ratings are stored, counted are %+v, %v", stored, stats, err)
 	}
 }
@@ -179,7 +182,8 @@ func BenchmarkOverload(b *testing.B) {
 		var taken, refused atomic.Int64
 		start := time.Now()
 		offer(clients, rate, 3*time.Second, func(c *client, n int) bool {
-			got := c.send(b, http.MethodPost, "/api/ratings/", access, fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5))
+			got := c.send(b, http.MethodPost, "/api/ratings/", access,
+				fmt.Sprintf(`{"content":%q,"score":%d}`, contents[n%len(contents)], 1+n%5))
 			switch got.status {
 			case http.StatusAccepted:
 				taken.Add(1)

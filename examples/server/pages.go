@@ -21,7 +21,8 @@ var embedded embed.FS
 
 // pagePolicy lets a page load what this server has, and nothing else. A page runs no inline script
 // and has no inline style.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 // mediaTypes are given here because the host's table of types may say otherwise.

@@ -67,7 +67,8 @@ func TestPages(t *testing.T) {
 		{all, "GET", "/static/..%2f..%2fpages.go", 404, "application/problem+json", bare},
 		{all, "GET", "/nothing", 404, "application/problem+json", bare},
 		{all, "GET", "/api", 404, "application/problem+json", bare},
-		{all, "GET", "/contents/", 404, "application/problem+json", bare}, // which the API takes from hosts that strip the prefix
+		// which the API takes from hosts that strip the prefix
+		{all, "GET", "/contents/", 404, "application/problem+json", bare},
 		{all, "GET", "/contents", 404, "application/problem+json", bare},
 		{all, "POST", "/users/login/", 404, "application/problem+json", bare},
 		{all, "OPTIONS", "/ratings/", 404, "application/problem+json", bare},
@@ -125,7 +126,8 @@ func TestDemoWithoutItsSlash(t *testing.T) {
 	h := pagesOf(t, "all")
 	for _, method := range []string{"GET", "HEAD"} {
 		got := ask(h, method, "/demo", "X-Request-Id", "demo-1")
-		if got.StatusCode != http.StatusTemporaryRedirect || got.Header.Get("Location") != "/demo/" || got.Header.Get("X-Request-Id") != "demo-1" {
+		if got.StatusCode != http.StatusTemporaryRedirect || got.Header.Get("Location") != "/demo/" ||
+			got.Header.Get("X-Request-Id") != "demo-1" {
 			t.Errorf("%s: %d %v", method, got.StatusCode, got.Header)
 		}
 	}
@@ -161,7 +163,8 @@ func TestPagesAreKept(t *testing.T) {
 	for _, path := range []string{"/demo/", "/static/base.css", "/static/demo.js", "/static/favicon.svg"} {
 		got := ask(h, "GET", path)
 		tag := got.Header.Get("ETag")
-		if !regexp.MustCompile(`^"[0-9a-f]{16}"$`).MatchString(tag) || got.Header.Get("Cache-Control") != "public, max-age=0, must-revalidate" {
+		if !regexp.MustCompile(`^"[0-9a-f]{16}"$`).MatchString(tag) ||
+			got.Header.Get("Cache-Control") != "public, max-age=0, must-revalidate" {
 			t.Errorf("%s: ETag %s, Cache-Control %s", path, tag, got.Header.Get("Cache-Control"))
 		}
 		if other, taken := tags[tag]; taken {
@@ -180,7 +183,8 @@ func TestPagesAreKept(t *testing.T) {
 func TestHomeSaysWhatRunsHere(t *testing.T) {
 	t.Parallel()
 	for role, says := range map[string][]string{
-		"all":    {"<dd>SQLite</dd>", "serves requests, stores ratings", `href="/demo/"`, `href="/api/docs/"`, `href="/api/schema/"`, `href="/api/contents/"`, `href="/readyz"`, version()},
+		"all": {"<dd>SQLite</dd>", "serves requests, stores ratings", `href="/demo/"`, `href="/api/docs/"`,
+			`href="/api/schema/"`, `href="/api/contents/"`, `href="/readyz"`, version()},
 		"api":    {"others store ratings", `href="/demo/"`},
 		"worker": {"others serve requests", `href="/readyz"`},
 	} {
@@ -205,8 +209,9 @@ func TestHomeTellsNothingOfTheMachine(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	for want, s := range map[string]settings{
-		"SQLite":                    {},
-		"SQLite, PostgreSQL, Redis": {postgres: "postgres://someone:secret-word@db.example/data?sslmode=disable", redis: "redis://:secret-word@cache.example"},
+		"SQLite": {},
+		"SQLite, PostgreSQL, Redis": {postgres: "postgres://someone:secret-word@db.example/data?sslmode=disable",
+			redis: "redis://:secret-word@cache.example"},
 	} {
 		s.data, s.role, s.recalculate, s.limits = filepath.Join(folder, "where.db"), "api", "@every 30s", "off"
 		b, err := open(s)
@@ -220,7 +225,8 @@ func TestHomeTellsNothingOfTheMachine(t *testing.T) {
 		if !strings.Contains(string(body), "<dd>"+want+"</dd>") {
 			t.Errorf("it does not say %s", want)
 		}
-		for _, inside := range []string{folder, "where.db", "secret-word", "someone", ".example", runtime.Version(), runtime.GOOS, runtime.GOARCH} {
+		for _, inside := range []string{folder, "where.db", "secret-word", "someone", ".example", runtime.Version(),
+			runtime.GOOS, runtime.GOARCH} {
 			if strings.Contains(string(body), inside) {
 				t.Errorf("with %s it tells %q", want, inside)
 			}
@@ -233,12 +239,13 @@ func TestHomeTellsNothingOfTheMachine(t *testing.T) {
 func TestPagesNeedNoException(t *testing.T) {
 	t.Parallel()
 	forbidden := map[string]*regexp.Regexp{
-		"an inline script":     regexp.MustCompile(`<script(?:[^>]*>\s*[^\s<]|>)`),
-		"an inline style":      regexp.MustCompile(`<style|\sstyle=`),
-		"an inline handler":    regexp.MustCompile(`\son[a-z]+=["']`),
-		"markup from a string": regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|parseFromString|setHTML|eval\(|new Function`),
-		"storage":              regexp.MustCompile(`localStorage|sessionStorage|indexedDB|document\.cookie`),
-		"another origin":       regexp.MustCompile(`(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}/?`),
+		"an inline script":  regexp.MustCompile(`<script(?:[^>]*>\s*[^\s<]|>)`),
+		"an inline style":   regexp.MustCompile(`<style|\sstyle=`),
+		"an inline handler": regexp.MustCompile(`\son[a-z]+=["']`),
+		"markup from a string": regexp.MustCompile(
+			`innerHTML|outerHTML|insertAdjacentHTML|document\.write|parseFromString|setHTML|eval\(|new Function`),
+		"storage":        regexp.MustCompile(`localStorage|sessionStorage|indexedDB|document\.cookie`),
+		"another origin": regexp.MustCompile(`(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}/?`),
 	}
 	err := fs.WalkDir(embedded, "pages", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -207,7 +207,9 @@ func (c *child) signUp(name string) (token, id string) {
 // load submits ratings from several clients, each by a user of its own over all contents again and
 // again, until ctx is done or the server is gone. It returns, by rating, the last score that got a
 // 202, and the score of an attempt without an answer.
-func (c *child) load(ctx context.Context, tokens map[string]string, contents []string, accepted func()) (sure, unsure map[string]int, odd []string) {
+func (c *child) load(
+	ctx context.Context, tokens map[string]string, contents []string, accepted func(),
+) (sure, unsure map[string]int, odd []string) {
 	sure, unsure = map[string]int{}, map[string]int{}
 	var mu sync.Mutex
 	var clients sync.WaitGroup
@@ -219,7 +221,8 @@ func (c *child) load(ctx context.Context, tokens map[string]string, contents []s
 				mu.Lock()
 				unsure[key] = score
 				mu.Unlock()
-				status, err := c.send(context.WithoutCancel(ctx), "POST", "/api/ratings/", token, object{"content": content, "score": score}, nil)
+				status, err := c.send(context.WithoutCancel(ctx), "POST", "/api/ratings/", token,
+					object{"content": content, "score": score}, nil)
 				mu.Lock()
 				switch {
 				case status == http.StatusAccepted:
@@ -297,7 +300,8 @@ func (c *child) compare(content string, sure, unsure map[string]int) string {
 	}
 	c.must(200, "GET", "/api/contents/"+content+"/stats/", "", nil, &stats)
 	if stats.Count != len(stored) || stats.Sum != sum {
-		return fmt.Sprintf("%s: %d ratings with sum %d are counted, %d with sum %d are stored", content, stats.Count, stats.Sum, len(stored), sum)
+		return fmt.Sprintf("%s: %d ratings with sum %d are counted, %d with sum %d are stored", content, stats.Count,
+			stats.Sum, len(stored), sum)
 	}
 	return ""
 }
@@ -372,7 +376,8 @@ func TestStoppedServerCutsNothingOff(t *testing.T) {
 		}
 	}
 	c = start(t, data)
-	c.settle(contents, sure, nil) // what was stored was answered: a request that met a closed connection left nothing behind
+	// what was stored was answered: a request that met a closed connection left nothing behind
+	c.settle(contents, sure, nil)
 }
 
 // What a client sees of a server that stops, when its request was never read: a connection that is
@@ -428,19 +433,22 @@ func TestCommands(t *testing.T) {
 		t.Errorf("verify beside a running server: %v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"recalculate"}, {"recalculate", contents[0]}} {
-		if out, err := runCommand(t, data, args...); err != nil || !strings.Contains(out, "1 contents recalculated, 0 had drifted") {
+		if out, err := runCommand(t, data, args...); err != nil ||
+			!strings.Contains(out, "1 contents recalculated, 0 had drifted") {
 			t.Errorf("%q: %v\n%s", args, err, out)
 		}
 	}
 	c.must(200, "PUT", "/api/contents/"+contents[0]+"/rating/", token, object{"score": 5}, nil) // stored
 	falsify(t, data, contents[0])
-	if out, err := runCommand(t, data, "verify"); err == nil || !strings.Contains(out, contents[0]+": count: 2, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
+	if out, err := runCommand(t, data, "verify"); err == nil ||
+		!strings.Contains(out, contents[0]+": count: 2, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
 		t.Errorf("numbers that had drifted: %v\n%s", err, out)
 	}
 	if out, err := runCommand(t, data, "verify"); err != nil {
 		t.Errorf("once they are repaired: %v\n%s", err, out)
 	}
-	for _, bad := range [][]string{{"recalculate", "none"}, {"recalculate", "a", "b"}, {"staff"}, {"staff", "nobody"}, {"nonsense"}, {"verify", "twice"}} {
+	for _, bad := range [][]string{{"recalculate", "none"}, {"recalculate", "a", "b"}, {"staff"}, {"staff", "nobody"},
+		{"nonsense"}, {"verify", "twice"}} {
 		if out, err := runCommand(t, data, bad...); err == nil {
 			t.Errorf("%v succeeds: %s", bad, out)
 		}
@@ -458,7 +466,9 @@ func TestCommandsMakeNoFile(t *testing.T) {
 		if err == nil {
 			t.Errorf("%q succeeds: %s", args, &printed)
 		}
-		if args[0] != "nonsense" && (!errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "-data") || !strings.Contains(err.Error(), data)) {
+		if args[0] != "nonsense" &&
+			(!errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "-data") ||
+				!strings.Contains(err.Error(), data)) {
 			t.Errorf("%q: %v", args, err)
 		}
 		if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
@@ -481,8 +491,9 @@ func TestCommandsNameTheirAdapters(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"khodnevis works on SQLite in " + data + "\n": {"-data", data, "verify"},
-		"khodnevis works on PostgreSQL, Redis\n":      {"-data", data + "none", "-postgres", away, "-redis", "127.0.0.1:1", "verify"},
-		"khodnevis works on PostgreSQL\n":             {"-data", data + "none", "-postgres", away, "-kafka", "127.0.0.1:1", "verify"},
+		"khodnevis works on PostgreSQL, Redis\n": {"-data", data + "none", "-postgres", away, "-redis", "127.0.0.1:1",
+			"verify"},
+		"khodnevis works on PostgreSQL\n": {"-data", data + "none", "-postgres", away, "-kafka", "127.0.0.1:1", "verify"},
 	} {
 		var stdout, stderr testutil.Log
 		err := run(t.Context(), args, nil, nil, &stdout, &stderr)

@@ -68,16 +68,22 @@ func sqliteWith(b *testing.B, n int) filled {
 	if err != nil {
 		b.Fatal(err)
 	}
-	series := fmt.Sprintf(`(WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < %d) SELECT i FROM g)`, n)
+	series := fmt.Sprintf(
+		`(WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < %d) SELECT i FROM g)`, n)
 	for _, text := range []string{
 		`INSERT INTO contents (num, id, title, title_key, author, version, created_at, updated_at, description)
-			SELECT i, 'c' || i, 'title ' || i, CAST('title ' || i AS BLOB), 'author', 1, i * 1000000, i * 1000000, '' FROM ` + series,
+			SELECT i, 'c' || i, 'title ' || i, CAST('title ' || i AS BLOB), 'author', 1, i * 1000000, i * 1000000, ''
+			FROM ` + series,
 		`INSERT INTO content_terms (rowid, terms) SELECT i, ` + contentWords + ` FROM ` + series,
-		`INSERT INTO rating_stats (content, n, value, weight, revision) SELECT 'c' || i, i % 1000, 1 + i % 39 * 0.1, 1, 1 FROM ` + series,
+		`INSERT INTO rating_stats (content, n, value, weight, revision)
+			SELECT 'c' || i, i % 1000, 1 + i % 39 * 0.1, 1, 1 FROM ` + series,
 		`INSERT INTO ratings (content, rater, epoch, "offset", created_at, updated_at, score, bucket, result)
 			SELECT 'c' || i, 'rater', 1, i, i, i, 2 + i % 4, 1, 'created' FROM ` + series,
 	} {
-		if err := db.File().WriteLong(b.Context(), func(tx sqlitefile.Tx) error { _, err := tx.Exec(text); return err }); err != nil {
+		if err := db.File().WriteLong(b.Context(), func(tx sqlitefile.Tx) error {
+			_, err := tx.Exec(text)
+			return err
+		}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -110,12 +116,16 @@ func postgresWith(b *testing.B, n int) filled {
 	series := fmt.Sprintf(`generate_series(1, %d) AS g(i)`, n)
 	for _, text := range []string{
 		`INSERT INTO {s}.contents (id, title, title_key, description, terms, author, version, created_at, updated_at)
-			SELECT 'c' || i, 'title ' || i, convert_to('title ' || i, 'UTF8'), '', string_to_array(` + contentWords + `, ' '), 'author', 1, to_timestamp(i), to_timestamp(i) FROM ` + series,
-		`INSERT INTO {s}.rating_scores (content_id, n, value, weight) SELECT 'c' || i, i % 1000, 1 + i % 39 * 0.1, 1 FROM ` + series,
+			SELECT 'c' || i, 'title ' || i, convert_to('title ' || i, 'UTF8'), '',
+				string_to_array(` + contentWords + `, ' '), 'author', 1, to_timestamp(i), to_timestamp(i) FROM ` + series,
+		`INSERT INTO {s}.rating_scores (content_id, n, value, weight)
+			SELECT 'c' || i, i % 1000, 1 + i % 39 * 0.1, 1 FROM ` + series,
 		`INSERT INTO {s}.rating_stats (content_id, n, revision) SELECT 'c' || i, i % 1000, 1 FROM ` + series,
-		`INSERT INTO {s}.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
+		`INSERT INTO {s}.ratings
+			(content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
 			SELECT 'c' || i, 'rater', 1, i, to_timestamp(i), to_timestamp(i), 2 + i % 4, 1, 'created', false FROM ` + series,
-		`VACUUM ANALYZE {s}.contents`, `VACUUM ANALYZE {s}.rating_scores`, `VACUUM ANALYZE {s}.rating_stats`, `VACUUM ANALYZE {s}.ratings`,
+		`VACUUM ANALYZE {s}.contents`, `VACUUM ANALYZE {s}.rating_scores`, `VACUUM ANALYZE {s}.rating_stats`,
+		`VACUUM ANALYZE {s}.ratings`,
 	} {
 		if _, err := filler.Exec(strings.ReplaceAll(text, "{s}", schema)); err != nil {
 			b.Fatal(err)
@@ -128,7 +138,8 @@ func benchmarkQueries(b *testing.B, f filled) {
 	processors := runtime.GOMAXPROCS(0)
 	b.Cleanup(func() { runtime.GOMAXPROCS(processors) })
 	tune()
-	app, err := khodnevis.New(khodnevis.Config{Store: f.store, Queue: f.queue, Batch: embeddedBatch, Limits: httpapi.Limits{Off: true}, Logger: slog.New(slog.DiscardHandler)})
+	app, err := khodnevis.New(khodnevis.Config{Store: f.store, Queue: f.queue, Batch: embeddedBatch,
+		Limits: httpapi.Limits{Off: true}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -156,7 +167,8 @@ func benchmarkQueries(b *testing.B, f filled) {
 		},
 		func(int) reply { return other.send(b, http.MethodGet, "/api/users/me/", tokens.Access, "") },
 		func(n int) reply {
-			return other.send(b, http.MethodPost, "/api/ratings/", tokens.Access, fmt.Sprintf(`{"content":"c%d","score":3}`, 1+n))
+			return other.send(b, http.MethodPost, "/api/ratings/", tokens.Access,
+				fmt.Sprintf(`{"content":"c%d","score":3}`, 1+n))
 		},
 	}
 	n := 0

@@ -22,7 +22,8 @@ import (
 // waiting returns a backend with a file whose other servers are imitated.
 func waiting(t *testing.T) *backend {
 	t.Helper()
-	b, err := open(settings{data: filepath.Join(t.TempDir(), "data.db"), role: "all", recalculate: "@every 30s", limits: "off"})
+	b, err := open(settings{data: filepath.Join(t.TempDir(), "data.db"), role: "all", recalculate: "@every 30s",
+		limits: "off"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cr3t-word"
 	const away = "postgres://khodnevis:" + secret + "@127.0.0.1:1/db?sslmode=disable"
+	const cache = "redis://:" + secret + "@127.0.0.1:1"
 	for name, c := range map[string]struct {
 		args            []string
 		postgres, redis string
@@ -26,13 +27,14 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		until           string // what it prints before it is told to stop; empty: it ends by itself
 		fine            bool   // it ends with success
 	}{
-		"usage":                           {args: []string{"-h"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1", fine: true},
-		"an unknown flag":                 {args: []string{"-nonsense"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1"},
-		"an unknown command":              {args: []string{"nonsense"}, postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1"},
-		"in a flag":                       {args: []string{"-postgres", away, "-role", "nothing"}},
-		"a setting that is none":          {misspelt: away, until: "is no setting"},
-		"no database":                     {args: []string{"verify"}, postgres: away},
-		"no database, pairs":              {args: []string{"verify"}, postgres: "host=127.0.0.1 port=1 user=u sslmode=disable password=" + secret},
+		"usage":                  {args: []string{"-h"}, postgres: away, redis: cache, fine: true},
+		"an unknown flag":        {args: []string{"-nonsense"}, postgres: away, redis: cache},
+		"an unknown command":     {args: []string{"nonsense"}, postgres: away, redis: cache},
+		"in a flag":              {args: []string{"-postgres", away, "-role", "nothing"}},
+		"a setting that is none": {misspelt: away, until: "is no setting"},
+		"no database":            {args: []string{"verify"}, postgres: away},
+		"no database, pairs": {args: []string{"verify"},
+			postgres: "host=127.0.0.1 port=1 user=u sslmode=disable password=" + secret},
 		"a bad port":                      {postgres: "postgres://u:" + secret + "@127.0.0.1:port/db"},
 		"a bad escape":                    {postgres: "postgres://u:" + secret + "%zz@127.0.0.1/db"},
 		"a bad host":                      {postgres: "postgres://u:" + secret + "@127.0.0.1 /db"},
@@ -47,7 +49,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		"a Redis with a bad database":     {redis: "redis://:" + secret + "@127.0.0.1/x"},
 		"a Redis with a bad escape":       {redis: "redis://:" + secret + "%zz@127.0.0.1"},
 		"a server whose database is away": {postgres: away, until: "not ready"},
-		"a server whose servers are away": {postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1", until: "not ready"},
+		"a server whose servers are away": {postgres: away, redis: "redis://:" + secret + "@127.0.0.1:1",
+			until: "not ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -75,7 +75,8 @@ func serve(ctx context.Context, s settings, b *backend, l listeners, log *slog.L
 		return errors.Join(err, l.close())
 	}
 	if limits.all < maxConnections {
-		log.Warn("this process may have few files open, so there are fewer connections", "files", files, "connections", limits.all)
+		log.Warn("this process may have few files open, so there are fewer connections",
+			"files", files, "connections", limits.all)
 	}
 	server := newServer(routes(b, s.role != "worker", b.unready), log)
 	scraped := newServer(metricsRoutes(b), log)
@@ -132,7 +133,8 @@ func serve(ctx context.Context, s settings, b *backend, l listeners, log *slog.L
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }

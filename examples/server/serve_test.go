@@ -20,7 +20,8 @@ func TestMetricsAreApart(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			args := []string{"-addr", "127.0.0.1:0", "-metrics", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data.db"), "-role", role}
+			args := []string{"-addr", "127.0.0.1:0", "-metrics", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data.db"),
+				"-role", role}
 			printed, print := io.Pipe()
 			ended := make(chan error, 1)
 			go func() {
@@ -39,7 +40,8 @@ func TestMetricsAreApart(t *testing.T) {
 			}
 			public, private := address(), address()
 			for url, want := range map[string]int{
-				private + "/metrics": http.StatusOK, private + "/": http.StatusNotFound, private + "/api/contents/": http.StatusNotFound, private + "/livez": http.StatusNotFound,
+				private + "/metrics": http.StatusOK, private + "/": http.StatusNotFound, private +
+					"/api/contents/": http.StatusNotFound, private + "/livez": http.StatusNotFound,
 				public + "/metrics": http.StatusNotFound, public + "/livez": http.StatusOK,
 			} {
 				got, err := http.Get("http://" + url)
@@ -51,7 +53,8 @@ func TestMetricsAreApart(t *testing.T) {
 				if got.StatusCode != want || err != nil {
 					t.Errorf("%s: %d %v, want %d", url, got.StatusCode, err, want)
 				}
-				if strings.Contains(string(text), "khodnevis_queue_messages 0\n") != (want == http.StatusOK && strings.HasSuffix(url, "/metrics")) {
+				if strings.Contains(string(text), "khodnevis_queue_messages 0\n") != (want == http.StatusOK &&
+					strings.HasSuffix(url, "/metrics")) {
 					t.Errorf("%s tells %s", url, text)
 				}
 			}
@@ -75,12 +78,14 @@ func TestMetricsWithoutAnAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	err = run(t.Context(), []string{"-addr", "127.0.0.1:0", "-metrics", taken.Addr().String(), "-data", filepath.Join(t.TempDir(), "data.db")},
+	err = run(t.Context(),
+		[]string{"-addr", "127.0.0.1:0", "-metrics", taken.Addr().String(), "-data", filepath.Join(t.TempDir(), "data.db")},
 		nil, nil, io.Discard, io.Discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "-metrics: ") {
 		t.Errorf("it ends with %v", err)
 	}
-	if _, _, err := readSettings([]string{"-metrics", "9090"}, nil, io.Discard); err == nil || !strings.Contains(err.Error(), "-metrics") {
+	if _, _, err := readSettings([]string{"-metrics", "9090"}, nil, io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "-metrics") {
 		t.Errorf("a port alone: %v", err)
 	}
 }

@@ -53,7 +53,8 @@ const prefix = "KHODNEVIS_"
 
 // foreign are variables with the prefix that are not meant for the server: those of tests, and what
 // Kubernetes tells every pod of services whose names begin with khodnevis.
-var foreign = regexp.MustCompile(`^KHODNEVIS_(TEST_|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=|PORT_\d+_(TCP|UDP|SCTP)|PORT=(tcp|udp|sctp)://))`)
+var foreign = regexp.MustCompile(
+	`^KHODNEVIS_(TEST_|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=|PORT_\d+_(TCP|UDP|SCTP)|PORT=(tcp|udp|sctp)://))`)
 
 // readSettings reads the environment, then the flags, which win. It returns the arguments that are
 // no flags. Asked for help, it prints the usage to stdout and returns flag.ErrHelp.
@@ -72,28 +73,36 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	setting(&s.postgres, "postgres", "", "connection string of a PostgreSQL database; unset: the file")
 	setting(&s.kafka, "kafka", "", "addresses of Kafka brokers, separated by commas; unset: the file")
 	setting(&s.kafkaTLS, "kafka-tls", "off", "on encrypts the connections to the brokers, and checks their certificates")
-	setting(&s.kafkaCA, "kafka-ca", "", "file with the certificates (PEM) of who signs those of the brokers; unset: those that the system trusts")
-	setting(&s.kafkaCert, "kafka-cert", "", "file with the certificate (PEM) that this process shows to the brokers; unset: none")
+	setting(&s.kafkaCA, "kafka-ca", "",
+		"file with the certificates (PEM) of who signs those of the brokers; unset: those that the system trusts")
+	setting(&s.kafkaCert, "kafka-cert", "",
+		"file with the certificate (PEM) that this process shows to the brokers; unset: none")
 	setting(&s.kafkaKey, "kafka-key", "", "file with the key (PEM) of -kafka-cert")
 	setting(&s.sasl, "kafka-sasl", "", "how to log in to the brokers: plain, scram-sha-256 or scram-sha-512; unset: not")
 	setting(&s.user, "kafka-user", "", "user to log in to the brokers with")
 	setting(&s.password, "kafka-password", "", "password of -kafka-user")
 	setting(&s.passwordIn, "kafka-password-file", "", "file whose first line is the password of -kafka-user")
-	setting(&s.topic, "kafka-topic", "", "topic of accepted ratings; unset: khodnevis.ratings.ID, where ID is the identity of the database")
+	setting(&s.topic, "kafka-topic", "",
+		"topic of accepted ratings; unset: khodnevis.ratings.ID, where ID is the identity of the database")
 	setting(&s.group, "kafka-group", "", "consumer group of the workers; unset: khodnevis.ID")
-	setting(&s.foreign, "kafka-foreign", "refuse", "what a worker does about messages of another installation: refuse stops before them, "+
-		"skip passes over them, and loses them unless the other installation has a consumer group of its own")
+	setting(&s.foreign, "kafka-foreign", "refuse",
+		"what a worker does about messages of another installation: refuse stops before them, "+
+			"skip passes over them, and loses them unless the other installation has a consumer group of its own")
 	setting(&s.redis, "redis", "", "address or URL of a Redis server; unset: memory")
-	setting(&s.redisPrefix, "redis-prefix", "khodnevis:", "what the keys in Redis begin with; the identity of the database follows it in any case")
+	setting(&s.redisPrefix, "redis-prefix", "khodnevis:",
+		"what the keys in Redis begin with; the identity of the database follows it in any case")
 	setting(&s.role, "role", "all", "what this process does: all, api or worker")
 	setting(&s.recalculate, "recalculate", "@every 30s", "cron spec of the recalculation, in UTC")
 	setting(&s.recount, "recount", "0 3 * * *", "cron spec of the recount of all numbers, in UTC")
 	count(&s.workers, "workers", 1, "how many batches of ratings are stored at once")
-	count(&s.batch, "batch", 0, fmt.Sprintf("ratings in a batch at the most; unset: %d in the file, 1000 in PostgreSQL", embeddedBatch))
+	count(&s.batch, "batch", 0,
+		fmt.Sprintf("ratings in a batch at the most; unset: %d in the file, 1000 in PostgreSQL", embeddedBatch))
 	setting(&s.log, "log", "text", "format of the log: text or json")
 	setting(&s.limits, "limits", "on", "off lifts rate limits and throttles, for load tests")
-	setting(&s.proxies, "trusted-proxies", "", "addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
-	setting(&s.metrics, "metrics", "", "address to serve /metrics on, for Prometheus; it must not be public; unset: nowhere")
+	setting(&s.proxies, "trusted-proxies", "",
+		"addresses or prefixes of proxies whose X-Forwarded-For is believed, separated by commas")
+	setting(&s.metrics, "metrics", "",
+		"address to serve /metrics on, for Prometheus; it must not be public; unset: nowhere")
 	doubts, err := setFromEnviron(flags, environ)
 	errs := []error{err}
 	err = flags.Parse(args)
@@ -210,7 +219,8 @@ func (s *settings) validate() error {
 	if _, _, err := net.SplitHostPort(s.metrics); err != nil && s.metrics != "" {
 		errs = append(errs, fmt.Errorf("-metrics %q: give host:port", s.metrics))
 	}
-	if s.data == "" || s.data == ":memory:" || strings.Contains(s.data, "://") { // which is not quoted: it may hold a password
+	// It is not quoted, because it may hold a password.
+	if s.data == "" || s.data == ":memory:" || strings.Contains(s.data, "://") {
 		errs = append(errs, errors.New("-data: give the path of a file"))
 	}
 	if s.kafka == "" && (s.topic != "" || s.group != "" || s.foreign != "refuse") {

@@ -15,17 +15,21 @@ import (
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db", "KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS=", "KHODNEVIS_WORKERS=3"}
+	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db",
+		"KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS=", "KHODNEVIS_WORKERS=3"}
 	s, rest, err := readSettings([]string{"-data", "flag.db", "-batch", "20", "staff", "ana"}, environ, io.Discard)
-	want := settings{addr: "127.0.0.1:9000", data: "flag.db", kafkaTLS: "off", foreign: "refuse", redisPrefix: "khodnevis:",
-		role: "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
+	want := settings{addr: "127.0.0.1:9000", data: "flag.db", kafkaTLS: "off", foreign: "refuse",
+		redisPrefix: "khodnevis:",
+		role:        "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
 		log: "text", limits: "on", proxies: "10.0.0.1"}
 	if err != nil || !reflect.DeepEqual(s, want) || strings.Join(rest, " ") != "staff ana" {
 		t.Errorf("%+v %v %v, want %+v", s, rest, err, want)
 	}
-	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb", "-workers", "0", "-log", "xml",
+	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb",
+		"-workers", "0", "-log", "xml",
 		"-kafka-foreign", "drop", "-redis-prefix", ""}, nil, io.Discard)
-	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log", "-kafka-foreign", "-redis-prefix"} {
+	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log", "-kafka-foreign",
+		"-redis-prefix"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not mention %s", err, name)
 		}
@@ -42,13 +46,15 @@ func TestSettingsReachTheApp(t *testing.T) {
 		"Batch is -1":                          {"-batch", "-1"},
 		"-kafka: kafkaqueue: topic \"a b\"":    {"-kafka", "127.0.0.1:1", "-kafka-topic", "a b"},
 	} {
-		err := run(t.Context(), append([]string{"-data", filepath.Join(t.TempDir(), "data.db")}, args...), nil, nil, io.Discard, io.Discard)
+		err := run(t.Context(), append([]string{"-data", filepath.Join(t.TempDir(), "data.db")}, args...), nil, nil,
+			io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", args, err, want)
 		}
 	}
 	_, _, err := readSettings(nil, []string{"KHODNEVIS_WORKERS=many", "KHODNEVIS_BATCH=1.5"}, io.Discard)
-	if want := "KHODNEVIS_BATCH \"1.5\": give a whole number\nKHODNEVIS_WORKERS \"many\": give a whole number"; err == nil || err.Error() != want {
+	want := "KHODNEVIS_BATCH \"1.5\": give a whole number\nKHODNEVIS_WORKERS \"many\": give a whole number"
+	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
@@ -59,7 +65,8 @@ func TestLogFormat(t *testing.T) {
 		var stderr testutil.Log
 		// There is no such port, so it ends once it has warned of the variable.
 		args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000", "-log", format}
-		if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil || !strings.HasPrefix(stderr.String(), want) {
+		if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil ||
+			!strings.HasPrefix(stderr.String(), want) {
 			t.Errorf("-log %s: %v\n%s", format, err, &stderr)
 		}
 	}
@@ -69,14 +76,15 @@ func TestLogFormat(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	for entry, want := range map[string]string{
-		"KHODNEVIS_POSTGRESS=postgres://u:word@host/db": "KHODNEVIS_POSTGRESS is no setting: did you mean KHODNEVIS_POSTGRES?",
-		"KHODNEVIS_LIMIT=off":                           "KHODNEVIS_LIMIT is no setting: did you mean KHODNEVIS_LIMITS?",
-		"KHODNEVIS_ADR=":                                "KHODNEVIS_ADR is no setting: there are KHODNEVIS_ADDR, KHODNEVIS_",
-		"KHODNEVIS_=x":                                  "KHODNEVIS_ is no setting: there are ",
-		"KHODNEVIS_PORT=8000":                           "KHODNEVIS_PORT is no setting: there are ",
-		"KHODNEVIS_TESTS=x":                             "KHODNEVIS_TESTS is no setting: there are ",
-		"KHODNEVIS_TEST_POSTGRES=postgres://u@host/db":  "",
-		"KHODNEVISES=x":                                 "",
+		"KHODNEVIS_POSTGRESS=postgres://u:word@host/db": "KHODNEVIS_POSTGRESS is no setting: did you mean " +
+			"KHODNEVIS_POSTGRES?",
+		"KHODNEVIS_LIMIT=off": "KHODNEVIS_LIMIT is no setting: did you mean KHODNEVIS_LIMITS?",
+		"KHODNEVIS_ADR=":      "KHODNEVIS_ADR is no setting: there are KHODNEVIS_ADDR, KHODNEVIS_",
+		"KHODNEVIS_=x":        "KHODNEVIS_ is no setting: there are ",
+		"KHODNEVIS_PORT=8000": "KHODNEVIS_PORT is no setting: there are ",
+		"KHODNEVIS_TESTS=x":   "KHODNEVIS_TESTS is no setting: there are ",
+		"KHODNEVIS_TEST_POSTGRES=postgres://u@host/db": "",
+		"KHODNEVISES=x": "",
 		// A Kubernetes service named khodnevis, and one named khodnevis-kafka.
 		"KHODNEVIS_SERVICE_HOST=10.0.0.1":                 "",
 		"KHODNEVIS_SERVICE_PORT=8000":                     "",
@@ -97,7 +105,8 @@ func TestUnknownVariables(t *testing.T) {
 	}
 	var stderr testutil.Log
 	args := []string{"-data", filepath.Join(t.TempDir(), "data.db"), "-addr", "127.0.0.1:70000"} // there is no such port
-	if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil || !strings.Contains(stderr.String(), "level=WARN msg=\"KHODNEVIS_LIMIT is no setting") {
+	if err := run(t.Context(), args, []string{"KHODNEVIS_LIMIT=off"}, nil, io.Discard, &stderr); err == nil ||
+		!strings.Contains(stderr.String(), "level=WARN msg=\"KHODNEVIS_LIMIT is no setting") {
 		t.Errorf("%v\n%s", err, &stderr)
 	}
 }
@@ -122,7 +131,8 @@ func TestRolesShareAQueue(t *testing.T) {
 		{[]string{"-role", "api", "-postgres", postgres, "-data", "/srv/k.db"}, true, true},
 	} {
 		s, _, err := readSettings(c.args, nil, io.Discard)
-		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") || c.told != (len(s.doubts) == 1) && c.ok {
+		if c.ok != (err == nil) || !c.ok && !strings.Contains(err.Error(), "-kafka") || c.told != (len(s.doubts) == 1) &&
+			c.ok {
 			t.Errorf("%q: %v, %q", c.args, err, s.doubts)
 		}
 	}
@@ -158,8 +168,9 @@ func TestServersHaveAddresses(t *testing.T) {
 			"'postgres://u:Wrd9@db'": false, `"host=db"`: false,
 			"postgresql+psycopg2://u:Wrd9@db/x?sslmode=require": false, "psql postgres://u:Wrd9@db": false,
 			"jdbc:postgresql://db/x?user=u&password=Wrd9": false,
-			"postgres:/u:Wrd9@db":                         false, "postgres://u:Wr/d9@db": false, "postgres://u@db/x?pgbouncer=true": false,
-			"postgres://u@db?sslmode=maybe": false, "host=db port=x": false,
+			"postgres:/u:Wrd9@db":                         false, "postgres://u:Wr/d9@db": false,
+			"postgres://u@db/x?pgbouncer=true": false,
+			"postgres://u@db?sslmode=maybe":    false, "host=db port=x": false,
 			"postgres://u@db/x?sslmode=": false, "host=db password=Wr d9=x": false, "host": false,
 			"host=u:Wrd9@db": false, "password='Wrd9": false, "user=a:Wrd9": false,
 			"postgres://a,b/x?port=1,2,3": false, "work_mem=64MB": false, "postgres://u@db?a;b": false,
@@ -172,7 +183,9 @@ func TestServersHaveAddresses(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, err := plan(s, false, slog.New(slog.DiscardHandler))
-			if ok != (err == nil) || err != nil && (!strings.HasPrefix(err.Error(), name+": ") || strings.Contains(err.Error(), "Wr") || strings.Contains(err.Error(), "d9")) {
+			if ok != (err == nil) || err != nil &&
+				(!strings.HasPrefix(err.Error(), name+": ") || strings.Contains(err.Error(), "Wr") ||
+					strings.Contains(err.Error(), "d9")) {
 				t.Errorf("%s %q: %v", name, address, err)
 			}
 			if err == nil {

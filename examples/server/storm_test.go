@@ -56,7 +56,8 @@ func BenchmarkLoginStorm(b *testing.B) {
 		end := startStorm(b, server.url, clients)
 		stormy := read()
 		b.Logf("quiet %.1f ms, stormy %.1f ms: %s", quiet, stormy, end())
-		for name, value := range map[string]float64{"quiet-p99-ms": quiet, "storm-p99-ms": stormy, "p99-ratio": stormy / quiet} {
+		for name, value := range map[string]float64{"quiet-p99-ms": quiet, "storm-p99-ms": stormy,
+			"p99-ratio": stormy / quiet} {
 			measured[name] = append(measured[name], value)
 		}
 	}

@@ -13,11 +13,13 @@ func TestParse(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]address.URL{
 		"db://": {}, "db:///x": {Path: "x"}, "db://h": {Hosts: []address.Host{{Name: "h"}}},
-		"db://u:p%40%2f:%3A@h:1/x%20y?a=b&c":   {User: "u", Password: "p@/::", Hosts: []address.Host{{Name: "h", Port: "1"}}, Path: "x y", Query: "a=b&c"},
-		"db://:p@[::1]:1,10.0.0.1,a_b.c:65535": {Password: "p", Hosts: []address.Host{{Name: "::1", Port: "1"}, {Name: "10.0.0.1"}, {Name: "a_b.c", Port: "65535"}}},
-		"db://u@%2Frun%2Fdb/x?":                {User: "u", Hosts: []address.Host{{Name: "/run/db"}}, Path: "x"},
-		"db://u@[fe80::1%eth0]":                {User: "u", Hosts: []address.Host{{Name: "fe80::1%eth0"}}},
-		"db://u:^|\"'p@h":                      {User: "u", Password: "^|\"'p", Hosts: []address.Host{{Name: "h"}}},
+		"db://u:p%40%2f:%3A@h:1/x%20y?a=b&c": {User: "u", Password: "p@/::",
+			Hosts: []address.Host{{Name: "h", Port: "1"}}, Path: "x y", Query: "a=b&c"},
+		"db://:p@[::1]:1,10.0.0.1,a_b.c:65535": {Password: "p",
+			Hosts: []address.Host{{Name: "::1", Port: "1"}, {Name: "10.0.0.1"}, {Name: "a_b.c", Port: "65535"}}},
+		"db://u@%2Frun%2Fdb/x?": {User: "u", Hosts: []address.Host{{Name: "/run/db"}}, Path: "x"},
+		"db://u@[fe80::1%eth0]": {User: "u", Hosts: []address.Host{{Name: "fe80::1%eth0"}}},
+		"db://u:^|\"'p@h":       {User: "u", Password: "^|\"'p", Hosts: []address.Host{{Name: "h"}}},
 	} {
 		want.Scheme = "db"
 		if got, err := address.Parse(text, "other", "db"); err != nil || !reflect.DeepEqual(got, want) {
@@ -56,7 +58,8 @@ func TestIsHostPort(t *testing.T) {
 // Whatever is before an @ never becomes a host, a path or a query: those are in the errors of
 // drivers and of servers.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"db://u:p@h:1/x?y", "db://u:p/w@h", "db://u:1?w=x@h", "db://u:1#w@h", "db://[::1]:1", "db://a:1,b"} {
+	for _, text := range []string{"db://u:p@h:1/x?y", "db://u:p/w@h", "db://u:1?w=x@h", "db://u:1#w@h", "db://[::1]:1",
+		"db://a:1,b"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

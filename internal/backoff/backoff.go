@@ -10,9 +10,10 @@ import (
 // Backoff computes the pauses between retries. Each pause is twice as long as the one before it. A
 // Backoff is for one goroutine.
 type Backoff struct {
-	First  time.Duration // the first pause
-	Max    time.Duration // the longest pause
-	Jitter bool          // draws each pause from half to one and a half of it, so that processes that failed together spread
+	First, Max time.Duration // the first and the longest pause
+	// Jitter draws each pause from half to one and a half of it, so that processes that failed together
+	// do not retry together.
+	Jitter bool
 
 	next time.Duration
 }

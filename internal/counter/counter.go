@@ -76,7 +76,8 @@ type Counter struct {
 
 // New returns a Counter.
 func New(cfg Config) *Counter {
-	return &Counter{cfg: cfg, seed: maphash.MakeSeed(), counts: lru.New[Key, count](cfg.Max, nil), sharedDown: new(atomic.Int64)}
+	return &Counter{cfg: cfg, seed: maphash.MakeSeed(), counts: lru.New[Key, count](cfg.Max, nil),
+		sharedDown: new(atomic.Int64)}
 }
 
 // Beside returns a Counter on the same shared counter. When that is down, both know as soon as one

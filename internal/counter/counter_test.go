@@ -85,7 +85,8 @@ func TestLastingCounts(t *testing.T) {
 	t.Parallel()
 	shared := lrucache.New(lrucache.Config{MaxCounts: 1})
 	process := func() *counter.Counter {
-		return counter.New(counter.Config{Name: "test", Max: 10, Lasting: true, Shared: shared, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+		return counter.New(counter.Config{Name: "test", Max: 10, Lasting: true, Shared: shared, Now: time.Now,
+			Logger: slog.New(slog.DiscardHandler)})
 	}
 	one, other := process(), process()
 	one.Add(t.Context(), counter.KeyOf("k"), 3, time.Hour)
@@ -122,7 +123,9 @@ func TestSharedCountIsNeverBelowZero(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	shared := lrucache.New(lrucache.Config{Now: func() time.Time { return now }})
-	c := counter.New(counter.Config{Name: "test", Max: 10, Shared: shared, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+	c := counter.New(counter.Config{Name: "test", Max: 10, Shared: shared, Now: func() time.Time {
+		return now
+	}, Logger: slog.New(slog.DiscardHandler)})
 	add := func(n, want int64) {
 		t.Helper()
 		if sum, _ := c.Add(t.Context(), counter.KeyOf("k"), n, time.Second); sum != want {

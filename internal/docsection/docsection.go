@@ -37,7 +37,8 @@ func Check(t testing.TB, document, name, want string, update bool) {
 	if got := string(text[start:end]); got == want {
 		return
 	} else if !update {
-		t.Errorf("the section %q of %s is not what is true; run\n\n\tgo test -run '^%s$' . -update\n\nin this package. It is%s\nand should be%s", name, document, t.Name(), got, want)
+		t.Errorf("the section %q of %s is outdated; run\n\n\tgo test -run '^%s$' . -update\n\nin this package. It is%s\n"+
+			"and should be%s", name, document, t.Name(), got, want)
 		return
 	}
 	whole := bytes.Join([][]byte{text[:start], []byte(want), text[end:]}, nil)

@@ -39,7 +39,8 @@ func TestCheck(t *testing.T) {
 		{"updated", document, "x", "new\n", true, "", strings.Replace(document, "old", "new", 1)},
 		{"no such section", document, "y", "new", true, "must begin and end once", document},
 		{"twice", document + document, "x", "old", true, "must begin and end once", document + document},
-		{"the wrong way round", "<!-- end x --><!-- begin x -->", "x", "old", true, "ends before it begins", "<!-- end x --><!-- begin x -->"},
+		{"the wrong way round", "<!-- end x --><!-- begin x -->", "x", "old", true, "ends before it begins",
+			"<!-- end x --><!-- begin x -->"},
 	} {
 		file := filepath.Join(t.TempDir(), "doc.md")
 		if err := os.WriteFile(file, []byte(c.document), 0o600); err != nil {

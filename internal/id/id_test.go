@@ -24,7 +24,8 @@ func TestNewIsOrderedAndValid(t *testing.T) {
 }
 
 func FuzzParseID(f *testing.F) {
-	for _, s := range []string{"", "a", ".", "..", "...", "a b", "a/b", "a%2f", "A_.@|=+-9", "a:b", "é", "a\x00", strings.Repeat("a", 128), strings.Repeat("a", 129)} {
+	for _, s := range []string{"", "a", ".", "..", "...", "a b", "a/b", "a%2f", "A_.@|=+-9", "a:b", "é", "a\x00",
+		strings.Repeat("a", 128), strings.Repeat("a", 129)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -34,7 +35,8 @@ func FuzzParseID(f *testing.F) {
 		if len(s) == 0 || len(s) > id.MaxLen || s == "." || s == ".." {
 			t.Fatalf("%q is valid", s)
 		}
-		if back, err := url.PathUnescape(url.PathEscape(s)); err != nil || back != s || strings.Contains(url.PathEscape(s), "/") {
+		if back, err := url.PathUnescape(url.PathEscape(s)); err != nil || back != s ||
+			strings.Contains(url.PathEscape(s), "/") {
 			t.Fatalf("%q does not survive a path", s)
 		}
 	})

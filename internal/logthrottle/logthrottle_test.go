@@ -30,7 +30,8 @@ func TestOneLineAMinute(t *testing.T) {
 	if len(lines) != 4 {
 		t.Fatalf("%d lines:\n%s", len(lines), out.String())
 	}
-	for i, want := range []string{"msg=broken why=down", "msg=broken why=down", "msg=broken why=down left_out=99", "msg=broken why=down"} {
+	for i, want := range []string{"msg=broken why=down", "msg=broken why=down", "msg=broken why=down left_out=99",
+		"msg=broken why=down"} {
 		if !strings.HasSuffix(lines[i], want) {
 			t.Errorf("line %d is %q, want %q", i, lines[i], want)
 		}

@@ -15,7 +15,8 @@ func OwnRedis(t testing.TB) (string, *exec.Cmd) {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed, and no stand-in will do") // it is stopped or configured; make test installs it
+		// The test stops or configures the server. make test installs it.
+		t.Skip("redis-server is not installed, and no stand-in will do")
 	}
 	for range 3 { // somebody else may have taken the port meanwhile
 		addr := freeAddr(t)

@@ -18,7 +18,8 @@ func Postgres(t testing.TB) string {
 	t.Helper()
 	dsn := find(t, "postgres")
 	if dsn == "" {
-		t.Skip("no PostgreSQL: set KHODNEVIS_TEST_POSTGRES or run make test; there is no stand-in for it") // go test needs Go alone; find fails where it is required
+		// go test alone needs no server; find fails where one is required.
+		t.Skip("no PostgreSQL: set KHODNEVIS_TEST_POSTGRES or run make test; there is no stand-in for it")
 	}
 	return dsn
 }

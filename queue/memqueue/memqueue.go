@@ -86,7 +86,8 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.open+len(msgs) > q.capacity {
-		return nil, fmt.Errorf("%w: memqueue: no room for %d more messages: %d of %d wait", queue.ErrNotAccepted, len(msgs), q.open, q.capacity)
+		return nil, fmt.Errorf("%w: memqueue: no room for %d more messages: %d of %d wait",
+			queue.ErrNotAccepted, len(msgs), q.open, q.capacity)
 	}
 	positions := make([]queue.Position, len(msgs))
 	for i, d := range waiting {

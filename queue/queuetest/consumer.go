@@ -232,7 +232,8 @@ func same(a, b queue.Message) error {
 	case a.Key != b.Key:
 		return fmt.Errorf("key %.80q became %.80q", a.Key, b.Key)
 	case !bytes.Equal(a.Body, b.Body):
-		return fmt.Errorf("key %.80q: body %.80q (%d bytes) became %.80q (%d bytes)", a.Key, a.Body, len(a.Body), b.Body, len(b.Body))
+		return fmt.Errorf("key %.80q: body %.80q (%d bytes) became %.80q (%d bytes)", a.Key, a.Body, len(a.Body), b.Body,
+			len(b.Body))
 	case !maps.Equal(a.Header, b.Header):
 		return fmt.Errorf("key %.80q: header %.200v became %.200v", a.Key, a.Header, b.Header)
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 func positionsInOrder(ctx context.Context, q queue.Queue) error {
-	msgs := []queue.Message{message("a", "a1"), message("b", "b1"), message("a", "a2"), message("c", "c1"), message("b", "b2"), message("a", "a3")}
+	msgs := []queue.Message{message("a", "a1"), message("b", "b1"), message("a", "a2"), message("c", "c1"),
+		message("b", "b2"), message("a", "a3")}
 	return delivers(ctx, q, msgs)
 }
 
@@ -59,7 +60,9 @@ func oneStream(ctx context.Context, q queue.Queue) error {
 		all = append(all, ps...)
 	}
 	name := all[0].Stream
-	if name == "" || len(name) > queue.MaxStream || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if name == "" || len(name) > queue.MaxStream || strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r > '~'
+	}) {
 		return fmt.Errorf("stream %q", name)
 	}
 	for _, p := range all {
@@ -85,7 +88,8 @@ func roundTrip(ctx context.Context, q queue.Queue) error {
 		{Key: "empty body and header", Body: []byte{}, Header: map[string]string{}},
 		{Key: "every byte", Body: everyByte},
 		{Key: "not UTF-8", Body: []byte{0xff, 0xfe, 0x80}},
-		{Key: "خودنویس ✒️ \x00\n\"'\\", Body: []byte("سلام"), Header: map[string]string{"نام": "ن\x00\r\n\"'", "empty": "", "A": "1", "a": "2"}},
+		{Key: "خودنویس ✒️ \x00\n\"'\\", Body: []byte("سلام"),
+			Header: map[string]string{"نام": "ن\x00\r\n\"'", "empty": "", "A": "1", "a": "2"}},
 		{Key: strings.Repeat("k", queue.MaxKey), Body: []byte(strings.Repeat("b", queue.MaxBody)), Header: full},
 		{Key: " ", Body: []byte(" ")},
 	})
@@ -125,7 +129,8 @@ func agree(msgs []queue.Message, positions []queue.Position, got []queue.Deliver
 	for _, d := range got {
 		m, ok := published[place{d.Key, d.Position}]
 		if !ok {
-			return fmt.Errorf("delivered %.80q of the key %.80q at %v, which was not published there", d.Body, d.Key, d.Position)
+			return fmt.Errorf("delivered %.80q of the key %.80q at %v, which was not published there", d.Body, d.Key,
+				d.Position)
 		}
 		if err := same(m, d.Message); err != nil {
 			return fmt.Errorf("at %v: %w", d.Position, err)

@@ -91,7 +91,8 @@ func (q *Queue) ready(ctx context.Context) (topic, error) {
 // read returns the oldest messages.
 func (q *Queue) read(ctx context.Context, t topic, limit int) ([]queue.Delivery, error) {
 	rows, err := q.file.Reader().QueryxContext(ctx,
-		`SELECT "offset", key, body, header FROM queue_messages WHERE topic = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?`, q.cfg.Topic, t.First, limit)
+		`SELECT "offset", key, body, header FROM queue_messages WHERE topic = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?`,
+		q.cfg.Topic, t.First, limit)
 	if err != nil {
 		return nil, sqlitefile.Error(err)
 	}
@@ -138,7 +139,8 @@ func (q *Queue) finish(ctx context.Context, first, next int64) error {
 		if err != nil || mine == 0 {
 			return err
 		}
-		_, err = tx.Exec(`DELETE FROM queue_messages WHERE topic = ? AND "offset" >= ? AND "offset" < ?`, q.cfg.Topic, first, next)
+		_, err = tx.Exec(`DELETE FROM queue_messages WHERE topic = ? AND "offset" >= ? AND "offset" < ?`,
+			q.cfg.Topic, first, next)
 		return err
 	})
 	if err != nil || mine == 0 { // without the lease the progress is the other process's to record

@@ -127,7 +127,8 @@ func New(file File, cfg Config) (*Queue, error) {
 		return nil, err
 	}
 	err = file.Write(context.Background(), func(tx Tx) error {
-		_, err := tx.Exec(`INSERT INTO queue_topics (topic, stream) VALUES (?, ?) ON CONFLICT DO NOTHING`, cfg.Topic, rand.Text())
+		_, err := tx.Exec(`INSERT INTO queue_topics (topic, stream) VALUES (?, ?) ON CONFLICT DO NOTHING`,
+			cfg.Topic, rand.Text())
 		return err
 	})
 	if err != nil {
@@ -220,8 +221,10 @@ type publication struct {
 // that many cost little more than one.
 func (q *Queue) append(tx Tx, publications []any) error {
 	var (
-		blob   []byte
-		places [][]int // for each record the place and the length of the key, of the body and, if there is one, of the header; from 1
+		blob []byte
+		// For each record, the place and the length of the key, of the body and, if there is one, of the
+		// header, counted from 1.
+		places [][]int
 	)
 	for _, p := range publications {
 		for _, r := range p.(*publication).records {
@@ -240,7 +243,8 @@ func (q *Queue) append(tx Tx, publications []any) error {
 	}
 	var topic topic
 	n := int64(len(places))
-	ok, err := tx.Get(&topic, `UPDATE queue_topics SET next = next + ?1 WHERE topic = ?2 AND next + ?1 - first <= ?3 RETURNING stream, first, next`,
+	ok, err := tx.Get(&topic,
+		`UPDATE queue_topics SET next = next + ?1 WHERE topic = ?2 AND next + ?1 - first <= ?3 RETURNING stream, first, next`,
 		n, q.cfg.Topic, q.cfg.Capacity)
 	if err != nil {
 		return err

@@ -131,7 +131,8 @@ func TestFullQueueRefusesAndTakesAgain(t *testing.T) {
 	t.Parallel()
 	q := open(t, openFile(t, newPath(t)), sqlitequeue.Config{Capacity: 2})
 	publish(t, q, "1", "2")
-	if _, err := q.Publish(t.Context(), message("k", "3")); !errors.Is(err, queue.ErrNotAccepted) || errors.Is(err, queue.ErrInvalid) {
+	if _, err := q.Publish(t.Context(), message("k", "3")); !errors.Is(err, queue.ErrNotAccepted) ||
+		errors.Is(err, queue.ErrInvalid) {
 		t.Errorf("into a full queue: %v", err)
 	}
 	consume(t, q, 2)
@@ -286,7 +287,8 @@ func BenchmarkPublish(b *testing.B) {
 	for _, publishers := range []int{1, 128} {
 		b.Run(fmt.Sprint(publishers), func(b *testing.B) {
 			q := open(b, openFile(b, newPath(b)), sqlitequeue.Config{Capacity: 1 << 40})
-			m := queue.Message{Key: "0198c0de-0000-7000-8000-000000000000:0198c0de-0000-7000-8000-000000000001", Body: make([]byte, 200), Header: map[string]string{"request_id": "0198c0de"}}
+			m := queue.Message{Key: "0198c0de-0000-7000-8000-000000000000:0198c0de-0000-7000-8000-000000000001",
+				Body: make([]byte, 200), Header: map[string]string{"request_id": "0198c0de"}}
 			var next atomic.Int64
 			var done sync.WaitGroup
 			b.ResetTimer()
