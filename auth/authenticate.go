@@ -98,8 +98,8 @@ func (s *Service) lookup(ctx context.Context, hash Hash) lookup {
 	return l
 }
 
-// invalidate drops the cached checks of sessions that ended: in this process at once, in others when
-// they next compare the revocation number or, without a shared counter, at their next check.
+// invalidate drops the cached checks of sessions that ended: in this process at once, in others
+// when they next compare the revocation number or, without a shared counter, at their next check.
 func (s *Service) invalidate(ctx context.Context, f SessionFilter) {
 	s.tokens.invalidate(f)
 	if s.cfg.Counter != nil {
@@ -127,8 +127,8 @@ func revocationKey(user string) counter.Key { return counter.KeyOf("ended", user
 // revocationTTL outlives every token that is accepted because of a check from before the change.
 func (s *Service) revocationTTL() time.Duration { return max(revocationFor, s.cfg.StaleTokens) }
 
-// check asks the store about a token, in a single flight for all requests that ask at the same time.
-// It waits no longer than checkTimeout even for a store that ignores its context.
+// check asks the store about a token, in a single flight for all requests that ask at the same
+// time. It waits no longer than checkTimeout even for a store that ignores its context.
 func (s *Service) check(ctx context.Context, hash Hash, invalidations int64) (Principal, error) {
 	answer := s.checks.DoChan(string(hash[:])+strconv.FormatInt(invalidations, 10), func() (any, error) {
 		// The first caller may leave while others wait.
@@ -152,8 +152,8 @@ func (s *Service) check(ctx context.Context, hash Hash, invalidations int64) (Pr
 	}
 }
 
-// checkStore asks the store. A panic of the store becomes an error, since on this goroutine it would end
-// the process.
+// checkStore asks the store. A panic of the store becomes an error, since on this goroutine it
+// would end the process.
 func (s *Service) checkStore(ctx context.Context, hash Hash, invalidations int64) (p Principal, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -181,9 +181,10 @@ func (s *Service) checkStore(ctx context.Context, hash Hash, invalidations int64
 	return c.principal, nil
 }
 
-// grant returns what the store knows of a token, and the revocation number from before the store was
-// asked: sessions end in the store first, so the end of a session that the store still had changes
-// this number. Only the store knows whose number it is, so a user with one is asked for twice.
+// grant returns what the store knows of a token, and the revocation number from before the store
+// was asked: sessions end in the store first, so the end of a session that the store still had
+// changes this number. Only the store knows whose number it is, so a user with one is asked for
+// twice.
 func (s *Service) grant(ctx context.Context, hash Hash) (Grant, int64, error) {
 	g, err := s.store.GrantByToken(ctx, hash)
 	if err != nil {

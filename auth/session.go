@@ -18,7 +18,7 @@ const (
 	graceSkew = time.Minute
 )
 
-// Tokens are the secrets of a session. They are handed out once and stored nowhere.
+// Tokens are the secrets of a session. They are returned once and stored nowhere.
 type Tokens struct {
 	// Access authenticates requests; Refresh buys the next Tokens, once.
 	Access, Refresh string
@@ -60,7 +60,7 @@ func (s *Service) begin(ctx context.Context, u User, password string, src Source
 	return t, nil
 }
 
-// familyOf is what tells refresh tokens of a session that are not kept any more.
+// familyOf returns the token by which deleted refresh tokens of a session are recognized.
 func familyOf(session Session, f family) Token {
 	return Token{Hash: f.hash(), Session: session.ID, Kind: Family, ExpiresAt: session.ExpiresAt}
 }

@@ -88,7 +88,7 @@ const (
 	Family  Kind = "family"  // is no token, but what all refresh tokens of its session begin with, also deleted ones
 )
 
-// Token is a secret that was handed out, by its hash.
+// Token is a secret that a client has, by its hash.
 type Token struct {
 	Hash    Hash
 	Session string // identifier of its session

@@ -12,8 +12,8 @@
 //
 // # Optional powers
 //
-// A cache that counts across processes implements Counter; without it rate limits are kept in
-// process. One that stops asking what does not answer implements Breaker, and metrics tell of it.
+// A cache that counts across processes implements Counter; without it, rate limits are kept in
+// process. A cache with a circuit breaker implements Breaker, and metrics report its state.
 package cache
 
 import (
@@ -72,10 +72,11 @@ type Counter interface {
 	Add(ctx context.Context, key string, n int64, ttl time.Duration) (int64, error)
 }
 
-// Breaker is optional: a cache that keeps calls away from a server that does not answer.
+// Breaker is optional: a cache with a circuit breaker, which keeps calls away from a server that
+// does not answer.
 type Breaker interface {
-	// Down reports whether it does so now: calls fail at once, but for a few that try the server
-	// again.
+	// Down reports whether the circuit breaker is open: calls fail at once, except a few that try the
+	// server again.
 	Down() bool
 }
 

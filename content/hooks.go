@@ -12,10 +12,10 @@ import (
 //
 // A Before function is called after all other checks, just before the store, and decides. Nil lets
 // the change pass. A *Refusal ends it, and the client gets its text. An error that wraps
-// ErrUnavailable means that it cannot be decided now (503). Any other error and a panic are failures
-// of the server (500); so is a Refusal that breaks the rules of its fields. In each of these cases
-// nothing is written. A change that loses a race is decided on again, on top of the winner's, and a
-// change that passes may still fail in the store.
+// ErrUnavailable means that it cannot be decided now (503). Any other error and a panic are
+// failures of the server (500); so is a Refusal that breaks the rules of its fields. In each of
+// these cases nothing is written. A change that loses a race is decided on again, on top of the
+// winner's, and a change that passes may still fail in the store.
 //
 // An After function is called with a change that the store has committed. Its error or panic is
 // logged and changes nothing. It is called at most once: not at all if the process dies in between.

@@ -21,11 +21,11 @@ const (
 )
 
 // GetOrStale returns a content for somebody who only reads it, and how old that is (stale-if-error,
-// RFC 5861). The age is zero unless the store does not answer. Then GetOrStale returns the copy that
-// this Service read within the last MaxStale, if it is among the latest 1000 and not larger than
-// 16 KiB. It never returns a content that this Service or Config.Cache knows is deleted; if the
-// cache does not answer either, it returns the store's error. Without a shared cache the content may
-// be one that another process has deleted. Otherwise the errors are those of Get.
+// RFC 5861). The age is zero unless the store does not answer. Then GetOrStale returns the copy
+// that this Service read within the last MaxStale, if it is among the latest 1000 and not larger
+// than 16 KiB. It never returns a content that this Service or Config.Cache knows is deleted; if
+// the cache does not answer either, it returns the store's error. Without a shared cache the
+// content may be one that another process has deleted. Otherwise the errors are those of Get.
 func (s *Service) GetOrStale(ctx context.Context, id string) (Content, time.Duration, error) {
 	stale, at, ok := s.copies.get(id, s.now())
 	c, err := s.get(ctx, id, ok)

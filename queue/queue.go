@@ -3,14 +3,14 @@
 // # Delivery
 //
 // At least once, to one of all consumers of the queue, in the order of publishing for the messages
-// of one key. A consumer that stops, fails or dies leaves what it had not finished to the next one,
-// which may receive some of it again.
+// of one key. A consumer that stops, fails or dies leaves the messages that it had not finished to
+// the next consumer, which may receive some of them again.
 //
 // # Errors
 //
 // A Publish that fails has one of two outcomes: nothing was accepted (the error wraps
-// ErrNotAccepted), or nobody can know (any other error): the message may still be written, any time
-// later.
+// ErrNotAccepted), or the outcome is unknown (any other error): the message may still be written,
+// any time later.
 //
 // # Concurrency
 //
@@ -19,10 +19,10 @@
 //
 // # Optional powers
 //
-// A queue that knows how many messages wait implements Lagger, one that knows for how long
-// implements Ager. Nothing is refused for its age in a queue that does not. One that knows what
-// became of a position implements Locator; without it, a message that the queue has lost counts as
-// one that waits.
+// A queue that knows how many messages wait implements Lagger, and a queue that knows for how long
+// they wait implements Ager: without it, nothing is refused for its age. A queue that knows what
+// became of a position implements Locator: without it, a message that the queue has lost counts as
+// waiting.
 package queue
 
 import (
@@ -50,14 +50,14 @@ var (
 	ErrInvalid = errors.New("queue: invalid message")
 )
 
-// Message is what a publisher hands over.
+// Message is what a publisher publishes.
 type Message struct {
 	// Key groups messages that must stay in order: 1 to MaxKey bytes of UTF-8.
 	Key string
 	// Body is the payload: at most MaxBody bytes, opaque to the queue. An empty one may arrive as nil.
 	Body []byte
-	// Header carries what is about the message, such as a request id: at most MaxHeader entries of
-	// UTF-8, their names not empty. An empty one may arrive as nil.
+	// Header describes the message, such as its request id: at most MaxHeader entries of UTF-8, their
+	// names not empty. An empty one may arrive as nil.
 	Header map[string]string
 }
 
@@ -76,9 +76,9 @@ type Position struct {
 type Delivery struct {
 	Message
 	Position
-	// Damaged says that the message is not whole, since something else wrote or changed it: what
-	// could not be read is missing. No queue stops at such a message, and none of its own making
-	// becomes one.
+	// Damaged says that the message is not whole, because another program wrote or changed it: the
+	// part that could not be read is missing. No queue stops at such a message, and no message that a
+	// queue wrote itself becomes one.
 	Damaged bool
 }
 
@@ -97,14 +97,14 @@ type Publisher interface {
 
 // Consumer delivers messages.
 type Consumer interface {
-	// Consume hands batches of 1 to limit messages to h, one batch after the other, until ctx is
-	// done; it then lets the h in hand finish, records its progress and returns nil. Of each key it
-	// starts with the oldest message that no consumer has finished. No other consumer is given
-	// messages of a key while h has some in hand, unless this one is taken for dead. A batch holds
-	// what is ready; Consume never waits to fill it. When h fails, Consume pauses, for a
-	// millisecond at least, and hands it the same messages again, for as long as it takes: it gives
-	// none of them up and delivers no later message of their keys before them. The context that h
-	// gets is not done when ctx is. A limit outside 1 to MaxBatch is an error. Any other error
+	// Consume passes batches of 1 to limit messages to h, one batch after the other, until ctx is
+	// done; it then lets the call of h in flight finish, records its progress and returns nil. Of each
+	// key it starts with the oldest message that no consumer has finished. No other consumer receives
+	// messages of a key while h has some in flight, unless this one is taken for dead. A batch holds
+	// what is ready; Consume never waits to fill it. When h fails, Consume pauses, for a millisecond
+	// at least, and passes it the same messages again, for as long as it takes: it drops none of them,
+	// poison messages included, and delivers no later message of their keys before them. The context
+	// that h gets is not done when ctx is. A limit outside 1 to MaxBatch is an error. Any other error
 	// means that Consume could not go on and may be called again.
 	Consume(ctx context.Context, limit int, h Handler) error
 }
@@ -115,20 +115,19 @@ type Queue interface {
 	Consumer
 }
 
-// Lagger is implemented by queues that can tell how many published messages no consumer has
-// finished.
+// Lagger is implemented by queues that know how many published messages no consumer has finished.
 type Lagger interface {
-	// Lag counts them. It may run behind for a moment, and agrees once publishers and consumers rest.
+	// Lag counts them. It may run behind for a moment, and is right once publishers and consumers
+	// rest.
 	Lag(ctx context.Context) (int64, error)
 }
 
-// Ager is implemented by queues that can tell how long messages wait, and when they are lost for
-// it.
+// Ager is implemented by queues that know how long messages wait, and after how long they are lost.
 type Ager interface {
 	// Age returns how long ago the oldest message that no consumer has finished was published, 0 if
-	// there is none, and after how long a message may be deleted though no consumer has finished
-	// it, 0 if it never is. The first may run behind like Lag, and is off by what the clocks of
-	// machines differ.
+	// there is none, and after how long a message may be deleted though no consumer has finished it
+	// (retention), 0 if it never is. The age may run behind like Lag, and is off by the difference
+	// between the clocks of the machines.
 	Age(ctx context.Context) (oldest, retention time.Duration, err error)
 }
 
@@ -143,7 +142,7 @@ const (
 	Deleted                     // the queue has deleted the message, whether or not a consumer had finished it
 )
 
-// Locator is implemented by queues that can tell what has become of a position.
+// Locator is implemented by queues that know what has become of a position.
 type Locator interface {
 	// Locate returns the standing of a position, which may be made up, for messages of a key. Once
 	// Publish has returned a position it is never Unpublished, and the next one after the last is.

@@ -8,8 +8,8 @@ import (
 )
 
 // Retry calls attempt until it returns nil, and then returns true. Between attempts it pauses, for
-// 10 ms first and then twice as long each time, up to 1 s. It returns false once ctx is done and the
-// attempt in flight has failed.
+// 10 ms first and then twice as long each time, up to 1 s. It returns false once ctx is done and
+// the attempt in flight has failed.
 //
 // For adapters: Consume offers a batch to its Handler in this way. Delivery is at least once, so a
 // poison message, one that the handler always refuses, blocks the messages of its key until the

@@ -62,7 +62,7 @@ type Config struct {
 type Check struct {
 	Name     string
 	Sentence string // as it stands in package auth
-	// Run tells what is wrong with the authenticator of a fresh h, before ctx is done.
+	// Run reports what is wrong with the authenticator of a fresh h, before ctx is done.
 	Run func(ctx context.Context, h Host) error
 }
 

@@ -108,10 +108,10 @@ func before(f func(r *http.Request)) func(*authenticator) {
 var mutants = []mutant{
 	{"calls the anonymous wrong", "anonymous", "invalid credentials",
 		instead(auth.ErrNoCredentials, auth.ErrInvalidCredentials)},
-	{"has a guest account", "anonymous", "guest",
+	{"has an account for everybody", "anonymous", "everybody",
 		answering(func(_ *http.Request, who auth.Principal, err error) (auth.Principal, error) {
 			if errors.Is(err, auth.ErrNoCredentials) {
-				return auth.Principal{Subject: "guest"}, nil
+				return auth.Principal{Subject: "everybody"}, nil
 			}
 			return who, err
 		})},
@@ -147,7 +147,7 @@ var mutants = []mutant{
 			if who, ok := a.users[r.Header.Get("X-Key")]; ok {
 				return who, nil
 			}
-			return auth.Principal{Subject: "guest"}, nil
+			return auth.Principal{Subject: "everybody"}, nil
 		})(a)
 	}},
 	{"makes unavailability a failure", "unavailable", "connection refused",

@@ -184,7 +184,7 @@ func oneSubject(ctx context.Context, h Host) error {
 	return nil
 }
 
-// untouchable is a body that tells whether it was touched.
+// untouchable is a body that reports whether it was touched.
 type untouchable struct {
 	mu      sync.Mutex
 	touched bool

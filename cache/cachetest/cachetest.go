@@ -30,7 +30,7 @@ type Config struct {
 type Check struct {
 	Name     string
 	Sentence string // as it stands in package cache
-	// Run tells what is wrong with c, a cache in which nothing has been kept, before ctx is done.
+	// Run reports what is wrong with c, a cache in which nothing has been kept, before ctx is done.
 	// Checks of counts have nothing to say of a cache that is no cache.Counter.
 	Run func(ctx context.Context, c cache.Cache) error
 }
@@ -119,7 +119,7 @@ func get(ctx context.Context, c cache.Cache, keys ...string) (map[string]cache.I
 	return found, nil
 }
 
-// has tells whether c has not exactly want under their keys. TTLs are not compared.
+// has reports whether c has not exactly want under their keys. TTLs are not compared.
 func has(ctx context.Context, c cache.Cache, want ...cache.Item) error {
 	keys := make([]string, len(want))
 	for i, item := range want {
@@ -144,7 +144,7 @@ func has(ctx context.Context, c cache.Cache, want ...cache.Item) error {
 	return nil
 }
 
-// hasNot tells whether c has something under keys.
+// hasNot reports whether c has something under keys.
 func hasNot(ctx context.Context, c cache.Cache, keys ...string) error {
 	found, err := get(ctx, c, keys...)
 	if err != nil {

@@ -27,7 +27,7 @@ func counted(check func(ctx context.Context, c counting) error) func(ctx context
 	}
 }
 
-// adds adds n and tells whether the sum is not want.
+// adds adds n and reports whether the sum is not want.
 func adds(ctx context.Context, c cache.Counter, key string, n int64, ttl time.Duration, want int64) error {
 	got, err := c.Add(ctx, key, n, ttl)
 	if err != nil {
@@ -69,7 +69,7 @@ func countEnds(ctx context.Context, c counting) error {
 	return nil
 }
 
-// countOver goes on adding n with the TTL ttl to a count of 1 until that ended, and tells whether
+// countOver goes on adding n with the TTL ttl to a count of 1 until that ended, and reports whether
 // it ended too early or too late.
 func countOver(ctx context.Context, c counting, key string, n int64, ttl time.Duration, began span) error {
 	for total := int64(1); ; {

@@ -29,10 +29,10 @@ func spanOf(ttl time.Duration, write func() error) (span, error) {
 	return s, err
 }
 
-// over tells whether the TTL has surely ended at t.
+// over reports whether the TTL has surely ended at t.
 func (s span) over(t time.Time) bool { return t.Sub(s.after) > s.ttl+exact }
 
-// lasts tells whether the TTL has surely not ended at t.
+// lasts reports whether the TTL has surely not ended at t.
 func (s span) lasts(t time.Time) bool { return t.Sub(s.before) < s.ttl-exact }
 
 func ttlEnds(ctx context.Context, c cache.Cache) error {
@@ -50,7 +50,7 @@ func ttlEnds(ctx context.Context, c cache.Cache) error {
 	return nil
 }
 
-// ends watches key until its TTL is over and tells whether it was missing before or there after
+// ends watches key until its TTL is over and reports whether it was missing before or there after
 // that.
 func ends(ctx context.Context, c cache.Cache, key string, written span) error {
 	for {
@@ -99,7 +99,7 @@ func ttlZero(ctx context.Context, c cache.Cache) error {
 	return stays(ctx, c, it, written)
 }
 
-// stays tells whether it is still there when the TTL that might wrongly apply to it is over.
+// stays reports whether it is still there when the TTL that might wrongly apply to it is over.
 func stays(ctx context.Context, c cache.Cache, it cache.Item, other span) error {
 	if err := has(ctx, c, it); err != nil {
 		return err

@@ -1,14 +1,13 @@
 // Package lrucache is a cache in the memory of one process that is bounded in items and in bytes.
 //
 // When it is full it forgets what is past its TTL first, and then what has not been used for
-// longest. It starts no goroutine: whoever writes also clears away a few items that are past their
-// TTL.
+// longest. It starts no goroutine: each write also removes a few items that are past their TTL.
 //
 // # Counts
 //
-// Counts have a bound of their own, so that items cannot drive them out. A count that was driven
-// out by others begins again at zero; a host that limits rates by counts chooses Config.MaxCounts
-// with that in mind.
+// Counts have a bound of their own, so that items cannot evict them. A count that other counts
+// evicted begins again at zero; a host that limits rates by counts chooses Config.MaxCounts with
+// that in mind.
 //
 // # Concurrency
 //
@@ -169,7 +168,7 @@ type Usage struct {
 	Counts int   // at most Config.MaxCounts
 }
 
-// Usage counts what is kept, including what is past its TTL and not cleared away yet.
+// Usage counts what is kept, including items past their TTL that are not removed yet.
 func (c *Cache) Usage() Usage {
 	c.mu.Lock()
 	defer c.mu.Unlock()

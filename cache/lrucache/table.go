@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// swept is how many entries past their end a put clears away at most.
+// swept is how many entries past their end a put removes at most.
 const swept = 4
 
 // entry is an item or a count. Its value is never changed.
@@ -48,7 +48,7 @@ func (t *table) peek(key string, now time.Time) *entry {
 	return nil
 }
 
-// get is peek for somebody who uses the entry.
+// get is peek, and counts as a use of the entry.
 func (t *table) get(key string, now time.Time) *entry {
 	e := t.peek(key, now)
 	if e != nil {
@@ -57,8 +57,8 @@ func (t *table) get(key string, now time.Time) *entry {
 	return e
 }
 
-// put replaces what is under e's key. It drops a few of those that have ended anyway, and for room
-// more of those and then the least used ones.
+// put replaces the entry under e's key. It drops a few entries that have ended and, to make room,
+// more of them and then the least recently used ones.
 func (t *table) put(e *entry, now time.Time) {
 	t.remove(e.key)
 	if e.size() > t.maxBytes {

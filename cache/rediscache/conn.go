@@ -31,10 +31,11 @@ func (c *Cache) run(ctx context.Context, s script, args []any) (any, error) {
 	})
 }
 
-// guard lends do a connection, unless Redis is down, and tells the breaker how it went.
+// guard calls do with a connection, unless the circuit breaker is open, and reports the outcome to
+// the breaker.
 //
-// It keeps away from redigo's methods that take a context: they leave a goroutine behind that reads
-// the arguments after they have returned, and the arguments may be the caller's again by then.
+// It avoids redigo's methods that take a context: they leave a goroutine behind that reads the
+// arguments after they have returned, and the arguments may be the caller's again by then.
 func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time.Duration) (any, error)) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -44,7 +45,7 @@ func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time
 	}
 	conn, err := c.connect(ctx)
 	if err != nil {
-		// A full pool and a caller who went away say nothing about Redis.
+		// A full pool and a caller that left say nothing about Redis.
 		if !errors.Is(err, redis.ErrPoolExhausted) && !errors.Is(err, context.Canceled) {
 			c.breaker.Failed(time.Now())
 		}
@@ -64,9 +65,9 @@ func (c *Cache) guard(ctx context.Context, do func(conn redis.Conn, timeout time
 	return reply, err
 }
 
-// spoil makes conn one that its pool closes, because it leads to a server that is a replica by now:
-// a new connection may lead to the one that took its place. redigo does so after a failure of the
-// network alone, such as the end of a wait that is over before it begins.
+// spoil makes the pool close conn, because it leads to a server that has become a replica: a new
+// connection may lead to the new primary. redigo closes connections after network failures only,
+// such as a timeout that has passed already.
 func spoil(conn redis.Conn) { _, _ = redis.DoWithTimeout(conn, time.Nanosecond, "PING") }
 
 func (c *Cache) connect(ctx context.Context) (redis.Conn, error) {
@@ -75,7 +76,7 @@ func (c *Cache) connect(ctx context.Context) (redis.Conn, error) {
 	return c.pool.GetContext(ctx)
 }
 
-// left returns how much of timeout ctx leaves: never nothing, which would be no bound to redigo.
+// left returns how much of timeout ctx leaves: never zero, which means no bound to redigo.
 func left(ctx context.Context, timeout time.Duration) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(end))

@@ -18,9 +18,9 @@ import (
 const (
 	// idleTimeout is how long a connection is kept that nobody needs.
 	idleTimeout = time.Minute
-	// testAfter is how long a connection must have been idle to be tried before it is lent. It is
-	// shorter than breaker.ProbeInterval, so that a probe finds out which connections the end of a
-	// Redis has left dead.
+	// testAfter is how long a connection must have been idle to be tested before it is used. It is
+	// shorter than breaker.ProbeInterval, so that a probe finds the connections that are dead since
+	// Redis ended.
 	testAfter = breaker.ProbeInterval / 2
 )
 
@@ -62,8 +62,8 @@ func Open(server string, cfg Config) (*redis.Pool, error) {
 
 var database = regexp.MustCompile(`^[0-9]*$`)
 
-// checkURL finds early what redigo would say at every call, and returns the password. It repeats
-// nothing of the URL.
+// checkURL reports early what redigo would report at every call, and returns the password. Its
+// errors quote nothing of the URL.
 func checkURL(server string) (password string, err error) {
 	u, err := address.Parse(server, "redis", "rediss")
 	_, taken := url.Parse(server) // by redigo, which is stricter about what is in a password
@@ -82,8 +82,8 @@ func checkURL(server string) (password string, err error) {
 	return u.Password, nil
 }
 
-// withoutPassword keeps a password out of the answer of a server to AUTH: one that does not know
-// the command repeats what it was given, cut off somewhere.
+// withoutPassword removes a password from the answer of a server to AUTH: a server that does not
+// know the command quotes its arguments, cut off somewhere.
 func withoutPassword(err error, password string) error {
 	answer, ok := errors.AsType[redis.Error](err)
 	if !ok || password == "" {

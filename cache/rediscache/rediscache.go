@@ -1,27 +1,27 @@
 // Package rediscache is a cache in Redis that all processes share, over redigo.
 //
-// It takes the host's pool and never closes it; Open makes one that suits. Redis 6.2 or later is
-// asked, or a server that speaks like it, but no Redis Cluster: one command may name keys of
-// several slots.
+// It takes the host's pool and never closes it; Open makes a suitable one. It needs Redis 6.2 or
+// later, or a compatible server, but not Redis Cluster: one command may name keys of several slots.
 //
 // # Keys
 //
 // An item is a string under PREFIX + "i:" + key: eight bytes of version, in which greater versions
-// are greater bytes, and the value. A count is a decimal string under PREFIX + "n:" + key. What
-// something else put under the key of an item is a miss, and the next SetMany replaces it. Items
-// without a TTL stay until Redis evicts them, so give it a maxmemory and a policy that evicts.
+// are greater bytes, and the value. A count is a decimal string under PREFIX + "n:" + key. A value
+// that another program put under the key of an item is a miss, and the next SetMany replaces it.
+// Items without a TTL stay until Redis evicts them, so give it a maxmemory and a policy that
+// evicts.
 //
 // # Errors
 //
-// A call waits at most Config.Timeout for a connection, and as long for its command to be taken and
-// for the answer. More than 512 keys or 1 MiB of values are sent in several commands, and an error
-// leaves those before it done. After five failures in a row Redis is taken to be down: every call
-// returns ErrDown at once, but for one a second that tries again. A count that failed may have been
+// A call waits at most Config.Timeout for a connection, and as long for sending its command and for
+// the answer. More than 512 keys or 1 MiB of values are sent in several commands, and an error
+// leaves those before it done. After five failures in a row the circuit breaker opens: every call
+// returns ErrDown at once, except one a second that tries again. A count that failed may have been
 // added to.
 //
-// A Redis that takes no writes, as a replica or one that is full with the policy noeviction, still
-// answers reads, with what is older than what it was to be told. A connection that refuses a write
-// because it leads to a replica is closed.
+// A Redis that accepts no writes, as a replica or because it is full with the policy noeviction,
+// still answers reads, with old values. A connection that refuses a write because it leads to a
+// replica is closed.
 //
 // A context that is done ends a wait for a connection, and no later part is sent. A wait for an
 // answer heeds the context's deadline, and Config.Timeout bounds it for a context that is
@@ -55,11 +55,10 @@ type Config struct {
 	// Prefix begins every key. Hosts that share a Redis have different ones. Empty: "khodnevis:".
 	Prefix string
 	// Timeout bounds each wait: for a connection, for a command to be taken, for its answer. Zero:
-	// 100 ms. Raise it for a Redis that is far away, or for pages of values so great that they take
-	// longer.
+	// 100 ms. Raise it for a Redis that is far away, or for large values that take longer.
 	Timeout time.Duration
-	// MaxConns is how many connections Open's pool has at most; who finds them all busy waits, at
-	// most for Timeout. Zero: 32. New does not look at it.
+	// MaxConns is how many connections Open's pool has at most; a call that finds all of them busy
+	// waits, at most for Timeout. Zero: 32. New ignores it.
 	MaxConns int
 }
 

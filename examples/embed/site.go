@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// The prefix makes browsers refuse the cookie from other hosts and over plain HTTP, except from localhost.
+	// The prefix makes browsers refuse the cookie from other hosts and over plain HTTP, except from
+	// localhost.
 	cookieName = "__Host-session"
 	sessionFor = 12 * time.Hour
 )

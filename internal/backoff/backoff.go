@@ -11,8 +11,8 @@ import (
 // Backoff is for one goroutine.
 type Backoff struct {
 	First, Max time.Duration // the first and the longest pause
-	// Jitter draws each pause from half to one and a half of it, so that processes that failed together
-	// do not retry together.
+	// Jitter draws each pause from half to one and a half of it, so that processes that failed
+	// together do not retry together.
 	Jitter bool
 
 	next time.Duration

@@ -1,5 +1,5 @@
-// Package breaker keeps calls away from a server that does not answer, so that they do not all wait
-// for their timeouts.
+// Package breaker is a circuit breaker: it keeps calls away from a server that does not answer, so
+// that they do not all wait for their timeouts.
 package breaker
 
 import (
@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// ProbeInterval is how often a call may try a server again that is taken to be down.
+// ProbeInterval is how often a call may try the server while the circuit breaker is open.
 const ProbeInterval = time.Second
 
-// maxFailures in a row are taken for the end of the server.
+// maxFailures in a row open the circuit breaker.
 const maxFailures = 5
 
-// Breaker of one server. The zero value lets calls through.
+// Breaker is the circuit breaker of one server. The zero value is closed: it lets calls pass.
 type Breaker struct {
 	mu       sync.Mutex
 	failures int       // in a row
 	probe    time.Time // when a call may try again, once there are maxFailures
 }
 
-// Allows tells whether a call may ask the server.
+// Allows reports whether a call may ask the server.
 func (b *Breaker) Allows(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,21 +34,21 @@ func (b *Breaker) Allows(now time.Time) bool {
 	return true
 }
 
-// Open tells whether calls are kept away, but for the probes.
+// Open reports whether calls are kept away, except the probes.
 func (b *Breaker) Open() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.failures >= maxFailures
 }
 
-// Succeeded says that the server has answered.
+// Succeeded records that the server has answered, and closes the breaker.
 func (b *Breaker) Succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures = 0
 }
 
-// Failed says that it has not.
+// Failed records that the server has not answered.
 func (b *Breaker) Failed(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,6 +1,7 @@
-// Package counter counts attempts and requests: in process and, where there is a cache that counts
-// for all processes, in that. It says which groups an address is counted in (GroupsOf), and limits
-// what a process holds at once (Limiter).
+// Package counter counts attempts and requests in fixed windows: in process and, where a cache
+// counts for all processes, in that cache too. It also decides which groups an address is counted
+// in (GroupsOf), and limits what is in flight in a process, with a fair share for each group
+// (Limiter).
 package counter
 
 import (
@@ -22,7 +23,7 @@ import (
 // Bounds of counting.
 const (
 	SharedTimeout = 100 * time.Millisecond // for one call to the shared counter
-	sharedPause   = time.Second            // how long a shared counter that failed is left alone
+	sharedPause   = time.Second            // how long a shared counter that failed is not asked
 )
 
 // Key is the digest of what is counted, so that a count costs the same memory however long a name
@@ -41,13 +42,13 @@ type Config struct {
 	Name string
 	// Max is how many counts are kept in process; those used longest ago are forgotten.
 	Max int
-	// Pooled counts are never forgotten before they end, however many others there are: keys beyond
-	// Max share theirs with one another. So a count may be too high and never too low. Which keys
-	// share is drawn anew in every process: nobody can choose.
+	// Pooled counts are never forgotten before they end, however many there are: keys beyond Max share
+	// a count with other keys. So a count may be too high and never too low. Which keys share is drawn
+	// in every process: nobody can choose it.
 	Pooled bool
-	// Lasting counts are the greater of what all processes and this one know, so that a shared
-	// counter may forget them. It is for counts that nobody clears: other processes would not see
-	// it.
+	// Lasting counts are the greater of the shared count and this process's, so that the shared
+	// counter may forget them. It is for counts that are never reset: other processes would not see
+	// the reset.
 	Lasting bool
 	// Shared counts for all processes. Nil: none does.
 	Shared cache.Counter
@@ -61,8 +62,8 @@ type count struct {
 }
 
 // Counter counts in process and, where there is a shared counter, in that as well. The shared sum
-// is the one that holds while it is to be had; the one in process goes on from what this process
-// has seen. It may be used concurrently.
+// is used while the shared counter answers; otherwise the sum of this process. It may be used
+// concurrently.
 type Counter struct {
 	cfg  Config
 	seed maphash.Seed
@@ -70,7 +71,7 @@ type Counter struct {
 	mu     sync.Mutex
 	counts *lru.Map[Key, count]
 
-	// sharedDown is until when, in Unix nanoseconds, the shared counter is left alone; 0 if it worked.
+	// sharedDown is until when, in Unix nanoseconds, the shared counter is not asked; 0 if it worked.
 	sharedDown *atomic.Int64
 }
 
@@ -88,8 +89,8 @@ func (c *Counter) Beside(cfg Config) *Counter {
 	return beside
 }
 
-// Add adds n to a count that ends ttl after it began, and returns the sum and, as well as is known,
-// when the count ends from now.
+// Add adds n to a count that ends ttl after it began, and returns the sum and, as far as this
+// process knows, in how long the count ends.
 func (c *Counter) Add(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, time.Duration) {
 	sum, left := c.addLocal(key, n, ttl)
 	shared, ok := c.AddShared(ctx, key, n, ttl)
@@ -128,10 +129,9 @@ func (c *Counter) addLocal(key Key, n int64, ttl time.Duration) (int64, time.Dur
 	return v.sum, v.ends.Sub(now)
 }
 
-// AddShared adds n to the shared count alone. It reports false if there is none to be had right
-// now. A count that something was taken off after it had ended begins below zero: what is added
-// next is the first nevertheless, or everybody who gives back at the end of a count would let one
-// more through.
+// AddShared adds n to the shared count alone. It returns false if the shared counter does not
+// answer. A count that was reduced after it had ended begins below zero. The next addition counts
+// as the first nevertheless, or each undo at the end of a window would let one more attempt pass.
 func (c *Counter) AddShared(ctx context.Context, key Key, n int64, ttl time.Duration) (int64, bool) {
 	down := c.sharedDown.Load()
 	if c.cfg.Shared == nil || down > c.cfg.Now().UnixNano() {

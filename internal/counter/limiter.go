@@ -2,7 +2,8 @@ package counter
 
 import "sync"
 
-// Limiter bounds how much is held at once, in total and by each group. It may be used concurrently.
+// Limiter bounds what is in flight, in total and with a fair share for each group. It may be used
+// concurrently.
 type Limiter struct {
 	total, share int64
 

@@ -9,7 +9,7 @@ type Map[K comparable, V any] struct {
 	max   int
 	order *list.List // of *entry[K, V], most recently used first
 	items map[K]*list.Element
-	// dropped, if set, is told of each value that is forgotten, removed or replaced.
+	// dropped, if set, is called with each value that is forgotten, removed or replaced.
 	dropped func(K, V)
 }
 
@@ -18,8 +18,8 @@ type entry[K comparable, V any] struct {
 	value V
 }
 
-// New returns a Map of at most maxItems values. dropped, if not nil, is told of each value that is
-// forgotten, removed or replaced.
+// New returns a Map of at most maxItems values. dropped, if not nil, is called with each value that
+// is forgotten, removed or replaced.
 func New[K comparable, V any](maxItems int, dropped func(K, V)) *Map[K, V] {
 	return &Map[K, V]{max: maxItems, order: list.New(), items: map[K]*list.Element{}, dropped: dropped}
 }

@@ -1,5 +1,4 @@
-// Package requestid finds the identifier of a request and carries it to whatever logs on its
-// behalf.
+// Package requestid reads the identifier of a request and carries it in the context to the logs.
 package requestid
 
 import (

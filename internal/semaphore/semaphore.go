@@ -9,16 +9,16 @@ import (
 	"github.com/khodnevis/khodnevis/internal/errs"
 )
 
-// Semaphore has a place for each caller.
+// Semaphore has a slot for each caller.
 type Semaphore chan struct{}
 
-// New returns a Semaphore with n places, at least one.
+// New returns a Semaphore with n slots, at least one.
 func New(n int) Semaphore { return make(Semaphore, max(n, 1)) }
 
-// Acquire takes a place, in the order of the calls. It returns the error of ctx if that is done
-// before there is one, and an error that wraps errs.Unavailable if half of the time is over that
-// ctx leaves: the other half is for what the place is taken for. Otherwise, with more callers than
-// can be served, all of them would begin too late to end in time.
+// Acquire takes a slot, in the order of the calls. It returns the error of ctx if ctx is done
+// first, and an error that wraps errs.Unavailable once half of the time that ctx leaves is over
+// (load shedding): the other half is for the work itself. Otherwise, with more callers than can be
+// served, all of them would begin too late to end in time.
 func (s Semaphore) Acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -39,5 +39,5 @@ func (s Semaphore) Acquire(ctx context.Context) error {
 	}
 }
 
-// Release gives a place back.
+// Release returns a slot.
 func (s Semaphore) Release() { <-s }

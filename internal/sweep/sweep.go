@@ -12,8 +12,8 @@ const (
 	Piece = 1000
 )
 
-// Hourly calls do now and every hour, until ctx is done. A failure, unless it is that of ctx, is
-// told to failed and tried again with the next hour.
+// Hourly calls do now and every hour, until ctx is done. It passes a failure, unless it is that of
+// ctx, to failed, and tries again an hour later.
 func Hourly(ctx context.Context, do func(context.Context) (int, error), failed func(n int, err error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -15,8 +15,8 @@ type admin struct {
 	topic, group string
 }
 
-// ask calls f with an admin, and returns what f returns or, if that is earlier, the cause of the end
-// of ctx: sarama heeds no context. After an error other than a broker's refusal the next call
+// ask calls f with an admin, and returns what f returns or, if that is earlier, the cause of the
+// end of ctx: sarama heeds no context. After an error other than a broker's refusal the next call
 // connects anew.
 func ask[T any](ctx context.Context, q *Queue, f func(*admin) (T, error)) (T, error) {
 	type answer struct {

@@ -132,8 +132,8 @@ func (q *Queue) newConsumer(limit int, h queue.Handler) (c *consumer, err error)
 	return c, nil
 }
 
-// close leaves the group once join is about to return. The offsets are committed by then, unless the
-// brokers are silent.
+// close leaves the group once join is about to return. The offsets are committed by then, unless
+// the brokers are silent.
 func (c *consumer) close() {
 	timer := time.AfterFunc(leaveTimeout, c.connections.cut)
 	defer timer.Stop()
@@ -239,8 +239,8 @@ func (c *consumer) retry(ctx context.Context, parts []part) bool {
 	return queue.Retry(kept, func() error { return c.handler(context.WithoutCancel(ctx), deliveries(parts)) })
 }
 
-// mark marks the messages of parts as finished. The next commit records that, and with it the topic,
-// so that the offsets do not count for another topic of the same name.
+// mark marks the messages of parts as finished. The next commit records that, and with it the
+// topic, so that the offsets do not count for another topic of the same name.
 func mark(parts []part) {
 	for _, p := range parts {
 		p.claim.session.MarkMessage(p.messages[len(p.messages)-1], p.claim.topic.id)

@@ -43,8 +43,8 @@ func (c *consumer) join(ctx context.Context) {
 	}
 }
 
-// runSession is one membership. It ends when ctx is done, when the brokers take the member for dead,
-// or when the topic is no longer the same.
+// runSession is one membership. It ends when ctx is done, when the brokers take the member for
+// dead, or when the topic is no longer the same.
 func (c *consumer) runSession(ctx context.Context) error {
 	t, err := c.queue.topic(ctx)
 	if err != nil {

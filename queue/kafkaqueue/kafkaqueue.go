@@ -20,14 +20,15 @@
 //
 // A stream is the id of the topic with its number of partitions. A topic that was deleted and
 // created again has another id, and is consumed from its beginning. Partitions that are added move
-// keys: stop publishing and let everything be consumed first. For a second after a topic was created
-// again, positions may still bear the name of the old stream.
+// keys: stop publishing and let everything be consumed first. For a second after a topic was
+// created again, positions may still bear the name of the old stream.
 //
 // # Unavailable brokers
 //
 // Brokers need not be there when a Queue is opened. Publish returns within the deadline of its
 // context whatever they do, and returns queue.ErrNotAccepted if no message can have left the
-// process. A circuit breaker refuses at once while they are away. Consume goes on when they are back.
+// process. A circuit breaker refuses at once while they are away. Consume goes on when they are
+// back.
 package kafkaqueue
 
 import (

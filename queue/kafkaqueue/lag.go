@@ -28,8 +28,8 @@ func (q *Queue) Lag(ctx context.Context) (int64, error) {
 }
 
 // Age implements queue.Ager. It runs behind like Lag, and takes the time of a message from its
-// publisher's clock. The retention is the topic's retention.ms; Check reports a topic that deletes by
-// size as well.
+// publisher's clock. The retention is the topic's retention.ms; Check reports a topic that deletes
+// by size as well.
 func (q *Queue) Age(ctx context.Context) (oldest, retention time.Duration, err error) {
 	t, err := q.topic(ctx)
 	if err != nil {

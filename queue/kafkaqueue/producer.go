@@ -167,8 +167,8 @@ func (p *producer) succeeded(pm *sarama.ProducerMessage) {
 	b.answer(queue.Position{Stream: p.topic.stream(), Offset: pm.Offset}, nil)
 }
 
-// failed discards the producer after maxFailures in a row: a new one works sooner, because sarama has
-// a circuit breaker for each partition, which stays open for ten seconds.
+// failed discards the producer after maxFailures in a row: a new one works sooner, because sarama
+// has a circuit breaker for each partition, which stays open for ten seconds.
 func (p *producer) failed(err error) {
 	if p.failures.Add(1) == maxFailures {
 		p.queue.warn(context.Background(), "producer discarded", err)

@@ -18,8 +18,8 @@ var (
 
 // Publish implements queue.Publisher. The error is queue.ErrNotAccepted when the brokers are away,
 // when Config.MaxInFlightBytes are in flight, and when the topic is not durable though
-// Config.RequireDurable is set. If the brokers do not answer in time, the outcome is unknown, unless
-// all of msgs could be canceled before the first was sent.
+// Config.RequireDurable is set. If the brokers do not answer in time, the outcome is unknown,
+// unless all of msgs could be canceled before the first was sent.
 func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {
 	if err := queue.Validate(msgs...); err != nil {
 		return nil, err

@@ -64,8 +64,8 @@ func (o *outcomes) publish(ctx context.Context, q *kafkaqueue.Queue, key, body s
 	return err
 }
 
-// checkTimes fails if answers came late. On a busy machine single ones may take twice as long; without
-// a bound they take sarama's own 10 s and more.
+// checkTimes fails if answers came late. On a busy machine single ones may take twice as long;
+// without a bound they take sarama's own 10 s and more.
 func (o *outcomes) checkTimes(t *testing.T) {
 	t.Helper()
 	slices.Sort(o.took)

@@ -60,7 +60,7 @@ func oneAfterTheOther(ctx context.Context, q queue.Queue) error {
 	var inFlight atomic.Int32
 	c := consume(ctx, q, 3, func(ctx context.Context, batch []queue.Delivery) error {
 		if n := inFlight.Add(1); n > 1 {
-			t.wrong("one Consume has %d batches in hand at once", n)
+			t.wrong("one Consume has %d batches in flight at once", n)
 		}
 		defer inFlight.Add(-1)
 		pause := time.NewTimer(2 * time.Millisecond) // so that another one has an opportunity
@@ -377,7 +377,7 @@ func numbered(n int, keys ...string) []queue.Message {
 // due knows which numbered message of each key is the oldest unfinished one.
 type due map[string]int
 
-// check tells whether batch skips a message that is not finished. Finished ones may come again.
+// check reports whether batch skips a message that is not finished. Finished ones may come again.
 func (d due) check(batch []queue.Delivery) error {
 	next := maps.Clone(d)
 	for _, m := range batch {

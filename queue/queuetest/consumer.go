@@ -103,7 +103,7 @@ func consume(ctx context.Context, q queue.Queue, limit int, h queue.Handler) *co
 	return c
 }
 
-// stop ends Consume and tells what was wrong with its end.
+// stop ends Consume and reports what was wrong with its end.
 func (c *consumer) stop() error {
 	c.cancel()
 	select {
@@ -169,8 +169,8 @@ func receive(ctx context.Context, q queue.Queue, limit int, t *tape, positions [
 	return errors.Join(err, c.stop())
 }
 
-// holds tells whether deliveries contain all of positions. Offsets may repeat between keys, so they
-// are counted with them.
+// holds reports whether deliveries contain all of positions. Offsets may repeat between keys, so
+// they are counted with them.
 func holds(positions []queue.Position) func([]queue.Delivery) bool {
 	return func(got []queue.Delivery) bool {
 		if len(got) < len(positions) {

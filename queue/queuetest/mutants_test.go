@@ -216,7 +216,7 @@ var mutants = []mutant{
 			return q.Consume(ctx, max(1, min(limit, queue.MaxBatch)), h)
 		}}
 	}},
-	{"handles two batches at once", "one batch after the other", "2 batches in hand",
+	{"handles two batches at once", "one batch after the other", "2 batches in flight",
 		func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 			return broken{q, nil, func(ctx context.Context, limit int, h queue.Handler) error {
 				var both sync.WaitGroup
@@ -293,7 +293,7 @@ var mutants = []mutant{
 				return q.Consume(ctx, limit, func(_ context.Context, batch []queue.Delivery) error { return h(ctx, batch) })
 			}}
 		}},
-	{"leaves the handler behind", "handler may finish", "while the handler had a batch in hand",
+	{"leaves the handler behind", "handler may finish", "while the handler had a batch in flight",
 		func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 			return broken{q, nil, func(ctx context.Context, limit int, h queue.Handler) error {
 				return q.Consume(ctx, limit, func(hctx context.Context, batch []queue.Delivery) error {
@@ -322,7 +322,7 @@ var mutants = []mutant{
 				return errors.Join(q.Consume(ctx, limit, h), ctx.Err())
 			}}
 		}},
-	{"empties the queue before it stops", "stop ends the deliveries", "batches were handed over after",
+	{"empties the queue before it stops", "stop ends the deliveries", "batches were passed on after",
 		func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 			return broken{q, nil, func(ctx context.Context, limit int, h queue.Handler) error {
 				if ctx.Err() != nil {
@@ -345,7 +345,7 @@ var mutants = []mutant{
 				return nil
 			})
 		}},
-	{"takes what was in hand when it stopped as finished", "unfinished goes to the next consumer", "was due",
+	{"takes what was in flight when it stopped as finished", "unfinished goes to the next consumer", "was due",
 		func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 			return broken{q, nil, func(ctx context.Context, limit int, h queue.Handler) error {
 				return q.Consume(ctx, limit, func(hctx context.Context, batch []queue.Delivery) error {
@@ -413,7 +413,7 @@ var mutants = []mutant{
 				})
 			}}
 		}},
-	{"gives a key to two consumers", "a key in one hand", "came to a second consumer",
+	{"gives a key to two consumers", "a key in flight once", "came to a second consumer",
 		func(_ *testing.T, q *memqueue.Queue) queue.Queue {
 			var n atomic.Int64
 			return broken{q, func(ctx context.Context, msgs ...queue.Message) ([]queue.Position, error) {

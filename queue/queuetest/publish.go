@@ -116,7 +116,7 @@ func delivers(ctx context.Context, q queue.Queue, msgs []queue.Message) error {
 	return agree(msgs, positions, t.deliveries())
 }
 
-// agree tells whether got is exactly msgs at positions.
+// agree reports whether got is exactly msgs at positions.
 func agree(msgs []queue.Message, positions []queue.Position, got []queue.Delivery) error {
 	published := make(map[place]queue.Message, len(msgs))
 	for i, m := range msgs {
@@ -208,7 +208,7 @@ func publishDone(ctx context.Context, q queue.Queue) error {
 	return empty(ctx, q, "k")
 }
 
-// empty tells whether q holds nothing: a message published now is the first to arrive of its key.
+// empty reports whether q holds nothing: a message published now is the first to arrive of its key.
 func empty(ctx context.Context, q queue.Queue, key string) error {
 	ps, err := publish(ctx, q, message(key, "marker"))
 	if err != nil {

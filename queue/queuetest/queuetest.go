@@ -28,7 +28,7 @@ type Config struct {
 type Check struct {
 	Name     string
 	Sentence string // as it stands in package queue
-	// Run tells what is wrong with q, a queue of which nothing has been published or consumed,
+	// Run reports what is wrong with q, a queue of which nothing has been published or consumed,
 	// before ctx is done.
 	Run func(ctx context.Context, q queue.Queue) error
 }
@@ -52,24 +52,24 @@ var Checks = []Check{
 	{"many publishers", "Every method may be called concurrently.", manyPublishers},
 	{"order of keys", "in the order of publishing for the messages of one key.", orderOfKeys},
 	{"positions under concurrency", "Position says where a message stands", positionsUnderConcurrency},
-	{"size of batches", "Consume hands batches of 1 to limit messages to h", sizeOfBatches},
+	{"size of batches", "Consume passes batches of 1 to limit messages to h", sizeOfBatches},
 	{"limit out of bounds", "A limit outside 1 to MaxBatch is an error.", limitOutOfBounds},
 	{"one batch after the other", "one batch after the other", oneAfterTheOther},
 	{"no waiting to fill a batch", "A batch holds what is ready; Consume never waits to fill it.", noWaiting},
 	{"failed batch comes again", "delivers no later message of their keys before them.", failedComesAgain},
-	{"failing never gives up", "for as long as it takes: it gives none of them up", neverGivesUp},
+	{"failing never gives up", "for as long as it takes: it drops none of them", neverGivesUp},
 	{"pause after a failure", "When h fails, Consume pauses, for a millisecond at least", pauses},
 	{"every message of a failed batch", "after an error or a crash every message of it comes again", wholeBatchAgain},
 	{"context of the handler", "The context that h gets is not done when ctx is.", handlerContext},
-	{"handler may finish", "it then lets the h in hand finish, records its progress and returns nil.", handlerFinishes},
+	{"handler may finish", "it then lets the call of h in flight finish, records its progress and returns nil.", handlerFinishes},
 	{"stop ends the deliveries", "until ctx is done", stopEndsDeliveries},
 	{"stop ends the retries", "until ctx is done", stopEndsRetries},
-	{"unfinished goes to the next consumer", "leaves what it had not finished to the next one", unfinishedGoesOn},
+	{"unfinished goes to the next consumer", "leaves the messages that it had not finished to the next consumer", unfinishedGoesOn},
 	{"starts with the oldest", "Of each key it starts with the oldest message that no consumer has finished",
 		startsWithOldest},
 	{"finished stays finished", "records its progress", finishedStaysFinished},
 	{"consumers share the work", "At least once, to one of all consumers of the queue", consumersShare},
-	{"a key in one hand", "No other consumer is given messages of a key while h has some in hand", keyInOneHand},
+	{"a key in flight once", "No other consumer receives messages of a key while h has some in flight", keyInFlightOnce},
 	{"lag", "how many published messages no consumer has finished.", lag},
 	{"standing", "Once Publish has returned a position it is never Unpublished, and the next one after the last is.",
 		standing},
@@ -110,8 +110,8 @@ func Run(t *testing.T, open func(t *testing.T) queue.Queue, cfg Config) {
 	})
 }
 
-// NewStream tells whether two queues with a log each wrongly use the same stream: "an adapter whose
-// offsets start again […] must use a new name."
+// NewStream reports whether two queues with a log each wrongly use the same stream: "an adapter
+// whose offsets start again […] must use a new name."
 func NewStream(ctx context.Context, first, second queue.Queue) error {
 	a, err := publish(ctx, first, message("k", "1"))
 	if err != nil {

@@ -54,8 +54,8 @@ func consumersShare(ctx context.Context, q queue.Queue) error {
 	return nil
 }
 
-func keyInOneHand(ctx context.Context, q queue.Queue) error {
-	first, err := publish(ctx, q, message("k", "in hand"))
+func keyInFlightOnce(ctx context.Context, q queue.Queue) error {
+	first, err := publish(ctx, q, message("k", "in flight"))
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func keyInOneHand(ctx context.Context, q queue.Queue) error {
 	}
 	other := consume(ctx, q, 1, func(ctx context.Context, batch []queue.Delivery) error {
 		if !released.Load() {
-			t.wrong("%q came to a second consumer while the first one had a message of its key in hand", batch[0].Body)
+			t.wrong("%q came to a second consumer while the first one had a message of its key in flight", batch[0].Body)
 		}
 		return t.record(ctx, batch)
 	})
@@ -100,10 +100,10 @@ func keyInOneHand(ctx context.Context, q queue.Queue) error {
 type turns struct {
 	mu       sync.Mutex
 	finished due
-	held     map[string]bool // keys in hand
+	held     map[string]bool // keys in flight
 }
 
-// begin tells whether batch is out of turn or has a key that is in another hand.
+// begin reports whether batch is out of turn or has a key that is in flight elsewhere.
 func (t *turns) begin(batch []queue.Delivery) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

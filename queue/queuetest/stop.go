@@ -26,14 +26,14 @@ func handlerContext(ctx context.Context, q queue.Queue) error {
 }
 
 func handlerFinishes(ctx context.Context, q queue.Queue) error {
-	if _, err := publish(ctx, q, message("k", "in hand when Consume was stopped")); err != nil {
+	if _, err := publish(ctx, q, message("k", "in flight when Consume was stopped")); err != nil {
 		return err
 	}
 	t := newTape()
 	err := stopInFlight(ctx, q, 1, t, func(_ context.Context, batch []queue.Delivery, ended <-chan struct{}) error {
 		select {
 		case <-ended:
-			t.wrong("Consume returned while the handler had a batch in hand")
+			t.wrong("Consume returned while the handler had a batch in flight")
 		case <-time.After(watch):
 		}
 		return nil
@@ -66,7 +66,7 @@ func stopEndsDeliveries(ctx context.Context, q queue.Queue) error {
 		return err
 	}
 	if n := len(t.deliveries()); n != 1 {
-		return fmt.Errorf("%d batches were handed over after the context was done", n-1)
+		return fmt.Errorf("%d batches were passed on after the context was done", n-1)
 	}
 	return receive(ctx, q, 1, t, ps)
 }
@@ -130,7 +130,7 @@ func startsWithOldest(ctx context.Context, q queue.Queue) error {
 	return inTurn(ctx, q, newTape(), finished, append(ps[finished["a"]:], later...))
 }
 
-// inTurn consumes numbered messages until all of positions are finished and tells whether one was
+// inTurn consumes numbered messages until all of positions are finished and reports whether one was
 // left out.
 func inTurn(ctx context.Context, q queue.Queue, t *tape, finished due, positions []queue.Position) error {
 	c := consume(ctx, q, 4, func(ctx context.Context, batch []queue.Delivery) error {

@@ -41,8 +41,8 @@ func (q *Queue) Consume(ctx context.Context, limit int, h queue.Handler) error {
 	return nil
 }
 
-// consume waits for messages and passes one batch to h until h takes it or ctx is done. It reads the
-// batch before each attempt, because another process may have taken over meanwhile.
+// consume waits for messages and passes one batch to h until h takes it or ctx is done. It reads
+// the batch before each attempt, because another process may have taken over meanwhile.
 func (q *Queue) consume(ctx context.Context, limit int, h queue.Handler) (err error) {
 	queue.Retry(ctx, func() error {
 		var t topic

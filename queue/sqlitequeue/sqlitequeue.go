@@ -102,8 +102,8 @@ type Tx = interface {
 	Select(dest any, query string, args ...any) error
 }
 
-// Queue is a log of one topic. It owns nothing but its rows: whoever opened the file closes it,
-// after the last Consume has returned.
+// Queue is a log of one topic. It owns nothing but its rows: the host that opened the file closes
+// it, after the last Consume has returned.
 type Queue struct {
 	file  File
 	cfg   Config
@@ -216,8 +216,8 @@ type publication struct {
 	first   queue.Position // of the first record, once it is stored
 }
 
-// append stores publications one behind the other and tells each where. It takes all of them, or
-// none. Their bytes go to the database as one value, with a list of where in it what stands, so
+// append stores publications one behind the other and sets the position of each. It stores all of
+// them or nothing. Their bytes go to the database as one value, with a list of the places in it, so
 // that many cost little more than one.
 func (q *Queue) append(tx Tx, publications []any) error {
 	var (
