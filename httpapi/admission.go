@@ -57,7 +57,7 @@ func newAdmission(l Limits) admission {
 // overloaded refuses the call because the total, or the share of an IP prefix, is in use.
 func (c *call) overloaded(detail, share string) error {
 	if share != "" {
-		return problemThrottled(fmt.Sprintf(detail, " from there"), time.Second)
+		return problemThrottled(fmt.Sprintf(detail, " from your network"), time.Second)
 	}
 	p := problemUnavailable("")
 	p.detail = fmt.Sprintf(detail, "")
@@ -146,7 +146,7 @@ func (c *call) grow(raw []byte, limit int64) ([]byte, error) {
 	size := min(max(512, 2*int64(cap(raw))), limit+1) // one more than it may have, to see its end
 	if held := size - smallBody - 1 - c.memory; held > 0 {
 		if ok, share := c.admission.memory.Acquire(held, c.groups...); !ok {
-			return nil, c.overloaded("Too many bodies%s are on their way. Try again later.", share)
+			return nil, c.overloaded("Too many bodies%s are being received. Try again later.", share)
 		}
 		c.memory += held
 	}

@@ -83,7 +83,7 @@ func (in *input) refuse(name, code, detail string) {
 }
 
 func repeated(key string) fieldProblem {
-	return fieldProblem{Pointer: pointer(shorten(key)), Field: shorten(key), Code: invalid.Repeated, Detail: "This key occurs twice."}
+	return fieldProblem{Pointer: pointer(shorten(key)), Field: shorten(key), Code: invalid.Repeated, Detail: "This key is given twice."}
 }
 
 // pointer is the JSON pointer to a member, as a URI fragment (RFC 6901, section 6).
@@ -213,7 +213,7 @@ func (in *input) checkMembers() {
 	}
 	slices.Sort(unknown)
 	for _, name := range unknown[:min(len(unknown), 20)] {
-		in.refuse(shorten(name), invalid.Unknown, "There is no such field.")
+		in.refuse(shorten(name), invalid.Unknown, "Unknown field.")
 	}
 }
 
@@ -261,13 +261,13 @@ func bodyProblem(err error, limit int64) error {
 	case errors.As(err, &over):
 		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not come in time.", header: http.Header{"Connection": {"close"}}}
+		return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not arrive in time.", header: http.Header{"Connection": {"close"}}}
 	}
-	return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body could not be read to its end."}
+	return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body ended early."}
 }
 
 func tooLarge(limit int64) error {
-	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have %d bytes.", limit)}
+	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have at most %d bytes.", limit)}
 }
 
 // refuseBody tells clients that send what a route would ignore. An empty object is as good as
@@ -283,5 +283,5 @@ func (c *call) refuseBody() error {
 	if s := strings.TrimSpace(string(raw)); s == "" || s == "{}" {
 		return nil
 	}
-	return &problem{status: 400, code: "body_not_allowed", title: "Body not allowed", detail: "This takes no body."}
+	return &problem{status: 400, code: "body_not_allowed", title: "Body not allowed", detail: "This request takes no body."}
 }

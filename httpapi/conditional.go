@@ -71,8 +71,8 @@ func badHeader(name, code, detail string) error {
 }
 
 var (
-	problemPrecondition         = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "It was changed since you read it. Read it again, and decide."}
-	problemPreconditionRequired = &problem{status: 428, code: "precondition_required", title: "Precondition required", detail: "Send If-Match with the ETag of what you read."}
+	problemPrecondition         = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "The content was changed since you read it. Read it again and retry."}
+	problemPreconditionRequired = &problem{status: 428, code: "precondition_required", title: "Precondition required", detail: "Send If-Match with the ETag of the content that you read."}
 )
 
 // precondition is an If-Match header. Nil is none.
@@ -164,7 +164,7 @@ func (c *call) notModified(tag string) bool {
 func (c *call) refusePreconditions() error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
 		if len(c.r.Header.Values(name)) > 0 {
-			return badHeader(name, codeUnsupportedHeader, "Ratings are written without preconditions: the last one accepted counts.")
+			return badHeader(name, codeUnsupportedHeader, "Ratings are written without preconditions: the last accepted write wins.")
 		}
 	}
 	return nil

@@ -16,16 +16,16 @@ import (
 
 // contentDetail is a content.
 type contentDetail struct {
-	ID           string   `json:"id" doc:"Its identifier."`
-	Title        string   `json:"title" doc:"One line."`
-	Description  *string  `json:"description,omitempty" doc:"A text. Not in lists."` // nil in lists
-	Author       string   `json:"author" doc:"The identifier of the user who made it."`
-	AverageScore *float64 `json:"average_score" doc:"The exact mean of its ratings, null without any."`
-	Score        *float64 `json:"score" doc:"The published score, in which bursts of ratings weigh less; until it is computed for the first time, the average. Null without any that count."`
-	RatingsCount int64    `json:"ratings_count" doc:"How many ratings it has."`
-	Version      int64    `json:"version" doc:"1 when it is made, and one more with each change."`
-	CreatedAt    stamp    `json:"created_at" doc:"When it was made."`
-	UpdatedAt    stamp    `json:"updated_at" doc:"When it was changed last, by its author or staff."`
+	ID           string   `json:"id" doc:"The identifier."`
+	Title        string   `json:"title" doc:"The title, one line."`
+	Description  *string  `json:"description,omitempty" doc:"The description. Not in lists."` // nil in lists
+	Author       string   `json:"author" doc:"The identifier of the user who created it."`
+	AverageScore *float64 `json:"average_score" doc:"The exact mean of the ratings. Null without ratings."`
+	Score        *float64 `json:"score" doc:"The published score, in which bursts of ratings weigh less. Until it is computed for the first time, the average. Null without ratings that count."`
+	RatingsCount int64    `json:"ratings_count" doc:"The number of ratings."`
+	Version      int64    `json:"version" doc:"1 at creation, and one more with each change."`
+	CreatedAt    stamp    `json:"created_at" doc:"When it was created."`
+	UpdatedAt    stamp    `json:"updated_at" doc:"When its author or staff changed it last."`
 }
 
 var (
@@ -40,7 +40,7 @@ var (
 	titleSchema = object{{"minLength", 1}, {"maxLength", content.MaxTitle}, {"pattern", linePattern},
 		{"description", "One line, not blank."}, {"examples", []string{"The Cow (1969)"}}}
 	descriptionSchema = object{{"maxLength", content.MaxDescription}, {"pattern", linesPattern},
-		{"description", "May have lines and tabs."}, {"examples", []string{"A man loves his cow more than anything."}}}
+		{"description", "May have line breaks and tabs."}, {"examples", []string{"A man loves his cow more than anything."}}}
 )
 
 func contentBody(name string, creates bool, required ...string) *body {
@@ -72,12 +72,12 @@ func detailOf(c content.Content, s rating.Stats) contentDetail {
 func (a *API) addContents(t map[string]methods) {
 	written := []header{etagHeader}
 	change := route{policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409}, run: (*call).updateContent,
-		responses: []response{ok("The content as it is now.", contentType, written...)}}
+		responses: []response{ok("The content after the change.", contentType, written...)}}
 	put, patch := change, change
 	put.name, put.summary, put.body = "replaceContent", "Replace a content", contentBody("ContentReplacement", false, "title", "description")
-	put.description = "Its author and staff may. What was read may be sent back as it is; read-only members with other values are refused."
+	put.description = "For its author and staff. The content may be sent back as it was read; a read-only member with another value is refused."
 	patch.name, patch.summary, patch.body = "changeContent", "Change a content", contentBody("ContentChange", false)
-	patch.description = "Its author and staff may. What is not sent stays as it is."
+	patch.description = "For its author and staff. Members that are not sent stay as they are."
 	t["/contents/"] = methods{
 		http.MethodGet: {
 			name: "listContents", summary: "List contents", policy: public, query: contentQuery(),
@@ -87,7 +87,7 @@ func (a *API) addContents(t map[string]methods) {
 		http.MethodPost: {
 			name: "createContent", summary: "Create a content", description: "The caller becomes its author.",
 			policy: signedIn, header: []header{idempotencyHeader}, body: contentBody("NewContent", true, "title"),
-			responses: []response{{http.StatusCreated, "The content was made.", &contentType, []header{locationHeader, etagHeader, replayedHeader}}},
+			responses: []response{{http.StatusCreated, "The content was created.", &contentType, []header{locationHeader, etagHeader, replayedHeader}}},
 			run:       (*call).createContent,
 		},
 	}
@@ -101,9 +101,9 @@ func (a *API) addContents(t map[string]methods) {
 		http.MethodPut:   put,
 		http.MethodPatch: patch,
 		http.MethodDelete: {
-			name: "deleteContent", summary: "Delete a content", description: "Its author and staff may. Its ratings go with it.",
+			name: "deleteContent", summary: "Delete a content", description: "For its author and staff. The ratings of the content are deleted too.",
 			policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409},
-			responses: []response{noContent("It is gone.")},
+			responses: []response{noContent("The content is deleted.")},
 			run:       (*call).deleteContent,
 		},
 	}
@@ -112,17 +112,17 @@ func (a *API) addContents(t map[string]methods) {
 // contentQuery is what the list of contents takes.
 func contentQuery() []parameter {
 	return listParameters(contentItem, true,
-		idParameter("author", "Only the contents of this user."),
-		textParameter("search", fmt.Sprintf("Only contents with all of these words in their title or description: %d different ones at most. Empty, it is no filter.", content.MaxTerms), content.MaxSearch),
-		timeParameter("created_at__gte", "Only contents made at this time or later."),
-		timeParameter("created_at__lt", "Only contents made before this time."),
+		idParameter("author", "Only contents of this user."),
+		textParameter("search", fmt.Sprintf("Only contents whose title or description has all of these words, at most %d different ones. An empty search is no filter.", content.MaxTerms), content.MaxSearch),
+		timeParameter("created_at__gte", "Only contents created at this time or later."),
+		timeParameter("created_at__lt", "Only contents created before this time."),
 		timeParameter("updated_at__gte", "Only contents changed at this time or later."),
 		timeParameter("updated_at__lt", "Only contents changed before this time."),
-		numberParameter("score__gte", "Only contents with this score or a greater one."),
-		numberParameter("score__lte", "Only contents with this score or a lesser one."),
-		integerParameter("ratings_count__gte", "Only contents with at least as many ratings.", 0, math.MaxInt32),
-		choiceParameter("ordering", "What the list is ordered by, `-` for descending. `"+orderings()[0]+"` if it is not given. "+
-			fmt.Sprintf("Titles are compared by their first %d bytes, scores as they are ranked.", content.TitleKey), orderings()...),
+		numberParameter("score__gte", "Only contents with at least this score."),
+		numberParameter("score__lte", "Only contents with at most this score."),
+		integerParameter("ratings_count__gte", "Only contents with at least this many ratings.", 0, math.MaxInt32),
+		choiceParameter("ordering", "The order of the list, `-` for descending. Default `"+orderings()[0]+"`. "+
+			fmt.Sprintf("Titles are compared by their first %d bytes, scores by rank.", content.TitleKey), orderings()...),
 	)
 }
 

@@ -121,7 +121,7 @@ func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 		return badHeader("Idempotency-Key", "invalid", fmt.Sprintf("Give one key of 1 to %d visible ASCII characters.", maxIdempotencyKey))
 	}
 	if c.cfg.Cache == nil {
-		return badHeader("Idempotency-Key", codeUnsupportedHeader, "This server keeps no answers.")
+		return badHeader("Idempotency-Key", codeUnsupportedHeader, "This server does not keep responses.")
 	}
 	scope := sha256.Sum256([]byte(c.who.Subject + "\n" + c.r.Method + " " + c.selfPath() + "\n" + keys[0]))
 	key := "replay:" + hex.EncodeToString(scope[:])
@@ -141,7 +141,7 @@ func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 	}
 	if !alone {
 		return &problem{status: 409, code: "idempotency_key_in_flight", title: "Conflict", retry: time.Second,
-			detail: "A request with this Idempotency-Key is being answered right now."}
+			detail: "A request with this Idempotency-Key is in flight."}
 	}
 	m, err := do(&content.IdempotencyKey{Key: keys[0], Request: request})
 	if err != nil {

@@ -49,7 +49,7 @@ func parseObject(body []byte) (map[string]any, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, malformed("There is something after the JSON object.")
+		return nil, malformed("The body has data after the JSON object.")
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -70,10 +70,10 @@ func parseValue(d *decoder, depth int) (any, error) {
 		return nil, syntax(err, d)
 	}
 	if d.values++; d.values > maxValues {
-		return nil, malformed("The body holds more than %d values.", maxValues)
+		return nil, malformed("The body has more than %d values.", maxValues)
 	}
 	if _, opens := token.(json.Delim); opens && depth > maxDepth {
-		return nil, malformed("The body nests deeper than %d levels.", maxDepth)
+		return nil, malformed("The body is nested deeper than %d levels.", maxDepth)
 	}
 	switch token {
 	case json.Delim('{'):

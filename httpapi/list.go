@@ -36,17 +36,17 @@ type page struct {
 
 // envelope is the answer to a list, as Django REST Framework shapes it.
 type envelope struct {
-	Count        *int64  `json:"count" doc:"How many results there are on all pages, if that was asked for: 10000 if there are more."`
-	CountMinimum bool    `json:"count_is_minimum,omitempty" doc:"True if there are more results than count says. Missing otherwise."`
-	Next         *link   `json:"next" doc:"The next page, if there is one."`
-	Previous     *link   `json:"previous" doc:"Always null: pages are read in one direction."`
+	Count        *int64  `json:"count" doc:"The number of results on all pages, with count=exact; 10000 if there are more."`
+	CountMinimum bool    `json:"count_is_minimum,omitempty" doc:"True if there are more results than count. Missing otherwise."`
+	Next         *link   `json:"next" doc:"The next page. Null on the last one."`
+	Previous     *link   `json:"previous" doc:"Always null: pages are read forward only."`
 	Results      results `json:"results" doc:"The results on this page."`
 }
 
 // listParameters are what all lists take, with what is their own. Lists whose length nobody needs
 // are not counted.
 func listParameters(results schemaType, counted bool, own ...parameter) []parameter {
-	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("How many results a page has, %d if it is not given.", defaultPage), 1, maxPage),
+	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("The number of results on a page. Default %d.", defaultPage), 1, maxPage),
 		cursorParameter, fieldsParameter(results))
 	if counted {
 		all = append(all, choiceParameter("count", "`exact` counts all results, up to 10000.", "none", "exact"))
@@ -79,9 +79,9 @@ func (p page) place(parse func([]byte) bool) error {
 	if code == "" {
 		return nil
 	}
-	detail := "This is no cursor of ours. Take it from next, unchanged."
+	detail := "The cursor is not valid. Use the one in next, unchanged."
 	if code == codeCursorMismatch {
-		detail = "This cursor belongs to a list with another order or other filters."
+		detail = "The cursor belongs to a list with another order or other filters."
 	}
 	return &problem{status: 400, code: code, title: "Invalid cursor", detail: detail,
 		errors: []fieldProblem{{Parameter: "cursor", Code: fieldCode(code), Detail: detail}}}
@@ -117,14 +117,14 @@ func (p page) tooBroad(err error) error {
 	if !errors.Is(err, content.ErrTooBroad) { // the same value as rating.ErrTooBroad
 		return err
 	}
-	const detail = "To answer this, too many rows would have to be looked at. Give another order, or filters that fewer results match."
+	const detail = "This query would read too many rows. Use another order, or narrower filters."
 	wrong := &problem{status: 400, code: codeQueryTooBroad, title: "Query too broad", detail: detail}
 	for _, name := range slices.Sorted(maps.Keys(p.request.raw)) {
 		switch name {
 		case "cursor", "page_size", "fields":
 		default:
 			if _, taken := p.request.read[name]; taken && (name != "count" || p.count) {
-				wrong.errors = append(wrong.errors, fieldProblem{Parameter: name, Code: codeQueryTooBroad, Detail: "It takes part in what is too broad."})
+				wrong.errors = append(wrong.errors, fieldProblem{Parameter: name, Code: codeQueryTooBroad, Detail: "This parameter makes the query too broad."})
 			}
 		}
 	}

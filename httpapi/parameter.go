@@ -110,7 +110,7 @@ func textParameter(name, description string, longest int) parameter {
 func fieldsParameter(s schemaType) parameter {
 	known := s.names()
 	item := object{{"type", "string"}, {"enum", known}}
-	return parameter{name: "fields", description: "The members to answer with, separated by commas. All, if it is not given.",
+	return parameter{name: "fields", description: "The members of the response, separated by commas. Default: all.",
 		schema: object{{"type", "array"}, {"items", item}, {"minItems", 1}, {"uniqueItems", true}},
 		read: func(s string) (any, *fieldProblem) {
 			picked := strings.Split(s, ",")
@@ -119,7 +119,7 @@ func fieldsParameter(s schemaType) parameter {
 					return nil, &fieldProblem{Code: invalid.Repeated, Detail: "Each field may be given once."}
 				}
 				if !slices.Contains(known, f) {
-					return nil, &fieldProblem{Code: invalid.Choice, Detail: fmt.Sprintf("There is no field %q. Choose among: %s.", shorten(f), strings.Join(known, ", ")),
+					return nil, &fieldProblem{Code: invalid.Choice, Detail: fmt.Sprintf("Unknown field %q. Choose among: %s.", shorten(f), strings.Join(known, ", ")),
 						Params: map[string]any{"choices": known}}
 				}
 			}
@@ -128,6 +128,6 @@ func fieldsParameter(s schemaType) parameter {
 }
 
 // cursorParameter is read as a string; what is in it is the list's affair.
-var cursorParameter = parameter{name: "cursor", description: "Where to go on: the cursor in `next` of the page before. It belongs to the same list, order and filters.",
+var cursorParameter = parameter{name: "cursor", description: "The cursor in `next` of the page before. It belongs to the same list, order and filters.",
 	schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9_-]+$`}, {"maxLength", maxCursor}},
 	read:   func(s string) (any, *fieldProblem) { return s, nil }}

@@ -94,18 +94,18 @@ const (
 type problemDocument struct {
 	Type      string         `json:"type" doc:"urn:khodnevis:problem: and the code."`
 	Title     string         `json:"title" doc:"The kind of problem, for people."`
-	Status    int            `json:"status" doc:"The status of the answer."`
+	Status    int            `json:"status" doc:"The status of the response."`
 	Code      problemCode    `json:"code" doc:"The kind of problem, for programs."`
 	Detail    string         `json:"detail" doc:"This problem, for people."`
 	Instance  link           `json:"instance" doc:"The path of the request."`
-	RequestID string         `json:"request_id" doc:"The X-Request-Id, which the log has too."`
-	Outcome   string         `json:"outcome,omitempty" enum:"not_accepted unknown" doc:"Of a write that the queue did not confirm."`
-	Errors    []fieldProblem `json:"errors,omitempty" doc:"What is wrong with what was sent."`
+	RequestID string         `json:"request_id" doc:"The X-Request-Id, which is also in the log."`
+	Outcome   string         `json:"outcome,omitempty" enum:"not_accepted unknown" doc:"Whether a write that the queue did not confirm was accepted."`
+	Errors    []fieldProblem `json:"errors,omitempty" doc:"What is wrong with each field, parameter or header."`
 }
 
 // fieldProblem is one thing that is wrong with what was sent.
 type fieldProblem struct {
-	Pointer   string         `json:"pointer,omitempty" doc:"Where it is in the body, as a JSON pointer (RFC 6901)."`
+	Pointer   string         `json:"pointer,omitempty" doc:"The place in the body, as a JSON pointer (RFC 6901)."`
 	Field     string         `json:"field,omitempty" doc:"The member of the body."`
 	Parameter string         `json:"parameter,omitempty" doc:"The parameter of the query."`
 	Header    string         `json:"header,omitempty" doc:"The header of the request."`
@@ -120,22 +120,22 @@ type fieldCode string
 var problemType = schemaType{name: "Problem", of: problemDocument{}}
 
 // manyWords is what is wrong with a search.
-var manyWords = fmt.Sprintf("A search may have %d different words.", content.MaxTerms)
+var manyWords = fmt.Sprintf("A search may have at most %d different words.", content.MaxTerms)
 
 var (
-	problemNotFound      = &problem{status: 404, code: "not_found", title: "Not found", detail: "There is nothing here, or nothing that you may know of."}
-	problemForbidden     = &problem{status: 403, code: "permission_denied", title: "Forbidden", detail: "You may not do this."}
-	problemNotAcceptable = &problem{status: 406, code: "not_acceptable", title: "Not acceptable", detail: "Answers are application/json."}
-	problemURLTooLong    = &problem{status: 414, code: "uri_too_long", title: "URI too long", detail: fmt.Sprintf("The path and the query may have %d bytes together.", maxURL)}
-	problemGone          = &problem{status: 410, code: "task_expired", title: "Gone", detail: "Tasks can be asked for during 24 hours."}
-	problemDeleted       = &problem{status: 410, code: "content_deleted", title: "Gone", detail: "A request with this Idempotency-Key made a content, which was deleted."}
-	problemKeyReused     = &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused", detail: "This Idempotency-Key was used with another body."}
-	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "Others changed this at the same time. Read it again and retry."}
-	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "This holds something that can never be stored."}
+	problemNotFound      = &problem{status: 404, code: "not_found", title: "Not found", detail: "Not found."}
+	problemForbidden     = &problem{status: 403, code: "permission_denied", title: "Forbidden", detail: "You do not have permission to do this."}
+	problemNotAcceptable = &problem{status: 406, code: "not_acceptable", title: "Not acceptable", detail: "Responses are application/json."}
+	problemURLTooLong    = &problem{status: 414, code: "uri_too_long", title: "URI too long", detail: fmt.Sprintf("The path and the query together may have at most %d bytes.", maxURL)}
+	problemGone          = &problem{status: 410, code: "task_expired", title: "Gone", detail: "Task results are kept for 24 hours."}
+	problemDeleted       = &problem{status: 410, code: "content_deleted", title: "Gone", detail: "An earlier request with this Idempotency-Key created a content that has been deleted since."}
+	problemKeyReused     = &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused", detail: "This Idempotency-Key was used with a different body."}
+	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "The resource was changed at the same time. Read it again and retry."}
+	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "The request has a value that cannot be stored."}
 	problemManyWords     = &problem{status: 400, code: codeQueryTooBroad, title: "Query too broad", detail: manyWords, errors: []fieldProblem{
 		{Parameter: "search", Code: codeQueryTooBroad, Detail: manyWords, Params: map[string]any{"max": content.MaxTerms}}}}
-	problemInternal = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id names the entry in its log."}
-	problemBadLogin = unauthorized("invalid_login", "There is no active account with this username and password.", `Bearer realm="khodnevis"`)
+	problemInternal = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id identifies the error in its log."}
+	problemBadLogin = unauthorized("invalid_login", "No active account has this username and password.", `Bearer realm="khodnevis"`)
 )
 
 func unauthorized(code, detail, challenge string) *problem {
@@ -184,9 +184,9 @@ func inBody(err clientError) (fields []fieldProblem) {
 }
 
 func problemUnavailable(outcome string) *problem {
-	detail := "Something that this needs does not answer. Try again later."
+	detail := "A dependency of the server does not respond. Try again later."
 	if outcome == "unknown" {
-		detail = "The write may or may not have been accepted. Sending it again is safe."
+		detail = "It is not known whether the write was accepted. It is safe to send it again."
 	}
 	return &problem{status: 503, code: "unavailable", title: "Unavailable", detail: detail, outcome: outcome, retry: retryAfter()}
 }

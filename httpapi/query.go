@@ -86,9 +86,9 @@ func (q *query) refuse(unknown []string) {
 		allowed = append(allowed, name)
 	}
 	slices.Sort(allowed)
-	detail := "There is no such parameter; there are none here."
+	detail := "Unknown parameter. This resource takes none."
 	if len(allowed) > 0 {
-		detail = fmt.Sprintf("There is no such parameter. Allowed are: %s.", strings.Join(allowed, ", "))
+		detail = fmt.Sprintf("Unknown parameter. Allowed are: %s.", strings.Join(allowed, ", "))
 	}
 	for _, name := range unknown[:min(len(unknown), 20)] {
 		q.bad = append(q.bad, fieldProblem{Parameter: shorten(name), Code: codeUnknownParameter, Detail: detail, Params: map[string]any{"allowed": allowed}})

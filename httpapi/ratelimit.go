@@ -220,7 +220,7 @@ func (c *call) count(q quota, who ...string) error {
 		setRateLimit(c.w.Header(), q, remaining, left)
 	}
 	if sum > int64(q.limit) {
-		return problemThrottled(fmt.Sprintf("%d requests of this kind a minute are answered. Try again later.", q.limit), left)
+		return problemThrottled(fmt.Sprintf("The limit is %d requests of this kind per minute. Try again later.", q.limit), left)
 	}
 	return nil
 }

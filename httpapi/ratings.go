@@ -15,13 +15,13 @@ import (
 
 // ratingDetail is a rating.
 type ratingDetail struct {
-	ID        string      `json:"id" doc:"The content's and the rater's identifiers with a colon between them: the same for ever."`
+	ID        string      `json:"id" doc:"The identifiers of the content and the rater with a colon between them. It never changes."`
 	Content   string      `json:"content" doc:"The identifier of the content."`
 	Rater     string      `json:"rater" doc:"The identifier of the user."`
 	Score     scoreValue  `json:"score" doc:"The score."`
-	State     ratingState `json:"state" doc:"stored, or accepted and still pending, which only its rater sees."`
-	CreatedAt stamp       `json:"created_at" doc:"When this user rated this content first."`
-	UpdatedAt stamp       `json:"updated_at" doc:"When this score was given."`
+	State     ratingState `json:"state" doc:"stored; or pending: accepted, not stored yet, and visible to its rater only."`
+	CreatedAt stamp       `json:"created_at" doc:"When this user first rated this content."`
+	UpdatedAt stamp       `json:"updated_at" doc:"When this score was submitted."`
 }
 
 // scoreValue is a score on the scale.
@@ -53,9 +53,9 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 	part := &body{name: "RatingChange", limit: smallBody, members: append([]member{some}, fixed...)}
 	contentMember := member{name: "content", required: true, schema: append(slices.Clone(idSchema[1:]), entry{"description", "The identifier of the content."})}
 	fresh := &body{name: "NewRating", limit: smallBody, creates: true, members: append([]member{contentMember, value}, ratingType.readOnly("score", "content")...)}
-	stored := ok("The rating as it is stored now.", ratingType, appliedHeader)
-	made := response{http.StatusCreated, "The rating is stored, and is the caller's first of this content.", &ratingType, []header{locationHeader, appliedHeader}}
-	later := accepted("The rating is accepted and will be stored: its task says when.")
+	stored := ok("The rating as it is stored.", ratingType, appliedHeader)
+	made := response{http.StatusCreated, "The rating is stored. It is the caller's first rating of this content.", &ratingType, []header{locationHeader, appliedHeader}}
+	later := accepted("The rating is accepted and will be stored. Its task says when.")
 	gone := []response{{http.StatusNoContent, "The rating is withdrawn.", nil, []header{appliedHeader}}, accepted("It is accepted that the rating is withdrawn: its task says when.")}
 	wait := []header{preferWait}
 	const inTurn = "Writes of a rating are done in the order they were accepted in. The answer waits up to 5 seconds for this one, unless the client prefers otherwise."
@@ -79,17 +79,17 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 	}
 	t["/ratings/"] = methods{
 		http.MethodGet: {
-			name: "listRatings", summary: "List ratings", description: "Those that are stored; pending ones are not listed.", policy: see, query: ratingQuery(), problems: append(hidden, 401),
+			name: "listRatings", summary: "List ratings", description: "Pending ratings are not listed.", policy: see, query: ratingQuery(), problems: append(hidden, 401),
 			responses: []response{ok("A page of ratings.", ratingList, linkHeader)}, run: (*call).listRatings,
 		},
 		http.MethodPost: {
 			name: "createRating", summary: "Rate a content, without waiting",
-			description: "The answer comes once the rating cannot be lost any more. Rating a content again changes the caller's rating of it.",
+			description: "The response is sent once the rating is durable. Rating a content again changes the caller's rating of it.",
 			policy:      signedIn, header: wait, body: fresh,
 			responses: []response{later, stored, made}, run: queued((*call).createRating),
 		},
 	}
-	change := route{policy: signedIn, description: "Its rater may. " + inTurn, header: wait, problems: []int{403}, responses: []response{stored, made, later}, run: queued((*call).changeRating)}
+	change := route{policy: signedIn, description: "For its rater. " + inTurn, header: wait, problems: []int{403}, responses: []response{stored, made, later}, run: queued((*call).changeRating)}
 	put, patch := change, change
 	put.name, put.summary, put.body = "replaceRating", "Replace a rating", whole
 	patch.name, patch.summary, patch.body = "changeRating", "Change a rating", part
@@ -101,7 +101,7 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 		http.MethodPut:   put,
 		http.MethodPatch: patch,
 		http.MethodDelete: {
-			name: "deleteRating", summary: "Withdraw a rating", description: "Its rater and staff may. " + inTurn, policy: signedIn, header: wait, problems: []int{403},
+			name: "deleteRating", summary: "Withdraw a rating", description: "For its rater and staff. " + inTurn, policy: signedIn, header: wait, problems: []int{403},
 			responses: gone, run: queued((*call).deleteRating),
 		},
 	}
@@ -109,17 +109,17 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 
 // ratingQuery is what the list of ratings takes.
 func ratingQuery() []parameter {
-	rater := idParameter("rater", "Only the ratings of this user; `me` is the caller.")
+	rater := idParameter("rater", "Only ratings by this user. `me` is the caller.")
 	rater.me = true
 	return listParameters(ratingRead, true,
-		idParameter("content", "Only the ratings of this content."),
+		idParameter("content", "Only ratings of this content."),
 		rater,
 		integerParameter("score", "Only ratings with this score.", -score.MaxScore, score.MaxScore),
-		integerParameter("score__gte", "Only ratings with this score or a greater one.", -score.MaxScore, score.MaxScore),
-		integerParameter("score__lte", "Only ratings with this score or a lesser one.", -score.MaxScore, score.MaxScore),
-		timeParameter("updated_at__gte", "Only ratings given at this time or later."),
-		timeParameter("updated_at__lt", "Only ratings given before this time."),
-		choiceParameter("ordering", "What the list is ordered by, `-` for descending. If it is not given, `id` within one content, which costs the least, and `-updated_at` otherwise.",
+		integerParameter("score__gte", "Only ratings with at least this score.", -score.MaxScore, score.MaxScore),
+		integerParameter("score__lte", "Only ratings with at most this score.", -score.MaxScore, score.MaxScore),
+		timeParameter("updated_at__gte", "Only ratings submitted at this time or later."),
+		timeParameter("updated_at__lt", "Only ratings submitted before this time."),
+		choiceParameter("ordering", "The order of the list, `-` for descending. Default `id` for the ratings of one content, which costs the least, and `-updated_at` otherwise.",
 			"-updated_at", "updated_at", "id"),
 	)
 }
@@ -246,16 +246,16 @@ func (c *call) createRating() error {
 // receiptBody is the answer to a write that waits in the queue.
 type receiptBody struct {
 	Task      string          `json:"task" doc:"The identifier of the task."`
-	State     rating.State    `json:"state" doc:"How the task stands."`
-	StatusURL link            `json:"status_url" doc:"Where to ask for the task."`
-	Rating    *acceptedRating `json:"rating,omitempty" doc:"The rating, if one is to be stored."`
+	State     rating.State    `json:"state" doc:"The state of the task."`
+	StatusURL link            `json:"status_url" doc:"The path of the task."`
+	Rating    *acceptedRating `json:"rating,omitempty" doc:"The rating that will be stored, if any."`
 }
 
 // acceptedRating is a rating before it is stored. What its times will be depends on what is stored
 // already.
 type acceptedRating struct {
-	ID      string      `json:"id" doc:"Its identifier, now and later."`
-	URL     link        `json:"url" doc:"Where it is; its rater sees it at once."`
+	ID      string      `json:"id" doc:"The identifier. It never changes."`
+	URL     link        `json:"url" doc:"The path of the rating. Its rater can read it at once."`
 	Content string      `json:"content" doc:"The identifier of the content."`
 	Rater   string      `json:"rater" doc:"The identifier of the user."`
 	Score   scoreValue  `json:"score" doc:"The score."`
@@ -319,7 +319,7 @@ func (c *call) refused(task rating.Task) error {
 		}
 		return problemInvalid([]fieldProblem{{Pointer: "#/content", Field: "content", Code: invalid.NotExist, Detail: "There is no such content."}})
 	}
-	return &problem{status: 400, code: "rejected", title: "Rejected", detail: "The rating was accepted, but can never be stored: " + task.Error.Code + "."}
+	return &problem{status: 400, code: "rejected", title: "Rejected", detail: "The rating was accepted but cannot be stored: " + task.Error.Code + "."}
 }
 
 func (c *call) getRating() error {

@@ -92,29 +92,29 @@ var (
 	preferWait = header{name: "Prefer", schema: textSchema,
 		description: "`wait=N` waits up to N seconds (at most 10) for the task; `respond-async` does not wait at all. RFC 7240."}
 	ifMatchHeader = header{name: "If-Match", schema: object{{"type", "string"}, {"pattern", `^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$`}},
-		description: "The ETag of what is to be changed; only the part counts that stands for the content itself, not that for its ratings. " +
-			"Otherwise 412. `*` is any. RFC 9110, 13.1.1."}
+		description: "The ETag of the content to change. Only its part for the content itself is compared, not its part for the ratings. " +
+			"412 if it differs. `*` matches any. RFC 9110, 13.1.1."}
 	ifNoneMatchHeader = header{name: "If-None-Match", schema: textSchema,
-		description: "The ETag of what the client has; 304 if that is still right. RFC 9110, 13.1.2."}
+		description: "The ETag of the client's copy. 304 if it still matches. RFC 9110, 13.1.2."}
 	idempotencyHeader = header{name: "Idempotency-Key", schema: object{{"type", "string"}, {"pattern", `^[!-~]+$`}, {"maxLength", maxIdempotencyKey}},
-		description: "A key of the client's choice, which makes one content at most within 24 hours. The same request with the same key gets the " +
-			"first answer again; where that is no longer kept, the content as it is now, or 410 if it was deleted. With another body it is " +
-			"422, and 409 while the first is being answered."}
+		description: "A key of the client's choice, which creates at most one content within 24 hours. The same request with the same key gets the " +
+			"first response again; if that is no longer kept, the content as it is now, or 410 if it was deleted. With another body it is " +
+			"422, and 409 while the first request is in flight."}
 )
 
 // Headers of answers.
 var (
-	requestIDHeader  = header{name: "X-Request-Id", always: true, description: "The client's, if it is sane, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
-	etagHeader       = header{name: "ETag", always: true, description: "The version of the answer, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
-	ageHeader        = header{name: "Age", description: "How many seconds ago this was read, at most 300, where the store does not answer now. RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
-	locationHeader   = header{name: "Location", always: true, description: "Where the new thing is.", schema: linkSchema}
+	requestIDHeader  = header{name: "X-Request-Id", always: true, description: "The identifier that the client sent, if it is valid, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
+	etagHeader       = header{name: "ETag", always: true, description: "The version of the response, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
+	ageHeader        = header{name: "Age", description: "The age of a stale response in seconds, at most 300, sent while the store does not respond (stale-if-error). RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
+	locationHeader   = header{name: "Location", always: true, description: "The path of the new resource.", schema: linkSchema}
 	linkHeader       = header{name: "Link", description: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
-	appliedHeader    = header{name: "Preference-Applied", description: "What was done of the Prefer header. RFC 7240.", schema: textSchema}
-	replayedHeader   = header{name: "Idempotency-Replayed", description: "`true` if an earlier request with the same Idempotency-Key made this.", schema: object{{"const", "true"}}}
-	policyHeader     = header{name: "RateLimit-Policy", description: "The quota that this request came nearest to, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
-	limitHeader      = header{name: "RateLimit", description: "What is left of it, and in how many seconds there is more, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
-	retryAfterHeader = header{name: "Retry-After", description: "After how many seconds to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
-	allowHeader      = header{name: "Allow", always: true, description: "The methods that there are.", schema: textSchema}
+	appliedHeader    = header{name: "Preference-Applied", description: "The preference that was applied. RFC 7240.", schema: textSchema}
+	replayedHeader   = header{name: "Idempotency-Replayed", description: "`true` if an earlier request with the same Idempotency-Key created this.", schema: object{{"const", "true"}}}
+	policyHeader     = header{name: "RateLimit-Policy", description: "The quota with the least left, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
+	limitHeader      = header{name: "RateLimit", description: "What is left of that quota, and the seconds until it is full again, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
+	retryAfterHeader = header{name: "Retry-After", description: "The seconds after which to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
+	allowHeader      = header{name: "Allow", always: true, description: "The methods of the resource.", schema: textSchema}
 	acceptHeader     = header{name: "Accept", always: true, description: "The media type to send.", schema: object{{"const", "application/json"}}}
 )
 
@@ -138,7 +138,7 @@ func noContent(description string) response {
 	return response{http.StatusNoContent, description, nil, nil}
 }
 
-var notModified = response{http.StatusNotModified, "The client has it already.", nil, []header{etagHeader}}
+var notModified = response{http.StatusNotModified, "The copy of the client is up to date.", nil, []header{etagHeader}}
 
 // accepted is the answer to what waits in the queue.
 func accepted(description string) response {

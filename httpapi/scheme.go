@@ -18,7 +18,7 @@ type scheme struct {
 
 var bearer = scheme{
 	missing:   unauthorized("not_authenticated", "Credentials are missing: send Authorization: Bearer with an access token.", `Bearer realm="khodnevis"`),
-	wrong:     unauthorized("invalid_token", "The token is wrong, expired or revoked.", `Bearer realm="khodnevis", error="invalid_token"`),
+	wrong:     unauthorized("invalid_token", "The token is invalid, expired or revoked.", `Bearer realm="khodnevis", error="invalid_token"`),
 	challenge: "`Bearer`, with `error=\"invalid_token\"` if a token was sent. RFC 6750.",
 	name:      "bearer",
 	schema:    object{{"type", "http"}, {"scheme", "bearer"}, {"description", "An access token."}},
@@ -36,9 +36,9 @@ func (c Config) scheme() scheme {
 		place, name = "header", told.Header
 	}
 	return scheme{
-		missing:   unauthorized("not_authenticated", fmt.Sprintf("Credentials are missing: the %s %s.", place, name), told.Challenge),
-		wrong:     unauthorized("invalid_token", "The credentials are wrong, expired or revoked.", told.Challenge),
-		challenge: "How to prove who you are. RFC 9110.",
+		missing:   unauthorized("not_authenticated", fmt.Sprintf("Credentials are missing: send the %s %s.", place, name), told.Challenge),
+		wrong:     unauthorized("invalid_token", "The credentials are invalid, expired or revoked.", told.Challenge),
+		challenge: "How to authenticate. RFC 9110.",
 		name:      "host",
 		schema:    object{{"type", "apiKey"}, {"in", place}, {"name", name}},
 	}

@@ -13,14 +13,14 @@ import (
 // statsDetail is everything that is known of a content's ratings.
 type statsDetail struct {
 	Content      string       `json:"content" doc:"The identifier of the content."`
-	RatingsCount int64        `json:"ratings_count" doc:"How many ratings there are."`
-	Sum          int64        `json:"sum" doc:"The sum of their scores."`
-	AverageScore *float64     `json:"average_score" doc:"Their exact mean, null without any."`
-	Score        *float64     `json:"score" doc:"The published score, in which bursts of ratings weigh less; until it is computed for the first time, the average. Null without any that count."`
-	Histogram    histogram    `json:"histogram" doc:"How many ratings there are with each score."`
-	Held         int64        `json:"held" doc:"How many ratings have less influence now than others, because they came in a burst."`
-	AsOf         stamp        `json:"as_of" null:"yes" doc:"When these numbers were stored, null without any."`
-	Explanation  *explanation `json:"explanation,omitempty" doc:"How the score comes about, for staff with explain=1."`
+	RatingsCount int64        `json:"ratings_count" doc:"The number of ratings."`
+	Sum          int64        `json:"sum" doc:"The sum of the scores."`
+	AverageScore *float64     `json:"average_score" doc:"The exact mean of the scores. Null without ratings."`
+	Score        *float64     `json:"score" doc:"The published score, in which bursts of ratings weigh less. Until it is computed for the first time, the average. Null without ratings that count."`
+	Histogram    histogram    `json:"histogram" doc:"The number of ratings with each score."`
+	Held         int64        `json:"held" doc:"How many ratings weigh less than others now, because they came in a burst."`
+	AsOf         stamp        `json:"as_of" null:"yes" doc:"When these statistics were stored. Null without ratings."`
+	Explanation  *explanation `json:"explanation,omitempty" doc:"How the score is computed. For staff, with explain=1."`
 }
 
 // histogram has a count for every score on the scale.
@@ -36,35 +36,35 @@ var (
 func (a *API) addStats(t map[string]methods) {
 	moment := object{{"format", "date-time"}}
 	newWindow := &body{name: "NewWindow", limit: smallBody, members: []member{
-		{name: "ruling", required: true, schema: object{{"enum", rulings}, {"description", "excluded: its ratings do not count in the score. cleared: they count in full."}}},
-		{name: "from", required: true, schema: moment.with("description", "When it begins, between 2000 and 2200.")},
-		{name: "until", required: true, schema: moment.with("description", "The first moment after it, by 2200.")},
-		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern}, {"description", "For people: why."}}},
+		{name: "ruling", required: true, schema: object{{"enum", rulings}, {"description", "excluded: the ratings of the window do not count in the score. cleared: they count in full."}}},
+		{name: "from", required: true, schema: moment.with("description", "The beginning, between 2000 and 2200.")},
+		{name: "until", required: true, schema: moment.with("description", "The end, exclusive, by 2200.")},
+		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern}, {"description", "The reason, for people."}}},
 	}}
 	t["/contents/:id/stats/"] = methods{http.MethodGet: {
 		name: "getStats", summary: "Read the statistics of a content's ratings", policy: public, problems: []int{403},
-		query:     []parameter{choiceParameter("explain", "`1` explains the score, hour by hour and day by day. For staff.", "0", "1")},
+		query:     []parameter{choiceParameter("explain", "`1` explains the score by hours and days. For staff.", "0", "1")},
 		responses: []response{ok("The statistics.", statsType, ageHeader)}, run: (*call).getStats,
 	}}
 	t["/contents/:id/stats/recalculate/"] = methods{http.MethodPost: {
-		name: "recalculateStats", summary: "Count a content's ratings anew", description: "Staff may.", policy: signedIn, header: []header{preferWait}, problems: []int{403},
-		responses: []response{accepted("It will be done: its task says when.")}, run: queued((*call).recalculate),
+		name: "recalculateStats", summary: "Recount the ratings of a content", description: "For staff.", policy: signedIn, header: []header{preferWait}, problems: []int{403},
+		responses: []response{accepted("The recount is accepted. Its task says when it is done.")}, run: queued((*call).recalculate),
 	}}
 	t["/contents/:id/windows/"] = methods{
 		http.MethodGet: {
-			name: "listWindows", summary: "List the windows of a content's score", description: "Staff may.", policy: signedIn, problems: []int{403},
-			responses: []response{ok("All of them, on one page.", windowList)}, run: (*call).listWindows,
+			name: "listWindows", summary: "List the score windows of a content", description: "For staff.", policy: signedIn, problems: []int{403},
+			responses: []response{ok("All on one page.", windowList)}, run: (*call).listWindows,
 		},
 		http.MethodPost: {
-			name: "createWindow", summary: "Rule on a window of a content's score",
-			description: "Staff may. A window takes in whole buckets: hours of a content's first day, days from then on. It changes the published score and nothing else.",
+			name: "createWindow", summary: "Create a score window",
+			description: "For staff. A window covers whole buckets: hours of a content's first day, days from then on. It changes the published score and nothing else.",
 			policy:      signedIn, body: newWindow, problems: []int{403},
-			responses: []response{{http.StatusCreated, "The window was made.", &windowType, nil}}, run: (*call).createWindow,
+			responses: []response{{http.StatusCreated, "The window was created.", &windowType, nil}}, run: (*call).createWindow,
 		},
 		http.MethodDelete: {
-			name: "deleteWindows", summary: "Remove one window of a content's score, or all", description: "Staff may.", policy: signedIn, problems: []int{403},
+			name: "deleteWindows", summary: "Delete one score window of a content, or all", description: "For staff.", policy: signedIn, problems: []int{403},
 			query:     []parameter{idParameter("id", "Only this window.")},
-			responses: []response{noContent("The score is what it is without.")}, run: (*call).deleteWindows,
+			responses: []response{noContent("The windows are deleted.")}, run: (*call).deleteWindows,
 		},
 	}
 }
@@ -102,41 +102,41 @@ func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 
 // explanation has the numbers of a fold of now; those beside it are what is published.
 type explanation struct {
-	Score    *float64       `json:"score" doc:"The score as it is now. What is published may be a little older."`
-	Rank     float64        `json:"rank" doc:"What contents are ordered by."`
-	Weight   float64        `json:"weight" doc:"How many ratings count, in fractions."`
-	OpenedAt stamp          `json:"opened_at" null:"yes" doc:"From when on hours and days are counted."`
-	Buckets  []bucketDetail `json:"buckets" doc:"The hours of the first day, and the days since, that have ratings."`
-	Windows  []windowDetail `json:"windows" doc:"What staff have ruled on."`
+	Score    *float64       `json:"score" doc:"The score computed now. The published one may be a little older."`
+	Rank     float64        `json:"rank" doc:"The rank, which contents are ordered by."`
+	Weight   float64        `json:"weight" doc:"The number of ratings that count; may be a fraction."`
+	OpenedAt stamp          `json:"opened_at" null:"yes" doc:"When the first hour begins."`
+	Buckets  []bucketDetail `json:"buckets" doc:"The hours of the first day, and the days since then, that have ratings."`
+	Windows  []windowDetail `json:"windows" doc:"The windows that staff created."`
 }
 
 // bucketDetail is an hour of a content's first day, or a day since.
 type bucketDetail struct {
-	From         stamp         `json:"from" doc:"When it begins."`
-	Until        stamp         `json:"until" doc:"The first moment after it."`
-	RatingsCount int64         `json:"ratings_count" doc:"How many ratings it has."`
-	Sum          int64         `json:"sum" doc:"The sum of their scores."`
-	AverageScore float64       `json:"average_score" doc:"Their mean."`
-	Before       float64       `json:"before" doc:"The score without this bucket and those after it."`
-	Limit        float64       `json:"limit" doc:"How far the bucket may pull that."`
-	Counted      float64       `json:"counted" doc:"How many of its ratings count, in fractions."`
-	Held         float64       `json:"held" doc:"How many do not."`
-	Verdict      score.Verdict `json:"verdict" doc:"What became of it."`
+	From         stamp         `json:"from" doc:"The beginning."`
+	Until        stamp         `json:"until" doc:"The end, exclusive."`
+	RatingsCount int64         `json:"ratings_count" doc:"The number of ratings."`
+	Sum          int64         `json:"sum" doc:"The sum of the scores."`
+	AverageScore float64       `json:"average_score" doc:"The mean of the scores."`
+	Before       float64       `json:"before" doc:"The score of the buckets before this one."`
+	Limit        float64       `json:"limit" doc:"How far the bucket may move that score."`
+	Counted      float64       `json:"counted" doc:"The number of its ratings that count; may be a fraction."`
+	Held         float64       `json:"held" doc:"The number of its ratings that do not count."`
+	Verdict      score.Verdict `json:"verdict" doc:"What was decided about it."`
 	Why          string        `json:"why" doc:"The reason, for people."`
 }
 
 // windowDetail is a window. Covers are the borders of the buckets that it takes in.
 type windowDetail struct {
-	ID          string       `json:"id" doc:"Its identifier."`
+	ID          string       `json:"id" doc:"The identifier."`
 	Content     string       `json:"content" doc:"The identifier of the content."`
-	Ruling      score.Ruling `json:"ruling" doc:"What was ruled."`
-	From        stamp        `json:"from" doc:"When it begins, as it was given."`
-	Until       stamp        `json:"until" doc:"The first moment after it, as it was given."`
-	CoversFrom  stamp        `json:"covers_from" doc:"When the first bucket begins that it takes in."`
-	CoversUntil stamp        `json:"covers_until" doc:"When the last one ends."`
-	Note        string       `json:"note" doc:"Why, for people."`
-	Author      string       `json:"author" doc:"The identifier of who made it."`
-	CreatedAt   stamp        `json:"created_at" doc:"When it was made."`
+	Ruling      score.Ruling `json:"ruling" doc:"The ruling."`
+	From        stamp        `json:"from" doc:"The beginning, as it was sent."`
+	Until       stamp        `json:"until" doc:"The end, exclusive, as it was sent."`
+	CoversFrom  stamp        `json:"covers_from" doc:"When the first bucket that it covers begins."`
+	CoversUntil stamp        `json:"covers_until" doc:"When the last bucket that it covers ends."`
+	Note        string       `json:"note" doc:"The reason, for people."`
+	Author      string       `json:"author" doc:"The identifier of the staff member who created it."`
+	CreatedAt   stamp        `json:"created_at" doc:"When it was created."`
 }
 
 func windowDetailOf(w rating.Window, opened time.Time) windowDetail {

@@ -13,16 +13,16 @@ import (
 
 // taskDetail is a task.
 type taskDetail struct {
-	ID        string       `json:"id" doc:"Its identifier."`
-	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate ratings.recount ratings.sweep ratings.forget" doc:"What it does."`
-	State     rating.State `json:"state" doc:"How it stands. SUCCESS and FAILURE are final."`
-	Attempts  int          `json:"attempts" doc:"How often a worker has tried, as far as is known."`
-	CreatedAt stamp        `json:"created_at" doc:"When it was accepted."`
-	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began, if one has."`
-	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done, or by when at the latest, if it is."`
-	ExpiresAt stamp        `json:"expires_at" doc:"Until when the task can be asked for."`
-	Result    taskResult   `json:"result" doc:"With SUCCESS, what has been done."`
-	Error     *taskError   `json:"error" doc:"What went wrong, with RETRY the last time and with FAILURE for good."`
+	ID        string       `json:"id" doc:"The identifier."`
+	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate ratings.recount ratings.sweep ratings.forget" doc:"What the task does."`
+	State     rating.State `json:"state" doc:"The state. SUCCESS and FAILURE are final."`
+	Attempts  int          `json:"attempts" doc:"How many times a worker has tried, as far as is known."`
+	CreatedAt stamp        `json:"created_at" doc:"When the task was accepted."`
+	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began. Null if none has."`
+	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done, or the latest time at which it can have been. Null before that."`
+	ExpiresAt stamp        `json:"expires_at" doc:"Until when the task is kept."`
+	Result    taskResult   `json:"result" doc:"With SUCCESS, what was done."`
+	Error     *taskError   `json:"error" doc:"What went wrong: with RETRY in the last attempt, with FAILURE for good."`
 }
 
 type taskError struct {
@@ -35,28 +35,28 @@ type taskResult any
 
 type applied struct {
 	Rating  string        `json:"rating" doc:"The identifier of the rating."`
-	Outcome rating.Result `json:"outcome" doc:"What became of it. superseded: a later write of the same rating was stored first."`
+	Outcome rating.Result `json:"outcome" doc:"The outcome. superseded: a later write of the same rating was stored first."`
 }
 
 type recalculated struct {
 	Content  string `json:"content" doc:"The identifier of the content."`
-	Repaired bool   `json:"repaired" doc:"Whether its numbers had been wrong."`
+	Repaired bool   `json:"repaired" doc:"Whether its statistics were wrong."`
 }
 
 // What runs of jobs have done.
 type (
 	ranRecalculation struct {
-		Contents int `json:"contents" doc:"How many contents' scores were folded."`
+		Contents int `json:"contents" doc:"The number of contents whose score was computed."`
 	}
 	ranRecount struct {
-		Contents int `json:"contents" doc:"How many contents were recounted."`
-		Drifted  int `json:"drifted" doc:"How many of them had numbers that were wrong, and were repaired."`
+		Contents int `json:"contents" doc:"The number of contents that were recounted."`
+		Drifted  int `json:"drifted" doc:"How many of them had wrong statistics, which were repaired."`
 	}
 	ranSweep struct {
-		Removed int `json:"removed" doc:"How many ratings withdrawn, and messages rejected, long ago were removed."`
+		Removed int `json:"removed" doc:"The number of old tombstones (withdrawn ratings) and old dead letters that were removed."`
 	}
 	ranForgetting struct {
-		Withdrawn int `json:"withdrawn" doc:"How many ratings of users who left were withdrawn."`
+		Withdrawn int `json:"withdrawn" doc:"The number of ratings that were withdrawn because of an erasure."`
 	}
 )
 
@@ -85,11 +85,11 @@ var taskType = schemaType{name: "Task", of: taskDetail{}}
 // addTasks adds the routes of tasks.
 func (a *API) addTasks(t map[string]methods) {
 	t["/tasks/:id/"] = methods{http.MethodGet: {
-		name: "getTask", summary: "Read how a task stands", description: "Whoever asked for it and staff may, during 24 hours. `Prefer: wait=N` answers once it is done. " +
-			"Staff may also ask for the runs of the cron: `ratings.recalculate@20261123T030000Z` is the one that was due then, and so are `ratings.recount@…`, " +
-			"`ratings.sweep@…` and `ratings.forget@…`; `@latest` is the last one that began. The cache alone knows them.",
+		name: "getTask", summary: "Read a task", description: "For the user whose request it is and staff, for 24 hours. `Prefer: wait=N` waits until it is done. " +
+			"Staff may also read the runs of the cron: `ratings.recalculate@20261123T030000Z` is the one that was due then, and so are `ratings.recount@…`, " +
+			"`ratings.sweep@…` and `ratings.forget@…`; `@latest` is the last one that began. Only the cache keeps them.",
 		policy: signedIn, header: []header{preferWait}, problems: []int{410},
-		responses: []response{ok("The task. While it is not done, Retry-After says when to ask again.", taskType, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
+		responses: []response{ok("The task. Until it is done, Retry-After says when to read it again.", taskType, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
 	}}
 }
 

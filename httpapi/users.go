@@ -14,10 +14,10 @@ import (
 
 // userDetail is an account as its owner and staff see it.
 type userDetail struct {
-	ID         string `json:"id" doc:"Its identifier."`
-	Username   string `json:"username" doc:"Its name, as others see it."`
-	Email      string `json:"email" doc:"Where it can be written to; may be empty. Others do not see it."`
-	DateJoined stamp  `json:"date_joined" doc:"When it was made."`
+	ID         string `json:"id" doc:"The identifier."`
+	Username   string `json:"username" doc:"The username."`
+	Email      string `json:"email" doc:"The e-mail address; may be empty. Not public."`
+	DateJoined stamp  `json:"date_joined" doc:"When it was created."`
 }
 
 func userDetailOf(u auth.User) userDetail {
@@ -37,7 +37,7 @@ var (
 	usernameSchema = object{{"minLength", auth.MinUsername}, {"maxLength", auth.MaxUsername}, {"format", "username"},
 		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, UsernameCasePreserved)."}, {"examples", []string{"forough"}}}
 	emailSchema = object{{"maxLength", auth.MaxEmail}, {"anyOf", []object{{{"const", ""}}, {{"format", "email"}}}},
-		{"description", "An address, or nothing."}, {"examples", []string{"forough@example.org"}}}
+		{"description", "An e-mail address, or an empty text."}, {"examples", []string{"forough@example.org"}}}
 	secretSchema = object{{"format", "password"}, {"writeOnly", true}}
 )
 
@@ -53,18 +53,18 @@ func (a *API) addUsers(t map[string]methods) {
 	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
 	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userType.readOnly("email")...)}
 	erasure := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.ErasureModes()},
-		{"description", "What becomes of the account's ratings: they are deleted, or each stays as that of a rater who is made up for it."}}}}}
-	ownQuota := fmt.Sprintf("One IP prefix logs in and registers %d times a minute at most, however much it reads.",
+		{"description", "What happens to the ratings of the account: delete deletes them; anonymize keeps each as the rating of a rater that is made up for it."}}}}}
+	ownQuota := fmt.Sprintf("One IP prefix may log in and register at most %d times a minute, together.",
 		a.cfg.Limits.Logins)
-	tokens := []response{ok("The tokens, and whose they are.", tokensType)}
+	tokens := []response{ok("The tokens and their user.", tokensType)}
 	t["/users/"] = methods{
 		http.MethodGet: {
-			name: "listUsers", summary: "List accounts", description: "Staff may.", policy: staffOnly, query: listParameters(userRead, false),
+			name: "listUsers", summary: "List accounts", description: "For staff.", policy: staffOnly, query: listParameters(userRead, false),
 			responses: []response{ok("A page of accounts.", userList, linkHeader)}, run: (*call).listUsers,
 		},
 		http.MethodPost: {
-			name: "register", summary: "Make an account", description: ownQuota, policy: credential, body: registration,
-			responses: []response{{http.StatusCreated, "The account was made.", &userType, nil}}, run: (*call).register,
+			name: "register", summary: "Create an account", description: ownQuota, policy: credential, body: registration,
+			responses: []response{{http.StatusCreated, "The account was created.", &userType, nil}}, run: (*call).register,
 		},
 	}
 	t["/users/login/"] = methods{http.MethodPost: {
@@ -72,12 +72,12 @@ func (a *API) addUsers(t map[string]methods) {
 		responses: tokens, run: (*call).login,
 	}}
 	t["/users/token/refresh/"] = methods{http.MethodPost: {
-		name: "refreshToken", summary: "Get new tokens for a refresh token",
-		description: fmt.Sprintf("One session is refreshed %d times a minute at most.", a.cfg.Limits.Logins),
+		name: "refreshToken", summary: "Refresh the tokens of a session",
+		description: fmt.Sprintf("One session may be refreshed at most %d times a minute.", a.cfg.Limits.Logins),
 		policy:      credential, body: refresh, problems: []int{401}, responses: tokens, run: (*call).refresh,
 	}}
 	t["/users/logout/"] = methods{http.MethodPost: {
-		name: "logout", summary: "Log out", description: "The session's tokens end.", policy: signedIn, responses: []response{noContent("The session is over.")}, run: (*call).logout,
+		name: "logout", summary: "Log out", description: "The tokens of the session end.", policy: signedIn, responses: []response{noContent("The session has ended.")}, run: (*call).logout,
 	}}
 	t["/users/me/"] = methods{
 		http.MethodGet: {
@@ -85,31 +85,31 @@ func (a *API) addUsers(t map[string]methods) {
 			responses: []response{ok("The account.", userType)}, run: (*call).getMe,
 		},
 		http.MethodPatch: {
-			name: "changeMe", summary: "Change the caller's account", description: "A new address needs the current password.", policy: signedIn, body: newEmail,
-			problems: []int{403, 404, 409}, responses: []response{ok("The account as it is now.", userType)}, run: (*call).patchMe,
+			name: "changeMe", summary: "Change the caller's account", description: "A change of the e-mail address needs the current password.", policy: signedIn, body: newEmail,
+			problems: []int{403, 404, 409}, responses: []response{ok("The account after the change.", userType)}, run: (*call).patchMe,
 		},
 		http.MethodDelete: {
 			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, problems: []int{403, 404},
-			description: "All sessions end at once. The name stays taken. The ratings follow within moments, also those that are still pending; the contents stay.",
+			description: "All sessions end at once. The username stays taken. The ratings follow within moments, pending ones included. The contents stay.",
 			responses:   []response{noContent("The account is deleted.")}, run: (*call).deleteMe,
 		},
 	}
 	t["/users/me/password/"] = methods{http.MethodPost: {
 		name: "changePassword", summary: "Change the caller's password", description: "All other sessions end.", policy: signedIn, body: newPassword,
-		problems: []int{403, 404, 409}, responses: []response{noContent("The password is the new one.")}, run: (*call).changePassword,
+		problems: []int{403, 404, 409}, responses: []response{noContent("The password is changed.")}, run: (*call).changePassword,
 	}}
 	t["/users/me/sessions/"] = methods{
 		http.MethodGet: {
 			name: "listSessions", summary: "List the caller's sessions", policy: signedIn,
-			responses: []response{ok("All of them, on one page.", sessionType)}, run: (*call).listSessions,
+			responses: []response{ok("All on one page.", sessionType)}, run: (*call).listSessions,
 		},
 		http.MethodDelete: {
 			name: "endOtherSessions", summary: "End the caller's other sessions", policy: signedIn,
-			responses: []response{noContent("They are over.")}, run: (*call).endOtherSessions,
+			responses: []response{noContent("The sessions have ended.")}, run: (*call).endOtherSessions,
 		},
 	}
 	t["/users/me/sessions/:id/"] = methods{http.MethodDelete: {
-		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn, responses: []response{noContent("It is over.")}, run: (*call).endSession,
+		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn, responses: []response{noContent("The session has ended.")}, run: (*call).endSession,
 	}}
 }
 
@@ -121,7 +121,7 @@ func userProblem(err error) *problem {
 	)
 	switch {
 	case errors.As(err, &throttled):
-		p := problemThrottled("There were too many attempts. Try again later.", throttled.RetryAfter)
+		p := problemThrottled("Too many attempts. Try again later.", throttled.RetryAfter)
 		p.header = http.Header{"Ratelimit": nil, "Ratelimit-Policy": nil} // what they tell is of a quota that is not used up
 		return p
 	case errors.As(err, &busy):
@@ -161,16 +161,16 @@ func (c *call) register() error {
 // tokensBody is the answer to a login, with the names that clients of simplejwt know.
 type tokensBody struct {
 	Access           string    `json:"access" doc:"The token to send as Authorization: Bearer."`
-	Refresh          string    `json:"refresh" doc:"The token to get new ones with. It can be used once."`
+	Refresh          string    `json:"refresh" doc:"The token that gets new ones. It can be used once."`
 	TokenType        string    `json:"token_type" enum:"Bearer" doc:"How the access token is sent."`
-	ExpiresIn        int64     `json:"expires_in" doc:"For how many seconds the access token is good."`
-	RefreshExpiresIn int64     `json:"refresh_expires_in" doc:"For how many seconds the refresh token is good."`
-	User             userBrief `json:"user" doc:"Whose tokens they are."`
+	ExpiresIn        int64     `json:"expires_in" doc:"For how many seconds the access token is valid."`
+	RefreshExpiresIn int64     `json:"refresh_expires_in" doc:"For how many seconds the refresh token is valid."`
+	User             userBrief `json:"user" doc:"The user of the tokens."`
 }
 
 type userBrief struct {
 	ID       string `json:"id" doc:"The identifier of the account."`
-	Username string `json:"username" doc:"Its name."`
+	Username string `json:"username" doc:"The username."`
 }
 
 func (c *call) tokens(t auth.Tokens) error {
@@ -285,12 +285,12 @@ func (c *call) deleteMe() error {
 
 // sessionDetail is a login as its owner sees it.
 type sessionDetail struct {
-	ID         string `json:"id" doc:"Its identifier."`
-	Label      string `json:"label" doc:"The program that logged in, as it called itself."`
-	Current    bool   `json:"current" doc:"Whether it is the one of this request."`
-	CreatedAt  stamp  `json:"created_at" doc:"When it began."`
-	LastUsedAt stamp  `json:"last_used_at" doc:"When its tokens were given out last."`
-	ExpiresAt  stamp  `json:"expires_at" doc:"When it ends at the latest."`
+	ID         string `json:"id" doc:"The identifier."`
+	Label      string `json:"label" doc:"The User-Agent of the login."`
+	Current    bool   `json:"current" doc:"Whether it is the session of this request."`
+	CreatedAt  stamp  `json:"created_at" doc:"When the session began."`
+	LastUsedAt stamp  `json:"last_used_at" doc:"When its tokens were issued last."`
+	ExpiresAt  stamp  `json:"expires_at" doc:"When the session ends at the latest."`
 }
 
 func (c *call) listSessions() error {
