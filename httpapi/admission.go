@@ -12,28 +12,29 @@ import (
 )
 
 const (
-	// waitsOfUser is how many waits for ratings to be stored one user may have at once; the next
-	// ones are answered as things stand.
+	// waitsOfUser bounds the waits of one user for ratings to be stored. A request beyond it is
+	// answered at once.
 	waitsOfUser = 32
-	// hurried is how long a client may take to send a body, or to take an answer, when as many
-	// bodies or answers as there may be requests in flight are on their way already.
+	// hurried is the read and write deadline of a client while as many bodies or responses are on
+	// their way as there may be requests in flight.
 	hurried = time.Second
 	// bodyGrace is how long a body may be on its way before it must have come at leastRate, in
 	// bytes a second, from its beginning.
 	bodyGrace = 5 * time.Second
 	leastRate = 1 << 10
-	// bodyMemory is how many bytes of bodies are held at once, not counting the first smallBody
-	// bytes of each. Memory is taken as bytes arrive, whatever Content-Length says.
+	// bodyMemory bounds the bytes of all bodies in memory, without the first smallBody bytes of
+	// each. Memory is taken as bytes arrive, whatever Content-Length says.
 	bodyMemory = 64 << 20
-	// shareOfMemory is the part of bodyMemory that one IP prefix may have.
+	// shareOfMemory is the divisor of bodyMemory that gives the fair share of one IP prefix.
 	shareOfMemory = 8
 )
 
-// admission bounds what an API does at once.
+// admission has the limiters of admission control. Each bounds a total and the fair share of one IP
+// prefix or user.
 type admission struct {
-	inFlight *counter.Limiter // requests that are answered: their bodies have arrived
-	reading  *counter.Limiter // bodies on their way, which need not hurry
-	writing  *counter.Limiter // answers on their way, which need not hurry
+	inFlight *counter.Limiter // the in-flight limiter: requests whose bodies have arrived
+	reading  *counter.Limiter // bodies on their way with the full read deadline
+	writing  *counter.Limiter // responses on their way with the full write deadline
 	memory   *counter.Limiter // bytes of bodies
 	waiting  *counter.Limiter // waits for ratings to be stored, of each user
 	full     logthrottle.Log  // reports that inFlight is full
@@ -54,7 +55,8 @@ func newAdmission(l Limits) admission {
 	}
 }
 
-// overloaded refuses the call because the total, or the share of an IP prefix, is in use.
+// overloaded is load shedding: it refuses the call because the total, or the share of an IP prefix,
+// is in use.
 func (c *call) overloaded(detail, share string) error {
 	if share != "" {
 		return problemThrottled(fmt.Sprintf(detail, " from your network"), time.Second)
@@ -67,25 +69,26 @@ func (c *call) overloaded(detail, share string) error {
 	return p
 }
 
-// send writes the body of an answer. Clients that take it slowly keep nobody away: the call is no
-// longer in flight, and when many are that slow the next ones must hurry. So must clients whose
-// body nobody read: net/http reads some of it before it answers.
+// send writes the body of a response. The call has left the admission, so that a client that reads
+// slowly takes no place of a request in flight. While many are that slow, the others get a short
+// write deadline. A client whose body was not read gets a short read deadline, because net/http
+// reads some of it before it responds.
 func (c *call) send(body []byte) {
 	c.leave()
 	control := http.NewResponseController(c.w.ResponseWriter)
 	if !c.received {
-		_ = control.SetReadDeadline(time.Now().Add(hurried)) // not every host has a connection
+		_ = control.SetReadDeadline(time.Now().Add(hurried)) // fails if the host has no connection
 	}
 	if ok, _ := c.admission.writing.Acquire(1, c.groups...); ok {
 		defer c.admission.writing.Release(1, c.groups...)
 	} else {
 		_ = control.SetWriteDeadline(time.Now().Add(hurried))
 	}
-	_, _ = c.w.Write(body) // the client is gone; there is nobody to tell
+	_, _ = c.w.Write(body) // fails if the client has hung up
 }
 
-// receive returns the body, if it has at most limit bytes. While it arrives the call is not in
-// flight, and the time that the client takes for it does not count towards the call's deadline.
+// receive returns the body, which may have at most limit bytes. While it arrives the call is not in
+// flight, and that time does not count towards the call's deadline.
 func (c *call) receive(limit int64) ([]byte, error) {
 	switch {
 	case c.r.ContentLength > limit:
@@ -104,7 +107,7 @@ func (c *call) receive(limit int64) ([]byte, error) {
 	return raw, c.admit()
 }
 
-// read reads the body within its time, its rate and its memory.
+// read reads the body within its deadline, its least rate and its share of memory.
 func (c *call) read(limit int64) ([]byte, error) {
 	timeout, _ := c.serverTimeouts()
 	if timeout == 0 {
@@ -126,13 +129,13 @@ func (c *call) read(limit int64) ([]byte, error) {
 			}
 		}
 		due := bodyGrace + time.Duration(len(raw))*time.Second/leastRate
-		_ = control.SetReadDeadline(start.Add(min(timeout, due))) // not every host has a connection
+		_ = control.SetReadDeadline(start.Add(min(timeout, due))) // fails if the host has no connection
 		n, err := from.Read(raw[len(raw):cap(raw)])
 		raw = raw[:len(raw)+n]
 		switch {
 		case errors.Is(err, io.EOF):
 			c.received = true
-			// The server reads ahead, to see the client go: that must not end in time.
+			// The server reads ahead to notice that the client hangs up: without a deadline.
 			_ = control.SetReadDeadline(time.Time{})
 			return raw, nil
 		case err != nil:
@@ -143,7 +146,7 @@ func (c *call) read(limit int64) ([]byte, error) {
 
 // grow returns raw with room for more of a body of at most limit bytes.
 func (c *call) grow(raw []byte, limit int64) ([]byte, error) {
-	size := min(max(512, 2*int64(cap(raw))), limit+1) // one more than it may have, to see its end
+	size := min(max(512, 2*int64(cap(raw))), limit+1) // one more than allowed, to see the end
 	if held := size - smallBody - 1 - c.memory; held > 0 {
 		if ok, share := c.admission.memory.Acquire(held, c.groups...); !ok {
 			return nil, c.overloaded("Too many bodies%s are being received. Try again later.", share)
@@ -153,7 +156,7 @@ func (c *call) grow(raw []byte, limit int64) ([]byte, error) {
 	return append(make([]byte, 0, size), raw...), nil
 }
 
-// serverTimeouts are those of the host's server, 0 where it has none.
+// serverTimeouts returns the timeouts of the host's server, 0 where it has none.
 func (c *call) serverTimeouts() (read, write time.Duration) {
 	server, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server)
 	if !ok {

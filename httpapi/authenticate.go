@@ -13,12 +13,12 @@ import (
 const (
 	// hostTimeout is how long a request waits for the host's authenticator.
 	hostTimeout = 2 * time.Second
-	// maxHostCalls is how many calls of the host's authenticator run at once, those included that
-	// nobody waits for any more.
+	// maxHostCalls bounds the calls of the host's authenticator that run at once, those included
+	// whose request has given up.
 	maxHostCalls = 1024
 )
 
-// hostUsers is a host's authenticator: nobody knows how it behaves.
+// hostUsers calls a host's authenticator, which may hang or panic.
 type hostUsers struct {
 	auth.Authenticator
 	room *hostcall.Limiter
@@ -26,7 +26,7 @@ type hostUsers struct {
 
 // Authenticate implements auth.Authenticator.
 func (h hostUsers) Authenticate(ctx context.Context, r *http.Request) (auth.Principal, error) {
-	answer := make(chan auth.Principal, 1) // not a variable: who answers too late must not write where somebody reads
+	answer := make(chan auth.Principal, 1) // not a variable: a late answer must not race with a read
 	err := h.room.Do(ctx, hostTimeout, func(ctx context.Context) error {
 		who, err := h.Authenticator.Authenticate(ctx, r.WithContext(ctx))
 		answer <- who

@@ -30,10 +30,9 @@ type member struct {
 	name     string
 	kind     kind
 	required bool
-	// readOnly members may be sent as they are, so that what was read can be sent back; another
-	// value is refused.
+	// readOnly members may be sent back as they were read; another value is refused.
 	readOnly bool
-	// schema says what the services want, beyond the kind: bounds, a pattern, a doc.
+	// schema has what the services check beyond the kind: bounds, a pattern, a description.
 	schema object
 }
 
@@ -41,7 +40,7 @@ type member struct {
 type body struct {
 	name  string // of the schema
 	limit int64  // bytes
-	// creates: there is nothing yet that read-only members could be the same as, so they are refused.
+	// creates: the body creates a resource, so read-only members are refused.
 	creates bool
 	members []member
 }
@@ -51,7 +50,7 @@ const (
 	largeBody = 1 << 20
 )
 
-// input is what was sent, and what is wrong with it so far.
+// input is a body that was received, and what is wrong with it so far.
 type input struct {
 	*body
 	values map[string]any
@@ -64,7 +63,7 @@ func (in *input) text(name string) (string, bool) {
 	return s, ok
 }
 
-// patch returns a member or nil if it was not sent.
+// patch returns a text member, or nil if it was not sent.
 func (in *input) patch(name string) *string {
 	if s, ok := in.text(name); ok {
 		return &s
@@ -91,7 +90,7 @@ func pointer(name string) string {
 	return "#/" + url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 }
 
-// shorten cuts a name that the client made up, so that an answer is not as long as the question.
+// shorten bounds a name from the client, so that the response is not as long as the request.
 func shorten(name string) string {
 	const longest = 100
 	if r := []rune(name); len(r) > longest {
@@ -100,8 +99,8 @@ func shorten(name string) string {
 	return name
 }
 
-// check adds what a domain finds wrong, of the members that are not known to be wrong already, and
-// returns the problem of all of it, or nil.
+// check adds the fields that a domain's ValidationError names, unless they are known to be wrong
+// already. It returns one problem for all of them, err if it is another error, or nil.
 func (in *input) check(err error) error {
 	var domain clientError
 	if err != nil && !errors.As(err, &domain) {
@@ -125,8 +124,8 @@ func (in *input) hasReadOnly() bool {
 	return slices.ContainsFunc(in.members, func(m member) bool { _, sent := in.values[m.name]; return sent && m.readOnly })
 }
 
-// unchanged refuses read-only members whose value is not that of the resource as it is, those left
-// out that are free.
+// unchanged refuses a read-only member whose value differs from the resource's. The members in free
+// may differ.
 func (in *input) unchanged(resource any, free ...string) error {
 	encoded, err := json.Marshal(resource)
 	if err != nil {
@@ -156,7 +155,7 @@ func same(a, b any) bool {
 	return x == y || err1 == nil && err2 == nil && f == g
 }
 
-// decodeBody reads the body and checks it against what the route takes.
+// decodeBody reads the body as the route describes it.
 func (c *call) decodeBody(b *body) error {
 	if b == nil {
 		return c.refuseBody()
@@ -181,7 +180,7 @@ func (c *call) decodeBody(b *body) error {
 	return nil
 }
 
-// shape checks which members there are and of which type, and turns integers into int.
+// checkMembers checks which members were sent and their types, and turns integers into int.
 func (in *input) checkMembers() {
 	for _, m := range in.members {
 		v, sent := in.values[m.name]
@@ -217,8 +216,8 @@ func (in *input) checkMembers() {
 	}
 }
 
-// integer accepts the literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may
-// take for something else. What is too great for an int becomes the greatest one, to be refused for
+// integer accepts literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may read
+// as something else. A number too great for an int becomes the greatest int, which is refused for
 // its value.
 func integer(v any) (int, bool) {
 	n, ok := v.(json.Number)
@@ -229,7 +228,7 @@ func integer(v any) (int, bool) {
 	return i, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
-// checkMediaType takes application/json in UTF-8, not compressed.
+// checkMediaType accepts uncompressed application/json in UTF-8.
 func checkMediaType(h http.Header) error {
 	refuse := func(detail string) error {
 		return &problem{status: 415, code: "unsupported_media_type", title: "Unsupported media type", detail: detail, header: http.Header{"Accept": {"application/json"}}}
@@ -249,7 +248,7 @@ func checkMediaType(h http.Header) error {
 	return nil
 }
 
-// bodyProblem says why a body of at most limit bytes was not received.
+// bodyProblem returns why a body of at most limit bytes was not received.
 func bodyProblem(err error, limit int64) error {
 	var (
 		over    *http.MaxBytesError
@@ -270,8 +269,7 @@ func tooLarge(limit int64) error {
 	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have at most %d bytes.", limit)}
 }
 
-// refuseBody tells clients that send what a route would ignore. An empty object is as good as
-// nothing.
+// refuseBody refuses a body that the route would ignore. An empty object counts as no body.
 func (c *call) refuseBody() error {
 	if c.received {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// proxies finds out which address a request comes from.
+// proxies finds the address of the client.
 type proxies struct {
 	trusted []netip.Prefix
 	log     *slog.Logger
@@ -17,8 +17,8 @@ type proxies struct {
 }
 
 // client returns the address of the client: the peer's or, as long as that is a trusted proxy's,
-// the one that it saw, which stands last in X-Forwarded-For. Where a trusted proxy wrote what is no
-// address, it is that proxy's own. Without a peer's address it is the zero Addr.
+// the one before it in X-Forwarded-For. A trusted proxy that wrote no valid address counts itself.
+// Without a valid peer address it is the zero Addr.
 func (p *proxies) client(r *http.Request) netip.Addr {
 	ip := peerAddr(r.RemoteAddr)
 	seen := r.Header.Values("X-Forwarded-For")
@@ -68,5 +68,5 @@ func parseForwarded(entry string) (netip.Addr, bool) {
 	return ip, ip.IsValid()
 }
 
-// plain is the one form of an address.
+// plain returns the canonical form of an address.
 func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }

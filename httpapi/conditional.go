@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// tag is the entity tag of a content: the part that its author changes and the part that ratings
-// change.
+// tag is the entity tag of a content: one part for the content itself, one for its ratings.
 type tag struct{ version, revision int64 }
 
 func (t tag) String() string { return fmt.Sprintf(`"c%d.s%d"`, t.version, t.revision) }
@@ -34,8 +33,8 @@ func parseTag(whole string) (t tag, ok bool) {
 	return t, err1 == nil && err2 == nil && t.String() == whole
 }
 
-// etags splits the list of entity tags in a header (RFC 9110, section 8.8.3). It reports false for
-// what is none.
+// etags splits a list of entity tags (RFC 9110, section 8.8.3). It reports false if the header is
+// not such a list.
 func etags(h http.Header, name string) (tags []string, any, ok bool) {
 	value := strings.TrimSpace(strings.Join(h.Values(name), ","))
 	if value == "*" {
@@ -111,8 +110,8 @@ func (p *precondition) failed() error {
 	return problemPrecondition
 }
 
-// before reports whether the numbers that a client sends along cannot be compared with those at
-// now, because it read them before ratings changed them.
+// before reports whether the client read the statistics that it sends back before ratings changed
+// them, so that they cannot be compared with those at now.
 func (p *precondition) before(now tag) bool {
 	return p != nil && !p.any && !slices.Contains(p.tags, now)
 }
@@ -137,15 +136,15 @@ func (c *call) ifMatch() (*precondition, error) {
 	}
 	p := &precondition{any: any}
 	for _, s := range tags {
-		if t, ok := parseTag(s); ok { // a weak one is none of ours
+		if t, ok := parseTag(s); ok { // weak tags are not ours
 			p.tags = append(p.tags, t)
 		}
 	}
 	return p, nil
 }
 
-// notModified reports whether the client has the representation with this tag already (RFC 9110,
-// section 13.1.2: a weak comparison).
+// notModified reports whether the client has the representation with this tag (RFC 9110, section
+// 13.1.2: a weak comparison).
 func (c *call) notModified(tag string) bool {
 	tags, any, ok := etags(c.r.Header, "If-None-Match")
 	if !ok {
@@ -159,8 +158,7 @@ func (c *call) notModified(tag string) bool {
 	return any
 }
 
-// refusePreconditions is for writes that go through the log, which knows no versions to compare
-// with.
+// refusePreconditions is for writes through the log, which has no versions to compare with.
 func (c *call) refusePreconditions() error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
 		if len(c.r.Header.Values(name)) > 0 {

@@ -52,7 +52,7 @@ func contentBody(name string, creates bool, required ...string) *body {
 	return b
 }
 
-// itemOf is a content in a list.
+// itemOf returns a content in a list.
 func itemOf(c content.Content, s rating.Stats) contentDetail {
 	average, rated := s.Average()
 	return contentDetail{
@@ -61,7 +61,7 @@ func itemOf(c content.Content, s rating.Stats) contentDetail {
 	}
 }
 
-// detailOf is a content by itself.
+// detailOf returns a content with its description.
 func detailOf(c content.Content, s rating.Stats) contentDetail {
 	d := itemOf(c, s)
 	d.Description = &c.Description
@@ -109,7 +109,7 @@ func (a *API) addContents(t map[string]methods) {
 	}
 }
 
-// contentQuery is what the list of contents takes.
+// contentQuery returns the parameters of the list of contents.
 func contentQuery() []parameter {
 	return listParameters(contentItem, true,
 		idParameter("author", "Only contents of this user."),
@@ -126,19 +126,20 @@ func contentQuery() []parameter {
 	)
 }
 
-// stats returns the numbers of one content.
+// stats returns the statistics of one content.
 func (c *call) stats(contentID string) (rating.Stats, error) {
 	all, err := c.cfg.Ratings.Stats(c.r.Context(), []string{contentID})
 	return all[contentID], err
 }
 
-// recentStats returns the numbers of a content for who only reads them, and how old they are.
+// recentStats returns the statistics of a content, which may be stale while the store does not
+// respond, and their age.
 func (c *call) recentStats(contentID string) (rating.Stats, time.Duration, error) {
 	all, age, err := c.cfg.Ratings.StatsOrStale(c.r.Context(), []string{contentID})
 	return all[contentID], age, err
 }
 
-// aged says how old an answer is, if the store could not be asked for it.
+// aged sets the Age of a stale response.
 func (c *call) aged(age time.Duration) {
 	if age > 0 {
 		c.w.Header().Set("Age", strconv.Itoa(int(age/time.Second)))
@@ -161,7 +162,7 @@ func (c *call) listContents() error {
 	if n := len(f.Terms); n > content.MaxTerms {
 		return problemManyWords
 	}
-	nothing := len(f.Terms) == 0 && strings.TrimSpace(s) != "" // a search of signs without a word finds nothing, rather than everything
+	nothing := len(f.Terms) == 0 && strings.TrimSpace(s) != "" // a search without a word finds nothing, not everything
 	ordering := q.choice("ordering", orderings()[0])
 	field, desc := strings.CutPrefix(ordering, "-")
 	order := content.Order{Field: content.Field(field), Desc: desc}
@@ -205,7 +206,7 @@ func (c *call) listContents() error {
 	})
 }
 
-// orderings are those of contents, the default first.
+// orderings returns the orders of contents, the default first.
 func orderings() []string {
 	all := []string{"-" + string(content.ByCreated)}
 	for _, f := range content.Fields() {
@@ -224,7 +225,7 @@ func (c *call) createContent() error {
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err
 	}
-	return c.once(func(o *content.IdempotencyKey) (m made, err error) {
+	return c.createIdempotent(func(o *content.IdempotencyKey) (m made, err error) {
 		var kept content.Content
 		var stats rating.Stats
 		if o == nil {

@@ -18,17 +18,17 @@ import (
 )
 
 // A cursor is the place in a list where the next page begins, bound to the list's order and
-// filters. It holds nothing that the page before did not show. Its layout: format (1 byte), binding
-// (8), the place, checksum (4), all in base64url.
+// filters. It has nothing that the page before did not show. Its layout: format (1 byte), binding
+// (8), place, checksum (4), all in base64url.
 
-// maxCursor bounds what is decoded. With identifiers of this module a cursor has at most 256 bytes;
-// two host identifiers of 128 bytes need more.
+// maxCursor bounds what is decoded, in bytes. A cursor with identifiers of this module has at most
+// 256; two identifiers of a host, of 128 bytes, need more.
 const maxCursor = 400
 
 // cursorFormat is the first byte of every cursor. Another layout gets another number.
 const cursorFormat = 1
 
-// binding is a number for the order and the filters of a list.
+// binding returns a hash of the order and the filters of a list.
 func binding(list, order string, values url.Values) uint64 {
 	h := fnv.New64a()
 	write := func(s string) {
@@ -62,7 +62,7 @@ func sealCursor(bound uint64, place []byte) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// openCursor returns the place of a cursor, or why it cannot be used.
+// openCursor returns the place in a cursor, or the code of its problem.
 func openCursor(s string, bound uint64) (place []byte, code string) {
 	const invalid = codeInvalidCursor
 	if len(s) > maxCursor {

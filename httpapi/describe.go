@@ -14,8 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// object is a JSON object whose members keep their order, so that the schema reads as it is written
-// here.
+// object is a JSON object whose members keep their order.
 type object []entry
 
 type entry struct {
@@ -50,12 +49,12 @@ func (o object) MarshalJSON() ([]byte, error) {
 // with returns o and another member.
 func (o object) with(key string, value any) object { return append(slices.Clone(o), entry{key, value}) }
 
-// Patterns of the schema. They are written in what JavaScript, Python and Go understand alike.
+// Patterns of the schema, in the syntax that JavaScript, Python and Go share.
 const (
 	idLetters = `[A-Za-z0-9_.@|=+-]`
 	idNoDot   = `[A-Za-z0-9_@|=+-]`
-	// controls are the characters that text.Check refuses everywhere but for tab, line feed and
-	// carriage return, and turns those that change the direction of a line.
+	// controls are the characters that text.Check refuses everywhere, without tab, line feed and
+	// carriage return. turns change the direction of a line.
 	controls     = `\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f`
 	turns        = "\u202a-\u202e\u2066-\u2069"
 	spaces       = " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -71,7 +70,7 @@ var (
 	taskID   = object{{"type", "string"}, {"maxLength", rating.MaxTaskID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
 )
 
-// names returns the members of a shape.
+// names returns the names of the members of a schema type.
 func (s schemaType) names() []string {
 	var names []string
 	for f := range members(s) {
@@ -80,8 +79,8 @@ func (s schemaType) names() []string {
 	return names
 }
 
-// readOnly returns the members of a shape, but for those that can be written, as members of a body
-// that may be sent back as they were read.
+// readOnly returns the members that cannot be written, as members of a body: a client may send back
+// what it read.
 func (s schemaType) readOnly(writable ...string) []member {
 	var fixed []member
 	d := describer{}
@@ -93,14 +92,14 @@ func (s schemaType) readOnly(writable ...string) []member {
 	return fixed
 }
 
-// field is a field of a struct as JSON has it.
+// field is a field of a struct, as JSON has it.
 type field struct {
 	reflect.StructField
 	name     string
 	optional bool
 }
 
-// members yields the fields of a shape.
+// members yields the fields of a schema type.
 func members(s schemaType) func(func(field) bool) {
 	return func(yield func(field) bool) {
 		t := reflect.TypeOf(s.of)
@@ -116,7 +115,7 @@ func members(s schemaType) func(func(field) bool) {
 	}
 }
 
-// describer makes schemas of Go types and keeps those that have a name.
+// describer makes schemas of Go types, and keeps those with a name as components.
 type describer struct {
 	scale      score.Scale
 	scheme     scheme
@@ -125,14 +124,14 @@ type describer struct {
 
 func refer(kind, name string) object { return object{{"$ref", "#/components/" + kind + "/" + name}} }
 
-// refer returns a reference to the schema of a shape.
+// refer returns a reference to the schema of a type, which becomes a component.
 func (d describer) refer(s schemaType) object {
 	name := s.name
 	if s.list {
 		name += "List"
 	}
 	if _, known := d.components[name]; !known {
-		d.components[name] = object{} // for shapes that refer to themselves
+		d.components[name] = object{} // for types that refer to themselves
 		if s.list {
 			item := s
 			item.list = false
@@ -145,8 +144,8 @@ func (d describer) refer(s schemaType) object {
 	return refer("schemas", name)
 }
 
-// object describes the members of a shape; own has the schemas of those that their type says
-// nothing about.
+// object describes the members of a type. own has the schemas of those whose Go type does not say
+// enough.
 func (d describer) object(s schemaType, own map[string]object) object {
 	properties, required := object{}, []string{}
 	for f := range members(s) {
@@ -188,7 +187,7 @@ func (d describer) member(f field) object {
 	return schema
 }
 
-// nullable lets null through.
+// nullable returns a schema that also allows null.
 func nullable(schema object) object {
 	if schema[0].key != "type" {
 		return object{{"anyOf", []object{schema, {{"type", "null"}}}}}
@@ -196,7 +195,7 @@ func nullable(schema object) object {
 	return append(object{{"type", []any{schema[0].value, "null"}}}, schema[1:]...)
 }
 
-// Values of types that have few of them.
+// The values of enumerations.
 var (
 	taskStates   = []rating.State{rating.Pending, rating.Started, rating.Retry, rating.Success, rating.Failure}
 	outcomes     = []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn}

@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// pages is the page that people read the schema on and try it with, and what that page loads.
-//
-//go:embed docs
+// pages is the page that shows the schema to people and lets them try it, with what that page
+// loads.
 var pages embed.FS
 
-// pagePolicy lets the page load what is served here, and nothing else: it has no inline script and
-// no inline style.
+// pagePolicy lets the page load what is served here and nothing else: it has no inline script or
+// style.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-// addDocs adds the routes of the page. They are for people, so the schema does not have them.
+// addDocs adds the routes of the page. They are not in the schema.
 func (a *API) addDocs(t map[string]methods) {
 	page := route{policy: public, header: []header{ifNoneMatchHeader}, page: true}
 	page.run = func(c *call) error { return c.docs("index.html") }
@@ -26,7 +25,7 @@ func (a *API) addDocs(t map[string]methods) {
 	t["/docs/:id/"] = methods{http.MethodGet: page}
 }
 
-// readDocs returns the files of the page, with the links that the prefix asks for.
+// readDocs returns the files of the page, with the prefix in their links.
 func readDocs(prefix string) map[string]*file {
 	entries, err := pages.ReadDir("docs")
 	if err != nil {
@@ -43,7 +42,7 @@ func readDocs(prefix string) map[string]*file {
 	return files
 }
 
-// pageTypes are given here because the host's table of types may say otherwise.
+// pageTypes are given here because the host's table of types may differ.
 var pageTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
@@ -51,7 +50,7 @@ var pageTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// docs answers with a file of the page.
+// docs responds with a file of the page.
 func (c *call) docs(name string) error {
 	f, ok := c.page[name]
 	if !ok {

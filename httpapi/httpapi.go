@@ -46,31 +46,30 @@ type Config struct {
 	// Users are this module's own. With nil the user routes are not there, and Authenticator must
 	// be set.
 	Users *auth.Service
-	// Authenticator finds out who makes a request. Nil: Users does. It is the host's, so its
-	// answers are not trusted blindly: a request waits for it until the request's deadline
-	// (Limits.RequestTimeout), 2 s at most, then the answer is 503; a panic, a Subject that is no
-	// identifier, and any error that package auth does not name are logged and 500. At most 1,024
-	// calls of it run at once, those included that nobody waits for any more.
+	// Authenticator authenticates requests. Nil: Users does. A host's is not trusted: a request
+	// waits for it until its deadline (Limits.RequestTimeout), at most 2 s, and is 503 then. A
+	// panic, a Subject that is not an identifier, and any error that package auth does not name are
+	// logged and 500. At most 1,024 calls of it run at once, those included whose request has given
+	// up.
 	Authenticator auth.Authenticator
 	// Prefix is the full path that the API is mounted under, as clients see it, with a slash at
-	// both ends. Default "/api/". Requests may arrive with the whole prefix or with its beginning
-	// stripped.
+	// both ends and without a colon. Default "/api/". Requests may arrive with the whole prefix or
+	// with its beginning stripped.
 	Prefix string
 	// PrivateRatings makes ratings visible to their raters and to staff only.
 	PrivateRatings bool
-	// RequireIfMatch refuses changes and deletions of contents that do not say in If-Match which
-	// version they are of (428).
+	// RequireIfMatch refuses changes and deletions of contents without If-Match (428).
 	RequireIfMatch bool
-	// Cache keeps the answers of requests that carry an Idempotency-Key. Nil: the header is refused.
+	// Cache keeps the responses of requests with an Idempotency-Key. Nil: the header is refused.
 	Cache cache.Cache
-	// TrustedProxies are the addresses of proxies that hand requests over: what they write into
-	// X-Forwarded-For is believed. Those who forget them count all clients of a proxy as one.
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is trusted. Behind a proxy
+	// that is not listed, all clients count as one.
 	TrustedProxies []netip.Prefix
-	// Limits says how much may be asked. Counts are shared through Cache where that is a
-	// cache.Counter, and kept in process otherwise and while it fails.
+	// Limits are the rate limits and bounds. Counts are shared through Cache if that is a
+	// cache.Counter, and kept in the process otherwise and while it fails.
 	Limits Limits
-	// Draining, if not nil, ends waits: answers come at once, as if every client had asked for
-	// respond-async.
+	// Draining, if not nil, ends waits when it is closed: responses are sent at once, as with
+	// Prefer: respond-async.
 	Draining <-chan struct{}
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -106,7 +105,7 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// Validate reports every problem of c but services that are missing, which New wants.
+// Validate reports every problem of c, except missing services, which New reports.
 func (c Config) Validate() error {
 	c = c.orDefault()
 	var errs []error
@@ -130,7 +129,7 @@ type API struct {
 	router             *bunrouter.Router
 	table              map[string]methods
 	prefixes           []string // Config.Prefix and what is left of it when its beginning is stripped, longest first
-	replays            *replays
+	keptResponses      *keptResponses
 	proxies            proxies
 	schema             *file
 	page               map[string]*file // that people read the schema on
@@ -154,7 +153,7 @@ func New(cfg Config) (*API, error) {
 	if host != nil {
 		cfg.Authenticator = hostUsers{host, hostcall.NewLimiter(maxHostCalls)}
 	}
-	a := &API{cfg: cfg, replays: newReplays(cfg.Cache, cfg.Now),
+	a := &API{cfg: cfg, keptResponses: newKeptResponses(cfg.Cache, cfg.Now),
 		proxies: proxies{trusted: cfg.TrustedProxies, log: cfg.Logger}, requests: newRequestCounter(cfg),
 		invalidCredentials: newDenialCounter(cfg), admission: newAdmission(cfg.Limits), scheme: scheme}
 	if cfg.Limits.Off {

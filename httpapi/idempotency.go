@@ -17,35 +17,35 @@ import (
 )
 
 const (
-	// replayTTL is how long the answer to an Idempotency-Key is kept.
-	replayTTL = content.IdempotencyTTL
-	// maxReplay is the greatest size of an answer that is kept, in bytes. Longer ones, which would
-	// push others out, are made again.
-	maxReplay = 16 << 10
-	// claimTTL is how long a request with a key keeps others with the same one away, should it
-	// never end. Should it take longer, it is the store that lets one of them make a content.
-	claimTTL = 10 * time.Second
+	// keptTTL is how long a response to an Idempotency-Key is kept.
+	keptTTL = content.IdempotencyTTL
+	// maxKept bounds a response that is kept, in bytes. A longer one would push others out; it is
+	// made again.
+	maxKept = 16 << 10
+	// acquireTTL is how long a request holds its key, should it never end. After that only the store
+	// keeps two requests from creating two contents.
+	acquireTTL = 10 * time.Second
 	// maxIdempotencyKey is the greatest length of a key, in bytes.
 	maxIdempotencyKey = 128
 )
 
-// replays keeps the answers of requests that carry an Idempotency-Key
-// (draft-ietf-httpapi-idempotency-key-header). It may forget them: that a key makes nothing twice
-// is for the store to see to, which see content.Service.CreateIdempotent.
-type replays struct {
-	cache   cache.Cache
-	now     func() time.Time
-	mu      sync.Mutex
-	claimed map[string]bool // when the cache cannot count
-	lost    logthrottle.Log
+// keptResponses keeps the responses of requests with an Idempotency-Key
+// (draft-ietf-httpapi-idempotency-key-header). It may lose them: the store has the idempotency
+// record, see content.Service.CreateIdempotent.
+type keptResponses struct {
+	cache cache.Cache
+	now   func() time.Time
+	mu    sync.Mutex
+	held  map[string]bool // when the cache cannot count
+	lost  logthrottle.Log
 }
 
-func newReplays(c cache.Cache, now func() time.Time) *replays {
-	return &replays{cache: c, now: now, claimed: map[string]bool{}}
+func newKeptResponses(c cache.Cache, now func() time.Time) *keptResponses {
+	return &keptResponses{cache: c, now: now, held: map[string]bool{}}
 }
 
-// replay is a stored answer.
-type replay struct {
+// keptResponse is a response that is kept.
+type keptResponse struct {
 	Request  string          `json:"request"` // hash of the body
 	Status   int             `json:"status"`
 	Location string          `json:"location,omitempty"`
@@ -53,15 +53,15 @@ type replay struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// claim reports whether the caller is the only one with this key right now, and returns how to end
-// that.
-func (r *replays) claim(ctx context.Context, key string) (release func(), ok bool) {
+// acquire reports whether no other request with this key is in flight, and returns how to release the
+// key.
+func (r *keptResponses) acquire(ctx context.Context, key string) (release func(), ok bool) {
 	if counter, can := r.cache.(cache.Counter); can {
 		began := r.now()
-		if n, err := counter.Add(ctx, key+":claim", 1, claimTTL); err == nil {
+		if n, err := counter.Add(ctx, key+":claim", 1, acquireTTL); err == nil {
 			release = func() {
-				if r.now().Sub(began) < claimTTL { // otherwise it has ended by itself, and there is none to take from
-					_, _ = counter.Add(context.WithoutCancel(ctx), key+":claim", -1, claimTTL)
+				if r.now().Sub(began) < acquireTTL { // otherwise it has ended by itself, and there is none to take from
+					_, _ = counter.Add(context.WithoutCancel(ctx), key+":claim", -1, acquireTTL)
 				}
 			}
 			if n > 1 {
@@ -73,44 +73,44 @@ func (r *replays) claim(ctx context.Context, key string) (release func(), ok boo
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.claimed[key] {
+	if r.held[key] {
 		return nil, false
 	}
-	r.claimed[key] = true
+	r.held[key] = true
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.claimed, key)
+		delete(r.held, key)
 	}, true
 }
 
-func (r *replays) find(ctx context.Context, key string) (replay, bool) {
+func (r *keptResponses) find(ctx context.Context, key string) (keptResponse, bool) {
 	items, err := r.cache.GetMany(ctx, []string{key})
 	if err != nil {
-		return replay{}, false
+		return keptResponse{}, false
 	}
 	item, ok := items[key]
 	if !ok {
-		return replay{}, false
+		return keptResponse{}, false
 	}
-	var found replay
+	var found keptResponse
 	return found, json.Unmarshal(item.Value, &found) == nil
 }
 
-// made is what a request has made.
+// made is what a request has created.
 type made struct {
 	location, etag string
 	value          any
 	again          bool // by an earlier request with the same key
 }
 
-// once answers 201 with what do makes. A request with the Idempotency-Key of an earlier one by the
-// same user gets the earlier answer, and do is not called, or what do finds that the earlier one
-// has made. Without a key do is handed nil.
-func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
+// createIdempotent responds 201 with what create returns. A request with the Idempotency-Key of an earlier one
+// by the same user gets the earlier response, and create is not called, or finds that the earlier
+// one has created the content. Without a key, create gets nil.
+func (c *call) createIdempotent(create func(*content.IdempotencyKey) (made, error)) error {
 	keys := c.r.Header.Values("Idempotency-Key")
 	if len(keys) == 0 {
-		m, err := do(nil)
+		m, err := create(nil)
 		if err != nil {
 			return err
 		}
@@ -132,18 +132,18 @@ func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 	sum := sha256.Sum256(sent)
 	request := hex.EncodeToString(sum[:])
 	ctx := c.r.Context()
-	release, alone := c.replays.claim(ctx, key)
+	release, alone := c.keptResponses.acquire(ctx, key)
 	if alone {
 		defer release()
 	}
-	if old, ok := c.replays.find(ctx, key); ok { // after the claim: who had it before has left its answer
-		return c.replay(old, request)
+	if old, ok := c.keptResponses.find(ctx, key); ok { // after the claim: who had it before has left its answer
+		return c.repeat(old, request)
 	}
 	if !alone {
 		return &problem{status: 409, code: "idempotency_key_in_flight", title: "Conflict", retry: time.Second,
 			detail: "A request with this Idempotency-Key is in flight."}
 	}
-	m, err := do(&content.IdempotencyKey{Key: keys[0], Request: request})
+	m, err := create(&content.IdempotencyKey{Key: keys[0], Request: request})
 	if err != nil {
 		return err
 	}
@@ -151,10 +151,10 @@ func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 	if err != nil {
 		return fmt.Errorf("httpapi: encode %T: %w", m.value, err)
 	}
-	answer := replay{Request: request, Status: http.StatusCreated, Location: m.location, ETag: m.etag, Body: body}
-	if stored, err := json.Marshal(answer); err == nil && len(stored) <= maxReplay && !m.again { // only the first answer is kept
-		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx), []cache.Item{{Key: key, Value: stored, TTL: replayTTL}}); err != nil {
-			c.replays.lost.Warn(ctx, c.cfg.Logger, c.cfg.Now(), "httpapi: the answer to an Idempotency-Key is not kept",
+	answer := keptResponse{Request: request, Status: http.StatusCreated, Location: m.location, ETag: m.etag, Body: body}
+	if stored, err := json.Marshal(answer); err == nil && len(stored) <= maxKept && !m.again { // only the first answer is kept
+		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx), []cache.Item{{Key: key, Value: stored, TTL: keptTTL}}); err != nil {
+			c.keptResponses.lost.Warn(ctx, c.cfg.Logger, c.cfg.Now(), "httpapi: the answer to an Idempotency-Key is not kept",
 				slog.String("request_id", c.id), slog.Any("error", err))
 		}
 	}
@@ -163,7 +163,7 @@ func (c *call) once(do func(*content.IdempotencyKey) (made, error)) error {
 	return nil
 }
 
-// created sets the headers of an answer with m.
+// created sets the headers of a response with m.
 func (c *call) created(m made) {
 	h := c.w.Header()
 	if m.again {
@@ -173,7 +173,7 @@ func (c *call) created(m made) {
 	h.Set("ETag", m.etag)
 }
 
-func (c *call) replay(old replay, request string) error {
+func (c *call) repeat(old keptResponse, request string) error {
 	if old.Request != request {
 		return problemKeyReused
 	}

@@ -10,28 +10,27 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a body: how deep it may nest, and how many values it may hold, since a small one can
-// take much memory.
+// Bounds of a body's depth and values: a small body can take much memory.
 const (
 	maxDepth  = 8
 	maxValues = 1_000
 )
 
-// errJSON is what is wrong with a body that is not one JSON object, or an ambiguous one.
+// errJSON says why a body is not exactly one JSON object.
 type errJSON struct{ detail string }
 
 func (e *errJSON) Error() string { return e.detail }
 
 func malformed(format string, args ...any) error { return &errJSON{fmt.Sprintf(format, args...)} }
 
-// errDuplicate is a key that occurs twice.
+// errDuplicate is a key that is given twice.
 type errDuplicate struct{ key string }
 
 func (e *errDuplicate) Error() string { return fmt.Sprintf("the key %q occurs twice", e.key) }
 
-// parseObject reads body as exactly one JSON object. Unlike encoding/json it takes nothing that two
-// readers could understand differently: keys that occur twice, bad UTF-8, half surrogates, a byte
-// order mark, data after the end. Numbers stay json.Number, as they were written.
+// parseObject reads body as exactly one JSON object. Unlike encoding/json it refuses what two
+// readers could read differently: repeated keys, invalid UTF-8, half surrogates, a byte order mark,
+// data after the end. Numbers stay json.Number, as they were written.
 func parseObject(body []byte) (map[string]any, error) {
 	switch {
 	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")):
@@ -115,8 +114,8 @@ func parseMembers(d *decoder, depth int) (any, error) {
 	return object, syntax(err, d)
 }
 
-// syntax says where the JSON ends to be JSON, in words of our own: a library's texts are not part
-// of the interface.
+// syntax returns where the body stops being JSON, in texts of this package: those of a library are
+// not part of the interface.
 func syntax(err error, d *decoder) error {
 	switch {
 	case err == nil:
@@ -127,7 +126,7 @@ func syntax(err error, d *decoder) error {
 	return malformed("The body is not JSON, at byte %d or just after.", d.InputOffset())
 }
 
-// checkEscapes refuses \u escapes of half a surrogate pair: encoding/json silently replaces them.
+// checkEscapes refuses \u escapes of half a surrogate pair, which encoding/json replaces silently.
 func checkEscapes(body []byte) error {
 	for i := 0; i < len(body); i++ {
 		if body[i] != '\\' {

@@ -24,17 +24,17 @@ type results []any
 // link is a path with its query, the prefix included.
 type link string
 
-// page is what all lists have in common.
+// page has what all lists have in common.
 type page struct {
 	size    int
 	count   bool
 	cursor  string
-	bound   uint64 // what the cursor must be bound to
+	bound   uint64 // the binding that the cursor must have
 	fields  []string
 	request *query
 }
 
-// envelope is the answer to a list, as Django REST Framework shapes it.
+// envelope is a page on the wire, as Django REST Framework shapes it.
 type envelope struct {
 	Count        *int64  `json:"count" doc:"The number of results on all pages, with count=exact; 10000 if there are more."`
 	CountMinimum bool    `json:"count_is_minimum,omitempty" doc:"True if there are more results than count. Missing otherwise."`
@@ -43,8 +43,8 @@ type envelope struct {
 	Results      results `json:"results" doc:"The results on this page."`
 }
 
-// listParameters are what all lists take, with what is their own. Lists whose length nobody needs
-// are not counted.
+// listParameters returns the parameters of a list: its own and those of all lists. counted lists
+// can return the number of results.
 func listParameters(results schemaType, counted bool, own ...parameter) []parameter {
 	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("The number of results on a page. Default %d.", defaultPage), 1, maxPage),
 		cursorParameter, fieldsParameter(results))
@@ -54,7 +54,7 @@ func listParameters(results schemaType, counted bool, own ...parameter) []parame
 	return all
 }
 
-// page returns what all lists have in common. order is the list's.
+// page reads what all lists have in common. order is the order of this one.
 func (q *query) page(list, order string) page {
 	p := page{size: defaultPage, request: q, fields: q.fields(), cursor: q.text("cursor"), bound: binding(list, order, q.raw)}
 	if n := q.integer("page_size"); n != nil {
@@ -66,8 +66,8 @@ func (q *query) page(list, order string) page {
 	return p
 }
 
-// place hands the place of the cursor, if there is one, to parse. A cursor that was not made here,
-// or for another list, is an error of its own.
+// place passes the place in the cursor, if there is one, to parse. It refuses a cursor that this
+// package did not make, or made for another list.
 func (p page) place(parse func([]byte) bool) error {
 	if _, given := p.request.raw["cursor"]; !given {
 		return nil
@@ -87,8 +87,7 @@ func (p page) place(parse func([]byte) bool) error {
 		errors: []fieldProblem{{Parameter: "cursor", Code: fieldCode(code), Detail: detail}}}
 }
 
-// results answers with a page. more is the place that the next page begins after, nil when there is
-// none.
+// results responds with a page. more is the place where the next page begins, nil on the last one.
 func (c *call) results(p page, found results, more []byte, count func() (n int64, more bool, err error)) error {
 	e := envelope{Results: found}
 	if p.count {
@@ -111,8 +110,9 @@ func (c *call) results(p page, found results, more []byte, count func() (n int64
 	return c.json(http.StatusOK, e)
 }
 
-// tooBroad names the parameters of a list that would cost too much: its filters and its order or,
-// of a count that would, count. Other errors it returns as they are.
+// tooBroad turns content.ErrTooBroad into a problem that names the parameters to change: the
+// filters and the order, and count if counting is what costs too much. Other errors it returns as
+// they are.
 func (p page) tooBroad(err error) error {
 	if !errors.Is(err, content.ErrTooBroad) { // the same value as rating.ErrTooBroad
 		return err
@@ -131,7 +131,7 @@ func (p page) tooBroad(err error) error {
 	return wrong
 }
 
-// selfPath is the canonical link to the resource that was asked for.
+// selfPath returns the canonical path of the requested resource.
 func (c *call) selfPath() string {
 	return c.url(strings.Split(strings.Trim(c.path, "/"), "/")...)
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
-// parameter is one that a query string may have: how it is read, and what the schema says of it.
+// parameter is one parameter of a query string: how it is read, and its schema.
 type parameter struct {
 	name        string
 	description string
 	schema      object
-	// me: the word me stands for the caller, who must be somebody.
+	// me: the word me stands for the caller, who must be signed in.
 	me   bool
 	read func(string) (any, *fieldProblem)
 }
@@ -28,7 +28,7 @@ func parameterProblem(f invalid.Field) *fieldProblem {
 	return &fieldProblem{Code: fieldCode(f.Code), Detail: f.Detail, Params: f.Params}
 }
 
-// misread is what is wrong with a value that is not of its parameter's type.
+// misread is the problem of a value that has not the type of its parameter.
 func misread(want string) *fieldProblem { return &fieldProblem{Code: invalid.Type, Detail: want} }
 
 // timeParameter is read as a time.Time.
@@ -53,7 +53,7 @@ func idParameter(name, description string) parameter {
 	}}
 }
 
-// decimal is what a number looks like; strconv takes more than that.
+// decimal matches a number in JSON's form; strconv accepts others.
 var decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // numberParameter is read as a float64.
@@ -106,7 +106,7 @@ func textParameter(name, description string, longest int) parameter {
 	}}
 }
 
-// fieldsParameter picks members of what is answered. It is read as a []string.
+// fieldsParameter selects members of the response. It is read as a []string.
 func fieldsParameter(s schemaType) parameter {
 	known := s.names()
 	item := object{{"type", "string"}, {"enum", known}}
@@ -127,7 +127,7 @@ func fieldsParameter(s schemaType) parameter {
 		}}
 }
 
-// cursorParameter is read as a string; what is in it is the list's affair.
+// cursorParameter is read as a string; page.place decodes it.
 var cursorParameter = parameter{name: "cursor", description: "The cursor in `next` of the page before. It belongs to the same list, order and filters.",
 	schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9_-]+$`}, {"maxLength", maxCursor}},
 	read:   func(s string) (any, *fieldProblem) { return s, nil }}

@@ -21,14 +21,14 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// problem is an error with everything that the client may know about it.
+// problem is an error with everything that the client may know of it.
 type problem struct {
 	status  int
 	code    string // stable; also the last part of the type
 	title   string
 	detail  string
 	errors  []fieldProblem
-	outcome string // of a write whose queue did not take it
+	outcome string // of a write that the queue did not confirm
 	retry   time.Duration
 	header  http.Header
 }
@@ -37,11 +37,10 @@ func (p *problem) Error() string {
 	return fmt.Sprintf("httpapi: %d %s: %s", p.status, p.code, p.detail)
 }
 
-// problemCode is what programs tell problems apart by.
+// problemCode is the kind of a problem, for programs.
 type problemCode string
 
-// problemCodes are all of them, by the status that they come with. They are API: texts may change,
-// codes do not.
+// problemCodes are all codes, by status. They are API: texts may change, codes do not.
 var problemCodes = map[int][]problemCode{
 	400: {codeInvalid, "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
@@ -63,7 +62,7 @@ var problemCodes = map[int][]problemCode{
 	503: {"unavailable"},
 }
 
-// allProblemCodes returns them in the order of their statuses.
+// allProblemCodes returns the codes in the order of their statuses.
 func allProblemCodes() []problemCode {
 	var all []problemCode
 	for _, status := range slices.Sorted(maps.Keys(problemCodes)) {
@@ -72,7 +71,7 @@ func allProblemCodes() []problemCode {
 	return all
 }
 
-// fieldCodes are all codes of what is wrong with a field, a parameter or a header.
+// fieldCodes are all codes of fields, parameters and headers.
 var fieldCodes = []fieldCode{
 	invalid.Required, invalid.Null, invalid.Type, invalid.Blank, invalid.MaxLength, invalid.MinLength, invalid.MaxValue, invalid.MinValue,
 	invalid.BadCharacter, invalid.Choice, invalid.Unknown, invalid.ReadOnly, invalid.NotExist, invalid.Unique, invalid.Repeated,
@@ -84,7 +83,7 @@ const titleInvalid = "Invalid request"
 const (
 	codeInvalid           = "validation_failed"
 	codeUnknownParameter  = "unknown_parameter"  // params: allowed
-	codeUnsupportedHeader = "unsupported_header" // the header means nothing here, and must not be ignored
+	codeUnsupportedHeader = "unsupported_header" // the header has no meaning here
 	codeInvalidCursor     = "invalid_cursor"
 	codeCursorMismatch    = "cursor_mismatch"
 	codeQueryTooBroad     = "query_too_broad" // params: max, of words
@@ -103,7 +102,7 @@ type problemDocument struct {
 	Errors    []fieldProblem `json:"errors,omitempty" doc:"What is wrong with each field, parameter or header."`
 }
 
-// fieldProblem is one thing that is wrong with what was sent.
+// fieldProblem is what is wrong with one field, parameter or header.
 type fieldProblem struct {
 	Pointer   string         `json:"pointer,omitempty" doc:"The place in the body, as a JSON pointer (RFC 6901)."`
 	Field     string         `json:"field,omitempty" doc:"The member of the body."`
@@ -119,7 +118,7 @@ type fieldCode string
 
 var problemType = schemaType{name: "Problem", of: problemDocument{}}
 
-// manyWords is what is wrong with a search.
+// manyWords is the problem of a search.
 var manyWords = fmt.Sprintf("A search may have at most %d different words.", content.MaxTerms)
 
 var (
@@ -159,7 +158,7 @@ type clientError interface {
 	EachField(yield func(name, code, detail string, params map[string]any))
 }
 
-// problemOfClient is the problem that err describes.
+// problemOfClient returns the problem that err describes.
 func problemOfClient(err clientError) *problem {
 	p := &problem{errors: inBody(err)}
 	p.status, p.code, p.detail = err.Problem()
@@ -191,11 +190,10 @@ func problemUnavailable(outcome string) *problem {
 	return &problem{status: 503, code: "unavailable", title: "Unavailable", detail: detail, outcome: outcome, retry: retryAfter()}
 }
 
-// retryAfter spreads the clients of unavailability over 1 to 5 seconds.
+// retryAfter spreads retries over 1 to 5 seconds (jitter).
 func retryAfter() time.Duration { return time.Duration(1+rand.IntN(5)) * time.Second }
 
-// problemOf says what the client may know of err. It reports whether the rest is worth a line in
-// the log.
+// problemOf returns what the client may know of err, and whether err is worth a line in the log.
 func problemOf(err error) (p *problem, log bool) {
 	var (
 		bad         clientError
@@ -226,7 +224,7 @@ func problemOf(err error) (p *problem, log bool) {
 	case errors.Is(err, errs.Unavailable), errors.Is(err, context.DeadlineExceeded):
 		return problemUnavailable(""), true
 	case errors.Is(err, errs.Unstorable):
-		return problemUnstorable, true // a rule is missing: the domains refuse what they know
+		return problemUnstorable, true // a rule of a domain package is missing
 	}
 	if p := userProblem(err); p != nil {
 		return p, false
@@ -258,7 +256,7 @@ func (c *call) writeProblem(p *problem) {
 	c.write(p.status, "application/problem+json", c.document(p))
 }
 
-// cut bounds what a line in the log repeats. Escaping it is the handler's part.
+// cut bounds a text of the client in the log. The slog.Handler escapes it.
 func cut(s string, longest int) string {
 	if len(s) > longest {
 		return s[:longest] + "…"
@@ -266,9 +264,8 @@ func cut(s string, longest int) string {
 	return s
 }
 
-// instance is the path as the client sent it, whatever the host has stripped off it. A path that is
-// longer than that of any resource is cut to the prefix, so that an answer is not as long as the
-// question.
+// instance returns the path as the client sent it, whatever the host has stripped. A path longer
+// than that of any resource becomes the prefix, so that the response is not as long as the request.
 func (c *call) instance() string {
 	const longest = 1 << 10
 	u, err := url.ParseRequestURI(c.r.RequestURI)
@@ -281,7 +278,7 @@ func (c *call) instance() string {
 	return c.cfg.Prefix
 }
 
-// document encodes p in the order that people read it in.
+// document encodes p.
 func (c *call) document(p *problem) []byte {
 	doc := problemDocument{"urn:khodnevis:problem:" + p.code, p.title, p.status, problemCode(p.code), p.detail, link(c.instance()), c.id, p.outcome, p.errors}
 	body, err := json.Marshal(doc)

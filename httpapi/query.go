@@ -10,15 +10,15 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 )
 
-// query holds the parameters of a request, read as its route describes them.
+// query has the parameters of a request, read as its route describes them.
 type query struct {
 	raw  url.Values
-	read map[string]any // those that were given, by name; a name is there for every one that may be given
+	read map[string]any // by name; nil: not given. It has every parameter of the route
 	bad  []fieldProblem
 }
 
-// readQuery reads the query string strictly: what net/http would drop without a word is an error,
-// and so is what the route does not take.
+// readQuery reads the query string strictly: it refuses what net/http would drop silently, and
+// parameters that the route does not have.
 func (c *call) readQuery() error {
 	values, err := url.ParseQuery(c.r.URL.RawQuery)
 	if _, nameless := values[""]; err != nil || nameless {
@@ -51,7 +51,7 @@ func (c *call) readQuery() error {
 	return nil
 }
 
-// value reads one parameter; nil stands for one that was not given.
+// value reads one parameter, nil if it was not given.
 func (q *query) value(p parameter) (any, *fieldProblem) {
 	values := q.raw[p.name]
 	switch len(values) {
@@ -68,7 +68,7 @@ func (q *query) value(p parameter) (any, *fieldProblem) {
 	return nil, &fieldProblem{Parameter: p.name, Code: invalid.Repeated, Detail: "This parameter may be given once."}
 }
 
-// unknown are the parameters that the route does not take.
+// unknown returns the names that the route does not have.
 func (q *query) unknown() []string {
 	var unknown []string
 	for name := range q.raw {
@@ -95,8 +95,8 @@ func (q *query) refuse(unknown []string) {
 	}
 }
 
-// given returns a parameter and whether it was given. To ask for one that the route does not
-// describe is a mistake in this package.
+// given returns a parameter and whether it was given. A name that the route does not have is a bug
+// of this package.
 func given[T any](q *query, name string) (v T, ok bool) {
 	read, taken := q.read[name]
 	if !taken {
@@ -112,7 +112,7 @@ func (q *query) text(name string) string {
 	return s
 }
 
-// choice returns a parameter, or what it is when it is not given.
+// choice returns a parameter, or otherwise if it was not given.
 func (q *query) choice(name, otherwise string) string {
 	if s, ok := given[string](q, name); ok {
 		return s
@@ -142,7 +142,7 @@ func (q *query) integer(name string) *int {
 	return nil
 }
 
-// fields returns which members of the results are asked for, nil for all.
+// fields returns the members of the results to return, nil for all.
 func (q *query) fields() []string {
 	names, _ := given[[]string](q, "fields")
 	return names

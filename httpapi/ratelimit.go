@@ -11,43 +11,44 @@ import (
 	"github.com/khodnevis/khodnevis/internal/counter"
 )
 
-// Limits says how much may be asked of an API. Its zero value means the defaults.
+// Limits are the rate limits of an API, its bounds of what is in flight, and its deadlines. The
+// zero value means the defaults.
 type Limits struct {
-	// Off lifts what is counted by user or by address, for load tests. It is logged as a warning.
-	// InFlight and the timeouts stay.
+	// Off switches the limits by user and by IP prefix off, for load tests; a warning is logged.
+	// InFlight and the deadlines stay.
 	Off bool
-	// RatingWrites, ContentWrites and Reads are how many requests of a kind a minute one user may
-	// make, and all who are not signed in at one IP prefix together. An IP prefix is an IPv4 /24 or
-	// an IPv6 /64. IPv6 addresses are counted by their /48 as well, which may have four times what
-	// a /64 has. Logins, registrations and refreshes are apart; whatever else writes no rating and
-	// no content is a read. Defaults 60, 30 and 600.
+	// RatingWrites, ContentWrites and Reads are how many requests per minute one user may make, and
+	// all anonymous clients of one IP prefix together. An IP prefix is an IPv4 /24 or an IPv6 /64.
+	// IPv6 addresses also count for their /48, which may have four times the limit of a /64. A
+	// request that writes neither a rating nor a content is a read, but logins, registrations and
+	// refreshes have limits of their own. Defaults 60, 30 and 600.
 	RatingWrites  int
 	ContentWrites int
 	Reads         int
-	// Logins is how many logins and registrations a minute may come from one IP prefix, together,
-	// and how many times a minute the tokens of one session may be refreshed. Default 60.
+	// Logins is how many logins and registrations per minute one IP prefix may make, together, and
+	// how often per minute the tokens of one session may be refreshed. Default 60.
 	Logins int
-	// ContentRatings is how many ratings of one content a minute may come from one IP prefix.
+	// ContentRatings is how many ratings of one content per minute one IP prefix may submit.
 	// Default 300.
 	ContentRatings int
-	// PrefixFactor is how many times a user's share all at one IP prefix may take together: a
+	// PrefixFactor times the limit of a user is the limit of all users at one IP prefix together: a
 	// house, an office or a carrier has one prefix. Default 10.
 	PrefixFactor int
-	// InFlight is how many requests are answered at once; the next ones get 503. PrefixInFlight is how
-	// many of them may come from one IP prefix; the next ones get 429. A request whose body is
-	// still on its way is not among them. As many bodies may be on their way, and as many answers;
-	// the next ones get a second. Defaults 512 and 64.
+	// InFlight bounds the requests in flight; load shedding refuses more with 503. PrefixInFlight
+	// is the fair share of one IP prefix; more are 429. A request whose body has not arrived is not
+	// in flight. As many bodies, and as many responses, may be on their way; clients beyond that
+	// have a deadline of 1 s. Defaults 512 and 64.
 	InFlight       int
 	PrefixInFlight int
-	// ReadTimeout is how long a client may take to send a body, and WriteTimeout how long after its
-	// request to take the answer. They hold where the host's http.Server has none of its own. A
+	// ReadTimeout is the read deadline of a body. WriteTimeout is the write deadline of a response,
+	// counted from the beginning of the request. They hold where the host's http.Server has none. A
 	// body that takes longer than 5 s must have come at 1 KiB a second. Defaults 15 s and 30 s.
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
-	// RequestTimeout is how long a request may take until it is answered, from when its body is
-	// there: the deadline of the context that the services, the store, the queue and the cache get.
-	// What is not done by then is 503. A wait for a rating to be stored moves the deadline to the
-	// end of the wait, if that is later. Default 1.9 s, so that the answer is there within 2 s.
+	// RequestTimeout is the deadline of a request, counted from when its body has arrived: the
+	// deadline of the context that the services, the store, the queue and the cache get. A request
+	// that is not done by then is 503. A wait for a rating to be stored moves the deadline to the
+	// end of the wait, if that is later. Default 1.9 s, so that every response comes within 2 s.
 	RequestTimeout time.Duration
 }
 
@@ -107,14 +108,14 @@ func (l Limits) validate() error {
 }
 
 const (
-	// limitWindow is what requests are counted in. It begins with the first one, so that twice as
-	// many may pass within a minute that lies across two windows.
+	// limitWindow is the fixed window that requests are counted in. It begins with the first
+	// request, so that a minute that lies across two windows may see twice the limit.
 	limitWindow = time.Minute
-	// maxCounts is how many counts are kept in process.
+	// maxCounts bounds the counts that are kept in the process.
 	maxCounts = 100_000
 )
 
-// requestKind is what requests are counted as.
+// requestKind is what a request counts as.
 type requestKind int
 
 const (
@@ -125,7 +126,7 @@ const (
 	refreshes // of the tokens of a session
 )
 
-// kindOf returns the kind of a method on a resource of the table.
+// kindOf returns the kind of a method on a path of the table.
 func kindOf(path, method string) requestKind {
 	switch {
 	case method == http.MethodGet || method == http.MethodHead:
@@ -142,7 +143,7 @@ func kindOf(path, method string) requestKind {
 	return reads
 }
 
-// quota is how many requests of a kind a minute are answered.
+// quota is how many requests of a kind one client may make in a limitWindow.
 type quota struct {
 	name  string
 	limit int
@@ -163,8 +164,8 @@ func (l Limits) of(k requestKind) quota {
 	return quota{"read", l.Reads}
 }
 
-// newDenialCounter counts in process alone: whoever is not to be asked for credentials must cost
-// nothing.
+// newDenialCounter counts in this process alone, because the refusal of invalid credentials must
+// cost nothing.
 func newDenialCounter(cfg Config) *counter.Counter {
 	return counter.New(counter.Config{Name: "httpapi-denied", Max: maxCounts, Now: cfg.Now, Logger: cfg.Logger})
 }
@@ -174,12 +175,12 @@ func newRequestCounter(cfg Config) *counter.Counter {
 	return counter.New(counter.Config{Name: "httpapi", Max: maxCounts, Shared: shared, Now: cfg.Now, Logger: cfg.Logger})
 }
 
-// countContent counts a rating of a content against what the IP prefix has of it.
+// countContent counts a rating towards the limit of its content and the IP prefix.
 func (c *call) countContent(contentID string) error {
 	return c.countPrefix(quota{"rating-content", c.cfg.Limits.ContentRatings}, contentID)
 }
 
-// countPrefix counts the call under a quota of its IP prefix and, of IPv6, under one of its /48.
+// countPrefix counts the call for its IP prefix and, of IPv6, for its /48.
 func (c *call) countPrefix(q quota, of ...string) error {
 	for _, g := range c.groups {
 		own := quota{q.name, q.limit * int(g.Factor)}
@@ -207,8 +208,8 @@ func (c *call) countInvalid(kind string, n int64) (err error) {
 	return err
 }
 
-// count counts the call under a quota and refuses it if that is used up. The answer tells of the
-// quota that is nearest to it.
+// count counts the call towards a quota, and refuses it if that is used up. The headers of the
+// response describe the quota with the least left.
 func (c *call) count(q quota, who ...string) error {
 	if c.cfg.Limits.Off {
 		return nil
@@ -225,7 +226,7 @@ func (c *call) count(q quota, who ...string) error {
 	return nil
 }
 
-// setRateLimit tells clients what is left of a quota (draft-ietf-httpapi-ratelimit-headers).
+// setRateLimit sets the headers of a quota (draft-ietf-httpapi-ratelimit-headers).
 func setRateLimit(h http.Header, q quota, remaining int64, left time.Duration) {
 	h.Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", q.name, q.limit, seconds(limitWindow)))
 	h.Set("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", q.name, remaining, seconds(left)))

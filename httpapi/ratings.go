@@ -27,12 +27,12 @@ type ratingDetail struct {
 // scoreValue is a score on the scale.
 type scoreValue int
 
-// ratingState is whether a rating is stored.
+// ratingState says whether a rating is stored.
 type ratingState string
 
 const (
 	stateStored  ratingState = "stored"
-	statePending ratingState = "pending" // accepted, and shown to its rater only
+	statePending ratingState = "pending" // accepted; its rater sees it (read your writes)
 )
 
 var (
@@ -107,7 +107,7 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 	}
 }
 
-// ratingQuery is what the list of ratings takes.
+// ratingQuery returns the parameters of the list of ratings.
 func ratingQuery() []parameter {
 	rater := idParameter("rater", "Only ratings by this user. `me` is the caller.")
 	rater.me = true
@@ -142,8 +142,8 @@ func (c *call) ratingKey() (rating.Key, error) {
 	return key, nil
 }
 
-// queued is for writes that end in the queue. Of unavailability that hits before that it says that
-// nothing was accepted; after that none is an error.
+// queued is for writes through the queue: if a dependency is unavailable before the queue was
+// asked, the problem says that the write was not accepted.
 func queued(run func(*call) error) func(*call) error {
 	return func(c *call) error {
 		err := run(c)
@@ -161,7 +161,7 @@ func (c *call) listRatings() error {
 		return err
 	}
 	ordering := c.query.choice("ordering", "-updated_at")
-	if f.Content != "" { // the order that costs nothing on a content with a million ratings
+	if f.Content != "" { // which an index has, however many ratings the content has
 		ordering = c.query.choice("ordering", "id")
 	}
 	order := map[string]rating.Order{"id": rating.ByKey, "-updated_at": rating.NewestFirst, "updated_at": rating.OldestFirst}[ordering]
@@ -243,7 +243,7 @@ func (c *call) createRating() error {
 	return c.accepted(receipt, 0)
 }
 
-// receiptBody is the answer to a write that waits in the queue.
+// receiptBody is the response to a write that waits in the queue.
 type receiptBody struct {
 	Task      string          `json:"task" doc:"The identifier of the task."`
 	State     rating.State    `json:"state" doc:"The state of the task."`
@@ -251,8 +251,7 @@ type receiptBody struct {
 	Rating    *acceptedRating `json:"rating,omitempty" doc:"The rating that will be stored, if any."`
 }
 
-// acceptedRating is a rating before it is stored. What its times will be depends on what is stored
-// already.
+// acceptedRating is a rating before it is stored. Its times depend on what is stored already.
 type acceptedRating struct {
 	ID      string      `json:"id" doc:"The identifier. It never changes."`
 	URL     link        `json:"url" doc:"The path of the rating. Its rater can read it at once."`
@@ -262,11 +261,11 @@ type acceptedRating struct {
 	State   ratingState `json:"state" doc:"pending."`
 }
 
-// accepted waits for a receipt's task as long as the client wants and answers with what it came to.
+// accepted waits for a receipt's task as long as the client prefers, and responds with its outcome.
 func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 	task := receipt.Task
 	if d := c.waitTime(otherwise); d > 0 {
-		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil { // if it cannot be told how the task stands, it is still accepted
+		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil { // if the wait fails, the rating is accepted all the same
 			task = waited
 		}
 		if task.State.Done() {
@@ -291,7 +290,7 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	return c.json(http.StatusAccepted, body)
 }
 
-// settled answers with what became of a rating.
+// settled responds with the outcome of a task that is done.
 func (c *call) settled(r rating.Rating, task rating.Task) error {
 	if task.State == rating.Failure {
 		return c.refused(task)
@@ -300,7 +299,7 @@ func (c *call) settled(r rating.Rating, task rating.Task) error {
 		return c.empty(http.StatusNoContent)
 	}
 	stored, pending, err := c.cfg.Ratings.Get(c.r.Context(), c.who.Actor(), r.Key)
-	if err != nil { // withdrawn since, or the store does not answer any more: it was accepted in any case
+	if err != nil { // withdrawn since, or the store is unavailable: it was accepted in any case
 		return c.acceptedAsync(task, r)
 	}
 	status := http.StatusOK
@@ -355,8 +354,8 @@ func (c *call) visible(key rating.Key) (rating.Rating, bool, error) {
 // otherwise.
 const writeTimeout = 5 * time.Second
 
-// sentScore returns the score that was sent with a change of a rating, if one was, once everything
-// that was sent is in order.
+// sentScore returns the score in the body of a change, and whether one was sent. It refuses an
+// invalid body.
 func (c *call) sentScore() (score int, sent bool, err error) {
 	if err := c.refusePreconditions(); err != nil {
 		return 0, false, err
@@ -392,8 +391,8 @@ func (c *call) changeRating() error {
 	return c.rate(key.Content, score)
 }
 
-// rate submits the caller's rating of a content that is known to be in the path, so that its
-// absence is a 404.
+// rate submits the caller's rating of the content in the path; a content that does not exist is a
+// 404.
 func (c *call) rate(contentID string, score int) error {
 	if err := c.countContent(contentID); err != nil {
 		return err
@@ -472,8 +471,8 @@ func (c *call) putOwnRating() error {
 	return c.rate(c.param, score)
 }
 
-// sameRating refuses what was sent if it would change what cannot be changed. The state may be any
-// that there is: it changes by itself between a read and a write.
+// sameRating refuses read-only members with other values. Any state is accepted: it changes by
+// itself between a read and a write.
 func (c *call) sameRating(old rating.Rating, pending bool) error {
 	if s, _ := c.input.text("state"); ratingState(s) == stateStored || ratingState(s) == statePending {
 		return c.input.unchanged(c.ratingDetail(old, pending), "state")

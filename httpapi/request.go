@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1; without a header or
-// with an empty one, everything).
+// acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1). Without the header,
+// or with an empty one, it takes everything.
 func acceptable(h http.Header) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if strings.Trim(accept, ", \t") == "" {
@@ -37,8 +37,7 @@ func acceptable(h http.Header) bool {
 	return ok
 }
 
-// preferences are what the Prefer header asks for (RFC 7240). Unknown ones are ignored, as it
-// demands.
+// preferences are those of the Prefer header (RFC 7240), which says to ignore unknown ones.
 type preferences struct {
 	async   bool
 	wait    time.Duration
@@ -71,9 +70,8 @@ func parsePrefer(h http.Header) preferences {
 	return p
 }
 
-// waitTime is how long the call may wait for a task: what the client prefers, else the default, and
-// not at all when it prefers not to. With both preferences the wait comes first (RFC 7240, section
-// 4.3).
+// waitTime returns how long the call may wait for a task: as the client prefers, or by default
+// otherwise. wait takes precedence over respond-async (RFC 7240, section 4.3).
 func (c *call) waitTime(otherwise time.Duration) time.Duration {
 	switch {
 	case c.prefer.waiting:

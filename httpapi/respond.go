@@ -10,7 +10,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// stamp is a time as it stands on the wire: RFC 3339 in UTC with microseconds.
+// stamp is a time on the wire: RFC 3339 in UTC with microseconds.
 type stamp time.Time
 
 const stampLayout = "2006-01-02T15:04:05.000000Z"
@@ -23,7 +23,7 @@ func (s stamp) MarshalJSON() ([]byte, error) {
 	return []byte(time.Time(s).UTC().Format(`"` + stampLayout + `"`)), nil
 }
 
-// optional returns v for JSON, or null when it does not exist.
+// optional returns v for JSON, or null.
 func optional(v float64, exists bool) *float64 {
 	if !exists {
 		return nil
@@ -31,8 +31,8 @@ func optional(v float64, exists bool) *float64 {
 	return &v
 }
 
-// published returns the published score, or null when there is none. A content whose first ratings
-// were stored just now has the average until they are folded, which takes about a second.
+// published returns the published score, or null. A content has the average until its score is
+// computed for the first time, within about a second.
 func published(s rating.Stats) *float64 {
 	if average, rated := s.Average(); !s.Score.Computed {
 		return optional(average, rated)
@@ -40,7 +40,7 @@ func published(s rating.Stats) *float64 {
 	return optional(s.Score.Value, s.Score.Weight > 0)
 }
 
-// json answers with v.
+// json responds with v.
 func (c *call) json(status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -50,7 +50,7 @@ func (c *call) json(status int, v any) error {
 	return nil
 }
 
-// write answers with body. For HEAD, net/http leaves the body out and keeps its length.
+// write responds with body. For HEAD it leaves the body out, and keeps its length.
 func (c *call) write(status int, mediaType string, body []byte) {
 	h := c.w.Header()
 	h.Set("Content-Type", mediaType)
@@ -61,13 +61,13 @@ func (c *call) write(status int, mediaType string, body []byte) {
 	}
 }
 
-// empty answers without a body.
+// empty responds without a body.
 func (c *call) empty(status int) error {
 	c.w.WriteHeader(status)
 	return nil
 }
 
-// cacheable lets caches keep a public answer, if they ask every time whether it still holds.
+// cacheable lets caches keep a response, and revalidate it with every request.
 func (c *call) cacheable() {
 	if c.anonymous() {
 		c.w.Header().Set("Cache-Control", "public, max-age=0, must-revalidate")
@@ -76,7 +76,7 @@ func (c *call) cacheable() {
 	}
 }
 
-// pick returns the members of v that are named.
+// pick returns the named members of v.
 func pick(v any, fields []string) (any, error) {
 	if fields == nil {
 		return v, nil
@@ -96,7 +96,7 @@ func pick(v any, fields []string) (any, error) {
 	return picked, nil
 }
 
-// url returns the path-absolute link to a resource below the prefix.
+// url returns the path of a resource, with the prefix.
 func (c *call) url(parts ...string) string {
 	u := c.cfg.Prefix
 	for _, p := range parts {

@@ -8,48 +8,47 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 )
 
-// policy says who may call a route. What depends on the thing called for (its author, its rater) is
-// decided by the services.
+// policy says who may call a route. Rules about a resource (its author, its rater) belong to the
+// services.
 type policy int
 
 const (
-	public     policy = iota // everybody; credentials are checked if there are any
+	public     policy = iota // everybody; credentials are checked if they are sent
 	signedIn                 // users
 	staffOnly                // staff
-	credential               // everybody; the body is the credential, and the Authorization header is not looked at
+	credential               // everybody; the body is the credential, and Authorization is not read
 )
 
 func (p policy) String() string {
 	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff", credential: "everybody, by the body"}[p]
 }
 
-// route is what a method does on a resource. It is the only description there is: requests are
-// routed, let in and read by it, and the schema is made of it.
+// route describes one method of a resource. The router, the pipeline and the schema are made of it,
+// so it is the only description.
 type route struct {
-	// name is the operation's in the schema and in clients that are made of it. A route without one
-	// is not in the schema.
+	// name is the operationId of the schema. A route without a name is not in the schema.
 	name        string
 	summary     string
 	description string // more than the summary, if there is more to say
 	policy      policy
 	query       []parameter
 	header      []header
-	// body describes what may be sent; nil: nothing.
+	// body describes what may be sent. Nil: no body.
 	body *body
-	// answers are those that are no problems.
+	// responses are those that are not problems.
 	responses []response
-	// fails are statuses of problems beyond those that follow from the rest (see problems).
+	// problemStatuses returns the statuses of the problems that a route may respond with.
 	problems []int
-	// page is for people: a browser's Accept header is not looked at.
+	// page: the response is for people, so Accept is not checked.
 	page bool
 	kind requestKind // what it counts as; set by newRouter
 	run  func(*call) error
 }
 
-// methods maps the methods of a resource to what they do. HEAD and OPTIONS follow from the others.
+// methods maps the methods of a path to routes. HEAD and OPTIONS follow from the others.
 type methods map[string]route
 
-// reply is one answer of a route.
+// response is one response of a route.
 type response struct {
 	status      int
 	description string
@@ -57,31 +56,31 @@ type response struct {
 	header      []header
 }
 
-// shape is a JSON object that answers consist of: a Go type, and how it is used.
+// schemaType is a JSON object of responses: a Go type, and how it is used.
 type schemaType struct {
 	name string // of the schema
-	// of is a value of the type that is encoded. The schema has a member for each of its fields,
-	// described by the tags doc (what it is), enum (its values) and null (it may be null); all are
-	// there but those with omitempty.
+	// of is a value of the Go type. The schema has a member for each of its fields, described by
+	// the tags doc (its description), enum (its values) and null (it may be null). Members without
+	// omitempty are required.
 	of any
-	// without is a member that is left out in spite of its field, with one that is there in spite
-	// of omitempty.
+	// omit is a member that is left out. require is a member that is required in spite of its
+	// omitempty.
 	omit, require string
 	// partial: the parameter fields may leave members out.
 	partial bool
-	// list: the results of an envelope.
+	// list: the type is that of the results of an envelope.
 	list bool
-	// next is the operation that reads on what was made or accepted, and by the member with its
+	// next is the operation that reads what was created or accepted. by is the member with its
 	// identifier.
 	next, by string
 }
 
-// header is one of a request or an answer.
+// header is a header of a request or a response.
 type header struct {
 	name        string
 	description string
 	schema      object
-	// always: every answer of that kind has it.
+	// always: every response of that kind has it.
 	always bool
 }
 
@@ -102,7 +101,7 @@ var (
 			"422, and 409 while the first request is in flight."}
 )
 
-// Headers of answers.
+// Headers of responses.
 var (
 	requestIDHeader  = header{name: "X-Request-Id", always: true, description: "The identifier that the client sent, if it is valid, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
 	etagHeader       = header{name: "ETag", always: true, description: "The version of the response, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
@@ -118,18 +117,18 @@ var (
 	acceptHeader     = header{name: "Accept", always: true, description: "The media type to send.", schema: object{{"const", "application/json"}}}
 )
 
-// everyAnswer has the headers that answers may have whatever was asked for.
+// everyResponse has the headers that any response may have.
 var everyResponse = []header{requestIDHeader, policyHeader, limitHeader, appliedHeader}
 
 var linkSchema = object{{"type", "string"}, {"format", "uri-reference"}}
 
-// sure makes a header one that every answer has.
+// required returns the header as one that every response has.
 func (h header) required() header {
 	h.always = true
 	return h
 }
 
-// Answers of many routes.
+// Responses of many routes.
 func ok(description string, body schemaType, headers ...header) response {
 	return response{http.StatusOK, description, &body, headers}
 }
@@ -140,7 +139,7 @@ func noContent(description string) response {
 
 var notModified = response{http.StatusNotModified, "The copy of the client is up to date.", nil, []header{etagHeader}}
 
-// accepted is the answer to what waits in the queue.
+// accepted is the response to a write that waits in the queue.
 func accepted(description string) response {
 	return response{http.StatusAccepted, description, &receiptType, []header{locationHeader, appliedHeader.required()}}
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// file is what is served as it is, made once.
+// file is a static response, made once.
 type file struct {
 	mediaType string
 	body      []byte
@@ -24,7 +24,7 @@ func newFile(mediaType string, body []byte) *file {
 	return &file{mediaType, body, `"` + hex.EncodeToString(sum[:16]) + `"`}
 }
 
-// file answers with a file, which everybody may keep if they ask every time whether it still holds.
+// file responds with a file. Everybody may cache it and must revalidate it.
 func (c *call) file(f *file) error {
 	c.cacheable()
 	c.w.Header().Set("ETag", f.etag)
@@ -44,7 +44,7 @@ func (a *API) addSchema(t map[string]methods) {
 	}}
 }
 
-// schemaDocument is the whole schema. What is in its parts is OpenAPI's affair.
+// schemaDocument is the schema as a whole. OpenAPI describes its parts.
 type schemaDocument struct {
 	OpenAPI    string         `json:"openapi"`
 	Info       map[string]any `json:"info"`
@@ -124,10 +124,10 @@ func (a *API) openAPI(table map[string]methods) *file {
 	return newFile("application/json", body)
 }
 
-// templated is a path as OpenAPI writes it.
+// templated returns a path in OpenAPI's syntax.
 func templated(path string) string { return strings.ReplaceAll(path, ":id", "{id}") }
 
-// pathID describes the identifier in a path by what stands before it.
+// pathID returns the parameter in a path.
 func pathID(path string) (name string, schema object, found bool) {
 	before, _, found := strings.Cut(path, "/:id/")
 	switch {
@@ -181,7 +181,7 @@ func (d describer) operation(rt route, path, tag string) object {
 	return append(o, entry{"responses", responses})
 }
 
-// body describes what may be sent, and keeps the description under its name.
+// body describes a body, as a component.
 func (d describer) body(b *body) object {
 	properties, required := object{}, []string{}
 	for _, m := range b.members {
@@ -209,7 +209,7 @@ func (d describer) body(b *body) object {
 	return refer("schemas", b.name)
 }
 
-// withoutType leaves out what the kind of a member says.
+// withoutType returns a schema without the type, which the kind of a member gives.
 func withoutType(schema object) object {
 	return slices.DeleteFunc(slices.Clone(schema), func(e entry) bool { return e.key == "type" })
 }
@@ -226,7 +226,7 @@ func (d describer) response(r response) object {
 	return o
 }
 
-// describeHeaders describes headers; of those with one name, the last.
+// describeHeaders describes headers. Of two with one name it takes the last.
 func describeHeaders(all []header) object {
 	o := object{}
 	for i, h := range all {
@@ -242,7 +242,7 @@ func describeHeaders(all []header) object {
 	return o
 }
 
-// problemName is the name of the problems of a status.
+// problemName returns the name of the component for the problems of a status.
 func problemName(status int) string {
 	return strings.NewReplacer(" ", "", "-", "", "'", "").Replace(http.StatusText(status))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 )
 
-// scheme is what clients are told of how to prove who they are.
+// scheme is how clients authenticate, as problems and the schema describe it.
 type scheme struct {
 	missing, wrong *problem
 	challenge      string // what the schema says of the header
@@ -44,7 +44,7 @@ func (c Config) scheme() scheme {
 	}
 }
 
-// validateScheme reports what is wrong with a host's scheme.
+// validateScheme reports what is wrong with the scheme of a host.
 func (c Config) validateScheme() error {
 	host, ok := c.Authenticator.(auth.Schemer)
 	if !ok {

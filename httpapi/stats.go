@@ -10,7 +10,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// statsDetail is everything that is known of a content's ratings.
+// statsDetail is the statistics of a content's ratings.
 type statsDetail struct {
 	Content      string       `json:"content" doc:"The identifier of the content."`
 	RatingsCount int64        `json:"ratings_count" doc:"The number of ratings."`
@@ -32,7 +32,7 @@ var (
 	windowList = schemaType{name: "Window", of: windowDetail{}, list: true}
 )
 
-// addStats adds the routes of what is made of a content's ratings.
+// addStats adds the routes of statistics and score windows.
 func (a *API) addStats(t map[string]methods) {
 	moment := object{{"format", "date-time"}}
 	newWindow := &body{name: "NewWindow", limit: smallBody, members: []member{
@@ -100,7 +100,7 @@ func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 	return d
 }
 
-// explanation has the numbers of a fold of now; those beside it are what is published.
+// explanation is a score computed now; the statistics beside it are the published ones.
 type explanation struct {
 	Score    *float64       `json:"score" doc:"The score computed now. The published one may be a little older."`
 	Rank     float64        `json:"rank" doc:"The rank, which contents are ordered by."`
@@ -125,7 +125,7 @@ type bucketDetail struct {
 	Why          string        `json:"why" doc:"The reason, for people."`
 }
 
-// windowDetail is a window. Covers are the borders of the buckets that it takes in.
+// windowDetail is a score window. Covers are the bounds of the buckets that it covers.
 type windowDetail struct {
 	ID          string       `json:"id" doc:"The identifier."`
 	Content     string       `json:"content" doc:"The identifier of the content."`
@@ -215,7 +215,7 @@ func (c *call) createWindow() error {
 	return c.json(http.StatusCreated, windowDetailOf(w, e.Start))
 }
 
-// deleteWindows removes the window that the parameter id names, or without it all of them.
+// deleteWindows removes the window that the parameter id names, or all windows without it.
 func (c *call) deleteWindows() error {
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
@@ -226,7 +226,7 @@ func (c *call) deleteWindows() error {
 	return c.empty(http.StatusNoContent)
 }
 
-// time returns a member that is one, or the zero time, which the rules refuse.
+// time returns a member that is a time, or the zero time, which the services refuse.
 func (in *input) time(name string) time.Time {
 	s, sent := in.text(name)
 	if !sent {

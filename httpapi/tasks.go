@@ -43,7 +43,7 @@ type recalculated struct {
 	Repaired bool   `json:"repaired" doc:"Whether its statistics were wrong."`
 }
 
-// What runs of jobs have done.
+// The results of jobs.
 type (
 	ranRecalculation struct {
 		Contents int `json:"contents" doc:"The number of contents whose score was computed."`
@@ -60,7 +60,7 @@ type (
 	}
 )
 
-// resultOf returns what a task has done.
+// resultOf returns the result of a task.
 func resultOf(t rating.Task) taskResult {
 	switch r := t.Result; {
 	case r == nil:
@@ -114,16 +114,16 @@ func (c *call) getTask() error {
 	return c.json(http.StatusOK, taskDetailOf(task))
 }
 
-// waited tells a client that asked for a wait how long it could have been at most.
+// waited sets the wait that was applied, if the client preferred one.
 func (c *call) waited() {
 	if c.prefer.waiting {
 		c.w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(c.prefer.wait/time.Second)))
 	}
 }
 
-// waitFor returns a task once it is done, or as it is after d, or when the server is about to stop,
-// by one of the two ways to wait that rating.Service has. A call that waits is not in flight. The
-// wait ends when d has passed since the call began: what came before is part of it.
+// waitFor returns a task once it is done, or as it is after d, or when the server drains. wait is
+// one of the two methods of rating.Service. A call that waits is not in flight. The wait ends d
+// after the call began.
 func (c *call) waitFor(
 	taskID string, d time.Duration, wait func(context.Context, actor.Actor, string) (rating.Task, error),
 ) (rating.Task, error) {

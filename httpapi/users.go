@@ -12,7 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// userDetail is an account as its owner and staff see it.
+// userDetail is an account, for its owner and staff.
 type userDetail struct {
 	ID         string `json:"id" doc:"The identifier."`
 	Username   string `json:"username" doc:"The username."`
@@ -32,7 +32,7 @@ var (
 	sessionType = schemaType{name: "Session", of: sessionDetail{}, list: true}
 )
 
-// Members of the bodies below, as the service of accounts checks them.
+// Members of the bodies, as auth.Service checks them.
 var (
 	usernameSchema = object{{"minLength", auth.MinUsername}, {"maxLength", auth.MaxUsername}, {"format", "username"},
 		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, UsernameCasePreserved)."}, {"examples", []string{"forough"}}}
@@ -113,7 +113,7 @@ func (a *API) addUsers(t map[string]methods) {
 	}}
 }
 
-// userProblem maps the errors of accounts, or returns nil.
+// userProblem returns the problem of an error of package auth, or nil.
 func userProblem(err error) *problem {
 	var (
 		throttled *auth.ThrottledError
@@ -122,7 +122,7 @@ func userProblem(err error) *problem {
 	switch {
 	case errors.As(err, &throttled):
 		p := problemThrottled("Too many attempts. Try again later.", throttled.RetryAfter)
-		p.header = http.Header{"Ratelimit": nil, "Ratelimit-Policy": nil} // what they tell is of a quota that is not used up
+		p.header = http.Header{"Ratelimit": nil, "Ratelimit-Policy": nil} // they describe a quota that is not used up
 		return p
 	case errors.As(err, &busy):
 		p := problemUnavailable("")
@@ -138,7 +138,7 @@ func userProblem(err error) *problem {
 	return nil
 }
 
-// source says where the request comes from.
+// source returns where the request comes from.
 func (c *call) source() auth.Source {
 	return auth.Source{IP: c.ip, Label: c.r.UserAgent()}
 }
@@ -158,7 +158,7 @@ func (c *call) register() error {
 	return c.json(http.StatusCreated, userDetailOf(u))
 }
 
-// tokensBody is the answer to a login, with the names that clients of simplejwt know.
+// tokensBody is the response to a login, with the names of simplejwt.
 type tokensBody struct {
 	Access           string    `json:"access" doc:"The token to send as Authorization: Bearer."`
 	Refresh          string    `json:"refresh" doc:"The token that gets new ones. It can be used once."`
@@ -239,7 +239,7 @@ func (c *call) patchMe() error {
 	if !sent {
 		email = u.Email
 	}
-	if current, sent := c.input.text("current_password"); sent || email != u.Email { // one that is sent is checked in any case
+	if current, sent := c.input.text("current_password"); sent || email != u.Email { // a password that is sent is always checked
 		if u, err = c.cfg.Users.ChangeEmail(c.r.Context(), c.who, email, current, c.source()); err != nil {
 			return err
 		}
@@ -273,8 +273,8 @@ func (c *call) deleteMe() error {
 	if err := c.cfg.Users.DeleteAccount(c.r.Context(), c.who, current, ratings, c.source()); err != nil {
 		return err
 	}
-	// What becomes of the ratings is on record with the deletion. This makes it come soon, even if
-	// the client is gone already.
+	// The erasure of the ratings is recorded with the deletion. This starts it now, even if the
+	// client has hung up.
 	ctx, cancel := deadline.Keep(c.r.Context())
 	defer cancel()
 	if err := c.cfg.Ratings.Erase(ctx, c.who.Subject, fate); err != nil {
@@ -283,7 +283,7 @@ func (c *call) deleteMe() error {
 	return c.empty(http.StatusNoContent)
 }
 
-// sessionDetail is a login as its owner sees it.
+// sessionDetail is a session, for its owner.
 type sessionDetail struct {
 	ID         string `json:"id" doc:"The identifier."`
 	Label      string `json:"label" doc:"The User-Agent of the login."`
