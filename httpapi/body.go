@@ -82,7 +82,8 @@ func (in *input) refuse(name, code, detail string) {
 }
 
 func repeated(key string) fieldProblem {
-	return fieldProblem{Pointer: pointer(shorten(key)), Field: shorten(key), Code: invalid.Repeated, Detail: "This key is given twice."}
+	return fieldProblem{Pointer: pointer(shorten(key)), Field: shorten(key), Code: invalid.Repeated,
+		Detail: "This key is given twice."}
 }
 
 // pointer is the JSON pointer to a member, as a URI fragment (RFC 6901, section 6).
@@ -121,7 +122,10 @@ func (in *input) check(err error) error {
 
 // hasReadOnly reports whether a read-only member was sent.
 func (in *input) hasReadOnly() bool {
-	return slices.ContainsFunc(in.members, func(m member) bool { _, sent := in.values[m.name]; return sent && m.readOnly })
+	return slices.ContainsFunc(in.members, func(m member) bool {
+		_, sent := in.values[m.name]
+		return sent && m.readOnly
+	})
 }
 
 // unchanged refuses a read-only member whose value differs from the resource's. The members in free
@@ -136,7 +140,8 @@ func (in *input) unchanged(resource any, free ...string) error {
 		return fmt.Errorf("httpapi: %T: %w", resource, err)
 	}
 	for _, m := range in.members {
-		if sent, ok := in.values[m.name]; ok && m.readOnly && !slices.Contains(free, m.name) && !same(sent, current[m.name]) {
+		if sent, ok := in.values[m.name]; ok && m.readOnly && !slices.Contains(free, m.name) &&
+			!same(sent, current[m.name]) {
 			in.refuse(m.name, invalid.ReadOnly, "This field cannot be set to another value.")
 		}
 	}
@@ -231,7 +236,8 @@ func integer(v any) (int, bool) {
 // checkMediaType accepts uncompressed application/json in UTF-8.
 func checkMediaType(h http.Header) error {
 	refuse := func(detail string) error {
-		return &problem{status: 415, code: "unsupported_media_type", title: "Unsupported media type", detail: detail, header: http.Header{"Accept": {"application/json"}}}
+		return &problem{status: 415, code: "unsupported_media_type", title: "Unsupported media type", detail: detail,
+			header: http.Header{"Accept": {"application/json"}}}
 	}
 	if e := strings.Join(h.Values("Content-Encoding"), ","); e != "" && !strings.EqualFold(e, "identity") {
 		return refuse("The body must not be compressed.")
@@ -260,13 +266,15 @@ func bodyProblem(err error, limit int64) error {
 	case errors.As(err, &over):
 		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not arrive in time.", header: http.Header{"Connection": {"close"}}}
+		return &problem{status: 408, code: "timeout", title: "Timeout", detail: "The body did not arrive in time.",
+			header: http.Header{"Connection": {"close"}}}
 	}
 	return &problem{status: 400, code: "incomplete_body", title: "Incomplete body", detail: "The body ended early."}
 }
 
 func tooLarge(limit int64) error {
-	return &problem{status: 413, code: "too_large", title: "Too large", detail: fmt.Sprintf("The body may have at most %d bytes.", limit)}
+	return &problem{status: 413, code: "too_large", title: "Too large",
+		detail: fmt.Sprintf("The body may have at most %d bytes.", limit)}
 }
 
 // refuseBody refuses a body that the route would ignore. An empty object counts as no body.
@@ -281,5 +289,6 @@ func (c *call) refuseBody() error {
 	if s := strings.TrimSpace(string(raw)); s == "" || s == "{}" {
 		return nil
 	}
-	return &problem{status: 400, code: "body_not_allowed", title: "Body not allowed", detail: "This request takes no body."}
+	return &problem{status: 400, code: "body_not_allowed", title: "Body not allowed",
+		detail: "This request takes no body."}
 }

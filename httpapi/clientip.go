@@ -25,7 +25,8 @@ func (p *proxies) client(r *http.Request) netip.Addr {
 	if len(p.trusted) == 0 {
 		if len(seen) > 0 && (ip.IsLoopback() || ip.IsPrivate()) {
 			p.warned.Do(func() {
-				p.log.Warn("httpapi: a proxy that is not in Config.TrustedProxies hands requests over: all of its clients count as one", "proxy", ip)
+				p.log.Warn("httpapi: a proxy that is not in Config.TrustedProxies hands requests over: all of its clients "+
+					"count as one", "proxy", ip)
 			})
 		}
 		return ip

@@ -70,8 +70,10 @@ func badHeader(name, code, detail string) error {
 }
 
 var (
-	problemPrecondition         = &problem{status: 412, code: "precondition_failed", title: "Precondition failed", detail: "The content was changed since you read it. Read it again and retry."}
-	problemPreconditionRequired = &problem{status: 428, code: "precondition_required", title: "Precondition required", detail: "Send If-Match with the ETag of the content that you read."}
+	problemPrecondition = &problem{status: 412, code: "precondition_failed", title: "Precondition failed",
+		detail: "The content was changed since you read it. Read it again and retry."}
+	problemPreconditionRequired = &problem{status: 428, code: "precondition_required", title: "Precondition required",
+		detail: "Send If-Match with the ETag of the content that you read."}
 )
 
 // precondition is an If-Match header. Nil is none.
@@ -122,7 +124,8 @@ func (c *call) ifMatch() (*precondition, error) {
 		return nil, badHeader("If-Unmodified-Since", codeUnsupportedHeader, "Use If-Match with the ETag.")
 	}
 	if len(c.r.Header.Values("If-None-Match")) > 0 {
-		return nil, badHeader("If-None-Match", codeUnsupportedHeader, "If-None-Match is for reading. Use If-Match with the ETag.")
+		return nil, badHeader("If-None-Match", codeUnsupportedHeader,
+			"If-None-Match is for reading. Use If-Match with the ETag.")
 	}
 	if len(c.r.Header.Values("If-Match")) == 0 {
 		if c.cfg.RequireIfMatch {
@@ -162,7 +165,8 @@ func (c *call) notModified(tag string) bool {
 func (c *call) refusePreconditions() error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
 		if len(c.r.Header.Values(name)) > 0 {
-			return badHeader(name, codeUnsupportedHeader, "Ratings are written without preconditions: the last accepted write wins.")
+			return badHeader(name, codeUnsupportedHeader,
+				"Ratings are written without preconditions: the last accepted write wins.")
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ type contentDetail struct {
 	Description  *string  `json:"description,omitempty" doc:"The description. Not in lists."` // nil in lists
 	Author       string   `json:"author" doc:"The identifier of the user who created it."`
 	AverageScore *float64 `json:"average_score" doc:"The exact mean of the ratings. Null without ratings."`
-	Score        *float64 `json:"score" doc:"The published score, in which bursts of ratings weigh less. Until it is computed for the first time, the average. Null without ratings that count."`
+	Score        *float64 `json:"score" doc:"The published score; the average until it is computed."`
 	RatingsCount int64    `json:"ratings_count" doc:"The number of ratings."`
 	Version      int64    `json:"version" doc:"1 at creation, and one more with each change."`
 	CreatedAt    stamp    `json:"created_at" doc:"When it was created."`
@@ -40,11 +40,13 @@ var (
 	titleSchema = object{{"minLength", 1}, {"maxLength", content.MaxTitle}, {"pattern", linePattern},
 		{"description", "One line, not blank."}, {"examples", []string{"The Cow (1969)"}}}
 	descriptionSchema = object{{"maxLength", content.MaxDescription}, {"pattern", linesPattern},
-		{"description", "May have line breaks and tabs."}, {"examples", []string{"A man loves his cow more than anything."}}}
+		{"description", "May have line breaks and tabs."},
+		{"examples", []string{"A man loves his cow more than anything."}}}
 )
 
 func contentBody(name string, creates bool, required ...string) *body {
-	b := &body{name: name, limit: largeBody, creates: creates, members: []member{{name: "title", schema: titleSchema}, {name: "description", schema: descriptionSchema}}}
+	b := &body{name: name, limit: largeBody, creates: creates,
+		members: []member{{name: "title", schema: titleSchema}, {name: "description", schema: descriptionSchema}}}
 	for i, m := range b.members {
 		b.members[i].required = slices.Contains(required, m.name)
 	}
@@ -56,7 +58,8 @@ func contentBody(name string, creates bool, required ...string) *body {
 func itemOf(c content.Content, s rating.Stats) contentDetail {
 	average, rated := s.Average()
 	return contentDetail{
-		ID: c.ID, Title: c.Title, Author: c.Author, Version: c.Version, CreatedAt: stamp(c.CreatedAt), UpdatedAt: stamp(c.UpdatedAt),
+		ID: c.ID, Title: c.Title, Author: c.Author, Version: c.Version, CreatedAt: stamp(c.CreatedAt),
+		UpdatedAt:    stamp(c.UpdatedAt),
 		AverageScore: optional(average, rated), Score: published(s), RatingsCount: s.Count,
 	}
 }
@@ -71,11 +74,14 @@ func detailOf(c content.Content, s rating.Stats) contentDetail {
 // addContents adds the routes of this module's own contents.
 func (a *API) addContents(t map[string]methods) {
 	written := []header{etagHeader}
-	change := route{policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409}, run: (*call).updateContent,
+	change := route{policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409},
+		run:       (*call).updateContent,
 		responses: []response{ok("The content after the change.", contentType, written...)}}
 	put, patch := change, change
-	put.name, put.summary, put.body = "replaceContent", "Replace a content", contentBody("ContentReplacement", false, "title", "description")
-	put.description = "For its author and staff. The content may be sent back as it was read; a read-only member with another value is refused."
+	put.name, put.summary, put.body = "replaceContent", "Replace a content",
+		contentBody("ContentReplacement", false, "title", "description")
+	put.description = "For its author and staff. The content may be sent back as it was read; a read-only member " +
+		"with another value is refused."
 	patch.name, patch.summary, patch.body = "changeContent", "Change a content", contentBody("ContentChange", false)
 	patch.description = "For its author and staff. Members that are not sent stay as they are."
 	t["/contents/"] = methods{
@@ -87,8 +93,9 @@ func (a *API) addContents(t map[string]methods) {
 		http.MethodPost: {
 			name: "createContent", summary: "Create a content", description: "The caller becomes its author.",
 			policy: signedIn, header: []header{idempotencyHeader}, body: contentBody("NewContent", true, "title"),
-			responses: []response{{http.StatusCreated, "The content was created.", &contentType, []header{locationHeader, etagHeader, replayedHeader}}},
-			run:       (*call).createContent,
+			responses: []response{{http.StatusCreated, "The content was created.", &contentType,
+				[]header{locationHeader, etagHeader, replayedHeader}}},
+			run: (*call).createContent,
 		},
 	}
 	t["/contents/:id/"] = methods{
@@ -101,8 +108,9 @@ func (a *API) addContents(t map[string]methods) {
 		http.MethodPut:   put,
 		http.MethodPatch: patch,
 		http.MethodDelete: {
-			name: "deleteContent", summary: "Delete a content", description: "For its author and staff. The ratings of the content are deleted too.",
-			policy: signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409},
+			name: "deleteContent", summary: "Delete a content",
+			description: "For its author and staff. The ratings of the content are deleted too.",
+			policy:      signedIn, header: []header{ifMatchHeader}, problems: []int{403, 409},
 			responses: []response{noContent("The content is deleted.")},
 			run:       (*call).deleteContent,
 		},
@@ -113,7 +121,8 @@ func (a *API) addContents(t map[string]methods) {
 func contentQuery() []parameter {
 	return listParameters(contentItem, true,
 		idParameter("author", "Only contents of this user."),
-		textParameter("search", fmt.Sprintf("Only contents whose title or description has all of these words, at most %d different ones. An empty search is no filter.", content.MaxTerms), content.MaxSearch),
+		textParameter("search", fmt.Sprintf("Only contents whose title or description has all of these words, at most "+
+			"%d different ones. An empty search is no filter.", content.MaxTerms), content.MaxSearch),
 		timeParameter("created_at__gte", "Only contents created at this time or later."),
 		timeParameter("created_at__lt", "Only contents created before this time."),
 		timeParameter("updated_at__gte", "Only contents changed at this time or later."),
@@ -174,7 +183,8 @@ func (c *call) listContents() error {
 	}
 	var found []content.Listed
 	if !nothing {
-		if found, err = c.cfg.Contents.List(c.r.Context(), content.Query{Filter: f, Order: order, After: after, Limit: p.size + 1}); err != nil {
+		if found, err = c.cfg.Contents.List(c.r.Context(),
+			content.Query{Filter: f, Order: order, After: after, Limit: p.size + 1}); err != nil {
 			return p.tooBroad(err)
 		}
 	}
@@ -239,7 +249,8 @@ func (c *call) createContent() error {
 		if err != nil {
 			return made{}, err
 		}
-		m.location, m.etag, m.value = c.url("contents", kept.ID), tag{kept.Version, stats.Revision}.String(), detailOf(kept, stats)
+		m.location, m.etag = c.url("contents", kept.ID), tag{kept.Version, stats.Revision}.String()
+		m.value = detailOf(kept, stats)
 		return m, nil
 	})
 }

@@ -120,7 +120,8 @@ func parseContentPlace(o content.Order, b []byte) (*content.Cursor, bool) {
 	switch o.Field {
 	case content.ByTitle:
 		p.Text = string(b)
-		return p, ok && len(b) <= content.TitleKey && bytes.IndexByte(b, 0) < 0 // no title has a NUL, and not every store could compare with one
+		// no title has a NUL, and not every store could compare with one
+		return p, ok && len(b) <= content.TitleKey && bytes.IndexByte(b, 0) < 0
 	case content.ByScore, content.ByRatings:
 		if len(b) != 8 {
 			return nil, false

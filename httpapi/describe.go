@@ -65,9 +65,11 @@ const (
 
 var (
 	// idSchema is that of identifiers, see id.Valid. Neither "." nor ".." is one.
-	idSchema = object{{"type", "string"}, {"minLength", 1}, {"maxLength", id.MaxLen}, {"pattern", `^(` + idNoDot + idLetters + `*|\.` + idNoDot + idLetters + `*|\.\.` + idLetters + `+)$`}}
-	ratingID = object{{"type", "string"}, {"maxLength", 2*id.MaxLen + 1}, {"pattern", `^` + idLetters + `{1,128}:` + idLetters + `{1,128}$`}}
-	taskID   = object{{"type", "string"}, {"maxLength", rating.MaxTaskID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
+	idSchema = object{{"type", "string"}, {"minLength", 1}, {"maxLength", id.MaxLen},
+		{"pattern", `^(` + idNoDot + idLetters + `*|\.` + idNoDot + idLetters + `*|\.\.` + idLetters + `+)$`}}
+	ratingID = object{{"type", "string"}, {"maxLength", 2*id.MaxLen + 1},
+		{"pattern", `^` + idLetters + `{1,128}:` + idLetters + `{1,128}$`}}
+	taskID = object{{"type", "string"}, {"maxLength", rating.MaxTaskID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
 )
 
 // names returns the names of the members of a schema type.
@@ -86,7 +88,8 @@ func (s schemaType) readOnly(writable ...string) []member {
 	d := describer{}
 	for f := range members(s) {
 		if !slices.Contains(writable, f.name) {
-			fixed = append(fixed, member{name: f.name, kind: anyKind, readOnly: true, schema: append(d.member(f), entry{"readOnly", true})})
+			fixed = append(fixed, member{name: f.name, kind: anyKind, readOnly: true,
+				schema: append(d.member(f), entry{"readOnly", true})})
 		}
 	}
 	return fixed
@@ -195,14 +198,23 @@ func nullable(schema object) object {
 	return append(object{{"type", []any{schema[0].value, "null"}}}, schema[1:]...)
 }
 
-// The values of enumerations.
-var (
-	taskStates   = []rating.State{rating.Pending, rating.Started, rating.Retry, rating.Success, rating.Failure}
-	outcomes     = []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn}
-	verdicts     = []score.Verdict{score.VerdictCounted, score.VerdictFew, score.VerdictAgreed, score.VerdictHeld, score.VerdictExcluded, score.VerdictCleared}
-	rulings      = []score.Ruling{score.Excluded, score.Cleared}
-	ratingStates = []ratingState{stateStored, statePending}
-)
+// enumerations are the values of types that have few.
+var enumerations = map[reflect.Type]any{
+	reflect.TypeFor[taskName](): []string{
+		rating.TaskApply, rating.TaskRecalculate, rating.JobRecount, rating.JobSweep, rating.JobErase},
+	reflect.TypeFor[rating.State](): []rating.State{
+		rating.Pending, rating.Started, rating.Retry, rating.Success, rating.Failure},
+	reflect.TypeFor[rating.Result](): []rating.Result{
+		rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn},
+	reflect.TypeFor[score.Verdict](): []score.Verdict{score.VerdictCounted, score.VerdictFew, score.VerdictAgreed,
+		score.VerdictHeld, score.VerdictExcluded, score.VerdictCleared},
+	reflect.TypeFor[score.Ruling](): rulings,
+	reflect.TypeFor[ratingState]():  []ratingState{stateStored, statePending},
+	reflect.TypeFor[problemCode]():  allProblemCodes(),
+	reflect.TypeFor[fieldCode]():    fieldCodes,
+}
+
+var rulings = []score.Ruling{score.Excluded, score.Cleared}
 
 // typed describes a Go type.
 func (d describer) typed(t reflect.Type) object {
@@ -218,26 +230,19 @@ func (d describer) typed(t reflect.Type) object {
 		for s := d.scale.Min; s <= d.scale.Max; s++ {
 			scores = append(scores, strconv.Itoa(s))
 		}
-		return object{{"type", "object"}, {"propertyNames", object{{"enum", scores}}}, {"additionalProperties", object{{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}},
+		return object{{"type", "object"}, {"propertyNames", object{{"enum", scores}}},
+			{"additionalProperties", object{{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}},
 			{"minProperties", len(scores)}}
 	case reflect.TypeFor[taskResult]():
-		return object{{"anyOf", []object{d.refer(schemaType{name: "RatingApplied", of: applied{}}), d.refer(schemaType{name: "StatsRecalculated", of: recalculated{}}),
-			d.refer(schemaType{name: "RanRecalculation", of: ranRecalculation{}}), d.refer(schemaType{name: "RanRecount", of: ranRecount{}}), d.refer(schemaType{name: "RanSweep", of: ranSweep{}}),
+		return object{{"anyOf", []object{d.refer(schemaType{name: "RatingApplied", of: applied{}}),
+			d.refer(schemaType{name: "StatsRecalculated", of: recalculated{}}),
+			d.refer(schemaType{name: "RanRecalculation", of: ranRecalculation{}}),
+			d.refer(schemaType{name: "RanRecount", of: ranRecount{}}),
+			d.refer(schemaType{name: "RanSweep", of: ranSweep{}}),
 			d.refer(schemaType{name: "RanForgetting", of: ranForgetting{}}), {{"type", "null"}}}}}
-	case reflect.TypeFor[rating.State]():
-		return object{{"type", "string"}, {"enum", taskStates}}
-	case reflect.TypeFor[rating.Result]():
-		return object{{"type", "string"}, {"enum", outcomes}}
-	case reflect.TypeFor[score.Verdict]():
-		return object{{"type", "string"}, {"enum", verdicts}}
-	case reflect.TypeFor[score.Ruling]():
-		return object{{"type", "string"}, {"enum", rulings}}
-	case reflect.TypeFor[ratingState]():
-		return object{{"type", "string"}, {"enum", ratingStates}}
-	case reflect.TypeFor[problemCode]():
-		return object{{"type", "string"}, {"enum", allProblemCodes()}}
-	case reflect.TypeFor[fieldCode]():
-		return object{{"type", "string"}, {"enum", fieldCodes}}
+	}
+	if values, ok := enumerations[t]; ok {
+		return object{{"type", "string"}, {"enum", values}}
 	}
 	switch t.Kind() {
 	case reflect.String:

@@ -9,11 +9,14 @@ import (
 
 // pages is the page that shows the schema to people and lets them try it, with what that page
 // loads.
+//
+//go:embed docs
 var pages embed.FS
 
 // pagePolicy lets the page load what is served here and nothing else: it has no inline script or
 // style.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 // addDocs adds the routes of the page. They are not in the schema.
@@ -37,7 +40,8 @@ func readDocs(prefix string) map[string]*file {
 		if err != nil {
 			panic(err)
 		}
-		files[e.Name()] = newFile(pageTypes[path.Ext(e.Name())], []byte(strings.ReplaceAll(string(body), "{prefix}", prefix)))
+		files[e.Name()] = newFile(pageTypes[path.Ext(e.Name())],
+			[]byte(strings.ReplaceAll(string(body), "{prefix}", prefix)))
 	}
 	return files
 }

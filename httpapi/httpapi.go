@@ -112,12 +112,14 @@ func (c Config) Validate() error {
 	if !strings.HasPrefix(c.Prefix, "/") || !strings.HasSuffix(c.Prefix, "/") {
 		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q must begin and end with a slash", c.Prefix))
 	} else if _, ok := segments(strings.Trim(c.Prefix, "/")); !ok && c.Prefix != "/" || strings.Contains(c.Prefix, ":") {
-		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~", c.Prefix))
+		errs = append(errs, fmt.Errorf("httpapi: Config.Prefix %q may only have segments of letters, digits and -_.~",
+			c.Prefix))
 	}
 	errs = append(errs, c.Limits.validate(), c.validateScheme())
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() {
-			errs = append(errs, fmt.Errorf("httpapi: Config.TrustedProxies has %v, which is no prefix of IPv4 or IPv6 addresses", p))
+			errs = append(errs, fmt.Errorf("httpapi: Config.TrustedProxies has %v, which is no prefix of IPv4 or IPv6 "+
+				"addresses", p))
 		}
 	}
 	return errors.Join(errs...)

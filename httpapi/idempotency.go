@@ -118,7 +118,8 @@ func (c *call) createIdempotent(create func(*content.IdempotencyKey) (made, erro
 		return c.json(http.StatusCreated, m.value)
 	}
 	if len(keys) > 1 || !visibleASCII(keys[0]) {
-		return badHeader("Idempotency-Key", "invalid", fmt.Sprintf("Give one key of 1 to %d visible ASCII characters.", maxIdempotencyKey))
+		return badHeader("Idempotency-Key", "invalid", fmt.Sprintf("Give one key of 1 to %d visible ASCII characters.",
+			maxIdempotencyKey))
 	}
 	if c.cfg.Cache == nil {
 		return badHeader("Idempotency-Key", codeUnsupportedHeader, "This server does not keep responses.")
@@ -152,8 +153,10 @@ func (c *call) createIdempotent(create func(*content.IdempotencyKey) (made, erro
 		return fmt.Errorf("httpapi: encode %T: %w", m.value, err)
 	}
 	answer := keptResponse{Request: request, Status: http.StatusCreated, Location: m.location, ETag: m.etag, Body: body}
-	if stored, err := json.Marshal(answer); err == nil && len(stored) <= maxKept && !m.again { // only the first answer is kept
-		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx), []cache.Item{{Key: key, Value: stored, TTL: keptTTL}}); err != nil {
+	// only the first answer is kept
+	if stored, err := json.Marshal(answer); err == nil && len(stored) <= maxKept && !m.again {
+		if err := c.cfg.Cache.SetMany(context.WithoutCancel(ctx),
+			[]cache.Item{{Key: key, Value: stored, TTL: keptTTL}}); err != nil {
 			c.keptResponses.lost.Warn(ctx, c.cfg.Logger, c.cfg.Now(), "httpapi: the answer to an Idempotency-Key is not kept",
 				slog.String("request_id", c.id), slog.Any("error", err))
 		}

@@ -36,8 +36,8 @@ type page struct {
 
 // envelope is a page on the wire, as Django REST Framework shapes it.
 type envelope struct {
-	Count        *int64  `json:"count" doc:"The number of results on all pages, with count=exact; 10000 if there are more."`
-	CountMinimum bool    `json:"count_is_minimum,omitempty" doc:"True if there are more results than count. Missing otherwise."`
+	Count        *int64  `json:"count" doc:"With count=exact, the number of all results, at most 10000."`
+	CountMinimum bool    `json:"count_is_minimum,omitempty" doc:"True if there are more results than count."`
 	Next         *link   `json:"next" doc:"The next page. Null on the last one."`
 	Previous     *link   `json:"previous" doc:"Always null: pages are read forward only."`
 	Results      results `json:"results" doc:"The results on this page."`
@@ -46,7 +46,8 @@ type envelope struct {
 // listParameters returns the parameters of a list: its own and those of all lists. counted lists
 // can return the number of results.
 func listParameters(results schemaType, counted bool, own ...parameter) []parameter {
-	all := append(slices.Clone(own), integerParameter("page_size", fmt.Sprintf("The number of results on a page. Default %d.", defaultPage), 1, maxPage),
+	all := append(slices.Clone(own), integerParameter("page_size",
+		fmt.Sprintf("The number of results on a page. Default %d.", defaultPage), 1, maxPage),
 		cursorParameter, fieldsParameter(results))
 	if counted {
 		all = append(all, choiceParameter("count", "`exact` counts all results, up to 10000.", "none", "exact"))
@@ -56,7 +57,8 @@ func listParameters(results schemaType, counted bool, own ...parameter) []parame
 
 // page reads what all lists have in common. order is the order of this one.
 func (q *query) page(list, order string) page {
-	p := page{size: defaultPage, request: q, fields: q.fields(), cursor: q.text("cursor"), bound: binding(list, order, q.raw)}
+	p := page{size: defaultPage, request: q, fields: q.fields(), cursor: q.text("cursor"),
+		bound: binding(list, order, q.raw)}
 	if n := q.integer("page_size"); n != nil {
 		p.size = *n
 	}
@@ -124,7 +126,8 @@ func (p page) tooBroad(err error) error {
 		case "cursor", "page_size", "fields":
 		default:
 			if _, taken := p.request.read[name]; taken && (name != "count" || p.count) {
-				wrong.errors = append(wrong.errors, fieldProblem{Parameter: name, Code: codeQueryTooBroad, Detail: "This parameter makes the query too broad."})
+				wrong.errors = append(wrong.errors, fieldProblem{Parameter: name, Code: codeQueryTooBroad,
+					Detail: "This parameter makes the query too broad."})
 			}
 		}
 	}

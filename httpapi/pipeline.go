@@ -90,7 +90,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin makes a call of a request: its deadline, the client's address, and the headers that every
 // response has.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
-	c := &call{API: a, w: &responseWriter{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r), prefer: parsePrefer(r.Header)}
+	c := &call{API: a, w: &responseWriter{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r),
+		prefer: parsePrefer(r.Header)}
 	c.received = r.Body == nil || r.Body == http.NoBody
 	c.began, c.cancel = time.Now(), func() {}
 	c.setDeadline(a.cfg.Limits.RequestTimeout)
@@ -239,7 +240,8 @@ func noRoute(w http.ResponseWriter, r bunrouter.Request) error {
 func (c *call) allowed() string {
 	at := strings.Split(c.path, "/")
 	for path, methods := range c.table {
-		if !slices.EqualFunc(strings.Split(path, "/"), at, func(part, s string) bool { return part == s || part == ":id" }) {
+		same := func(part, s string) bool { return part == s || part == ":id" }
+		if !slices.EqualFunc(strings.Split(path, "/"), at, same) {
 			continue
 		}
 		allow := []string{http.MethodOptions}
@@ -410,7 +412,8 @@ func (c *call) fail(err error) {
 		c.logFailure(p, err)
 	}
 	if p == problemForbidden { // beside the denials that package auth logs
-		c.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "auth.denied", slog.String("reason", "forbidden"), slog.String("method", c.r.Method),
+		c.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelInfo, "auth.denied", slog.String("reason", "forbidden"),
+			slog.String("method", c.r.Method),
 			slog.String("path", c.r.URL.Path), slog.String("user", c.who.Subject), slog.String("request_id", c.id))
 	}
 	if c.w.status == 0 {

@@ -42,7 +42,8 @@ type problemCode string
 
 // problemCodes are all codes, by status. They are API: texts may change, codes do not.
 var problemCodes = map[int][]problemCode{
-	400: {codeInvalid, "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
+	400: {codeInvalid, "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor,
+		codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
 	403: {"permission_denied", "reauth_required"},
 	404: {"not_found"},
@@ -73,9 +74,12 @@ func allProblemCodes() []problemCode {
 
 // fieldCodes are all codes of fields, parameters and headers.
 var fieldCodes = []fieldCode{
-	invalid.Required, invalid.Null, invalid.Type, invalid.Blank, invalid.MaxLength, invalid.MinLength, invalid.MaxValue, invalid.MinValue,
-	invalid.BadCharacter, invalid.Choice, invalid.Unknown, invalid.ReadOnly, invalid.NotExist, invalid.Unique, invalid.Repeated,
-	auth.CodeReserved, auth.CodePasswordBlocked, codeUnknownParameter, codeUnsupportedHeader, codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad,
+	invalid.Required, invalid.Null, invalid.Type, invalid.Blank, invalid.MaxLength, invalid.MinLength, invalid.MaxValue,
+	invalid.MinValue,
+	invalid.BadCharacter, invalid.Choice, invalid.Unknown, invalid.ReadOnly, invalid.NotExist, invalid.Unique,
+	invalid.Repeated,
+	auth.CodeReserved, auth.CodePasswordBlocked, codeUnknownParameter, codeUnsupportedHeader, codeInvalidCursor,
+	codeCursorMismatch, codeQueryTooBroad,
 }
 
 const titleInvalid = "Invalid request"
@@ -98,7 +102,7 @@ type problemDocument struct {
 	Detail    string         `json:"detail" doc:"This problem, for people."`
 	Instance  link           `json:"instance" doc:"The path of the request."`
 	RequestID string         `json:"request_id" doc:"The X-Request-Id, which is also in the log."`
-	Outcome   string         `json:"outcome,omitempty" enum:"not_accepted unknown" doc:"Whether a write that the queue did not confirm was accepted."`
+	Outcome   string         `json:"outcome,omitempty" enum:"not_accepted unknown" doc:"Of an unconfirmed write."`
 	Errors    []fieldProblem `json:"errors,omitempty" doc:"What is wrong with each field, parameter or header."`
 }
 
@@ -122,27 +126,41 @@ var problemType = schemaType{name: "Problem", of: problemDocument{}}
 var manyWords = fmt.Sprintf("A search may have at most %d different words.", content.MaxTerms)
 
 var (
-	problemNotFound      = &problem{status: 404, code: "not_found", title: "Not found", detail: "Not found."}
-	problemForbidden     = &problem{status: 403, code: "permission_denied", title: "Forbidden", detail: "You do not have permission to do this."}
-	problemNotAcceptable = &problem{status: 406, code: "not_acceptable", title: "Not acceptable", detail: "Responses are application/json."}
-	problemURLTooLong    = &problem{status: 414, code: "uri_too_long", title: "URI too long", detail: fmt.Sprintf("The path and the query together may have at most %d bytes.", maxURL)}
-	problemGone          = &problem{status: 410, code: "task_expired", title: "Gone", detail: "Task results are kept for 24 hours."}
-	problemDeleted       = &problem{status: 410, code: "content_deleted", title: "Gone", detail: "An earlier request with this Idempotency-Key created a content that has been deleted since."}
-	problemKeyReused     = &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused", detail: "This Idempotency-Key was used with a different body."}
-	problemConflict      = &problem{status: 409, code: "conflict", title: "Conflict", detail: "The resource was changed at the same time. Read it again and retry."}
-	problemUnstorable    = &problem{status: 400, code: "unstorable", title: "Invalid request", detail: "The request has a value that cannot be stored."}
-	problemManyWords     = &problem{status: 400, code: codeQueryTooBroad, title: "Query too broad", detail: manyWords, errors: []fieldProblem{
-		{Parameter: "search", Code: codeQueryTooBroad, Detail: manyWords, Params: map[string]any{"max": content.MaxTerms}}}}
-	problemInternal = &problem{status: 500, code: "internal_error", title: "Internal error", detail: "The server failed. The request id identifies the error in its log."}
-	problemBadLogin = unauthorized("invalid_login", "No active account has this username and password.", `Bearer realm="khodnevis"`)
+	problemNotFound  = &problem{status: 404, code: "not_found", title: "Not found", detail: "Not found."}
+	problemForbidden = &problem{status: 403, code: "permission_denied", title: "Forbidden",
+		detail: "You do not have permission to do this."}
+	problemNotAcceptable = &problem{status: 406, code: "not_acceptable", title: "Not acceptable",
+		detail: "Responses are application/json."}
+	problemURLTooLong = &problem{status: 414, code: "uri_too_long", title: "URI too long",
+		detail: fmt.Sprintf("The path and the query together may have at most %d bytes.", maxURL)}
+	problemGone = &problem{status: 410, code: "task_expired", title: "Gone",
+		detail: "Task results are kept for 24 hours."}
+	problemDeleted = &problem{status: 410, code: "content_deleted", title: "Gone",
+		detail: "An earlier request with this Idempotency-Key created a content that has been deleted since."}
+	problemKeyReused = &problem{status: 422, code: "idempotency_key_reused", title: "Idempotency-Key reused",
+		detail: "This Idempotency-Key was used with a different body."}
+	problemConflict = &problem{status: 409, code: "conflict", title: "Conflict",
+		detail: "The resource was changed at the same time. Read it again and retry."}
+	problemUnstorable = &problem{status: 400, code: "unstorable", title: "Invalid request",
+		detail: "The request has a value that cannot be stored."}
+	problemManyWords = &problem{status: 400, code: codeQueryTooBroad, title: "Query too broad", detail: manyWords,
+		errors: []fieldProblem{
+			{Parameter: "search", Code: codeQueryTooBroad, Detail: manyWords,
+				Params: map[string]any{"max": content.MaxTerms}}}}
+	problemInternal = &problem{status: 500, code: "internal_error", title: "Internal error",
+		detail: "The server failed. The request id identifies the error in its log."}
+	problemBadLogin = unauthorized("invalid_login", "No active account has this username and password.",
+		`Bearer realm="khodnevis"`)
 )
 
 func unauthorized(code, detail, challenge string) *problem {
-	return &problem{status: 401, code: code, title: "Unauthorized", detail: detail, header: http.Header{"Www-Authenticate": {challenge}}}
+	return &problem{status: 401, code: code, title: "Unauthorized", detail: detail,
+		header: http.Header{"Www-Authenticate": {challenge}}}
 }
 
 func problemMethod(method, allow string) *problem {
-	return &problem{status: 405, code: "method_not_allowed", title: "Method not allowed", detail: fmt.Sprintf("%s is not allowed here, only %s.", shorten(method), allow)}
+	return &problem{status: 405, code: "method_not_allowed", title: "Method not allowed",
+		detail: fmt.Sprintf("%s is not allowed here, only %s.", shorten(method), allow)}
 }
 
 // problemInvalid is about fields of the body, parameters or headers.
@@ -177,7 +195,8 @@ func problemOfClient(err clientError) *problem {
 // inBody returns the fields of err as members of the body.
 func inBody(err clientError) (fields []fieldProblem) {
 	err.EachField(func(name, code, detail string, params map[string]any) {
-		fields = append(fields, fieldProblem{Pointer: pointer(name), Field: name, Code: fieldCode(code), Detail: detail, Params: params})
+		fields = append(fields, fieldProblem{Pointer: pointer(name), Field: name, Code: fieldCode(code), Detail: detail,
+			Params: params})
 	})
 	return fields
 }
@@ -187,7 +206,8 @@ func problemUnavailable(outcome string) *problem {
 	if outcome == "unknown" {
 		detail = "It is not known whether the write was accepted. It is safe to send it again."
 	}
-	return &problem{status: 503, code: "unavailable", title: "Unavailable", detail: detail, outcome: outcome, retry: retryAfter()}
+	return &problem{status: 503, code: "unavailable", title: "Unavailable", detail: detail, outcome: outcome,
+		retry: retryAfter()}
 }
 
 // retryAfter spreads retries over 1 to 5 seconds (jitter).
@@ -238,8 +258,10 @@ func (c *call) logFailure(p *problem, err error) {
 	if p.status == http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status), slog.String("method", shorten(c.r.Method)),
-		slog.String("path", cut(c.r.URL.Path, 512)), slog.String("request_id", c.id), slog.String("error", cut(err.Error(), 4<<10)))
+	c.cfg.Logger.LogAttrs(c.r.Context(), level, "httpapi: request failed", slog.Int("status", p.status),
+		slog.String("method", shorten(c.r.Method)),
+		slog.String("path", cut(c.r.URL.Path, 512)), slog.String("request_id", c.id), slog.String("error",
+			cut(err.Error(), 4<<10)))
 }
 
 // writeProblem responds with p.
@@ -280,7 +302,8 @@ func (c *call) instance() string {
 
 // document encodes p.
 func (c *call) document(p *problem) []byte {
-	doc := problemDocument{"urn:khodnevis:problem:" + p.code, p.title, p.status, problemCode(p.code), p.detail, link(c.instance()), c.id, p.outcome, p.errors}
+	doc := problemDocument{"urn:khodnevis:problem:" + p.code, p.title, p.status, problemCode(p.code), p.detail,
+		link(c.instance()), c.id, p.outcome, p.errors}
 	body, err := json.Marshal(doc)
 	if err != nil {
 		panic(err) // params are numbers, strings and lists of them

@@ -91,7 +91,8 @@ func (q *query) refuse(unknown []string) {
 		detail = fmt.Sprintf("Unknown parameter. Allowed are: %s.", strings.Join(allowed, ", "))
 	}
 	for _, name := range unknown[:min(len(unknown), 20)] {
-		q.bad = append(q.bad, fieldProblem{Parameter: shorten(name), Code: codeUnknownParameter, Detail: detail, Params: map[string]any{"allowed": allowed}})
+		q.bad = append(q.bad, fieldProblem{Parameter: shorten(name), Code: codeUnknownParameter, Detail: detail,
+			Params: map[string]any{"allowed": allowed}})
 	}
 }
 

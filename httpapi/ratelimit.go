@@ -63,7 +63,8 @@ func (l *Limits) counts() []limitField[int] {
 
 // times are the fields that are durations.
 func (l *Limits) times() []limitField[time.Duration] {
-	return []limitField[time.Duration]{{"ReadTimeout", &l.ReadTimeout, 15 * time.Second}, {"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
+	return []limitField[time.Duration]{{"ReadTimeout", &l.ReadTimeout, 15 * time.Second},
+		{"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
 		{"RequestTimeout", &l.RequestTimeout, 1900 * time.Millisecond}}
 }
 
@@ -221,7 +222,8 @@ func (c *call) count(q quota, who ...string) error {
 		setRateLimit(c.w.Header(), q, remaining, left)
 	}
 	if sum > int64(q.limit) {
-		return problemThrottled(fmt.Sprintf("The limit is %d requests of this kind per minute. Try again later.", q.limit), left)
+		return problemThrottled(fmt.Sprintf("The limit is %d requests of this kind per minute. Try again later.", q.limit),
+			left)
 	}
 	return nil
 }
@@ -233,7 +235,8 @@ func setRateLimit(h http.Header, q quota, remaining int64, left time.Duration) {
 }
 
 func problemThrottled(detail string, retry time.Duration) *problem {
-	return &problem{status: 429, code: "throttled", title: "Too many requests", detail: detail, retry: max(retry, time.Second)}
+	return &problem{status: 429, code: "throttled", title: "Too many requests", detail: detail,
+		retry: max(retry, time.Second)}
 }
 
 // seconds rounds up.

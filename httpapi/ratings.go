@@ -15,11 +15,11 @@ import (
 
 // ratingDetail is a rating.
 type ratingDetail struct {
-	ID        string      `json:"id" doc:"The identifiers of the content and the rater with a colon between them. It never changes."`
+	ID        string      `json:"id" doc:"The identifiers of content and rater, with a colon between."`
 	Content   string      `json:"content" doc:"The identifier of the content."`
 	Rater     string      `json:"rater" doc:"The identifier of the user."`
 	Score     scoreValue  `json:"score" doc:"The score."`
-	State     ratingState `json:"state" doc:"stored; or pending: accepted, not stored yet, and visible to its rater only."`
+	State     ratingState `json:"state" doc:"stored, or pending: accepted, and visible to its rater only."`
 	CreatedAt stamp       `json:"created_at" doc:"When this user first rated this content."`
 	UpdatedAt stamp       `json:"updated_at" doc:"When this score was submitted."`
 }
@@ -45,20 +45,26 @@ var (
 // addRatings adds the routes of ratings.
 func (a *API) addRatings(t map[string]methods, see policy) {
 	scale := a.cfg.Ratings.Scale()
-	value := member{name: "score", kind: integerKind, required: true, schema: object{{"minimum", scale.Min}, {"maximum", scale.Max}, {"description", "The score."}}}
+	value := member{name: "score", kind: integerKind, required: true, schema: object{{"minimum", scale.Min},
+		{"maximum", scale.Max}, {"description", "The score."}}}
 	some := value
 	some.required = false
 	fixed := ratingType.readOnly("score")
 	whole := &body{name: "RatingReplacement", limit: smallBody, members: append([]member{value}, fixed...)}
 	part := &body{name: "RatingChange", limit: smallBody, members: append([]member{some}, fixed...)}
-	contentMember := member{name: "content", required: true, schema: append(slices.Clone(idSchema[1:]), entry{"description", "The identifier of the content."})}
-	fresh := &body{name: "NewRating", limit: smallBody, creates: true, members: append([]member{contentMember, value}, ratingType.readOnly("score", "content")...)}
+	contentMember := member{name: "content", required: true, schema: append(slices.Clone(idSchema[1:]),
+		entry{"description", "The identifier of the content."})}
+	fresh := &body{name: "NewRating", limit: smallBody, creates: true, members: append([]member{contentMember, value},
+		ratingType.readOnly("score", "content")...)}
 	stored := ok("The rating as it is stored.", ratingType, appliedHeader)
-	made := response{http.StatusCreated, "The rating is stored. It is the caller's first rating of this content.", &ratingType, []header{locationHeader, appliedHeader}}
+	made := response{http.StatusCreated, "The rating is stored. It is the caller's first rating of this content.",
+		&ratingType, []header{locationHeader, appliedHeader}}
 	later := accepted("The rating is accepted and will be stored. Its task says when.")
-	gone := []response{{http.StatusNoContent, "The rating is withdrawn.", nil, []header{appliedHeader}}, accepted("It is accepted that the rating is withdrawn: its task says when.")}
+	gone := []response{{http.StatusNoContent, "The rating is withdrawn.", nil, []header{appliedHeader}},
+		accepted("It is accepted that the rating is withdrawn: its task says when.")}
 	wait := []header{preferWait}
-	const inTurn = "Writes of a rating are done in the order they were accepted in. The answer waits up to 5 seconds for this one, unless the client prefers otherwise."
+	const inTurn = "Writes of a rating are done in the order they were accepted in. The answer waits up to 5 seconds " +
+		"for this one, unless the client prefers otherwise."
 	hidden := []int{}
 	if a.cfg.PrivateRatings {
 		hidden = append(hidden, 404)
@@ -73,23 +79,27 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 			responses: []response{stored, made, later}, run: queued((*call).putOwnRating),
 		},
 		http.MethodDelete: {
-			name: "withdrawOwnRating", summary: "Withdraw the caller's own rating of a content", description: inTurn, policy: signedIn, header: wait,
+			name: "withdrawOwnRating", summary: "Withdraw the caller's own rating of a content", description: inTurn,
+			policy: signedIn, header: wait,
 			responses: gone, run: queued((*call).deleteOwnRating),
 		},
 	}
 	t["/ratings/"] = methods{
 		http.MethodGet: {
-			name: "listRatings", summary: "List ratings", description: "Pending ratings are not listed.", policy: see, query: ratingQuery(), problems: append(hidden, 401),
+			name: "listRatings", summary: "List ratings", description: "Pending ratings are not listed.", policy: see,
+			query: ratingQuery(), problems: append(hidden, 401),
 			responses: []response{ok("A page of ratings.", ratingList, linkHeader)}, run: (*call).listRatings,
 		},
 		http.MethodPost: {
 			name: "createRating", summary: "Rate a content, without waiting",
-			description: "The response is sent once the rating is durable. Rating a content again changes the caller's rating of it.",
-			policy:      signedIn, header: wait, body: fresh,
+			description: "The response is sent once the rating is durable. Rating a content again changes the caller's " +
+				"rating of it.",
+			policy: signedIn, header: wait, body: fresh,
 			responses: []response{later, stored, made}, run: queued((*call).createRating),
 		},
 	}
-	change := route{policy: signedIn, description: "For its rater. " + inTurn, header: wait, problems: []int{403}, responses: []response{stored, made, later}, run: queued((*call).changeRating)}
+	change := route{policy: signedIn, description: "For its rater. " + inTurn, header: wait, problems: []int{403},
+		responses: []response{stored, made, later}, run: queued((*call).changeRating)}
 	put, patch := change, change
 	put.name, put.summary, put.body = "replaceRating", "Replace a rating", whole
 	patch.name, patch.summary, patch.body = "changeRating", "Change a rating", part
@@ -101,7 +111,8 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 		http.MethodPut:   put,
 		http.MethodPatch: patch,
 		http.MethodDelete: {
-			name: "deleteRating", summary: "Withdraw a rating", description: "For its rater and staff. " + inTurn, policy: signedIn, header: wait, problems: []int{403},
+			name: "deleteRating", summary: "Withdraw a rating", description: "For its rater and staff. " +
+				inTurn, policy: signedIn, header: wait, problems: []int{403},
 			responses: gone, run: queued((*call).deleteRating),
 		},
 	}
@@ -119,7 +130,8 @@ func ratingQuery() []parameter {
 		integerParameter("score__lte", "Only ratings with at most this score.", -score.MaxScore, score.MaxScore),
 		timeParameter("updated_at__gte", "Only ratings submitted at this time or later."),
 		timeParameter("updated_at__lt", "Only ratings submitted before this time."),
-		choiceParameter("ordering", "The order of the list, `-` for descending. Default `id` for the ratings of one content, which costs the least, and `-updated_at` otherwise.",
+		choiceParameter("ordering", "The order of the list, `-` for descending. Default `id` for the ratings of one "+
+			"content, which costs the least, and `-updated_at` otherwise.",
 			"-updated_at", "updated_at", "id"),
 	)
 }
@@ -164,13 +176,15 @@ func (c *call) listRatings() error {
 	if f.Content != "" { // which an index has, however many ratings the content has
 		ordering = c.query.choice("ordering", "id")
 	}
-	order := map[string]rating.Order{"id": rating.ByKey, "-updated_at": rating.NewestFirst, "updated_at": rating.OldestFirst}[ordering]
+	order := map[string]rating.Order{"id": rating.ByKey, "-updated_at": rating.NewestFirst,
+		"updated_at": rating.OldestFirst}[ordering]
 	p := c.query.page("ratings", ordering+"\n"+f.Rater)
 	var after *rating.Cursor
 	if err := p.place(func(b []byte) (ok bool) { after, ok = parseRatingPlace(order, b); return ok }); err != nil {
 		return err
 	}
-	found, err := c.cfg.Ratings.List(c.r.Context(), rating.Query{Filter: f, Order: order, After: after, Limit: p.size + 1})
+	found, err := c.cfg.Ratings.List(c.r.Context(), rating.Query{Filter: f, Order: order, After: after, Limit: p.size +
+		1})
 	if err != nil {
 		return p.tooBroad(err)
 	}
@@ -191,7 +205,8 @@ func (c *call) listRatings() error {
 
 func (c *call) ratingFilter() (rating.Filter, error) {
 	q := c.query
-	f := rating.Filter{Content: q.text("content"), Rater: q.text("rater"), ScoreMin: q.integer("score__gte"), ScoreMax: q.integer("score__lte"),
+	f := rating.Filter{Content: q.text("content"), Rater: q.text("rater"), ScoreMin: q.integer("score__gte"),
+		ScoreMax:    q.integer("score__lte"),
 		UpdatedFrom: q.time("updated_at__gte"), UpdatedBefore: q.time("updated_at__lt")}
 	if exact := q.integer("score"); exact != nil {
 		f.ScoreMin, f.ScoreMax = atLeast(f.ScoreMin, *exact), atMost(f.ScoreMax, *exact)
@@ -236,7 +251,8 @@ func (c *call) createRating() error {
 	if err := c.countContent(contentID); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID,
+		Score: score, Request: c.id})
 	if err != nil {
 		return err
 	}
@@ -265,7 +281,8 @@ type acceptedRating struct {
 func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 	task := receipt.Task
 	if d := c.waitTime(otherwise); d > 0 {
-		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil { // if the wait fails, the rating is accepted all the same
+		// if the wait fails, the rating is accepted all the same
+		if waited, err := c.waitFor(task.ID, d, c.cfg.Ratings.WaitAccepted); err == nil {
 			task = waited
 		}
 		if task.State.Done() {
@@ -285,7 +302,8 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 	}
 	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link(where)}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
-		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater, scoreValue(r.Score), statePending}
+		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater,
+			scoreValue(r.Score), statePending}
 	}
 	return c.json(http.StatusAccepted, body)
 }
@@ -316,9 +334,11 @@ func (c *call) refused(task rating.Task) error {
 		if c.param != "" { // the path names the content
 			return problemNotFound
 		}
-		return problemInvalid([]fieldProblem{{Pointer: "#/content", Field: "content", Code: invalid.NotExist, Detail: "There is no such content."}})
+		return problemInvalid([]fieldProblem{{Pointer: "#/content", Field: "content", Code: invalid.NotExist,
+			Detail: "There is no such content."}})
 	}
-	return &problem{status: 400, code: "rejected", title: "Rejected", detail: "The rating was accepted but cannot be stored: " + task.Error.Code + "."}
+	return &problem{status: 400, code: "rejected", title: "Rejected",
+		detail: "The rating was accepted but cannot be stored: " + task.Error.Code + "."}
 }
 
 func (c *call) getRating() error {
@@ -397,7 +417,8 @@ func (c *call) rate(contentID string, score int) error {
 	if err := c.countContent(contentID); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID, Score: score, Request: c.id})
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID,
+		Score: score, Request: c.id})
 	var bad *rating.ValidationError
 	switch {
 	case errors.As(err, &bad) && bad.Fields[0].Name == "content":

@@ -22,7 +22,8 @@ func acceptable(h http.Header) bool {
 		if err != nil {
 			continue
 		}
-		rank, known := map[string]int{"*/*": 0, "application/*": 1, "application/json": 2, "application/problem+json": 1}[name]
+		rank, known := map[string]int{"*/*": 0, "application/*": 1, "application/json": 2,
+			"application/problem+json": 1}[name]
 		if !known || rank < best {
 			continue
 		}

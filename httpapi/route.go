@@ -20,7 +20,8 @@ const (
 )
 
 func (p policy) String() string {
-	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff", credential: "everybody, by the body"}[p]
+	return [...]string{public: "everybody", signedIn: "users", staffOnly: "staff",
+		credential: "everybody, by the body"}[p]
 }
 
 // route describes one method of a resource. The router, the pipeline and the schema are made of it,
@@ -89,32 +90,55 @@ var textSchema = object{{"type", "string"}}
 // Headers of requests.
 var (
 	preferWait = header{name: "Prefer", schema: textSchema,
-		description: "`wait=N` waits up to N seconds (at most 10) for the task; `respond-async` does not wait at all. RFC 7240."}
-	ifMatchHeader = header{name: "If-Match", schema: object{{"type", "string"}, {"pattern", `^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$`}},
-		description: "The ETag of the content to change. Only its part for the content itself is compared, not its part for the ratings. " +
+		description: "`wait=N` waits up to N seconds (at most 10) for the task; `respond-async` does not wait at all. " +
+			"RFC 7240."}
+	ifMatchHeader = header{name: "If-Match", schema: object{{"type", "string"},
+		{"pattern", `^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$`}},
+		description: "The ETag of the content to change. Only its part for the content itself is compared, not its part " +
+			"for the ratings. " +
 			"412 if it differs. `*` matches any. RFC 9110, 13.1.1."}
 	ifNoneMatchHeader = header{name: "If-None-Match", schema: textSchema,
 		description: "The ETag of the client's copy. 304 if it still matches. RFC 9110, 13.1.2."}
-	idempotencyHeader = header{name: "Idempotency-Key", schema: object{{"type", "string"}, {"pattern", `^[!-~]+$`}, {"maxLength", maxIdempotencyKey}},
-		description: "A key of the client's choice, which creates at most one content within 24 hours. The same request with the same key gets the " +
-			"first response again; if that is no longer kept, the content as it is now, or 410 if it was deleted. With another body it is " +
+	idempotencyHeader = header{name: "Idempotency-Key", schema: object{{"type", "string"}, {"pattern", `^[!-~]+$`},
+		{"maxLength", maxIdempotencyKey}},
+		description: "A key of the client's choice, which creates at most one content within 24 hours. The same request " +
+			"with the same key gets the " +
+			"first response again; if that is no longer kept, the content as it is now, or 410 if it was deleted. With " +
+			"another body it is " +
 			"422, and 409 while the first request is in flight."}
 )
 
 // Headers of responses.
 var (
-	requestIDHeader  = header{name: "X-Request-Id", always: true, description: "The identifier that the client sent, if it is valid, or a new one. Also in problems and logs.", schema: object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
-	etagHeader       = header{name: "ETag", always: true, description: "The version of the response, for If-None-Match and If-Match.", schema: object{{"type", "string"}, {"pattern", `^"[!#-~]+"$`}}}
-	ageHeader        = header{name: "Age", description: "The age of a stale response in seconds, at most 300, sent while the store does not respond (stale-if-error). RFC 9111, 5.1.", schema: object{{"type", "integer"}, {"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
-	locationHeader   = header{name: "Location", always: true, description: "The path of the new resource.", schema: linkSchema}
-	linkHeader       = header{name: "Link", description: "The next page, as `<…>; rel=\"next\"`. RFC 8288.", schema: textSchema}
-	appliedHeader    = header{name: "Preference-Applied", description: "The preference that was applied. RFC 7240.", schema: textSchema}
-	replayedHeader   = header{name: "Idempotency-Replayed", description: "`true` if an earlier request with the same Idempotency-Key created this.", schema: object{{"const", "true"}}}
-	policyHeader     = header{name: "RateLimit-Policy", description: "The quota with the least left, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
-	limitHeader      = header{name: "RateLimit", description: "What is left of that quota, and the seconds until it is full again, such as `\"rating-user\";r=12;t=30`.", schema: textSchema}
-	retryAfterHeader = header{name: "Retry-After", description: "The seconds after which to try again.", schema: object{{"type", "integer"}, {"minimum", 1}}}
-	allowHeader      = header{name: "Allow", always: true, description: "The methods of the resource.", schema: textSchema}
-	acceptHeader     = header{name: "Accept", always: true, description: "The media type to send.", schema: object{{"const", "application/json"}}}
+	requestIDHeader = header{name: "X-Request-Id", always: true,
+		description: "The identifier that the client sent, if it is valid, or a new one. Also in problems and logs.",
+		schema:      object{{"type", "string"}, {"pattern", `^[A-Za-z0-9._-]{1,64}$`}}}
+	etagHeader = header{name: "ETag", always: true,
+		description: "The version of the response, for If-None-Match and If-Match.", schema: object{{"type", "string"},
+			{"pattern", `^"[!#-~]+"$`}}}
+	ageHeader = header{name: "Age", description: "The age of a stale response in seconds, at most 300, sent " +
+		"while the store does not respond (stale-if-error). RFC 9111, 5.1.", schema: object{{"type", "integer"},
+		{"minimum", 0}, {"maximum", int(content.MaxStale / time.Second)}}}
+	locationHeader = header{name: "Location", always: true, description: "The path of the new resource.",
+		schema: linkSchema}
+	linkHeader = header{name: "Link", description: "The next page, as `<…>; rel=\"next\"`. RFC 8288.",
+		schema: textSchema}
+	appliedHeader = header{name: "Preference-Applied", description: "The preference that was applied. RFC 7240.",
+		schema: textSchema}
+	replayedHeader = header{name: "Idempotency-Replayed",
+		description: "`true` if an earlier request with the same Idempotency-Key created this.",
+		schema:      object{{"const", "true"}}}
+	policyHeader = header{name: "RateLimit-Policy",
+		description: "The quota with the least left, such as `\"rating-user\";q=60;w=60`.", schema: textSchema}
+	limitHeader = header{name: "RateLimit",
+		description: "What is left of that quota, and the seconds until it is full again, such as " +
+			"`\"rating-user\";r=12;t=30`.", schema: textSchema}
+	retryAfterHeader = header{name: "Retry-After", description: "The seconds after which to try again.",
+		schema: object{{"type", "integer"}, {"minimum", 1}}}
+	allowHeader = header{name: "Allow", always: true, description: "The methods of the resource.",
+		schema: textSchema}
+	acceptHeader = header{name: "Accept", always: true, description: "The media type to send.",
+		schema: object{{"const", "application/json"}}}
 )
 
 // everyResponse has the headers that any response may have.

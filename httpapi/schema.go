@@ -38,7 +38,8 @@ func (c *call) file(f *file) error {
 // addSchema adds the route of the schema.
 func (a *API) addSchema(t map[string]methods) {
 	t["/schema/"] = methods{http.MethodGet: {
-		name: "getSchema", summary: "Read this schema", description: "OpenAPI 3.1, as JSON.", policy: public, header: []header{ifNoneMatchHeader},
+		name: "getSchema", summary: "Read this schema", description: "OpenAPI 3.1, as JSON.", policy: public,
+		header:    []header{ifNoneMatchHeader},
 		responses: []response{ok("The schema.", schemaDocType, etagHeader), notModified},
 		run:       func(c *call) error { return c.file(c.schema) },
 	}}
@@ -58,14 +59,15 @@ var schemaDocType = schemaType{name: "Schema", of: schemaDocument{}}
 
 const schemaIntro = `Contents, ratings of them, and accounts.
 
-Times are RFC 3339 in UTC. Identifiers are opaque. Nothing that is sent is ignored: unknown members, parameters and values are
-errors that say which. Paths work with and without the slash at their end, HEAD works wherever GET does, and OPTIONS says in
-Allow what else does; other methods get 405.
+Times are RFC 3339 in UTC. Identifiers are opaque. Unknown members, parameters and values are errors that name them.
+Paths work with and without the slash at the end. HEAD works wherever GET does. OPTIONS lists the methods in Allow;
+other methods are 405.
 
-Errors are problem documents (RFC 9457). Programs tell them apart by their code. 429 and 503 come with Retry-After. Every answer has
-an X-Request-Id, the client's own if it sent a sane one. With Prefer: handling=lenient unknown parameters are ignored.
+Errors are problem documents (RFC 9457), with a code for programs. 429 and 503 have Retry-After. Every response has an
+X-Request-Id: the client's own if it is valid. With Prefer: handling=lenient unknown parameters are ignored.
 
-Ratings are written asynchronously: 202 means that the rating cannot be lost any more, and the task in Location says when it is stored.`
+Ratings are written asynchronously: 202 means that the rating is durable, and the task in Location says when it is
+stored.`
 
 // openAPI makes the schema of the routes.
 func (a *API) openAPI(table map[string]methods) *file {
@@ -78,10 +80,12 @@ func (a *API) openAPI(table map[string]methods) *file {
 	for _, path := range slices.Sorted(maps.Keys(table)) {
 		item := object{}
 		if name, schema, found := pathID(path); found {
-			item = append(item, entry{"parameters", []object{{{"name", name}, {"in", "path"}, {"required", true}, {"schema", schema}}}})
+			item = append(item, entry{"parameters", []object{{{"name", name}, {"in", "path"}, {"required", true},
+				{"schema", schema}}}})
 		}
 		tag := strings.Split(path, "/")[1]
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
+			http.MethodDelete} {
 			if rt, ok := table[path][method]; ok && rt.name != "" {
 				item = append(item, entry{strings.ToLower(method), d.operation(rt, path, tag)})
 			}
@@ -108,7 +112,8 @@ func (a *API) openAPI(table map[string]methods) *file {
 	}
 	body, err := json.Marshal(object{
 		{"openapi", "3.1.0"},
-		{"info", object{{"title", "Khodnevis"}, {"version", "1"}, {"description", schemaIntro}, {"license", object{{"name", "MIT"}, {"identifier", "MIT"}}}}},
+		{"info", object{{"title", "Khodnevis"}, {"version", "1"}, {"description", schemaIntro},
+			{"license", object{{"name", "MIT"}, {"identifier", "MIT"}}}}},
 		{"servers", []object{{{"url", server}}}},
 		{"tags", named},
 		{"paths", paths},
@@ -163,13 +168,15 @@ func (d describer) operation(rt route, path, tag string) object {
 		parameters = append(parameters, described.with("schema", p.schema))
 	}
 	for _, h := range rt.header {
-		parameters = append(parameters, object{{"name", h.name}, {"in", "header"}, {"description", h.description}, {"schema", h.schema}})
+		parameters = append(parameters, object{{"name", h.name}, {"in", "header"}, {"description", h.description},
+			{"schema", h.schema}})
 	}
 	if parameters != nil {
 		o = append(o, entry{"parameters", parameters})
 	}
 	if rt.body != nil {
-		o = append(o, entry{"requestBody", object{{"required", true}, {"content", object{{"application/json", object{{"schema", d.body(rt.body)}}}}}}})
+		o = append(o, entry{"requestBody", object{{"required", true},
+			{"content", object{{"application/json", object{{"schema", d.body(rt.body)}}}}}}})
 	}
 	responses := object{}
 	for _, r := range rt.responses {
@@ -205,7 +212,8 @@ func (d describer) body(b *body) object {
 	if len(required) > 0 {
 		o = append(o, entry{"required", required})
 	}
-	d.components[b.name] = append(o, entry{"additionalProperties", false}, entry{"description", fmt.Sprintf("At most %d bytes.", b.limit)})
+	d.components[b.name] = append(o, entry{"additionalProperties", false},
+		entry{"description", fmt.Sprintf("At most %d bytes.", b.limit)})
 	return refer("schemas", b.name)
 }
 
@@ -215,7 +223,8 @@ func withoutType(schema object) object {
 }
 
 func (d describer) response(r response) object {
-	o := object{{"description", r.description}, {"headers", describeHeaders(append(slices.Clone(everyResponse), r.header...))}}
+	headers := describeHeaders(append(slices.Clone(everyResponse), r.header...))
+	o := object{{"description", r.description}, {"headers", headers}}
 	if r.body != nil {
 		o = append(o, entry{"content", object{{"application/json", object{{"schema", d.refer(*r.body)}}}}})
 	}
@@ -256,7 +265,8 @@ func (d describer) problem(status int) object {
 	headers := slices.Clone(everyResponse)
 	switch status {
 	case http.StatusUnauthorized:
-		headers = append(headers, header{name: "WWW-Authenticate", always: true, description: d.scheme.challenge, schema: textSchema})
+		headers = append(headers, header{name: "WWW-Authenticate", always: true, description: d.scheme.challenge,
+			schema: textSchema})
 	case http.StatusMethodNotAllowed:
 		headers = append(headers, allowHeader)
 	case http.StatusUnsupportedMediaType:

@@ -17,8 +17,10 @@ type scheme struct {
 }
 
 var bearer = scheme{
-	missing:   unauthorized("not_authenticated", "Credentials are missing: send Authorization: Bearer with an access token.", `Bearer realm="khodnevis"`),
-	wrong:     unauthorized("invalid_token", "The token is invalid, expired or revoked.", `Bearer realm="khodnevis", error="invalid_token"`),
+	missing: unauthorized("not_authenticated",
+		"Credentials are missing: send Authorization: Bearer with an access token.", `Bearer realm="khodnevis"`),
+	wrong: unauthorized("invalid_token", "The token is invalid, expired or revoked.",
+		`Bearer realm="khodnevis", error="invalid_token"`),
 	challenge: "`Bearer`, with `error=\"invalid_token\"` if a token was sent. RFC 6750.",
 	name:      "bearer",
 	schema:    object{{"type", "http"}, {"scheme", "bearer"}, {"description", "An access token."}},
@@ -36,7 +38,8 @@ func (c Config) scheme() scheme {
 		place, name = "header", told.Header
 	}
 	return scheme{
-		missing:   unauthorized("not_authenticated", fmt.Sprintf("Credentials are missing: send the %s %s.", place, name), told.Challenge),
+		missing: unauthorized("not_authenticated", fmt.Sprintf("Credentials are missing: send the %s %s.", place, name),
+			told.Challenge),
 		wrong:     unauthorized("invalid_token", "The credentials are invalid, expired or revoked.", told.Challenge),
 		challenge: "How to authenticate. RFC 9110.",
 		name:      "host",
@@ -52,8 +55,10 @@ func (c Config) validateScheme() error {
 	}
 	told := host.Scheme()
 	odd := func(s string) bool { return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) }
-	if told.Challenge == "" || odd(told.Challenge) || (told.Cookie == "") == (told.Header == "") || odd(told.Cookie+told.Header) {
-		return errors.New("httpapi: the Scheme of Config.Authenticator must have a Challenge and the name of either a cookie or a header, all of printable ASCII")
+	if told.Challenge == "" || odd(told.Challenge) || (told.Cookie == "") == (told.Header == "") ||
+		odd(told.Cookie+told.Header) {
+		return errors.New("httpapi: the Scheme of Config.Authenticator must have a Challenge and the name of either a " +
+			"cookie or a header, all of printable ASCII")
 	}
 	return nil
 }

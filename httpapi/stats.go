@@ -16,9 +16,9 @@ type statsDetail struct {
 	RatingsCount int64        `json:"ratings_count" doc:"The number of ratings."`
 	Sum          int64        `json:"sum" doc:"The sum of the scores."`
 	AverageScore *float64     `json:"average_score" doc:"The exact mean of the scores. Null without ratings."`
-	Score        *float64     `json:"score" doc:"The published score, in which bursts of ratings weigh less. Until it is computed for the first time, the average. Null without ratings that count."`
+	Score        *float64     `json:"score" doc:"The published score; the average until it is computed."`
 	Histogram    histogram    `json:"histogram" doc:"The number of ratings with each score."`
-	Held         int64        `json:"held" doc:"How many ratings weigh less than others now, because they came in a burst."`
+	Held         int64        `json:"held" doc:"How many ratings weigh less now, because of a burst."`
 	AsOf         stamp        `json:"as_of" null:"yes" doc:"When these statistics were stored. Null without ratings."`
 	Explanation  *explanation `json:"explanation,omitempty" doc:"How the score is computed. For staff, with explain=1."`
 }
@@ -36,33 +36,42 @@ var (
 func (a *API) addStats(t map[string]methods) {
 	moment := object{{"format", "date-time"}}
 	newWindow := &body{name: "NewWindow", limit: smallBody, members: []member{
-		{name: "ruling", required: true, schema: object{{"enum", rulings}, {"description", "excluded: the ratings of the window do not count in the score. cleared: they count in full."}}},
+		{name: "ruling", required: true, schema: object{{"enum", rulings},
+			{"description", "excluded: the ratings of the window do not count in the score. cleared: they count in full."}}},
 		{name: "from", required: true, schema: moment.with("description", "The beginning, between 2000 and 2200.")},
 		{name: "until", required: true, schema: moment.with("description", "The end, exclusive, by 2200.")},
-		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern}, {"description", "The reason, for people."}}},
+		{name: "note", schema: object{{"maxLength", rating.MaxNote}, {"pattern", linesPattern},
+			{"description", "The reason, for people."}}},
 	}}
 	t["/contents/:id/stats/"] = methods{http.MethodGet: {
 		name: "getStats", summary: "Read the statistics of a content's ratings", policy: public, problems: []int{403},
-		query:     []parameter{choiceParameter("explain", "`1` explains the score by hours and days. For staff.", "0", "1")},
+		query: []parameter{choiceParameter("explain", "`1` explains the score by hours and days. For staff.", "0",
+			"1")},
 		responses: []response{ok("The statistics.", statsType, ageHeader)}, run: (*call).getStats,
 	}}
 	t["/contents/:id/stats/recalculate/"] = methods{http.MethodPost: {
-		name: "recalculateStats", summary: "Recount the ratings of a content", description: "For staff.", policy: signedIn, header: []header{preferWait}, problems: []int{403},
-		responses: []response{accepted("The recount is accepted. Its task says when it is done.")}, run: queued((*call).recalculate),
+		name: "recalculateStats", summary: "Recount the ratings of a content", description: "For staff.", policy: signedIn,
+		header: []header{preferWait}, problems: []int{403},
+		responses: []response{accepted("The recount is accepted. Its task says when it is done.")},
+		run:       queued((*call).recalculate),
 	}}
 	t["/contents/:id/windows/"] = methods{
 		http.MethodGet: {
-			name: "listWindows", summary: "List the score windows of a content", description: "For staff.", policy: signedIn, problems: []int{403},
+			name: "listWindows", summary: "List the score windows of a content", description: "For staff.", policy: signedIn,
+			problems:  []int{403},
 			responses: []response{ok("All on one page.", windowList)}, run: (*call).listWindows,
 		},
 		http.MethodPost: {
 			name: "createWindow", summary: "Create a score window",
-			description: "For staff. A window covers whole buckets: hours of a content's first day, days from then on. It changes the published score and nothing else.",
-			policy:      signedIn, body: newWindow, problems: []int{403},
-			responses: []response{{http.StatusCreated, "The window was created.", &windowType, nil}}, run: (*call).createWindow,
+			description: "For staff. A window covers whole buckets: hours of a content's first day, days from then on. It " +
+				"changes the published score and nothing else.",
+			policy: signedIn, body: newWindow, problems: []int{403},
+			responses: []response{{http.StatusCreated, "The window was created.", &windowType,
+				nil}}, run: (*call).createWindow,
 		},
 		http.MethodDelete: {
-			name: "deleteWindows", summary: "Delete one score window of a content, or all", description: "For staff.", policy: signedIn, problems: []int{403},
+			name: "deleteWindows", summary: "Delete one score window of a content, or all", description: "For staff.",
+			policy: signedIn, problems: []int{403},
 			query:     []parameter{idParameter("id", "Only this window.")},
 			responses: []response{noContent("The windows are deleted.")}, run: (*call).deleteWindows,
 		},
@@ -92,7 +101,8 @@ func (c *call) getStats() error {
 func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 	average, rated := s.Average()
 	scale := c.cfg.Ratings.Scale()
-	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated), Score: published(s),
+	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated),
+		Score:     published(s),
 		Histogram: histogram{}, Held: s.Held(), AsOf: stamp(s.AsOf)}
 	for score := scale.Min; score <= scale.Max; score++ {
 		d.Histogram[strconv.Itoa(score)] = s.Histogram[score]
@@ -142,7 +152,8 @@ type windowDetail struct {
 func windowDetailOf(w rating.Window, opened time.Time) windowDetail {
 	from, _ := score.BucketSpan(opened, w.First)
 	_, until := score.BucketSpan(opened, w.Last)
-	return windowDetail{ID: w.ID, Content: w.Content, Ruling: w.Ruling, From: stamp(w.From), Until: stamp(w.Until), CoversFrom: stamp(from), CoversUntil: stamp(until),
+	return windowDetail{ID: w.ID, Content: w.Content, Ruling: w.Ruling, From: stamp(w.From), Until: stamp(w.Until),
+		CoversFrom: stamp(from), CoversUntil: stamp(until),
 		Note: w.Note, Author: w.By, CreatedAt: stamp(w.CreatedAt)}
 }
 
@@ -151,11 +162,13 @@ func (c *call) explainStats() error {
 	if err != nil {
 		return err
 	}
-	d := explanation{Score: optional(e.Score.Value, e.Score.Weight > 0), Rank: e.Score.Rank, Weight: e.Score.Weight, OpenedAt: stamp(e.Start),
-		Buckets: make([]bucketDetail, len(e.Parts)), Windows: make([]windowDetail, len(e.Windows))}
+	d := explanation{Score: optional(e.Score.Value, e.Score.Weight > 0), Rank: e.Score.Rank, Weight: e.Score.Weight,
+		OpenedAt: stamp(e.Start),
+		Buckets:  make([]bucketDetail, len(e.Parts)), Windows: make([]windowDetail, len(e.Windows))}
 	for i, p := range e.Parts {
 		from, until := score.BucketSpan(e.Start, p.Index)
-		d.Buckets[i] = bucketDetail{From: stamp(from), Until: stamp(until), RatingsCount: p.N, Sum: p.Sum, AverageScore: p.Mean(), Before: p.Before, Limit: p.Limit,
+		d.Buckets[i] = bucketDetail{From: stamp(from), Until: stamp(until), RatingsCount: p.N, Sum: p.Sum,
+			AverageScore: p.Mean(), Before: p.Before, Limit: p.Limit,
 			Counted: p.Counted, Held: float64(p.N) - p.Counted, Verdict: p.Verdict, Why: p.Why()}
 	}
 	for i, w := range e.Windows {
@@ -197,7 +210,8 @@ func (c *call) listWindows() error {
 func (c *call) createWindow() error {
 	ruling, _ := c.input.text("ruling")
 	note, _ := c.input.text("note")
-	draft := rating.WindowDraft{Content: c.param, Ruling: score.Ruling(ruling), From: c.input.time("from"), Until: c.input.time("until"), Note: note}
+	draft := rating.WindowDraft{Content: c.param, Ruling: score.Ruling(ruling), From: c.input.time("from"),
+		Until: c.input.time("until"), Note: note}
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err
 	}

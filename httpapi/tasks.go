@@ -14,16 +14,18 @@ import (
 // taskDetail is a task.
 type taskDetail struct {
 	ID        string       `json:"id" doc:"The identifier."`
-	Name      string       `json:"name" enum:"ratings.apply ratings.recalculate ratings.recount ratings.sweep ratings.forget" doc:"What the task does."`
+	Name      taskName     `json:"name" doc:"What the task does."`
 	State     rating.State `json:"state" doc:"The state. SUCCESS and FAILURE are final."`
 	Attempts  int          `json:"attempts" doc:"How many times a worker has tried, as far as is known."`
 	CreatedAt stamp        `json:"created_at" doc:"When the task was accepted."`
 	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began. Null if none has."`
-	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done, or the latest time at which it can have been. Null before that."`
+	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done at the latest. Null before that."`
 	ExpiresAt stamp        `json:"expires_at" doc:"Until when the task is kept."`
 	Result    taskResult   `json:"result" doc:"With SUCCESS, what was done."`
 	Error     *taskError   `json:"error" doc:"What went wrong: with RETRY in the last attempt, with FAILURE for good."`
 }
+
+type taskName string
 
 type taskError struct {
 	Code   string `json:"code" doc:"For programs."`
@@ -35,7 +37,7 @@ type taskResult any
 
 type applied struct {
 	Rating  string        `json:"rating" doc:"The identifier of the rating."`
-	Outcome rating.Result `json:"outcome" doc:"The outcome. superseded: a later write of the same rating was stored first."`
+	Outcome rating.Result `json:"outcome" doc:"The outcome. superseded: a later write was stored first."`
 }
 
 type recalculated struct {
@@ -53,7 +55,7 @@ type (
 		Drifted  int `json:"drifted" doc:"How many of them had wrong statistics, which were repaired."`
 	}
 	ranSweep struct {
-		Removed int `json:"removed" doc:"The number of old tombstones (withdrawn ratings) and old dead letters that were removed."`
+		Removed int `json:"removed" doc:"The number of old tombstones and dead letters that were removed."`
 	}
 	ranForgetting struct {
 		Withdrawn int `json:"withdrawn" doc:"The number of ratings that were withdrawn because of an erasure."`
@@ -85,17 +87,21 @@ var taskType = schemaType{name: "Task", of: taskDetail{}}
 // addTasks adds the routes of tasks.
 func (a *API) addTasks(t map[string]methods) {
 	t["/tasks/:id/"] = methods{http.MethodGet: {
-		name: "getTask", summary: "Read a task", description: "For the user whose request it is and staff, for 24 hours. `Prefer: wait=N` waits until it is done. " +
-			"Staff may also read the runs of the cron: `ratings.recalculate@20261123T030000Z` is the one that was due then, and so are `ratings.recount@…`, " +
+		name: "getTask", summary: "Read a task", description: "For the user whose request it is and staff, for 24 " +
+			"hours. `Prefer: wait=N` waits until it is done. " +
+			"Staff may also read the runs of the cron: `ratings.recalculate@20261123T030000Z` is the one that was due " +
+			"then, and so are `ratings.recount@…`, " +
 			"`ratings.sweep@…` and `ratings.forget@…`; `@latest` is the last one that began. Only the cache keeps them.",
 		policy: signedIn, header: []header{preferWait}, problems: []int{410},
-		responses: []response{ok("The task. Until it is done, Retry-After says when to read it again.", taskType, retryAfterHeader, appliedHeader)}, run: (*call).getTask,
+		responses: []response{ok("The task. Until it is done, Retry-After says when to read it again.", taskType,
+			retryAfterHeader, appliedHeader)}, run: (*call).getTask,
 	}}
 }
 
 func taskDetailOf(t rating.Task) taskDetail {
-	d := taskDetail{ID: t.ID, Name: t.Name, State: t.State, Attempts: t.Attempts, CreatedAt: stamp(t.CreatedAt), StartedAt: stamp(t.StartedAt),
-		DateDone: stamp(t.DoneAt), ExpiresAt: stamp(t.ExpiresAt), Result: resultOf(t)}
+	d := taskDetail{ID: t.ID, Name: taskName(t.Name), State: t.State, Attempts: t.Attempts, CreatedAt: stamp(t.CreatedAt),
+		StartedAt: stamp(t.StartedAt),
+		DateDone:  stamp(t.DoneAt), ExpiresAt: stamp(t.ExpiresAt), Result: resultOf(t)}
 	if t.Error != nil {
 		d.Error = &taskError{t.Error.Code, t.Error.Detail}
 	}

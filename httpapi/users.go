@@ -35,7 +35,8 @@ var (
 // Members of the bodies, as auth.Service checks them.
 var (
 	usernameSchema = object{{"minLength", auth.MinUsername}, {"maxLength", auth.MaxUsername}, {"format", "username"},
-		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, UsernameCasePreserved)."}, {"examples", []string{"forough"}}}
+		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, " +
+			"UsernameCasePreserved)."}, {"examples", []string{"forough"}}}
 	emailSchema = object{{"maxLength", auth.MaxEmail}, {"anyOf", []object{{{"const", ""}}, {{"format", "email"}}}},
 		{"description", "An e-mail address, or an empty text."}, {"examples", []string{"forough@example.org"}}}
 	secretSchema = object{{"format", "password"}, {"writeOnly", true}}
@@ -43,23 +44,33 @@ var (
 
 // addUsers adds the routes of this module's own accounts.
 func (a *API) addUsers(t map[string]methods) {
-	chosen := object{{"minLength", a.cfg.Users.PasswordMin()}, {"maxLength", auth.MaxPassword}, {"format", "password"}, {"writeOnly", true},
+	chosen := object{{"minLength", a.cfg.Users.PasswordMin()}, {"maxLength", auth.MaxPassword}, {"format", "password"},
+		{"writeOnly", true},
 		{"description", "Any characters. Common passwords are refused."}}
-	username, current := member{name: "username", required: true, schema: usernameSchema}, member{name: "current_password", schema: secretSchema}
-	registration := &body{name: "Registration", limit: smallBody, members: []member{username, {name: "password", required: true, schema: chosen}, {name: "email", schema: emailSchema}}}
+	username, current := member{name: "username", required: true,
+		schema: usernameSchema}, member{name: "current_password", schema: secretSchema}
+	registration := &body{name: "Registration", limit: smallBody, members: []member{username,
+		{name: "password", required: true, schema: chosen}, {name: "email", schema: emailSchema}}}
 	login := &body{name: "Login", limit: smallBody, members: []member{
-		{name: "username", required: true, schema: object{{"minLength", 1}}}, {name: "password", required: true, schema: append(object{{"minLength", 1}}, secretSchema...)}}}
-	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true, schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
-	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password", required: true, schema: chosen}}}
-	newEmail := &body{name: "AccountChange", limit: smallBody, members: append([]member{{name: "email", schema: emailSchema}, current}, userType.readOnly("email")...)}
-	erasure := &body{name: "AccountDeletion", limit: smallBody, members: []member{current, {name: "ratings", required: true, schema: object{{"enum", rating.ErasureModes()},
-		{"description", "What happens to the ratings of the account: delete deletes them; anonymize keeps each as the rating of a rater that is made up for it."}}}}}
+		{name: "username", required: true, schema: object{{"minLength", 1}}}, {name: "password", required: true,
+			schema: append(object{{"minLength", 1}}, secretSchema...)}}}
+	refresh := &body{name: "Refresh", limit: smallBody, members: []member{{name: "refresh", required: true,
+		schema: object{{"description", "The refresh token. It can be used once."}, {"writeOnly", true}}}}}
+	newPassword := &body{name: "NewPassword", limit: smallBody, members: []member{current, {name: "new_password",
+		required: true, schema: chosen}}}
+	newEmail := &body{name: "AccountChange", limit: smallBody,
+		members: append([]member{{name: "email", schema: emailSchema}, current}, userType.readOnly("email")...)}
+	erasure := &body{name: "AccountDeletion", limit: smallBody, members: []member{current,
+		{name: "ratings", required: true, schema: object{{"enum", rating.ErasureModes()},
+			{"description", "What happens to the ratings of the account: delete deletes them; anonymize keeps each as the " +
+				"rating of a rater that is made up for it."}}}}}
 	ownQuota := fmt.Sprintf("One IP prefix may log in and register at most %d times a minute, together.",
 		a.cfg.Limits.Logins)
 	tokens := []response{ok("The tokens and their user.", tokensType)}
 	t["/users/"] = methods{
 		http.MethodGet: {
-			name: "listUsers", summary: "List accounts", description: "For staff.", policy: staffOnly, query: listParameters(userRead, false),
+			name: "listUsers", summary: "List accounts", description: "For staff.", policy: staffOnly,
+			query:     listParameters(userRead, false),
 			responses: []response{ok("A page of accounts.", userList, linkHeader)}, run: (*call).listUsers,
 		},
 		http.MethodPost: {
@@ -77,7 +88,8 @@ func (a *API) addUsers(t map[string]methods) {
 		policy:      credential, body: refresh, problems: []int{401}, responses: tokens, run: (*call).refresh,
 	}}
 	t["/users/logout/"] = methods{http.MethodPost: {
-		name: "logout", summary: "Log out", description: "The tokens of the session end.", policy: signedIn, responses: []response{noContent("The session has ended.")}, run: (*call).logout,
+		name: "logout", summary: "Log out", description: "The tokens of the session end.", policy: signedIn,
+		responses: []response{noContent("The session has ended.")}, run: (*call).logout,
 	}}
 	t["/users/me/"] = methods{
 		http.MethodGet: {
@@ -85,18 +97,24 @@ func (a *API) addUsers(t map[string]methods) {
 			responses: []response{ok("The account.", userType)}, run: (*call).getMe,
 		},
 		http.MethodPatch: {
-			name: "changeMe", summary: "Change the caller's account", description: "A change of the e-mail address needs the current password.", policy: signedIn, body: newEmail,
-			problems: []int{403, 404, 409}, responses: []response{ok("The account after the change.", userType)}, run: (*call).patchMe,
+			name: "changeMe", summary: "Change the caller's account", description: "A change of the e-mail address needs " +
+				"the current password.", policy: signedIn, body: newEmail,
+			problems: []int{403, 404, 409}, responses: []response{ok("The account after the change.",
+				userType)}, run: (*call).patchMe,
 		},
 		http.MethodDelete: {
-			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, problems: []int{403, 404},
-			description: "All sessions end at once. The username stays taken. The ratings follow within moments, pending ones included. The contents stay.",
-			responses:   []response{noContent("The account is deleted.")}, run: (*call).deleteMe,
+			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, problems: []int{403,
+				404},
+			description: "All sessions end at once. The username stays taken. The ratings follow within moments, pending " +
+				"ones included. The contents stay.",
+			responses: []response{noContent("The account is deleted.")}, run: (*call).deleteMe,
 		},
 	}
 	t["/users/me/password/"] = methods{http.MethodPost: {
-		name: "changePassword", summary: "Change the caller's password", description: "All other sessions end.", policy: signedIn, body: newPassword,
-		problems: []int{403, 404, 409}, responses: []response{noContent("The password is changed.")}, run: (*call).changePassword,
+		name: "changePassword", summary: "Change the caller's password", description: "All other sessions end.",
+		policy: signedIn, body: newPassword,
+		problems: []int{403, 404, 409}, responses: []response{noContent("The password is changed.")},
+		run: (*call).changePassword,
 	}}
 	t["/users/me/sessions/"] = methods{
 		http.MethodGet: {
@@ -109,7 +127,8 @@ func (a *API) addUsers(t map[string]methods) {
 		},
 	}
 	t["/users/me/sessions/:id/"] = methods{http.MethodDelete: {
-		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn, responses: []response{noContent("The session has ended.")}, run: (*call).endSession,
+		name: "endSession", summary: "End one of the caller's sessions", policy: signedIn,
+		responses: []response{noContent("The session has ended.")}, run: (*call).endSession,
 	}}
 }
 
@@ -133,7 +152,8 @@ func userProblem(err error) *problem {
 	case errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrInvalidCredentials):
 		return bearer.wrong
 	case errors.Is(err, auth.ErrReauth):
-		return &problem{status: 403, code: "reauth_required", title: "Forbidden", detail: "The current password is wrong or missing."}
+		return &problem{status: 403, code: "reauth_required", title: "Forbidden",
+			detail: "The current password is wrong or missing."}
 	}
 	return nil
 }
@@ -174,7 +194,8 @@ type userBrief struct {
 }
 
 func (c *call) tokens(t auth.Tokens) error {
-	return c.json(http.StatusOK, tokensBody{Access: t.Access, Refresh: t.Refresh, TokenType: "Bearer", ExpiresIn: int64(t.ExpiresIn / time.Second),
+	return c.json(http.StatusOK, tokensBody{Access: t.Access, Refresh: t.Refresh, TokenType: "Bearer",
+		ExpiresIn:        int64(t.ExpiresIn / time.Second),
 		RefreshExpiresIn: int64(t.RefreshExpiresIn / time.Second), User: userBrief{t.User.ID, t.User.Username}})
 }
 
@@ -239,7 +260,8 @@ func (c *call) patchMe() error {
 	if !sent {
 		email = u.Email
 	}
-	if current, sent := c.input.text("current_password"); sent || email != u.Email { // a password that is sent is always checked
+	// a password that is sent is always checked
+	if current, sent := c.input.text("current_password"); sent || email != u.Email {
 		if u, err = c.cfg.Users.ChangeEmail(c.r.Context(), c.who, email, current, c.source()); err != nil {
 			return err
 		}
@@ -278,7 +300,8 @@ func (c *call) deleteMe() error {
 	ctx, cancel := deadline.Keep(c.r.Context())
 	defer cancel()
 	if err := c.cfg.Ratings.Erase(ctx, c.who.Subject, fate); err != nil {
-		c.cfg.Logger.WarnContext(c.r.Context(), "httpapi: the ratings of a deleted account follow later", "user", c.who.Subject, "request_id", c.id, "error", err)
+		c.cfg.Logger.WarnContext(c.r.Context(), "httpapi: the ratings of a deleted account follow later", "user",
+			c.who.Subject, "request_id", c.id, "error", err)
 	}
 	return c.empty(http.StatusNoContent)
 }
@@ -300,7 +323,8 @@ func (c *call) listSessions() error {
 	}
 	results := make(results, len(sessions))
 	for i, s := range sessions {
-		results[i] = sessionDetail{s.ID, s.Label, s.ID == c.who.Session, stamp(s.CreatedAt), stamp(s.RotatedAt), stamp(s.ExpiresAt)}
+		results[i] = sessionDetail{s.ID, s.Label, s.ID == c.who.Session, stamp(s.CreatedAt), stamp(s.RotatedAt),
+			stamp(s.ExpiresAt)}
 	}
 	return c.json(http.StatusOK, envelope{Results: results})
 }
