@@ -19,6 +19,7 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/backoff"
 )
 
 // attackCommand runs campaigns against servers of its own, whose clock it moves, and draws what
@@ -258,7 +259,7 @@ func (a *attacker) published(ctx context.Context) (average, score float64, err e
 				return 0, 0, err
 			}
 			if done = task.State; done != "SUCCESS" {
-				if err := sleep(ctx, time.Millisecond); err != nil {
+				if err := backoff.Sleep(ctx, time.Millisecond); err != nil {
 					return 0, 0, err
 				}
 			}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/backoff"
 )
 
 const (
@@ -138,7 +140,7 @@ func (k *checker) settle(ctx context.Context, name string, n, total int, timeout
 		if len(pending) == 0 || time.Since(moved) >= timeout {
 			return looks, nil
 		}
-		if err := sleep(ctx, pollPause); err != nil {
+		if err := backoff.Sleep(ctx, pollPause); err != nil {
 			return nil, err
 		}
 	}

@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/backoff"
 )
 
 const (
@@ -107,7 +108,8 @@ func (c *client) persist(ctx context.Context, r request, token string) (answer, 
 	var a answer
 	giveUp := time.Now().Add(c.timeout)
 	server := c.turn.Add(1)
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	pauses := backoff.Backoff{First: firstPause, Max: lastPause, Jitter: true}
+	for {
 		a.attempts++
 		start := time.Now()
 		base := c.bases[(server+uint64(a.attempts))%uint64(len(c.bases))]
@@ -142,8 +144,7 @@ func (c *client) persist(ctx context.Context, r request, token string) (answer, 
 		if err != nil && a.attempts%len(c.bases) != 0 {
 			continue // the next server may live
 		}
-		wait := max(pause/2+rand.N(pause), retryAfter(header)) // jitter, or all clients come back at once
-		if err := sleep(ctx, min(wait, left)); err != nil {
+		if err := backoff.Sleep(ctx, min(max(pauses.Next(), retryAfter(header)), left)); err != nil {
 			return a, err
 		}
 	}
@@ -210,15 +211,4 @@ func retryAfter(h http.Header) time.Duration {
 		return 0
 	}
 	return min(max(time.Duration(seconds), 0), maxRetryAfter/time.Second) * time.Second
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -16,25 +16,30 @@ const (
 
 var errSlow = errors.New("the brokers did not answer in time")
 
-// confirmation looks whether the topic is still there, and makes a producer unless there is one for
-// that topic: a single flight for all calls that wait for it. One that fails opens the circuit
-// breaker: for probeEvery, calls that have no usable producer fail at once.
-type confirmation struct {
-	done chan struct{}
-	err  error // once done
-}
-
-// ready returns a producer whose topic was there a moment ago.
+// ready returns a producer whose topic was there a moment ago. If a confirmation fails, the circuit
+// breaker opens: for probeEvery, calls that have no usable producer fail at once.
 func (q *Queue) ready(ctx context.Context) (*producer, error) {
 	for {
-		p, c, err := q.tryReady()
-		if p != nil || err != nil {
-			return p, err
+		q.mu.Lock()
+		p, err, now := q.producer, q.unavailable, time.Now()
+		open := now.Before(q.probeAt)
+		fresh := p != nil && now.Sub(p.confirmed) < confirmEvery
+		usable := p != nil && now.Sub(p.confirmed) < usableFor
+		q.mu.Unlock()
+		switch {
+		case fresh, usable && open:
+			return p, nil
+		case open:
+			return nil, err
+		}
+		confirmed := q.confirmations.DoChan("", func() (any, error) { return nil, q.confirm() })
+		if usable {
+			return p, nil
 		}
 		select {
-		case <-c.done:
-			if c.err != nil {
-				return nil, c.err
+		case c := <-confirmed:
+			if c.Err != nil {
+				return nil, c.Err
 			}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -44,69 +49,40 @@ func (q *Queue) ready(ctx context.Context) (*producer, error) {
 	}
 }
 
-// tryReady returns a producer, or the confirmation to wait for, or why there is no producer.
-func (q *Queue) tryReady() (*producer, *confirmation, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now, p := time.Now(), q.producer
-	if p != nil && now.Sub(p.confirmed) < confirmEvery {
-		return p, nil, nil
+// confirm looks whether the topic is still there, and makes a producer unless there is one for that
+// topic. It is a single flight for all calls that need it.
+func (q *Queue) confirm() error {
+	if !q.begin() {
+		return errClosed
 	}
-	if q.confirmation == nil && !now.Before(q.probeAt) {
-		if !q.beginLocked() {
-			return nil, nil, errClosed
-		}
-		q.confirmation = &confirmation{done: make(chan struct{})}
-		go q.confirm(q.confirmation, p)
-	}
-	switch {
-	case p != nil && now.Sub(p.confirmed) < usableFor:
-		return p, nil, nil
-	case q.confirmation != nil:
-		return nil, q.confirmation, nil
-	}
-	return nil, nil, q.unavailable
-}
-
-// confirm confirms p or replaces it.
-func (q *Queue) confirm(c *confirmation, p *producer) {
 	defer q.running.Done()
 	ctx, cancel := context.WithTimeoutCause(q.life, confirmTimeout, errSlow)
 	defer cancel()
-	began := time.Now()
-	next := p
+	q.mu.Lock()
+	p, began := q.producer, time.Now()
+	q.mu.Unlock()
 	t, err := q.topic(ctx)
+	next := p
 	if err == nil && (p == nil || p.topic != t) {
 		if err = q.requireDurable(ctx); err == nil {
 			next, err = q.openProducer(ctx, t)
 		}
 	}
-	if unwanted := q.confirmed(c, began, p, next, err); unwanted {
-		next.abort()
-	}
-}
-
-// confirmed ends a confirmation that began with p, and reports whether next is not needed any more.
-func (q *Queue) confirmed(c *confirmation, began time.Time, p, next *producer, err error) (unwanted bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.confirmation = nil
-	c.err = err
-	close(c.done)
 	switch {
 	case err != nil:
 		q.unavailable, q.probeAt = err, time.Now().Add(probeEvery)
+	case next == p: // which may have been discarded meanwhile
+		p.confirmed = began
 	case q.life.Err() != nil:
-		return next != p
-	case next == p && q.producer != p: // discarded meanwhile
+		q.running.Go(next.abort)
 	default:
-		if next != p && q.producer != nil {
-			q.discardLocked(q.producer)
-		}
+		q.discardLocked(p)
 		next.confirmed = began
 		q.producer = next
 	}
-	return false
+	return err
 }
 
 // discard gives p up, so that the next Publish makes another one.
@@ -117,12 +93,8 @@ func (q *Queue) discard(p *producer) {
 }
 
 func (q *Queue) discardLocked(p *producer) {
-	if q.producer != p || !q.beginLocked() {
-		return
+	if p != nil && q.producer == p && q.life.Err() == nil {
+		q.producer = nil
+		q.running.Go(p.abort)
 	}
-	q.producer = nil
-	go func() {
-		defer q.running.Done()
-		p.abort()
-	}()
 }

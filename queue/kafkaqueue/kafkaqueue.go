@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/khodnevis/khodnevis/internal/address"
 	"github.com/khodnevis/khodnevis/internal/installation"
@@ -60,25 +61,25 @@ const closeTimeout = 15 * time.Second
 
 // Queue is a log in one topic.
 type Queue struct {
-	brokers  []string
-	cfg      Config                 // its Topic and Group are set once name has returned nil
-	identity *installation.Identity // nil: Topic and Group have been set from the beginning
-	naming   sync.Once
-	inFlight atomic.Int64    // bytes of messages without an answer
-	life     context.Context // ends with Close
-	end      context.CancelCauseFunc
+	brokers       []string
+	cfg           Config                 // its Topic and Group are set once name has returned nil
+	identity      *installation.Identity // nil: Topic and Group have been set from the beginning
+	naming        sync.Once
+	inFlight      atomic.Int64    // bytes of messages without an answer
+	life          context.Context // ends with Close
+	confirmations singleflight.Group
+	end           context.CancelCauseFunc
 
 	adminMu sync.Mutex // held while an admin connects
 	admin   *admin     // nil until it is needed, and after it failed
 
-	mu           sync.Mutex
-	running      sync.WaitGroup // goroutines and calls of Consume; grows under mu, and only before Close
-	producer     *producer      // nil until it is needed, and while the brokers are away
-	confirmation *confirmation  // in flight, or nil
-	unavailable  error          // of the last confirmation; the breaker is open until probeAt
-	probeAt      time.Time
-	members      []bool                          // which numbers the running calls of Consume have
-	located      map[topicPartition]locatedRange // what Locate has asked for
+	mu          sync.Mutex
+	running     sync.WaitGroup // goroutines and calls of Consume; grows under mu, and only before Close
+	producer    *producer      // nil until it is needed, and while the brokers are away
+	unavailable error          // of the last confirmation; the circuit breaker is open until probeAt
+	probeAt     time.Time
+	members     []bool                          // which numbers the running calls of Consume have
+	located     map[topicPartition]locatedRange // what Locate has asked for
 }
 
 // Open returns a queue on brokers, host:port each, without connecting to them. It makes clients of
@@ -159,10 +160,6 @@ func (q *Queue) Close() error {
 func (q *Queue) begin() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.beginLocked()
-}
-
-func (q *Queue) beginLocked() bool {
 	if q.life.Err() != nil {
 		return false
 	}
