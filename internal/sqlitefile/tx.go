@@ -64,12 +64,6 @@ func (tx *transaction) prepare(query string) (*sqlx.Stmt, error) {
 	return stmt, nil
 }
 
-// script runs several statements at once.
-func (tx *transaction) script(text string) error {
-	_, err := tx.f.conn.ExecContext(context.Background(), text)
-	return translate(err)
-}
-
 // Get scans the first row into dest and reports whether there is one. Like those of a Tx, the
 // statements of Get and Select are prepared once and kept by their text.
 func (f *File) Get(ctx context.Context, dest any, query string, args ...any) (bool, error) {

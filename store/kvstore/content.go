@@ -8,16 +8,6 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-func contentFields(c *codec, v *content.Content) {
-	text(c, &v.ID)
-	text(c, &v.Title)
-	text(c, &v.Description)
-	text(c, &v.Author)
-	integer(c, &v.Version)
-	instant(c, &v.CreatedAt)
-	instant(c, &v.UpdatedAt)
-}
-
 // contentKeys returns the keys in indexes that follow from a content alone.
 func contentKeys(c content.Content) [][]byte {
 	keys := [][]byte{

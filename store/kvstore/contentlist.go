@@ -57,8 +57,7 @@ func newPlan(f content.Filter, o content.Order, place *content.Cursor) plan {
 		p.span = p.span.beyond(ending(o.Field, *place))
 	}
 	p.check = f
-	p.all = f.Author == "" && len(f.Terms) == 0 && f.RatingsMin <= 0 && f.ScoreMin == nil && f.ScoreMax == nil &&
-		f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero() && f.UpdatedFrom.IsZero() && f.UpdatedBefore.IsZero()
+	p.all = f.IsZero()
 	return p
 }
 
@@ -90,22 +89,16 @@ func ending(field content.Field, p content.Cursor) []byte {
 
 // listed returns c with its position in the order of a field.
 func (t *tx) listed(field content.Field, c content.Content) content.Listed {
-	p := content.Cursor{ID: c.ID}
+	st, number := numbersRow{}, 0.0
 	switch field {
-	case content.ByCreated:
-		p.Time = c.CreatedAt
-	case content.ByUpdated:
-		p.Time = c.UpdatedAt
-	case content.ByTitle:
-		p.Text = c.SortTitle()
 	case content.ByScore:
-		st, _ := numbers.get(t, c.ID)
-		p.Number = st.Score.Rank
+		st, _ = numbers.get(t, c.ID)
+		number = st.Score.Rank
 	case content.ByRatings:
-		st, _ := numbers.get(t, c.ID)
-		p.Number = float64(st.Count)
+		st, _ = numbers.get(t, c.ID)
+		number = float64(st.Count)
 	}
-	return content.Listed{Content: c, Cursor: p}
+	return c.Listed(field, number)
 }
 
 // find ranges over the contents that a plan finds.

@@ -8,17 +8,6 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-func deadLetterFields(c *codec, v *rating.DeadLetter) {
-	integer(c, &v.ID)
-	text(c, &v.Position.Stream)
-	integer(c, &v.Position.Offset)
-	text(c, &v.Key)
-	blob(c, &v.Body)
-	text(c, &v.Reason)
-	text(c, &v.Detail)
-	instant(c, &v.At)
-}
-
 // Keys, streams and positions of dead letters are any bytes of any length, and so indexes have
 // hashes of them.
 func hashOf(parts ...any) [32]byte { return sha256.Sum256(extend(nil, parts...)) }
@@ -56,7 +45,7 @@ func (t *tx) unreject(id int64) {
 // ListDeadLetters implements rating.Store.
 func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
 	return view(ctx, s, "list rejected", func(t *tx) (found []rating.DeadLetter, _ error) {
-		in := span{prefix: key(rejections.name)}
+		in := span{prefix: key(byte(rejections))}
 		switch {
 		case q.Key != "" && q.Position.Stream != "":
 			in.prefix = key(deadLetterByName, name(q.Position, q.Key))

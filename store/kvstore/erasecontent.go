@@ -21,10 +21,10 @@ func (s *Store) EraseContent(ctx context.Context, id string) error {
 // Of the ratings it removes a piece; the rest is hidden until it is swept.
 func (t *tx) forget(id string) {
 	tombstones.put(t, struct{}{}, id)
-	for _, b := range buckets.list(t, span{prefix: key(buckets.name, id)}, -1) {
+	for _, b := range buckets.list(t, span{prefix: key(byte(buckets), id)}, -1) {
 		buckets.delete(t, id, int64(b.Index))
 	}
-	for _, w := range windows.list(t, span{prefix: key(windows.name, id)}, -1) {
+	for _, w := range windows.list(t, span{prefix: key(byte(windows), id)}, -1) {
 		windows.delete(t, id, w.ID)
 	}
 	openings.delete(t, id)
@@ -42,7 +42,7 @@ func (t *tx) forget(id string) {
 func (t *tx) removePiece(id string) {
 	left := piece
 	for _, tb := range []table[rating.Rating]{ratings, withdrawn} {
-		for _, r := range tb.list(t, span{prefix: key(tb.name, id)}, left) {
+		for _, r := range tb.list(t, span{prefix: key(byte(tb), id)}, left) {
 			tb.delete(t, r.Content, r.Rater)
 			t.reindex(ratingKeys(r), nil)
 			left--
@@ -59,7 +59,7 @@ func (t *tx) removePiece(id string) {
 func (t *tx) hides(id string) bool {
 	if t.hidden == nil {
 		t.hidden = map[string]bool{}
-		for _, p := range t.rests(span{prefix: key(hidden.name)}, -1) {
+		for _, p := range t.rests(span{prefix: key(byte(hidden))}, -1) {
 			t.hidden[p.text()] = true
 		}
 	}
@@ -71,7 +71,7 @@ func (s *Store) sweepHidden(ctx context.Context) error {
 	for more := true; more; {
 		var err error
 		if more, err = update(ctx, s, "sweep deleted contents", func(t *tx) (bool, error) {
-			first, ok := t.first(span{prefix: key(hidden.name)})
+			first, ok := t.first(span{prefix: key(byte(hidden))})
 			if ok {
 				t.removePiece(first.text())
 			}

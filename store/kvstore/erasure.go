@@ -7,12 +7,6 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-func erasureFields(c *codec, v *rating.Erasure) {
-	text(c, &v.Rater)
-	text(c, &v.Mode)
-	instant(c, &v.At)
-}
-
 func erasureKeys(d rating.Erasure) [][]byte {
 	return [][]byte{key(erasuresByTime, d.At, d.Rater)}
 }
@@ -38,7 +32,7 @@ func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
 func (s *Store) Erasures(ctx context.Context, since time.Time, after string, limit int) ([]rating.Erasure, error) {
 	return view(ctx, s, "erasures", func(t *tx) (found []rating.Erasure, _ error) {
 		for _, row := range t.scan(erasures.following(after)) {
-			d, err := decode(row, erasureFields)
+			d, err := decode[rating.Erasure](row)
 			if err != nil {
 				return nil, err
 			}

@@ -11,13 +11,13 @@ import (
 // Damage counts a rating that does not exist.
 func (s *Store) Damage(ctx context.Context, content string) error {
 	return s.write(ctx, "damage", func(t *tx) error {
-		sum := t.tally(content)
-		sum.add(rating.Rating{Key: rating.Key{Content: content}, Result: rating.Created, Score: 5, Bucket: 7}, 1)
-		sum.now.Revision, sum.now.AsOf, sum.now.dirty = sum.was.Revision, sum.was.AsOf, sum.was.dirty
-		numbers.put(t, sum.now, content)
-		for _, b := range sum.buckets {
-			buckets.put(t, b, content, int64(b.Index))
-		}
+		was, _ := t.numbers(content)
+		var wrong rating.Tally
+		wrong.AddMany(5, 7, 1)
+		t.count(content, &wrong)
+		now, _ := t.numbers(content)
+		now.Revision, now.AsOf, now.Dirty = was.Revision, was.AsOf, was.Dirty
+		numbers.put(t, now, content)
 		return nil
 	})
 }
@@ -31,32 +31,32 @@ func (s *Store) Audit(ctx context.Context) error {
 				wanted[string(k)] = true
 			}
 		}
-		for _, c := range contents.list(t, span{prefix: key(contents.name)}, -1) {
+		for _, c := range contents.list(t, span{prefix: key(byte(contents))}, -1) {
 			st, _ := numbers.get(t, c.ID)
 			want(contentKeys(c))
 			want(numberKeys(c.ID, st.Stats))
 		}
-		for _, r := range creations.list(t, span{prefix: key(creations.name)}, -1) {
+		for _, r := range creations.list(t, span{prefix: key(byte(creations))}, -1) {
 			want(recordKeys(r))
 		}
 		for _, tb := range []table[rating.Rating]{ratings, withdrawn} {
-			for _, r := range tb.list(t, span{prefix: key(tb.name)}, -1) {
+			for _, r := range tb.list(t, span{prefix: key(byte(tb))}, -1) {
 				want(ratingKeys(r))
 			}
 		}
-		for _, row := range numbers.list(t, span{prefix: key(numbers.name)}, -1) {
+		for _, row := range numbers.list(t, span{prefix: key(byte(numbers))}, -1) {
 			want(dirtyKeys(row))
 		}
-		for _, d := range erasures.list(t, span{prefix: key(erasures.name)}, -1) {
+		for _, d := range erasures.list(t, span{prefix: key(byte(erasures))}, -1) {
 			want(erasureKeys(d))
 		}
-		for _, r := range rejections.list(t, span{prefix: key(rejections.name)}, -1) {
+		for _, r := range rejections.list(t, span{prefix: key(byte(rejections))}, -1) {
 			want(deadLetterKeys(r))
 		}
-		for _, login := range sessions.list(t, span{prefix: key(sessions.name)}, -1) {
+		for _, login := range sessions.list(t, span{prefix: key(byte(sessions))}, -1) {
 			want(sessionKeys(login))
 		}
-		for _, tk := range tokens.list(t, span{prefix: key(tokens.name)}, -1) {
+		for _, tk := range tokens.list(t, span{prefix: key(byte(tokens))}, -1) {
 			if !sessions.has(t, tk.Session) {
 				return struct{}{}, fmt.Errorf("a token of the session %q, which is gone", tk.Session)
 			}

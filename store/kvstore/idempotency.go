@@ -7,14 +7,6 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 )
 
-func recordFields(c *codec, v *content.IdempotencyRecord) {
-	text(c, &v.Author)
-	hash(c, &v.Key)
-	hash(c, &v.Request)
-	text(c, &v.Content)
-	instant(c, &v.At)
-}
-
 func recordKeys(r content.IdempotencyRecord) [][]byte {
 	return [][]byte{key(creationsByTime, r.At, r.Author, [32]byte(r.Key))}
 }

@@ -6,19 +6,6 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-func ratingFields(c *codec, v *rating.Rating) {
-	text(c, &v.Content)
-	text(c, &v.Rater)
-	integer(c, &v.Score)
-	integer(c, &v.Version.Epoch)
-	integer(c, &v.Version.Offset)
-	text(c, &v.Result)
-	integer(c, &v.Bucket)
-	instant(c, &v.CreatedAt)
-	instant(c, &v.UpdatedAt)
-	v.Withdrawn = v.Result == rating.Withdrawn
-}
-
 // ratingKeys returns the keys in indexes that follow from a rating.
 func ratingKeys(r rating.Rating) [][]byte {
 	if r.Withdrawn {
@@ -67,19 +54,19 @@ func (t *tx) replace(old, now rating.Rating) {
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	return update(ctx, s, "apply ratings", func(t *tx) ([]rating.Outcome, error) {
 		outcomes := make([]rating.Outcome, len(batch.Changes))
-		tallies := map[string]*tally{} // by content
+		changed := map[string]*rating.Tally{} // by content
 		for i, c := range batch.Changes {
 			if tombstones.has(t, c.Content) {
 				outcomes[i].Refused = true
 				continue
 			}
-			if tallies[c.Content] == nil {
-				tallies[c.Content] = t.tally(c.Content)
+			if changed[c.Content] == nil {
+				changed[c.Content] = &rating.Tally{}
 			}
-			outcomes[i] = t.apply(c, tallies[c.Content])
+			outcomes[i] = t.apply(c, changed[c.Content])
 		}
-		for _, sum := range tallies {
-			t.record(sum)
+		for id, d := range changed {
+			t.count(id, d)
 		}
 		for _, r := range batch.DeadLetters {
 			t.reject(r)
@@ -89,7 +76,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 }
 
 // apply applies a change of a rating of a content that is not deleted, and counts it.
-func (t *tx) apply(c rating.Change, sum *tally) rating.Outcome {
+func (t *tx) apply(c rating.Change, changed *rating.Tally) rating.Outcome {
 	old, _ := t.rating(c.Key)
 	outcome, applied := c.Apply(old)
 	if !applied {
@@ -103,10 +90,8 @@ func (t *tx) apply(c rating.Change, sum *tally) rating.Outcome {
 			return outcome
 		}
 	}
-	if now.Result != rating.Unchanged {
-		sum.add(old, -1)
-		sum.add(now, 1)
-	}
+	changed.Add(old, -1)
+	changed.Add(now, 1)
 	return outcome
 }
 

@@ -108,7 +108,7 @@ func (t *tx) ratings(q rating.Query, b *budget) iter.Seq[rating.Rating] {
 // in the order of time the key leads to its row.
 func (t *tx) ratingAt(q rating.Query, end parts, row []byte) (rating.Rating, bool) {
 	if q.Order == rating.ByKey {
-		r, err := decode(row, ratingFields)
+		r, err := decode[rating.Rating](row)
 		t.fail(err)
 		return r, err == nil
 	}
@@ -137,7 +137,7 @@ func ratingSpan(q rating.Query) (s span) {
 		s.prefix = key(ratingsByTime)
 	default:
 		fixed.Rater = ""
-		if s.prefix = key(ratings.name); fixed.Content != "" {
+		if s.prefix = key(byte(ratings)); fixed.Content != "" {
 			s.prefix = extend(s.prefix, fixed.Content)
 		}
 	}

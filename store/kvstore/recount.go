@@ -1,13 +1,10 @@
 package kvstore
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
-	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Recount implements rating.Store. It reads in a snapshot of each content, and writes only where
@@ -40,23 +37,18 @@ func (t *tx) recount(id string) *rating.Drift {
 	if t.hides(id) {
 		return nil
 	}
-	was := t.tally(id).was
-	is := numbersRow{Stats: was.Stats}
-	is.Count, is.Sum, is.Histogram = 0, 0, map[int]int64{}
-	counted := map[int]score.Bucket{}
-	for _, row := range t.scan(span{prefix: key(ratings.name, id)}) {
-		r, err := decode(row, ratingFields)
+	was, _ := t.numbers(id)
+	var counted rating.Tally
+	for _, row := range t.scan(span{prefix: key(byte(ratings), id)}) {
+		r, err := decode[rating.Rating](row)
 		if t.fail(err); err != nil {
 			return nil
 		}
-		is.count(r, 1)
-		b := counted[r.Bucket]
-		counted[r.Bucket] = score.Bucket{Index: r.Bucket, N: b.N + 1, Sum: b.Sum + int64(r.Score)}
+		counted.Add(r, 1)
 	}
-	byIndex := func(a, b score.Bucket) int { return cmp.Compare(a.Index, b.Index) }
 	d := &rating.Drift{
-		Content: id, Was: was.Stats, Is: is.Stats, WasBuckets: t.history(id).Buckets,
-		IsBuckets: slices.SortedFunc(maps.Values(counted), byIndex),
+		Content: id, Was: was.Stats, Is: counted.Of(was.Stats),
+		WasBuckets: t.history(id).Buckets, IsBuckets: counted.Sorted(),
 	}
 	if d.Was.Equal(d.Is) && slices.Equal(d.WasBuckets, d.IsBuckets) {
 		return nil
@@ -66,15 +58,14 @@ func (t *tx) recount(id string) *rating.Drift {
 
 // repair writes the numbers that d says are right, and completes d.
 func (t *tx) repair(d *rating.Drift) {
-	sum := t.tally(d.Content)
 	for _, b := range d.WasBuckets {
-		sum.buckets[b.Index] = score.Bucket{Index: b.Index}
+		buckets.delete(t, d.Content, int64(b.Index))
 	}
 	for _, b := range d.IsBuckets {
-		sum.buckets[b.Index] = b
+		t.putBucket(d.Content, b)
 	}
-	sum.now.Stats = d.Is
-	sum.changed()
-	t.record(sum)
-	d.Is = sum.now.Stats
+	was, _ := t.numbers(d.Content)
+	now := was
+	now.Stats = d.Is
+	d.Is = t.replaceNumbers(was, t.dirty(now))
 }

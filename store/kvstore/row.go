@@ -3,17 +3,22 @@ package kvstore
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
+	"reflect"
+	"slices"
 	"time"
 )
 
-// layout is the version of the rows' layout, and the first byte of each row. A field that a later
-// layout adds is written last and read only from rows of that layout.
+// layout is the version of the rows' layout, and the first byte of each row. It grows with every
+// change of a type that a table has rows of; TestLayout says which types those are.
 const layout = 1
 
-var errRow = errors.New("kvstore: a row is cut off, or of a later layout")
+var errRow = errors.New("kvstore: a row is cut off, or of another layout")
 
-// codec writes the fields of a row, or reads them in the same order: one function describes both.
+// codec writes a row, or reads one in the same order: the fields of a struct one after the other,
+// integers as varints, times as microseconds since 1970, texts and maps after their lengths.
 type codec struct {
 	row     []byte // what is written, or what is left to be read
 	reading bool
@@ -21,108 +26,103 @@ type codec struct {
 }
 
 // encode returns v as a row.
-func encode[T any](v T, fields func(*codec, *T)) []byte {
+func encode[T any](v T) []byte {
 	c := codec{row: append(make([]byte, 0, 64), layout)}
-	fields(&c, &v)
+	c.value(reflect.ValueOf(&v).Elem())
 	return c.row
 }
 
 // decode is the inverse of encode. The result shares no memory with row.
-func decode[T any](row []byte, fields func(*codec, *T)) (v T, err error) {
+func decode[T any](row []byte) (v T, err error) {
 	if len(row) == 0 || row[0] != layout {
 		return v, errRow
 	}
 	c := codec{row: row[1:], reading: true}
-	fields(&c, &v)
+	c.value(reflect.ValueOf(&v).Elem())
 	return v, c.err
 }
 
-// take returns the next n bytes, or fewer if the row is cut off.
-func (c *codec) take(n uint64) []byte {
-	if n > uint64(len(c.row)) {
-		c.err, n = errRow, uint64(len(c.row))
+// value writes v, or reads it.
+func (c *codec) value(v reflect.Value) {
+	switch p := v.Addr().Interface().(type) {
+	case *time.Time:
+		if n := c.integer(p.UnixMicro()); c.reading {
+			*p = time.UnixMicro(n).UTC()
+		}
+		return
+	case *[]byte:
+		*p = c.bytes(*p)
+		return
 	}
-	taken := c.row[:n]
-	c.row = c.row[n:]
-	return taken
+	switch v.Kind() {
+	case reflect.String:
+		if text := c.bytes([]byte(v.String())); c.reading {
+			v.SetString(string(text))
+		}
+	case reflect.Int, reflect.Int64:
+		v.SetInt(c.integer(v.Int()))
+	case reflect.Bool:
+		n := int64(0)
+		if v.Bool() {
+			n = 1
+		}
+		v.SetBool(c.integer(n) == 1)
+	case reflect.Float64:
+		v.SetFloat(math.Float64frombits(uint64(c.integer(int64(math.Float64bits(v.Float()))))))
+	case reflect.Array: // a hash
+		if hash := c.bytes(v.Bytes()); c.reading && len(hash) == v.Len() {
+			reflect.Copy(v, reflect.ValueOf(hash))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			c.value(v.Field(i))
+		}
+	case reflect.Map:
+		c.histogram(v.Addr().Interface().(*map[int]int64))
+	default:
+		panic(fmt.Sprintf("kvstore: a row with a %s", v.Type()))
+	}
 }
 
-func (c *codec) length(n int) uint64 {
+func (c *codec) integer(n int64) int64 {
 	if !c.reading {
-		c.row = binary.AppendUvarint(c.row, uint64(n))
-		return uint64(n)
+		c.row = binary.AppendVarint(c.row, n)
+		return n
 	}
-	v, size := binary.Uvarint(c.row)
-	c.take(uint64(max(size, 0)))
+	n, size := binary.Varint(c.row)
 	if size <= 0 {
-		c.err = errRow
+		c.err, size = errRow, 0
 	}
-	return v
+	c.row = c.row[size:]
+	return n
 }
 
-func text[T ~string](c *codec, s *T) {
-	n := c.length(len(*s))
-	if c.reading {
-		*s = T(c.take(n))
-		return
-	}
-	c.row = append(c.row, *s...)
-}
-
-func blob(c *codec, b *[]byte) {
-	s := string(*b)
-	if text(c, &s); c.reading {
-		*b = []byte(s)
-	}
-}
-
-func integer[T ~int | ~int64](c *codec, n *T) {
+func (c *codec) bytes(b []byte) []byte {
+	n := c.integer(int64(len(b)))
 	if !c.reading {
-		c.row = binary.AppendVarint(c.row, int64(*n))
-		return
+		c.row = append(c.row, b...)
+		return b
 	}
-	v, size := binary.Varint(c.row)
-	c.take(uint64(max(size, 0)))
-	if size <= 0 {
-		c.err = errRow
+	if n < 0 || n > int64(len(c.row)) {
+		c.err, n = errRow, 0
 	}
-	*n = T(v)
+	b, c.row = slices.Clone(c.row[:n]), c.row[n:]
+	return b
 }
 
-func instant(c *codec, t *time.Time) {
-	n := t.UnixMicro()
-	if integer(c, &n); c.reading {
-		*t = time.UnixMicro(n).UTC()
-	}
-}
-
-func float(c *codec, f *float64) {
+func (c *codec) histogram(m *map[int]int64) {
+	keys := slices.Sorted(maps.Keys(*m))
+	n := c.integer(int64(len(keys)))
 	if !c.reading {
-		c.row = binary.LittleEndian.AppendUint64(c.row, math.Float64bits(*f))
-		return
-	}
-	var b [8]byte
-	copy(b[:], c.take(8))
-	*f = math.Float64frombits(binary.LittleEndian.Uint64(b[:]))
-}
-
-func flag(c *codec, b *bool) {
-	n := 0
-	if *b {
-		n = 1
-	}
-	integer(c, &n)
-	*b = n == 1
-}
-
-func hash[T ~[32]byte](c *codec, h *T) {
-	if !c.reading {
-		for _, b := range *h {
-			c.row = append(c.row, b)
+		for _, k := range keys {
+			c.integer(int64(k))
+			c.integer((*m)[k])
 		}
 		return
 	}
-	var b [32]byte
-	copy(b[:], c.take(32))
-	*h = T(b)
+	*m = map[int]int64{}
+	for ; n > 0 && c.err == nil; n-- {
+		k := int(c.integer(0))
+		(*m)[k] = c.integer(0)
+	}
 }

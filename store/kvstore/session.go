@@ -7,19 +7,6 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 )
 
-func sessionFields(c *codec, v *auth.Session) {
-	text(c, &v.ID)
-	text(c, &v.User)
-	text(c, &v.Label)
-	integer(c, &v.Generation)
-	integer(c, &v.Siblings)
-	integer(c, &v.Version)
-	instant(c, &v.CreatedAt)
-	instant(c, &v.RotatedAt)
-	instant(c, &v.IdleAt)
-	instant(c, &v.ExpiresAt)
-}
-
 func sessionKeys(s auth.Session) [][]byte {
 	end := s.ExpiresAt
 	if s.IdleAt.Before(end) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
@@ -14,129 +13,77 @@ import (
 // numbersRow is what is stored of the numbers of a content, but for its buckets.
 type numbersRow struct {
 	rating.Stats
-	dirty time.Time // since when its buckets have changed without a fold; zero if they have not
+	Dirty time.Time // since when its score is not up to date; zero if it is
 }
 
-func numbersFields(c *codec, v *numbersRow) {
-	text(c, &v.Content)
-	integer(c, &v.Count)
-	integer(c, &v.Sum)
-	float(c, &v.Score.Value)
-	float(c, &v.Score.Weight)
-	float(c, &v.Score.Rank)
-	flag(c, &v.Score.Computed)
-	integer(c, &v.Revision)
-	instant(c, &v.AsOf)
-	instant(c, &v.dirty)
-	scores := slices.Sorted(maps.Keys(v.Histogram))
-	n := c.length(len(scores))
-	if !c.reading {
-		for _, score := range scores {
-			count := v.Histogram[score]
-			integer(c, &score)
-			integer(c, &count)
-		}
-		return
-	}
-	v.Histogram = map[int]int64{}
-	for range n {
-		var score int
-		var count int64
-		integer(c, &score)
-		if integer(c, &count); c.err != nil {
-			return
-		}
-		v.Histogram[score] = count
-	}
-}
-
-func bucketFields(c *codec, v *score.Bucket) {
-	integer(c, &v.Index)
-	integer(c, &v.N)
-	integer(c, &v.Sum)
-}
-
-// dirtyKeys returns the key in the index of what is to be folded, if the numbers are.
+// dirtyKeys returns the key in the index of scores that are not up to date.
 func dirtyKeys(row numbersRow) [][]byte {
-	if row.dirty.IsZero() {
+	if row.Dirty.IsZero() {
 		return nil
 	}
-	return [][]byte{key(numbersDirty, row.dirty, row.Content)}
+	return [][]byte{key(numbersDirty, row.Dirty, row.Content)}
 }
 
-// tally is the numbers of one content while a transaction changes them.
-type tally struct {
-	tx       *tx
-	known    bool // was is stored
-	was, now numbersRow
-	buckets  map[int]score.Bucket // those that changed
-}
-
-func (t *tx) tally(id string) *tally {
-	was, known := numbers.get(t, id)
-	was.Content = id
-	sum := &tally{tx: t, known: known, was: was, now: was, buckets: map[int]score.Bucket{}}
-	if sum.now.Histogram = maps.Clone(was.Histogram); sum.now.Histogram == nil {
-		sum.now.Histogram = map[int]int64{}
+// numbers returns the stored numbers of a content. Nobody else has their histogram.
+func (t *tx) numbers(id string) (row numbersRow, known bool) {
+	row, known = numbers.get(t, id)
+	if row.Content = id; !known {
+		row.Dirty, row.Histogram = time.Time{}, map[int]int64{}
 	}
-	return sum
+	return row, known
 }
 
-// add counts r n times. One that is withdrawn, or the zero Rating, counts for nothing.
-func (sum *tally) add(r rating.Rating, n int64) {
-	if r.Withdrawn || r.Result == "" {
+// count adds d to the numbers of a content. A content without numbers gets some, because it has
+// ratings.
+func (t *tx) count(id string, d *rating.Tally) {
+	was, known := t.numbers(id)
+	if len(d.Histogram)+len(d.Buckets) == 0 {
+		if !known {
+			numbers.put(t, was, id)
+		}
 		return
 	}
-	b, ok := sum.buckets[r.Bucket]
-	if !ok {
-		b, _ = buckets.get(sum.tx, r.Content, int64(r.Bucket))
+	for index, b := range d.Buckets {
+		stored, _ := buckets.get(t, id, int64(index))
+		t.putBucket(id, score.Bucket{Index: index, N: stored.N + b.N, Sum: stored.Sum + b.Sum})
 	}
-	b.Index, b.N, b.Sum = r.Bucket, b.N+n, b.Sum+n*int64(r.Score)
-	sum.buckets[r.Bucket] = b
-	sum.now.count(r, n)
-	sum.changed()
-}
-
-// count counts r in everything but the buckets.
-func (row *numbersRow) count(r rating.Rating, n int64) {
-	row.Count += n
-	row.Sum += n * int64(r.Score)
-	if row.Histogram[r.Score] += n; row.Histogram[r.Score] == 0 {
-		delete(row.Histogram, r.Score)
-	}
-}
-
-// changed has the content folded.
-func (sum *tally) changed() {
-	if sum.now.dirty.IsZero() {
-		sum.now.dirty = sum.tx.now.Truncate(time.Microsecond)
-	}
-	sum.touch()
-}
-
-// touch records that something in the Stats changed.
-func (sum *tally) touch() {
-	sum.now.Revision, sum.now.AsOf = sum.was.Revision+1, sum.tx.now.Truncate(time.Microsecond)
-}
-
-// record writes what has changed. A content without a row gets one, because it has ratings.
-func (t *tx) record(sum *tally) {
-	was, now, id := sum.was, sum.now, sum.now.Content
-	if sum.known && now.Revision == was.Revision {
-		return
-	}
-	for _, b := range sum.buckets {
-		if b.N == 0 && b.Sum == 0 {
-			buckets.delete(t, id, int64(b.Index))
-		} else {
-			buckets.put(t, b, id, int64(b.Index))
+	now := was
+	now.Count += d.Count
+	now.Sum += d.Sum
+	now.Histogram = maps.Clone(was.Histogram)
+	for value, n := range d.Histogram {
+		if now.Histogram[value] += n; now.Histogram[value] == 0 {
+			delete(now.Histogram, value)
 		}
 	}
-	numbers.put(t, now, id)
-	t.reindex(dirtyKeys(was), dirtyKeys(now))
-	if contents.has(t, id) {
-		t.reindex(numberKeys(id, was.Stats), numberKeys(id, now.Stats))
+	t.replaceNumbers(was, t.dirty(now))
+}
+
+func (t *tx) putBucket(id string, b score.Bucket) {
+	if b.N == 0 && b.Sum == 0 {
+		buckets.delete(t, id, int64(b.Index))
+	} else {
+		buckets.put(t, b, id, int64(b.Index))
 	}
+}
+
+// dirty returns numbers whose score has to be refreshed.
+func (t *tx) dirty(row numbersRow) numbersRow {
+	if row.Dirty.IsZero() {
+		row.Dirty = t.now.Truncate(time.Microsecond)
+	}
+	return row
+}
+
+// replaceNumbers writes the numbers of a content, with the next revision, and returns them.
+func (t *tx) replaceNumbers(was, now numbersRow) rating.Stats {
+	now.Revision, now.AsOf = was.Revision+1, t.now.Truncate(time.Microsecond)
+	numbers.put(t, now, now.Content)
+	t.reindex(dirtyKeys(was), dirtyKeys(now))
+	if contents.has(t, now.Content) {
+		t.reindex(numberKeys(now.Content, was.Stats), numberKeys(now.Content, now.Stats))
+	}
+	return now.Stats
 }
 
 // StatsByContent implements rating.Store.
@@ -151,27 +98,27 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 	})
 }
 
-// RefreshScores implements rating.Store. What has waited longest is folded first. If the
-// transaction runs again, fold is called again for what has changed meanwhile.
+// RefreshScores implements rating.Store. What has waited longest comes first. If the
+// transaction runs again, compute is called again for what has changed meanwhile.
 func (s *Store) RefreshScores(
-	ctx context.Context, limit int, fold func(rating.History) score.Score,
+	ctx context.Context, limit int, compute func(rating.History) score.Score,
 ) ([]rating.Stats, error) {
 	histories, scores := map[string]rating.History{}, map[string]score.Score{}
 	return update(ctx, s, "refresh scores", func(t *tx) (refreshed []rating.Stats, _ error) {
 		for _, p := range t.rests(span{prefix: key(numbersDirty)}, limit) {
 			p.time()
 			id := p.text()
-			h, sum := t.history(id), t.tally(id)
+			h := t.history(id)
+			was, _ := t.numbers(id)
 			if t.failed() {
 				break
 			}
 			if last, ok := histories[id]; !ok || !reflect.DeepEqual(last, h) {
-				histories[id], scores[id] = h, fold(h)
+				histories[id], scores[id] = h, compute(h)
 			}
-			sum.now.Score, sum.now.dirty = scores[id], time.Time{}
-			sum.touch()
-			t.record(sum)
-			refreshed = append(refreshed, sum.now.Stats)
+			now := was
+			now.Score, now.Dirty = scores[id], time.Time{}
+			refreshed = append(refreshed, t.replaceNumbers(was, now))
 		}
 		return refreshed, nil
 	})
@@ -187,11 +134,10 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 	})
 }
 
-// mark has a content folded if it has ever been rated.
+// mark has the score of a content refreshed if the content has ever been rated.
 func (t *tx) mark(id string) {
-	if sum := t.tally(id); sum.was.Revision > 0 {
-		sum.changed()
-		t.record(sum)
+	if row, _ := t.numbers(id); row.Revision > 0 {
+		t.replaceNumbers(row, t.dirty(row))
 	}
 }
 

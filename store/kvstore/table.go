@@ -9,37 +9,34 @@ import (
 	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// table is a set of rows of one type.
-type table[T any] struct {
-	name   byte // of its keys
-	fields func(*codec, *T)
-}
+// table is a set of rows of one type, by the name that its keys begin with.
+type table[T any] byte
 
 // index is the name of a set of keys without values.
 type index = byte
 
 // The tables and the parts of their keys. The name of a table that is removed stays unused.
 var (
-	contents   = table[content.Content]{1, contentFields}          // content
-	tombstones = table[struct{}]{2, nothing}                       // content that was deleted or forgotten
-	creations  = table[content.IdempotencyRecord]{3, recordFields} // author, hash of the key
-	ratings    = table[rating.Rating]{4, ratingFields}             // content, rater; those that are not withdrawn
-	withdrawn  = table[rating.Rating]{5, ratingFields}             // content, rater
-	numbers    = table[numbersRow]{6, numbersFields}               // content
-	buckets    = table[score.Bucket]{7, bucketFields}              // content, index
-	windows    = table[rating.Window]{8, windowFields}             // content, window
-	openings   = table[time.Time]{9, instant}                      // content
-	erasures   = table[rating.Erasure]{10, erasureFields}          // rater
-	rejections = table[rating.DeadLetter]{11, deadLetterFields}    // number
-	epochs     = table[int64]{12, integer[int64]}                  // hash of the stream
-	ticks      = table[tick]{13, tickFields}                       // job
-	counters   = table[int64]{14, integer[int64]}                  // what is counted
-	identity   = table[string]{15, text[string]}                   // nothing
-	users      = table[auth.User]{16, userFields}                  // user
-	names      = table[string]{17, text[string]}                   // canonical name, of deleted users too
-	sessions   = table[auth.Session]{18, sessionFields}            // session
-	tokens     = table[auth.Token]{19, tokenFields}                // hash
-	hidden     = table[struct{}]{20, nothing}                      // content that is gone, with ratings that are left
+	contents   = table[content.Content](1)           // content
+	tombstones = table[struct{}](2)                  // content that was deleted or forgotten
+	creations  = table[content.IdempotencyRecord](3) // author, hash of the key
+	ratings    = table[rating.Rating](4)             // content, rater; those that are not withdrawn
+	withdrawn  = table[rating.Rating](5)             // content, rater
+	numbers    = table[numbersRow](6)                // content
+	buckets    = table[score.Bucket](7)              // content, index
+	windows    = table[rating.Window](8)             // content, window
+	openings   = table[time.Time](9)                 // content
+	erasures   = table[rating.Erasure](10)           // rater
+	rejections = table[rating.DeadLetter](11)        // number
+	epochs     = table[int64](12)                    // hash of the stream
+	ticks      = table[tick](13)                     // job
+	counters   = table[int64](14)                    // what is counted
+	identity   = table[string](15)                   // nothing
+	users      = table[auth.User](16)                // user
+	names      = table[string](17)                   // canonical name, of deleted users too
+	sessions   = table[auth.Session](18)             // session
+	tokens     = table[auth.Token](19)               // hash
+	hidden     = table[struct{}](20)                 // content that is gone, with ratings that are left
 )
 
 // The indexes and the parts of their keys. A new index stands last; one that is removed leaves its
@@ -70,23 +67,23 @@ const (
 )
 
 func (tb table[T]) get(t *tx, id ...any) (v T, ok bool) {
-	row, ok := t.get(key(tb.name, id...))
+	row, ok := t.get(key(byte(tb), id...))
 	if !ok {
 		return v, false
 	}
-	v, err := decode(row, tb.fields)
+	v, err := decode[T](row)
 	t.fail(err)
 	return v, err == nil
 }
 
 func (tb table[T]) has(t *tx, id ...any) bool {
-	_, ok := t.get(key(tb.name, id...))
+	_, ok := t.get(key(byte(tb), id...))
 	return ok
 }
 
-func (tb table[T]) put(t *tx, v T, id ...any) { t.put(key(tb.name, id...), encode(v, tb.fields)) }
+func (tb table[T]) put(t *tx, v T, id ...any) { t.put(key(byte(tb), id...), encode(v)) }
 
-func (tb table[T]) delete(t *tx, id ...any) { t.delete(key(tb.name, id...)) }
+func (tb table[T]) delete(t *tx, id ...any) { t.delete(key(byte(tb), id...)) }
 
 // list returns the first limit rows in s; a limit of -1 returns all.
 func (tb table[T]) list(t *tx, s span, limit int) []T {
@@ -95,7 +92,7 @@ func (tb table[T]) list(t *tx, s span, limit int) []T {
 		return nil
 	}
 	for _, row := range t.scan(s) {
-		v, err := decode(row, tb.fields)
+		v, err := decode[T](row)
 		if t.fail(err); err != nil {
 			break
 		}
@@ -108,7 +105,5 @@ func (tb table[T]) list(t *tx, s span, limit int) []T {
 
 // following returns the span of the rows whose identifier, a text, is greater than the given one.
 func (tb table[T]) following(id string) span {
-	return span{prefix: key(tb.name), low: append(extend(nil, id), 0)}
+	return span{prefix: key(byte(tb)), low: append(extend(nil, id), 0)}
 }
-
-func nothing(*codec, *struct{}) {}

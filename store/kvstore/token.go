@@ -6,14 +6,6 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 )
 
-func tokenFields(c *codec, v *auth.Token) {
-	hash(c, &v.Hash)
-	text(c, &v.Session)
-	text(c, &v.Kind)
-	integer(c, &v.Generation)
-	instant(c, &v.ExpiresAt)
-}
-
 func tokenKeys(tk auth.Token) [][]byte {
 	family := int64(0)
 	if tk.Kind == auth.Family {

@@ -7,19 +7,6 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-func userFields(c *codec, v *auth.User) {
-	text(c, &v.ID)
-	text(c, &v.Username)
-	text(c, &v.Canonical)
-	text(c, &v.Email)
-	text(c, &v.PasswordHash)
-	flag(c, &v.Staff)
-	flag(c, &v.Disabled)
-	integer(c, &v.Version)
-	instant(c, &v.JoinedAt)
-	instant(c, &v.UpdatedAt)
-}
-
 // CreateUser implements auth.Store.
 func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
 	return s.write(ctx, "create user "+u.ID, func(t *tx) error {

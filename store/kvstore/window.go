@@ -6,26 +6,13 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-func windowFields(c *codec, v *rating.Window) {
-	text(c, &v.ID)
-	text(c, &v.Content)
-	text(c, &v.Ruling)
-	instant(c, &v.From)
-	instant(c, &v.Until)
-	integer(c, &v.First)
-	integer(c, &v.Last)
-	text(c, &v.Note)
-	text(c, &v.By)
-	instant(c, &v.CreatedAt)
-}
-
 // history returns what the score of a content is folded from.
 func (t *tx) history(id string) rating.History {
 	opened, _ := openings.get(t, id)
 	return rating.History{
 		Start:   opened,
-		Buckets: buckets.list(t, span{prefix: key(buckets.name, id)}, -1),
-		Windows: windows.list(t, span{prefix: key(windows.name, id)}, -1),
+		Buckets: buckets.list(t, span{prefix: key(byte(buckets), id)}, -1),
+		Windows: windows.list(t, span{prefix: key(byte(windows), id)}, -1),
 	}
 }
 

@@ -30,10 +30,6 @@ func (r contentRow) content() content.Content {
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
 }
 
-// titleKey is the part of a title that lists are ordered by. It may end within a character, so it
-// is no text.
-func titleKey(title string) []byte { return []byte(title[:min(len(title), content.TitleKey)]) }
-
 // maxTerm is the length in bytes beyond which a term is indexed by its hash: an index takes no
 // items beyond some 2,700 bytes.
 const maxTerm = 200
@@ -48,10 +44,6 @@ func indexed(terms []string) pq.StringArray {
 		}
 	}
 	return short
-}
-
-func termsOf(c content.Content) pq.StringArray {
-	return indexed(content.Terms(c.Title + " " + c.Description))
 }
 
 // createContent takes no identifier twice. One that is there, or is just being deleted, is in the
@@ -75,7 +67,7 @@ const (
 )
 
 func contentArgs(c content.Content) []any {
-	return []any{c.Title, titleKey(c.Title), c.Description, termsOf(c), c.Author, c.Version, c.CreatedAt, c.UpdatedAt}
+	return []any{c.Title, []byte(c.SortTitle()), c.Description, indexed(c.Terms()), c.Author, c.Version, c.CreatedAt, c.UpdatedAt}
 }
 
 // CreateContent implements content.Store.
@@ -124,7 +116,7 @@ const (
 // UpdateContent implements content.Store.
 func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 	changed, again, err := s.write(ctx, updateContent,
-		c.ID, c.Title, titleKey(c.Title), c.Description, termsOf(c), c.Version, c.UpdatedAt)
+		c.ID, c.Title, []byte(c.SortTitle()), c.Description, indexed(c.Terms()), c.Version, c.UpdatedAt)
 	if err == nil && len(changed) == 0 {
 		err = s.missed(ctx, contentIsThere, c.ID, content.ErrNotFound, content.ErrConflict)
 	}

@@ -3,9 +3,9 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/khodnevis/khodnevis/content"
 )
@@ -114,25 +114,8 @@ var contentOrders = map[content.Field]contentOrder{
 // content does not have it.
 type listedRow struct {
 	contentRow
+	bounded
 	Number float64 `db:"number"`
-	// Beyond marks a row that is none of the list: it says that there are rows that were not looked
-	// at.
-	Beyond bool `db:"beyond"`
-}
-
-func (r listedRow) listed(field content.Field) content.Listed {
-	l := content.Listed{Content: r.content(), Cursor: content.Cursor{ID: r.ID}}
-	switch field {
-	case content.ByCreated:
-		l.Cursor.Time = l.CreatedAt
-	case content.ByUpdated:
-		l.Cursor.Time = l.UpdatedAt
-	case content.ByTitle:
-		l.Cursor.Text = string(titleKey(l.Title))
-	case content.ByScore, content.ByRatings:
-		l.Cursor.Number = r.Number
-	}
-	return l
 }
 
 // contentList puts the statements of a list together.
@@ -150,29 +133,13 @@ func newContentList(q content.Query) (contentList, error) {
 	if !ok {
 		return contentList{}, fmt.Errorf("pgstore: list contents by %q", q.Order.Field)
 	}
-	l := contentList{Query: q, order: order, follows: ">", way: "ASC", rest: q.Filter}
+	l := contentList{Query: q, order: order, follows: ">", way: "ASC"}
 	if q.Order.Desc {
 		l.follows, l.way = "<", "DESC"
 	}
-	switch f := q.Filter; q.Order.Field {
-	case content.ByCreated:
-		l.seek = content.Filter{Author: f.Author, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}
-		l.rest.Author, l.rest.CreatedFrom, l.rest.CreatedBefore = "", time.Time{}, time.Time{}
-	case content.ByUpdated:
-		l.seek = content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore}
-		l.rest.UpdatedFrom, l.rest.UpdatedBefore = time.Time{}, time.Time{}
-	case content.ByRatings:
-		l.seek = content.Filter{RatingsMin: f.RatingsMin}
-		l.rest.RatingsMin = 0
-	}
+	part := q.Filter.Ordered(q.Order.Field)
+	l.seek, l.rest = part.Indexed, part.Rest
 	return l, nil
-}
-
-// alone reports whether f asks nothing.
-func alone(f content.Filter) bool {
-	var where conditions
-	where.contents(f)
-	return len(where.texts) == 0
 }
 
 // number is the column of a key that is a number.
@@ -235,7 +202,7 @@ func (l contentList) served() (text string, args []any, ok bool) {
 	var where conditions
 	scores, stats := where.contents(l.rest)
 	rows := 0
-	if ok = alone(l.rest); ok {
+	if ok = l.rest.IsZero(); ok {
 		rows = l.Limit
 	}
 	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` + l.source(&where, scores, stats, rows) +
@@ -245,67 +212,44 @@ func (l contentList) served() (text string, args []any, ok bool) {
 
 // window returns the statement that looks for the piece among the next rows in the order of the
 // list, and returns the row after them too if it gets there.
-func (l contentList) window(rows int) (text string, args []any) {
+func (l contentList) window(rows int) statement {
 	var where, hit conditions
 	scores, stats := hit.contents(l.rest)
 	hits := hit.String()
 	where.args = hit.args
 	by, last := l.by(l.order.key, l.order.id), strconv.Itoa(rows)
-	text = `SELECT id, title, description, author, version, created_at, updated_at, number, row > ` + last + ` AS beyond FROM (
+	text := `SELECT id, title, description, author, version, created_at, updated_at, number, row > ` + last + ` AS beyond FROM (
 		SELECT ` + contentColumns + `, ` + l.order.key + ` AS key, ` + l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
 		l.source(&where, scores, stats, rows+1) + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
-		WHERE hit OR row > ` + last + l.by(`key`, `id`)
-	return text + where.bind(` LIMIT ?`, l.Limit), where.args
+		WHERE hit OR row > ` + last + l.by(`key`, `id`) + where.bind(` LIMIT ?`, l.Limit)
+	return statement{text, where.args}
 }
 
-// contentPart is a condition that an index finds contents by, and what else a filter asks.
-type contentPart struct{ part, rest content.Filter }
-
-// contentParts returns the parts of f, and last all contents.
-func contentParts(f content.Filter) []contentPart {
-	var all []contentPart
-	if len(f.Terms) > 0 {
-		rest := f
-		rest.Terms = nil
-		all = append(all, contentPart{content.Filter{Terms: f.Terms}, rest})
-	}
-	if f.Author != "" {
-		rest := f
-		rest.Author, rest.CreatedFrom, rest.CreatedBefore = "", time.Time{}, time.Time{}
-		all = append(all, contentPart{content.Filter{Author: f.Author, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}, rest})
-	}
-	if !f.CreatedFrom.IsZero() || !f.CreatedBefore.IsZero() {
-		rest := f
-		rest.CreatedFrom, rest.CreatedBefore = time.Time{}, time.Time{}
-		all = append(all, contentPart{content.Filter{CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}, rest})
-	}
-	if !f.UpdatedFrom.IsZero() || !f.UpdatedBefore.IsZero() {
-		rest := f
-		rest.UpdatedFrom, rest.UpdatedBefore = time.Time{}, time.Time{}
-		all = append(all, contentPart{content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore}, rest})
-	}
-	return append(all, contentPart{rest: f})
+// contentParts returns the parts of f that an index finds contents by. No index has the present
+// numbers of ratings.
+func contentParts(f content.Filter) []content.FilterPart {
+	return slices.DeleteFunc(f.Parts(), func(p content.FilterPart) bool { return p.Indexed.RatingsMin > 0 })
 }
 
 // gathered returns the statement that looks for the piece in all of a part. It returns a row more
 // if the part has too many contents.
-func (l contentList) gathered(p contentPart) (text string, args []any) {
-	with, where := p.gather(l.MaxRows)
-	scores, stats := where.contents(p.rest)
+func (l contentList) gathered(p content.FilterPart) statement {
+	with, where := gatherContents(p.Indexed, l.MaxRows)
+	scores, stats := where.contents(p.Rest)
 	l.after(&where, l.order.any, `c.id`)
-	text = with + ` SELECT id, title, description, author, version, created_at, updated_at, number, beyond FROM (
+	text := with + ` SELECT id, title, description, author, version, created_at, updated_at, number, beyond FROM (
 		SELECT ` + contentColumns + `, p.key, p.number, false AS beyond FROM (SELECT c.id, ` + l.order.any + ` AS key, ` + l.number(l.order.any) + ` AS number FROM m c` +
 		joined(scores || l.Order.Field == content.ByScore, stats || l.Order.Field == content.ByRatings) + ` WHERE ` + where.String() + l.by(l.order.any, `c.id`)
 	text += where.bind(` LIMIT ?`, l.Limit) + `) p JOIN khodnevis.contents c ON c.id = p.id
 		UNION ALL SELECT '', '', '', '', 0, now(), now(), NULL, 0, true WHERE (SELECT count(*) FROM m) > ` + strconv.Itoa(l.MaxRows) + `) x` + l.by(`key`, `id`)
-	return text, where.args
+	return statement{text, where.args}
 }
 
-// gather returns the beginning of a statement that has the contents of a part as m, or one more
+// gatherContents returns the beginning of a statement that has the contents of a part as m, or one more
 // than maxRows of them, and the arguments so far. The bound stands apart from the condition, lest
 // the server go through the table in the hope of reaching it soon.
-func (p contentPart) gather(maxRows int) (with string, where conditions) {
-	where.contents(p.part)
+func gatherContents(part content.Filter, maxRows int) (with string, where conditions) {
+	where.contents(part)
 	with = `WITH part AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at FROM khodnevis.contents c WHERE ` +
 		where.String() + `), m AS MATERIALIZED (SELECT * FROM part LIMIT ` + strconv.Itoa(maxRows+1) + `)`
 	return with, conditions{args: where.args}
@@ -333,89 +277,45 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	}
 	found := make([]content.Listed, len(rows))
 	for i, r := range rows {
-		found[i] = r.listed(q.Order.Field)
+		found[i] = r.content().Listed(q.Order.Field, r.Number)
 	}
 	return found, nil
 }
 
-// expected returns how many contents the server expects a part to have.
-func (s *Store) expected(ctx context.Context, part content.Filter) (int, error) {
-	var where conditions
-	where.contents(part)
-	return s.estimate(ctx, `SELECT FROM khodnevis.contents c WHERE `+where.String(), where.args...)
+func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, error) {
+	var all []gathering
+	for _, p := range contentParts(l.Filter) {
+		if !p.Indexed.IsZero() { // the window has all contents if they are few
+			all = append(all, gathering{contentRows(p.Indexed), l.gathered(p)})
+		}
+	}
+	return scan[listedRow](ctx, s, l.MaxRows, all, l.window(l.MaxRows+l.Limit))
 }
 
-func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, error) {
-	end, err := s.scanning(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	var ways []way[listedRow]
-	for _, p := range contentParts(l.Filter) {
-		if alone(p.part) {
-			continue // the window has all contents if they are few
-		}
-		n, err := s.expected(ctx, p.part)
-		if err != nil {
-			return nil, err
-		}
-		ways = append(ways, way[listedRow]{n, func() ([]listedRow, error) {
-			text, args := l.gathered(p)
-			var rows []listedRow
-			err := s.list(ctx, &rows, text, args...)
-			return rows, err
-		}})
-	}
-	return scan(ways, l.MaxRows, func() ([]listedRow, error) {
-		text, args := l.window(l.MaxRows + l.Limit)
-		var rows []listedRow
-		err := s.list(ctx, &rows, text, args...)
-		return rows, err
-	}, func(r listedRow) bool { return r.Beyond })
+// contentRows are the contents of a part, for an estimate.
+func contentRows(part content.Filter) statement {
+	var where conditions
+	where.contents(part)
+	return statement{`SELECT FROM khodnevis.contents c WHERE ` + where.String(), where.args}
 }
 
 // CountContents implements content.Store.
 func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
-	n, err := s.countContents(ctx, f, maxRows)
+	var where conditions
+	scores, stats := where.contents(f)
+	from := statement{`FROM khodnevis.contents c` + joined(scores, stats) + ` WHERE ` + where.String(), where.args}
+	indexed := false
+	var all []gathering
+	for _, p := range contentParts(f) {
+		indexed = indexed || p.Rest.IsZero()
+		with, where := gatherContents(p.Indexed, maxRows)
+		scores, stats := where.contents(p.Rest)
+		all = append(all, gathering{contentRows(p.Indexed), statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
+			strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m c` + joined(scores, stats) + ` WHERE ` + where.String() + `) END`, where.args}})
+	}
+	n, err := s.count(ctx, maxRows, from, indexed, all)
 	if err != nil {
 		return 0, fmt.Errorf("pgstore: count contents: %w", err)
 	}
 	return n, nil
-}
-
-func (s *Store) countContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
-	end, err := s.scanning(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer end()
-	parts := contentParts(f)
-	if maxRows == 0 {
-		var where conditions
-		scores, stats := where.contents(f)
-		return s.number(ctx, `SELECT count(*) FROM khodnevis.contents c`+joined(scores, stats)+` WHERE `+where.String(), where.args...)
-	}
-	for _, p := range parts {
-		if alone(p.rest) {
-			var where conditions
-			where.contents(p.part)
-			return s.number(ctx, `SELECT count(*) FROM (SELECT FROM khodnevis.contents c WHERE `+where.String()+` LIMIT `+strconv.Itoa(maxRows+1)+`) x`, where.args...)
-		}
-	}
-	for _, p := range parts {
-		if n, err := s.expected(ctx, p.part); err != nil {
-			return 0, err
-		} else if n > doubt*maxRows {
-			continue
-		}
-		with, where := p.gather(maxRows)
-		scores, stats := where.contents(p.rest)
-		n, err := s.number(ctx, with+` SELECT CASE WHEN (SELECT count(*) FROM m) > `+strconv.Itoa(maxRows)+` THEN -1 ELSE (SELECT count(*) FROM m c`+
-			joined(scores, stats)+` WHERE `+where.String()+`) END`, where.args...)
-		if err != nil || n >= 0 {
-			return n, err
-		}
-	}
-	return 0, content.ErrTooBroad
 }

@@ -3,9 +3,11 @@ package pgstore
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+
+	"github.com/khodnevis/khodnevis/internal/migrate"
 )
 
 //go:embed migrations/*.sql
@@ -13,14 +15,7 @@ var migrations embed.FS
 
 // ErrNewer says that the schema was made by a newer version of this program, which this one must
 // not write to.
-var ErrNewer = errors.New("pgstore: the schema is of a newer version")
-
-// step is one file of migrations, or the record that it was run.
-type step struct {
-	Version int    `db:"version"`
-	Name    string `db:"name"`
-	text    string
-}
+var ErrNewer = migrate.ErrNewer
 
 // Migrate makes the schema and brings its tables up to date: it runs the steps that were not run
 // yet, each in a transaction. It may be called by several processes at once, and needs no rights
@@ -36,11 +31,14 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err == nil {
 		err = s.transact(ctx, s.prepareSchema)
 	}
-	var done int
+	var due []migrate.Step
 	if err == nil {
-		done, err = s.done(ctx, steps)
+		err = s.transact(ctx, func(tx transaction) (err error) {
+			due, err = tx.due(steps)
+			return err
+		})
 	}
-	if err == nil && done < len(steps) {
+	if err == nil && len(due) > 0 {
 		err = s.migrate(ctx, steps)
 	}
 	if err != nil {
@@ -49,8 +47,17 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// migrate runs the steps that were not run yet, on a connection that has timeout if there is one.
-func (s *Store) migrate(ctx context.Context, steps []step) (err error) {
+func steps() ([]migrate.Step, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return migrate.Read(files)
+}
+
+// migrate runs the steps that were not run yet. On a handle that Open made it takes a connection
+// without a statement timeout.
+func (s *Store) migrate(ctx context.Context, steps []migrate.Step) (err error) {
 	if o, ok := s.db.Driver().(opened); ok {
 		db, err := o.patient()
 		if err != nil {
@@ -61,33 +68,22 @@ func (s *Store) migrate(ctx context.Context, steps []step) (err error) {
 			return err
 		}
 	}
-	for i := 0; err == nil && i < len(steps); i++ {
-		err = s.transact(ctx, func(tx transaction) error { return tx.migrate(steps, i) })
+	for more := true; err == nil && more; {
+		err = s.transact(ctx, func(tx transaction) (err error) {
+			more, err = tx.migrate(steps)
+			return err
+		})
 	}
 	return err
 }
 
-// done returns how many of the steps were run.
-func (s *Store) done(ctx context.Context, steps []step) (n int, err error) {
-	err = s.transact(ctx, func(tx transaction) error {
-		n, err = tx.done(steps)
-		return err
-	})
-	return n, err
-}
-
-// done returns how many of the steps were run. ErrNewer: others were, too.
-func (tx transaction) done(steps []step) (int, error) {
-	var done []step
+// due returns the steps that were not run.
+func (tx transaction) due(steps []migrate.Step) ([]migrate.Step, error) {
+	var done []migrate.Step
 	if err := tx.query(&done, `SELECT version, name FROM khodnevis.migrations ORDER BY version`); err != nil {
-		return 0, err
+		return nil, err
 	}
-	for j, d := range done {
-		if j >= len(steps) || d.Version != steps[j].Version || d.Name != steps[j].Name {
-			return 0, fmt.Errorf("%w: it has the step %s", ErrNewer, d.Name)
-		}
-	}
-	return len(done), nil
+	return migrate.Due(steps, done)
 }
 
 // alone keeps others from migrating the schema until the transaction ends. Whoever waits does so
@@ -129,39 +125,18 @@ func (s *Store) prepareSchema(tx transaction) error {
 	return nil
 }
 
-// migrate runs step i unless it was run.
-func (tx transaction) migrate(steps []step, i int) error {
+// migrate runs the next step that is due, and reports whether there was one.
+func (tx transaction) migrate(steps []migrate.Step) (bool, error) {
 	if err := tx.alone(); err != nil {
-		return err
+		return false, err
 	}
-	done, err := tx.done(steps)
-	if err != nil || i < done {
-		return err
+	due, err := tx.due(steps)
+	if err != nil || len(due) == 0 {
+		return false, err
 	}
-	if _, err := tx.exec(steps[i].text); err != nil {
-		return fmt.Errorf("%s: %w", steps[i].Name, err)
+	if _, err := tx.exec(due[0].Text); err != nil {
+		return false, fmt.Errorf("%s: %w", due[0].Name, err)
 	}
-	_, err = tx.exec(`INSERT INTO khodnevis.migrations (version, name) VALUES ($1, $2)`, steps[i].Version, steps[i].Name)
-	return err
-}
-
-// steps returns the files <number>_<name>.sql in the order of their numbers, which are 0001, 0002,
-// 0003 and so on.
-func steps() ([]step, error) {
-	files, err := migrations.ReadDir("migrations") // sorted
-	if err != nil {
-		return nil, err
-	}
-	all := make([]step, len(files))
-	for i, f := range files {
-		if !strings.HasPrefix(f.Name(), fmt.Sprintf("%04d_", i+1)) {
-			return nil, fmt.Errorf("%s stands in place %d", f.Name(), i+1)
-		}
-		text, err := migrations.ReadFile("migrations/" + f.Name())
-		if err != nil {
-			return nil, err
-		}
-		all[i] = step{Version: i + 1, Name: f.Name(), text: string(text)}
-	}
-	return all, nil
+	_, err = tx.exec(`INSERT INTO khodnevis.migrations (version, name) VALUES ($1, $2)`, due[0].Version, due[0].Name)
+	return true, err
 }

@@ -118,11 +118,10 @@ func (where *conditions) after(q rating.Query) {
 	}
 }
 
-// listedRating is a row of a list of ratings. Beyond marks one that is none of the list: it says
-// that there are rows that were not looked at.
+// listedRating is a row of a list of ratings.
 type listedRating struct {
 	ratingRow
-	Beyond bool `db:"beyond"`
+	bounded
 }
 
 // ListRatings implements rating.Store. What ListContents says holds here too. All ratings, and
@@ -162,7 +161,7 @@ func ratingQuery(q rating.Query) (text string, args []any, served bool) {
 
 // ratingWindow returns the statement that looks for a piece among the next rows in the order of the
 // list, and returns the row after them too if it gets there.
-func ratingWindow(q rating.Query, rows int) (text string, args []any) {
+func ratingWindow(q rating.Query, rows int) statement {
 	var where, hit conditions
 	hit.ratings(q.Filter)
 	hits := hit.String()
@@ -172,9 +171,9 @@ func ratingWindow(q rating.Query, rows int) (text string, args []any) {
 	}
 	where.after(q)
 	by := ` ORDER BY ` + ratingOrders[q.Order]
-	text = `SELECT ` + ratingColumns + `, r.row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT r.*, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row
+	text := `SELECT ` + ratingColumns + `, r.row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT r.*, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row
 		FROM khodnevis.ratings r WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) r WHERE r.hit OR r.row > ` + strconv.Itoa(rows) + by
-	return text + where.bind(` LIMIT ?`, q.Limit), where.args
+	return statement{text + where.bind(` LIMIT ?`, q.Limit), where.args}
 }
 
 // gatherRatings returns the beginning of a statement that has the ratings of a part as m, or one
@@ -189,90 +188,49 @@ func gatherRatings(part rating.Filter, maxRows int) (with string, where conditio
 
 // gatheredRatings returns the statement that looks for a piece in all of a part. It returns a row
 // more if the part has too many ratings.
-func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []any) {
+func gatheredRatings(q rating.Query, part rating.Filter) statement {
 	with, where := gatherRatings(part, q.MaxRows)
 	where.ratings(q.Filter)
 	where.after(q)
 	by := ` ORDER BY ` + ratingOrders[q.Order]
-	text = with + ` SELECT * FROM ((SELECT ` + ratingColumns + `, false AS beyond FROM m r WHERE ` + where.String() + by
-	return text + where.bind(` LIMIT ?`, q.Limit) + `) UNION ALL SELECT '', '', 0, 0, now(), now(), 0, 0, 'created', false, true WHERE (SELECT count(*) FROM m) > ` +
-		strconv.Itoa(q.MaxRows) + `) r` + by, where.args
+	text := with + ` SELECT * FROM ((SELECT ` + ratingColumns + `, false AS beyond FROM m r WHERE ` + where.String() + by
+	return statement{text + where.bind(` LIMIT ?`, q.Limit) + `) UNION ALL SELECT '', '', 0, 0, now(), now(), 0, 0, 'created', false, true WHERE (SELECT count(*) FROM m) > ` +
+		strconv.Itoa(q.MaxRows) + `) r` + by, where.args}
 }
 
-// expectedRatings returns how many ratings the server expects a part to have.
-func (s *Store) expectedRatings(ctx context.Context, part rating.Filter) (int, error) {
+// ratingRows are the ratings of a part, for an estimate.
+func ratingRows(part rating.Filter) statement {
 	where := conditions{texts: []string{`NOT r.withdrawn`}}
 	where.part(part)
-	return s.estimate(ctx, `SELECT FROM khodnevis.ratings r WHERE `+where.String(), where.args...)
+	return statement{`SELECT FROM khodnevis.ratings r WHERE ` + where.String(), where.args}
 }
 
 func (s *Store) scanRatings(ctx context.Context, q rating.Query) ([]listedRating, error) {
-	end, err := s.scanning(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	var ways []way[listedRating]
+	var all []gathering
 	for _, part := range q.Filter.Parts() {
-		if part == (rating.Filter{}) {
-			continue // the window has all ratings if they are few
+		if part != (rating.Filter{}) { // the window has all ratings if they are few
+			all = append(all, gathering{ratingRows(part), gatheredRatings(q, part)})
 		}
-		n, err := s.expectedRatings(ctx, part)
-		if err != nil {
-			return nil, err
-		}
-		ways = append(ways, way[listedRating]{n, func() ([]listedRating, error) {
-			text, args := gatheredRatings(q, part)
-			var rows []listedRating
-			err := s.list(ctx, &rows, text, args...)
-			return rows, err
-		}})
 	}
-	return scan(ways, q.MaxRows, func() ([]listedRating, error) {
-		text, args := ratingWindow(q, q.MaxRows+q.Limit)
-		var rows []listedRating
-		err := s.list(ctx, &rows, text, args...)
-		return rows, err
-	}, func(r listedRating) bool { return r.Beyond })
+	return scan[listedRating](ctx, s, q.MaxRows, all, ratingWindow(q, q.MaxRows+q.Limit))
 }
 
 // CountRatings implements rating.Store.
 func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) (int64, error) {
-	n, err := s.countRatings(ctx, f, maxRows)
+	var where conditions
+	where.ratings(f)
+	from := statement{`FROM khodnevis.ratings r WHERE ` + where.String(), where.args}
+	parts := f.Parts()
+	var all []gathering
+	for _, part := range parts {
+		with, where := gatherRatings(part, maxRows)
+		where.ratings(f)
+		all = append(all, gathering{ratingRows(part), statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
+			strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m r WHERE ` + where.String() + `) END`, where.args}})
+	}
+	n, err := s.count(ctx, maxRows, from, slices.Contains(parts, f), all)
 	if err != nil {
 		return 0, fmt.Errorf("pgstore: count ratings: %w", err)
 	}
 	return n, nil
-}
-
-func (s *Store) countRatings(ctx context.Context, f rating.Filter, maxRows int) (int64, error) {
-	end, err := s.scanning(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer end()
-	var all conditions
-	all.ratings(f)
-	if maxRows == 0 {
-		return s.number(ctx, `SELECT count(*) FROM khodnevis.ratings r WHERE `+all.String(), all.args...)
-	}
-	parts := f.Parts()
-	if slices.Contains(parts, f) {
-		return s.number(ctx, `SELECT count(*) FROM (SELECT FROM khodnevis.ratings r WHERE `+all.String()+` LIMIT `+strconv.Itoa(maxRows+1)+`) x`, all.args...)
-	}
-	for _, part := range parts {
-		if n, err := s.expectedRatings(ctx, part); err != nil {
-			return 0, err
-		} else if n > doubt*maxRows {
-			continue
-		}
-		with, where := gatherRatings(part, maxRows)
-		where.ratings(f)
-		n, err := s.number(ctx, with+` SELECT CASE WHEN (SELECT count(*) FROM m) > `+strconv.Itoa(maxRows)+` THEN -1 ELSE (SELECT count(*) FROM m r WHERE `+
-			where.String()+`) END`, where.args...)
-		if err != nil || n >= 0 {
-			return n, err
-		}
-	}
-	return 0, rating.ErrTooBroad
 }

@@ -3,13 +3,11 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
-	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // ratedContents walks the primary key of ratings from one content to the next. Numbers without rows
@@ -144,29 +142,36 @@ func (tx transaction) repair(id string) (*rating.Drift, error) {
 	if err := tx.query(&parts, countOne, id); err != nil {
 		return nil, err
 	}
-	was, err := tx.numbers(id)
-	if err != nil {
+	var is rating.Tally
+	for _, p := range parts {
+		is.AddMany(p.Score, p.Bucket, p.N)
+	}
+	drift := &rating.Drift{Content: id, Was: rating.Stats{Content: id, Histogram: map[int]int64{}}, IsBuckets: is.Sorted()}
+	var rows []statsRow
+	if err := tx.query(&rows, statsOf+` AND r.content_id = $1`, id); err != nil {
 		return nil, err
 	}
-	is := count(parts)
-	if was.equal(is) {
+	if len(rows) > 0 { // otherwise the content was deleted meanwhile
+		drift.Was = rows[0].stats()
+	}
+	var buckets []bucketRow
+	if err := tx.query(&buckets, bucketsOf, id); err != nil {
+		return nil, err
+	}
+	drift.Is, drift.WasBuckets = is.Of(drift.Was), allBuckets(buckets)
+	if drift.Was.Equal(drift.Is) && slices.Equal(drift.WasBuckets, drift.IsBuckets) {
 		return nil, nil
 	}
-	if err := tx.replace(id, is); err != nil {
-		return nil, err
-	}
-	drift := &rating.Drift{Content: id, Was: was.stats, Is: was.stats, WasBuckets: was.buckets, IsBuckets: is.buckets}
-	drift.Is.Count, drift.Is.Sum, drift.Is.Histogram = is.stats.Count, is.stats.Sum, is.stats.Histogram
-	return drift, nil
+	return drift, tx.replace(id, is)
 }
 
 // replace writes the numbers of a content anew and has them folded.
-func (tx transaction) replace(id string, is numbers) error {
+func (tx transaction) replace(id string, is rating.Tally) error {
 	var scores, counts, indexes, ns, sums pq.Int64Array
-	for score, n := range is.stats.Histogram {
+	for score, n := range is.Histogram {
 		scores, counts = append(scores, int64(score)), append(counts, n)
 	}
-	for _, b := range is.buckets {
+	for _, b := range is.Sorted() {
 		indexes, ns, sums = append(indexes, int64(b.Index)), append(ns, b.N), append(sums, b.Sum)
 	}
 	for _, step := range []struct {
@@ -178,7 +183,7 @@ func (tx transaction) replace(id string, is numbers) error {
 			[]any{id, indexes, ns, sums}},
 		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, scores = coalesce($4::integer[], '{}'), counts = coalesce($5::bigint[], '{}'),
 			open_bucket = 0, open_n = 0, open_sum = 0, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
-			WHERE content_id = $1`, []any{id, is.stats.Count, is.stats.Sum, scores, counts}},
+			WHERE content_id = $1`, []any{id, is.Count, is.Sum, scores, counts}},
 	} {
 		if _, err := tx.exec(step.text, step.args...); err != nil {
 			return err
@@ -192,51 +197,4 @@ type part struct {
 	Bucket int   `db:"bucket"`
 	Score  int   `db:"score"`
 	N      int64 `db:"n"`
-}
-
-// numbers is everything derived from the ratings of one content. Buckets ascend and have no empty
-// ones.
-type numbers struct {
-	stats   rating.Stats
-	buckets []score.Bucket
-}
-
-func (n numbers) equal(o numbers) bool {
-	return n.stats.Count == o.stats.Count && n.stats.Sum == o.stats.Sum && maps.Equal(n.stats.Histogram, o.stats.Histogram) && slices.Equal(n.buckets, o.buckets)
-}
-
-// count adds up parts.
-func count(parts []part) numbers {
-	is := numbers{stats: rating.Stats{Histogram: map[int]int64{}}}
-	buckets := map[int]score.Bucket{}
-	for _, p := range parts {
-		sum := p.N * int64(p.Score)
-		is.stats.Count += p.N
-		is.stats.Sum += sum
-		is.stats.Histogram[p.Score] += p.N
-		b := buckets[p.Bucket]
-		buckets[p.Bucket] = score.Bucket{Index: p.Bucket, N: b.N + p.N, Sum: b.Sum + sum}
-	}
-	for _, index := range slices.Sorted(maps.Keys(buckets)) {
-		is.buckets = append(is.buckets, buckets[index])
-	}
-	return is
-}
-
-// numbers reads what is stored.
-func (tx transaction) numbers(id string) (numbers, error) {
-	stored := numbers{stats: rating.Stats{Content: id, Histogram: map[int]int64{}}}
-	var rows []statsRow
-	if err := tx.query(&rows, statsOf+` AND r.content_id = $1`, id); err != nil {
-		return numbers{}, err
-	}
-	if len(rows) > 0 { // otherwise the content was deleted meanwhile
-		stored.stats = rows[0].stats()
-	}
-	var buckets []bucketRow
-	if err := tx.query(&buckets, bucketsOf, id); err != nil {
-		return numbers{}, err
-	}
-	stored.buckets = allBuckets(buckets)
-	return stored, nil
 }

@@ -5,41 +5,95 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/semaphore"
 )
 
-// way is one of looking for a piece of a list: among rows that one condition leaves, about as many
-// as the server expects.
-type way[R any] struct {
-	rows int
-	look func() ([]R, error)
+// statement is a text and what is bound to it.
+type statement struct {
+	text string
+	args []any
 }
 
-// scan looks for a piece of a list without looking at many more than maxRows rows at a time: in the
-// ways that promise few rows, and by walk, which looks at the next maxRows rows in the order of the
-// list. Where few rows are left, gathering them is quickest; where many are, the first of them are
-// soon found on the walk. What a look returns is the piece unless beyond reports of its last or
-// only row that the look ended before it had it.
-func scan[R any](ways []way[R], maxRows int, walk func() ([]R, error), beyond func(R) bool) ([]R, error) {
-	slices.SortStableFunc(ways, func(a, b way[R]) int { return cmp.Compare(a.rows, b.rows) })
-	looks := []func() ([]R, error){walk}
-	for _, w := range ways {
-		switch {
-		case w.rows <= maxRows/10 && len(looks) == 1:
-			looks = append([]func() ([]R, error){w.look}, looks...)
-		case w.rows <= doubt*maxRows:
-			looks = append(looks, w.look)
+// gathering finds the matches of a filter among all rows that one condition of the filter leaves.
+type gathering struct {
+	rows  statement // those rows, for the server to estimate
+	found statement // the matches, and a mark if there are too many rows
+}
+
+// bounded is a row of a list, or the mark that there are rows that were not looked at.
+type bounded struct {
+	Beyond bool `db:"beyond"`
+}
+
+func (b bounded) beyond() bool { return b.Beyond }
+
+// scan looks for a page of a list without looking at many more than maxRows rows at a time: by the
+// gatherings that promise few rows, and by window, which looks at the next maxRows rows in the order
+// of the list. Where few rows are left, gathering them is quickest; where many are, the first of
+// them are soon found in the window.
+func scan[R interface{ beyond() bool }](ctx context.Context, s *Store, maxRows int, all []gathering, window statement) ([]R, error) {
+	end, err := s.scanning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	estimates := make(map[int]int, len(all))
+	var order []int
+	for i, g := range all {
+		if estimates[i], err = s.estimate(ctx, g.rows); err != nil {
+			return nil, err
+		}
+		if estimates[i] <= doubt*maxRows {
+			order = append(order, i)
 		}
 	}
-	for _, look := range looks {
-		rows, err := look()
-		if err != nil || !slices.ContainsFunc(rows, beyond) {
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(estimates[a], estimates[b]) })
+	tries := []statement{window}
+	for n, i := range order {
+		if n == 0 && estimates[i] <= maxRows/10 {
+			tries = []statement{all[i].found, window}
+		} else {
+			tries = append(tries, all[i].found)
+		}
+	}
+	for _, try := range tries {
+		var rows []R
+		if err := s.list(ctx, &rows, try.text, try.args...); err != nil || !slices.ContainsFunc(rows, R.beyond) {
 			return rows, err
 		}
 	}
 	return nil, errs.TooBroad
+}
+
+// count counts the rows of a FROM clause, up to maxRows+1; indexed says that an index has them. The
+// others it gathers: the statements of all give a number, or -1 if there are too many rows.
+func (s *Store) count(ctx context.Context, maxRows int, from statement, indexed bool, all []gathering) (int64, error) {
+	end, err := s.scanning(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	switch {
+	case maxRows == 0:
+		return s.number(ctx, statement{`SELECT count(*) ` + from.text, from.args})
+	case indexed:
+		text := `SELECT count(*) FROM (SELECT ` + from.text + ` LIMIT ` + strconv.Itoa(maxRows+1) + `) x`
+		return s.number(ctx, statement{text, from.args})
+	}
+	for _, g := range all {
+		if n, err := s.estimate(ctx, g.rows); err != nil {
+			return 0, err
+		} else if n > doubt*maxRows {
+			continue
+		}
+		if n, err := s.number(ctx, g.found); err != nil || n >= 0 {
+			return n, err
+		}
+	}
+	return 0, errs.TooBroad
 }
 
 // list is search for lists and counts: it waits for one of the connections that they may take.
@@ -73,9 +127,9 @@ func place(ctx context.Context, among semaphore.Semaphore) error {
 const doubt = 2
 
 // estimate returns how many rows the server expects a query to have.
-func (s *Store) estimate(ctx context.Context, text string, args ...any) (int, error) {
+func (s *Store) estimate(ctx context.Context, rows statement) (int, error) {
 	var found []string
-	if err := s.list(ctx, &found, `EXPLAIN (FORMAT JSON) `+text, args...); err != nil {
+	if err := s.list(ctx, &found, `EXPLAIN (FORMAT JSON) `+rows.text, rows.args...); err != nil {
 		return 0, err
 	}
 	var plans []struct {
@@ -90,9 +144,9 @@ func (s *Store) estimate(ctx context.Context, text string, args ...any) (int, er
 }
 
 // number returns the one number that a query has.
-func (s *Store) number(ctx context.Context, text string, args ...any) (int64, error) {
+func (s *Store) number(ctx context.Context, st statement) (int64, error) {
 	var n []int64
-	if err := s.list(ctx, &n, text, args...); err != nil {
+	if err := s.list(ctx, &n, st.text, st.args...); err != nil {
 		return 0, err
 	}
 	return n[0], nil

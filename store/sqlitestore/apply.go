@@ -2,12 +2,10 @@ package sqlitestore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/khodnevis/khodnevis/internal/planted"
@@ -60,67 +58,41 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	}
 	slices.SortFunc(order, func(a, b int) int { return changes[a].Compare(changes[b].Key) })
 	outcomes := make([]rating.Outcome, len(changes))
-	deltas := newDeltas()
+	counted := map[string]*rating.Tally{} // by how much the numbers of each content change
 	for _, i := range order {
 		c := changes[i]
 		if deleted[c.Content] {
 			outcomes[i] = rating.Outcome{Refused: true}
 			continue
 		}
-		old := stored[c.Key] // the zero Rating, whose version is before all others, if there is none
-		if order := c.Version.Compare(old.Version); order <= 0 && old.Result != "" {
-			outcomes[i] = rating.Outcome{Result: old.Result, Rating: old}
-			if order < 0 {
-				outcomes[i].Result = rating.Superseded
-			} else if planted.CountTwice && live(old) {
-				deltas.add(old, 1)
+		if counted[c.Content] == nil {
+			counted[c.Content] = &rating.Tally{}
+		}
+		old := stored[c.Key] // the zero Rating if there is none
+		outcome, applied := c.Apply(old)
+		if outcomes[i] = outcome; !applied {
+			if planted.CountTwice && outcome.Result != rating.Superseded {
+				counted[c.Content].Add(old, 1)
 			}
 			continue
 		}
-		next := successor(c, old)
-		outcomes[i] = rating.Outcome{Result: next.Result, Rating: next}
+		next := outcome.Rating
 		if err := putRating(tx, next); err != nil {
 			return nil, err
 		}
 		stored[c.Key] = next
-		successor, ok := reassign(c, old, stored)
-		if !ok {
-			deltas.replace(old, next)
+		heir, ok := c.Reassign(old)
+		if _, known := stored[heir.Key]; !ok || known {
+			counted[c.Content].Add(old, -1)
+			counted[c.Content].Add(next, 1)
 			continue
 		}
-		if err := putRating(tx, successor); err != nil { // no number changes
+		if err := putRating(tx, heir); err != nil { // no number changes
 			return nil, err
 		}
-		stored[successor.Key] = successor
+		stored[heir.Key] = heir
 	}
-	return outcomes, deltas.write(tx)
-}
-
-// reassign returns what becomes of the rating that c withdraws when it is handed over, and false if
-// it is not.
-func reassign(c rating.Change, old rating.Rating, stored map[rating.Key]rating.Rating) (rating.Rating, bool) {
-	successor := old
-	successor.Rater, successor.Version, successor.Result = c.ReassignTo, c.Version, rating.Created
-	_, known := stored[successor.Key]
-	return successor, c.Withdraw && c.ReassignTo != "" && live(old) && !known
-}
-
-// live reports whether r is there and not withdrawn.
-func live(r rating.Rating) bool { return r.Result != "" && !r.Withdrawn }
-
-// successor returns what a change makes of a rating.
-func successor(c rating.Change, old rating.Rating) rating.Rating {
-	next := rating.Rating{Key: c.Key, Version: c.Version, Score: c.Score, Bucket: c.Bucket, CreatedAt: c.At, UpdatedAt: c.At, Result: rating.Created}
-	if live(old) {
-		next.CreatedAt, next.Result = old.CreatedAt, rating.Updated
-	}
-	switch {
-	case c.Withdraw:
-		next.Score, next.Bucket, next.Withdrawn, next.Result = 0, 0, true, rating.Withdrawn
-	case live(old) && old.Score == c.Score:
-		next.Bucket, next.UpdatedAt, next.Result = old.Bucket, old.UpdatedAt, rating.Unchanged
-	}
-	return next
+	return outcomes, count(tx, counted)
 }
 
 func deletedContents(tx Tx, changes []rating.Change) (map[string]bool, error) {
@@ -163,105 +135,57 @@ func putRating(tx Tx, r rating.Rating) error {
 	return err
 }
 
-// part names a row of rating_bins or rating_buckets: a score or a bucket of a content.
-type part struct {
-	content string
-	index   int
-}
-
-func (p part) compare(o part) int {
-	return cmp.Or(strings.Compare(p.content, o.content), cmp.Compare(p.index, o.index))
-}
-
-// count is how many ratings there are more, and how much greater their sum is.
-type count struct{ n, sum int64 }
-
-// deltas is what a batch changes in the numbers of its contents.
-type deltas struct {
-	stats   map[string]count
-	bins    map[part]count
-	buckets map[part]count
-}
-
-func newDeltas() deltas {
-	return deltas{stats: map[string]count{}, bins: map[part]count{}, buckets: map[part]count{}}
-}
-
-// replace counts next in place of old, if that changes any number.
-func (d deltas) replace(old, next rating.Rating) {
-	if next.Result == rating.Unchanged || !live(old) && !live(next) {
-		return
+// count adds the changes of numbers to what is stored, in the order of the rows. The statements take
+// rows as JSON: a content, a score or a bucket, a number of ratings and their sum.
+func count(tx Tx, changed map[string]*rating.Tally) error {
+	var stats, bins, buckets [][4]any
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
+		d := changed[id]
+		if len(d.Histogram)+len(d.Buckets) == 0 {
+			continue
+		}
+		stats = append(stats, [4]any{id, nil, d.Count, d.Sum})
+		for _, value := range slices.Sorted(maps.Keys(d.Histogram)) {
+			bins = append(bins, [4]any{id, value, d.Histogram[value]})
+		}
+		for _, b := range d.Sorted() {
+			buckets = append(buckets, [4]any{id, b.Index, b.N, b.Sum})
+		}
 	}
-	if live(old) {
-		d.add(old, -1)
-	}
-	if live(next) {
-		d.add(next, 1)
-	}
-}
-
-func (d deltas) add(r rating.Rating, n int64) {
-	bump(d.stats, r.Content, n, r.Score)
-	bump(d.bins, part{r.Content, r.Score}, n, r.Score)
-	bump(d.buckets, part{r.Content, r.Bucket}, n, r.Score)
-}
-
-func bump[K comparable](m map[K]count, k K, n int64, score int) {
-	c := m[k]
-	c.n += n
-	c.sum += n * int64(score)
-	m[k] = c
-}
-
-// write adds the deltas to what is stored.
-func (d deltas) write(tx Tx) error {
-	if len(d.stats) == 0 {
+	if len(stats) == 0 {
 		return nil
 	}
-	stats := make([][3]any, 0, len(d.stats))
-	for _, id := range slices.Sorted(maps.Keys(d.stats)) {
-		c := d.stats[id]
-		stats = append(stats, [3]any{id, c.n, c.sum})
-	}
-	at := now()
-	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at)
-		SELECT value ->> 0, value ->> 1, value ->> 2, 1, ?2, ?2 FROM json_each(?1) WHERE TRUE
-		ON CONFLICT DO UPDATE SET n = n + excluded.n, sum = sum + excluded.sum, revision = revision + 1, as_of = excluded.as_of,
-		dirty_at = coalesce(dirty_at, excluded.dirty_at)`, array(stats), at); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(`INSERT INTO rating_bins (content, score, n) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE
-		ON CONFLICT DO UPDATE SET n = n + excluded.n`, parts(d.bins)); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(`INSERT INTO rating_buckets (content, bucket, n, sum) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
-		ON CONFLICT DO UPDATE SET n = n + excluded.n, sum = sum + excluded.sum`, parts(d.buckets)); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(`DELETE FROM rating_bins WHERE n = 0 AND (content, score) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`, fewer(d.bins)); err != nil {
-		return err
-	}
-	_, err := tx.Exec(`DELETE FROM rating_buckets WHERE n = 0 AND (content, bucket) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))`, fewer(d.buckets))
-	return err
-}
-
-// parts returns what changes, and fewer what has fewer ratings than before and may be empty now.
-func parts(m map[part]count) string {
-	rows := make([][4]any, 0, len(m))
-	for _, p := range slices.SortedFunc(maps.Keys(m), part.compare) {
-		if c := m[p]; c != (count{}) {
-			rows = append(rows, [4]any{p.content, p.index, c.n, c.sum})
+	for _, step := range []struct {
+		text string
+		rows [][4]any
+		args []any
+	}{
+		{`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at)
+			SELECT value ->> 0, value ->> 2, value ->> 3, 1, ?2, ?2 FROM json_each(?1) WHERE TRUE
+			ON CONFLICT DO UPDATE SET n = n + excluded.n, sum = sum + excluded.sum, revision = revision + 1,
+			as_of = excluded.as_of, dirty_at = coalesce(dirty_at, excluded.dirty_at)`, stats, []any{now()}},
+		{`INSERT INTO rating_bins (content, score, n)
+			SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE
+			ON CONFLICT DO UPDATE SET n = n + excluded.n`, bins, nil},
+		{`INSERT INTO rating_buckets (content, bucket, n, sum)
+			SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
+			ON CONFLICT DO UPDATE SET n = n + excluded.n, sum = sum + excluded.sum`, buckets, nil},
+		{`DELETE FROM rating_bins WHERE n = 0 AND (content, score) IN
+			(SELECT value ->> 0, value ->> 1 FROM json_each(?))`, fewer(bins), nil},
+		{`DELETE FROM rating_buckets WHERE n = 0 AND (content, bucket) IN
+			(SELECT value ->> 0, value ->> 1 FROM json_each(?))`, fewer(buckets), nil},
+	} {
+		if len(step.rows) == 0 {
+			continue
+		}
+		if _, err := tx.Exec(step.text, append([]any{array(step.rows)}, step.args...)...); err != nil {
+			return err
 		}
 	}
-	return array(rows)
+	return nil
 }
 
-func fewer(m map[part]count) string {
-	rows := [][2]any{}
-	for p, c := range m {
-		if c.n < 0 {
-			rows = append(rows, [2]any{p.content, p.index})
-		}
-	}
-	return array(rows)
+// fewer returns the rows with fewer ratings than before, which may have none now.
+func fewer(rows [][4]any) [][4]any {
+	return slices.DeleteFunc(slices.Clone(rows), func(r [4]any) bool { return r[2].(int64) > 0 })
 }

@@ -28,9 +28,6 @@ func (r contentRow) content() content.Content {
 		CreatedAt: instant(r.CreatedAt), UpdatedAt: instant(r.UpdatedAt)}
 }
 
-// titleKey is the part of a title that lists are ordered by.
-func titleKey(title string) []byte { return []byte(title[:min(len(title), content.TitleKey)]) }
-
 // maxToken is the length in bytes beyond which a term is indexed by its hash: SQLite would cut it
 // at some length.
 const maxToken = 1024
@@ -46,7 +43,7 @@ func token(term string) string {
 
 // tokens returns what stands for a content in content_terms.
 func tokens(c content.Content) string {
-	terms := content.Terms(c.Title + "\n" + c.Description)
+	terms := c.Terms()
 	for i, term := range terms {
 		terms[i] = token(term)
 	}
@@ -68,7 +65,7 @@ func createContent(tx Tx, c content.Content, terms string) error {
 	ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version, created_at, updated_at)
 		SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM deleted_contents WHERE id = ?1)
 		ON CONFLICT DO NOTHING RETURNING num`,
-		c.ID, c.Title, titleKey(c.Title), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro())
+		c.ID, c.Title, []byte(c.SortTitle()), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -107,7 +104,7 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 			return err
 		}
 		if _, err := tx.Exec(`UPDATE contents SET title = ?, title_key = ?, description = ?, version = ?, updated_at = ? WHERE num = ?`,
-			c.Title, titleKey(c.Title), c.Description, c.Version, c.UpdatedAt.UnixMicro(), num); err != nil {
+			c.Title, []byte(c.SortTitle()), c.Description, c.Version, c.UpdatedAt.UnixMicro(), num); err != nil {
 			return err
 		}
 		_, err = tx.Exec(`UPDATE content_terms SET terms = ? WHERE rowid = ?`, terms, num)

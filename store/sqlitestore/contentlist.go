@@ -75,22 +75,6 @@ var contentOrders = map[content.Field]contentOrder{
 	content.ByRatings: {key: "s.n", id: "s.content", stats: true, value: func(p content.Cursor) any { return p.Number }},
 }
 
-// position returns where r stands; number is the value of an order by numbers.
-func cursor(field content.Field, r contentRow, number float64) content.Cursor {
-	p := content.Cursor{ID: r.ID}
-	switch field {
-	case content.ByCreated:
-		p.Time = instant(r.CreatedAt)
-	case content.ByUpdated:
-		p.Time = instant(r.UpdatedAt)
-	case content.ByTitle:
-		p.Text = string(titleKey(r.Title))
-	default:
-		p.Number = number
-	}
-	return p
-}
-
 // filterContents returns the conditions of f but for its terms, and whether they need rating_stats.
 func filterContents(f content.Filter) (cond conditions, stats bool) {
 	if f.Author != "" {
@@ -110,24 +94,6 @@ func filterContents(f content.Filter) (cond conditions, stats bool) {
 		cond.add("s.n >= ?", f.RatingsMin)
 	}
 	return cond, f.ScoreMin != nil || f.ScoreMax != nil || f.RatingsMin > 0
-}
-
-// sought divides f into what the index of an order finds by itself, because it lies together there,
-// and the rest.
-func sought(f content.Filter, field content.Field) (found, rest content.Filter) {
-	rest = f
-	switch field {
-	case content.ByCreated:
-		found = content.Filter{Author: f.Author, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}
-		rest.Author, rest.CreatedFrom, rest.CreatedBefore = "", time.Time{}, time.Time{}
-	case content.ByUpdated:
-		found = content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore}
-		rest.UpdatedFrom, rest.UpdatedBefore = time.Time{}, time.Time{}
-	case content.ByRatings:
-		found = content.Filter{RatingsMin: f.RatingsMin}
-		rest.RatingsMin = 0
-	}
-	return found, rest
 }
 
 // match returns the query for contents that have all terms. Quoted, a term means nothing but
@@ -155,67 +121,43 @@ func contentTables(order contentOrder, stats bool) string {
 	return "contents c"
 }
 
-// contentPart is a set of contents that an index finds: those that one condition of a filter
-// leaves. rest is what else the filter asks.
+// contentPart is a part of a filter, and how its index finds the contents.
 type contentPart struct {
+	content.FilterPart
 	from  string
 	where conditions
-	stats bool     // from has rating_stats
-	words []string // of a search; where finds those with all of them
-	rest  content.Filter
+	stats bool // from has rating_stats
 }
 
 // contentParts returns the parts of f, and last all contents.
 func contentParts(f content.Filter) []contentPart {
 	var all []contentPart
-	add := func(p contentPart, clear func(rest *content.Filter)) *contentPart {
-		p.rest = f
-		clear(&p.rest)
+	for _, part := range f.Parts() {
+		p := contentPart{FilterPart: part, from: "contents c"}
+		p.where, p.stats = filterContents(part.Indexed)
+		switch in := part.Indexed; {
+		case len(in.Terms) > 0:
+			p.from = `(SELECT rowid AS num FROM content_terms WHERE content_terms MATCH ?) m
+				CROSS JOIN contents c ON c.num = m.num`
+			p.where.args = []any{match(in.Terms)}
+		case in.Author != "":
+			p.from += " INDEXED BY contents_author"
+		case !in.CreatedFrom.IsZero() || !in.CreatedBefore.IsZero():
+			p.from += " INDEXED BY contents_created"
+		case !in.UpdatedFrom.IsZero() || !in.UpdatedBefore.IsZero():
+			p.from += " INDEXED BY contents_updated"
+		case in.RatingsMin > 0:
+			p.from = "rating_stats s INDEXED BY rating_stats_n CROSS JOIN contents c ON c.id = s.content"
+		}
 		all = append(all, p)
-		return &all[len(all)-1]
 	}
-	if len(f.Terms) > 0 {
-		p := add(contentPart{from: "(SELECT rowid AS num FROM content_terms WHERE content_terms MATCH ?) m CROSS JOIN contents c ON c.num = m.num", words: f.Terms},
-			func(rest *content.Filter) { rest.Terms = nil })
-		p.where.args = []any{match(f.Terms)}
-	}
-	if f.Author != "" {
-		p := add(contentPart{from: "contents c INDEXED BY contents_author"}, func(rest *content.Filter) {
-			rest.Author, rest.CreatedFrom, rest.CreatedBefore = "", time.Time{}, time.Time{}
-		})
-		p.where, _ = filterContents(content.Filter{Author: f.Author, CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore})
-	}
-	if created := (content.Filter{CreatedFrom: f.CreatedFrom, CreatedBefore: f.CreatedBefore}); !created.CreatedFrom.IsZero() || !created.CreatedBefore.IsZero() {
-		p := add(contentPart{from: "contents c INDEXED BY contents_created"}, func(rest *content.Filter) {
-			rest.CreatedFrom, rest.CreatedBefore = time.Time{}, time.Time{}
-		})
-		p.where, _ = filterContents(created)
-	}
-	if updated := (content.Filter{UpdatedFrom: f.UpdatedFrom, UpdatedBefore: f.UpdatedBefore}); !updated.UpdatedFrom.IsZero() || !updated.UpdatedBefore.IsZero() {
-		p := add(contentPart{from: "contents c INDEXED BY contents_updated"}, func(rest *content.Filter) {
-			rest.UpdatedFrom, rest.UpdatedBefore = time.Time{}, time.Time{}
-		})
-		p.where, _ = filterContents(updated)
-	}
-	if f.RatingsMin > 0 {
-		p := add(contentPart{from: "rating_stats s INDEXED BY rating_stats_n CROSS JOIN contents c ON c.id = s.content", stats: true},
-			func(rest *content.Filter) { rest.RatingsMin = 0 })
-		p.where, _ = filterContents(content.Filter{RatingsMin: f.RatingsMin})
-	}
-	add(contentPart{from: "contents c"}, func(*content.Filter) {})
 	return all
-}
-
-// alone reports whether f asks nothing.
-func alone(f content.Filter) bool {
-	cond, _ := filterContents(f)
-	return len(cond.texts)+len(f.Terms) == 0
 }
 
 // count returns how many contents p has, or limit if there are as many or more.
 func (p contentPart) count(ctx context.Context, tx *sqlx.Tx, limit int) (n int64, err error) {
 	text, args := `SELECT count(*) FROM (SELECT 1 FROM `+p.from+p.where.where()+` LIMIT ?)`, p.where.args
-	if len(p.words) > 0 { // without a look at the contents
+	if len(p.Indexed.Terms) > 0 { // without a look at the contents
 		text = `SELECT count(*) FROM (SELECT 1 FROM content_terms WHERE content_terms MATCH ? LIMIT ?)`
 	}
 	err = tx.GetContext(ctx, &n, text, append(slices.Clone(args), limit)...)
@@ -224,11 +166,11 @@ func (p contentPart) count(ctx context.Context, tx *sqlx.Tx, limit int) (n int64
 
 // few reports whether p can be found by looking at no more than maxRows rows.
 func (p contentPart) few(ctx context.Context, tx *sqlx.Tx, maxRows int) (bool, error) {
-	if len(p.words) < 2 {
+	if len(p.Indexed.Terms) < 2 {
 		n, err := p.count(ctx, tx, maxRows+1)
 		return n <= int64(maxRows), err
 	}
-	for _, word := range p.words { // what has all words is found by looking at what has the rarest
+	for _, word := range p.Indexed.Terms { // what has all words is found by looking at what has the rarest
 		one := contentParts(content.Filter{Terms: []string{word}})[0]
 		if ok, err := one.few(ctx, tx, maxRows); ok || err != nil {
 			return ok, err
@@ -277,7 +219,7 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	}
 	found := make([]content.Listed, len(rows))
 	for i, r := range rows {
-		found[i] = content.Listed{Content: r.content(), Cursor: cursor(q.Order.Field, r.contentRow, r.Number)}
+		found[i] = r.content().Listed(q.Order.Field, r.Number)
 	}
 	return found, nil
 }
@@ -311,9 +253,9 @@ func newContentList(q content.Query) (contentList, error) {
 	if q.After != nil {
 		l.follow.add("("+order.key+", "+order.id+") "+after+" (?, ?)", order.value(*q.After), q.After.ID)
 	}
-	found, rest := sought(q.Filter, q.Order.Field)
-	l.seek, _ = filterContents(found)
-	l.rest = rest
+	part := q.Filter.Ordered(q.Order.Field)
+	l.seek, _ = filterContents(part.Indexed)
+	l.rest = part.Rest
 	return l, nil
 }
 
@@ -335,7 +277,7 @@ func (l contentList) served() (text string, args []any, ok bool) {
 	cond.and(l.follow)
 	text = l.page(`SELECT c.num, ` + l.order.key + ` AS key, ` + l.order.id + ` AS id, ` + l.number() + ` AS number FROM ` +
 		contentTables(l.order, stats) + cond.where() + ` ORDER BY ` + l.order.key + ` ` + l.way + `, ` + l.order.id + ` ` + l.way + ` LIMIT ?`)
-	return text, append(cond.args, l.Limit), l.MaxRows == 0 || alone(l.rest)
+	return text, append(cond.args, l.Limit), l.MaxRows == 0 || l.rest.IsZero()
 }
 
 // page returns the statement that reads the contents of a piece.
@@ -417,10 +359,10 @@ func (l contentList) gather(ctx context.Context, tx *sqlx.Tx, p contentPart) (fo
 
 // gathered returns the statement of gather.
 func (l contentList) gathered(p contentPart) (text string, args []any) {
-	hit, stats := filterContents(p.rest)
+	hit, stats := filterContents(p.Rest)
 	hit.and(l.follow)
 	return l.hits(`SELECT c.num, `+l.order.key+` AS key, `+l.order.id+` AS id, `+l.number()+` AS number, `+hit.String()+` AS hit FROM `+
-		p.tables(stats || l.order.stats)+p.where.where(), slices.Concat(hit.args, p.where.args), p.rest.Terms)
+		p.tables(stats || l.order.stats)+p.where.where(), slices.Concat(hit.args, p.where.args), p.Rest.Terms)
 }
 
 // tables returns the FROM clause of a part, with rating_stats if need be.
@@ -453,7 +395,7 @@ func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int
 
 func countContents(ctx context.Context, tx *sqlx.Tx, f content.Filter, maxRows int) (n int64, err error) {
 	for _, p := range contentParts(f) {
-		if alone(p.rest) {
+		if p.Rest.IsZero() {
 			return p.count(ctx, tx, maxRows+1)
 		}
 	}
@@ -464,11 +406,11 @@ func countContents(ctx context.Context, tx *sqlx.Tx, f content.Filter, maxRows i
 	if !ok {
 		return 0, content.ErrTooBroad
 	}
-	hit, stats := filterContents(p.rest)
+	hit, stats := filterContents(p.Rest)
 	text, args := `WITH w AS MATERIALIZED (SELECT c.num, `+hit.String()+` AS hit FROM `+p.tables(stats)+p.where.where()+`) SELECT count(*) FROM w WHERE w.hit`,
 		slices.Concat(hit.args, p.where.args)
-	if len(p.rest.Terms) > 0 {
-		text, args = text+` AND `+among, append(args, match(p.rest.Terms))
+	if len(p.Rest.Terms) > 0 {
+		text, args = text+` AND `+among, append(args, match(p.Rest.Terms))
 	}
 	err = tx.GetContext(ctx, &n, text, args...)
 	return n, err

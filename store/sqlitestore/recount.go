@@ -1,11 +1,9 @@
 package sqlitestore
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
@@ -34,21 +32,6 @@ func nextRated(after string) string {
 			ORDER BY content LIMIT 1)))`
 }
 
-// tally is the part of a content's numbers that follows from its rows by counting.
-type tally struct {
-	count, sum int64
-	histogram  map[int]int64
-	buckets    map[int]score.Bucket
-}
-
-func (t tally) equal(o tally) bool {
-	return t.count == o.count && t.sum == o.sum && maps.Equal(t.histogram, o.histogram) && maps.Equal(t.buckets, o.buckets)
-}
-
-func (t tally) ordered() []score.Bucket {
-	return slices.SortedFunc(maps.Values(t.buckets), func(a, b score.Bucket) int { return cmp.Compare(a.Index, b.Index) })
-}
-
 // audit is what one statement, so at one moment, finds of a content: the numbers that are stored,
 // and those of its rows.
 type audit struct {
@@ -69,7 +52,7 @@ const auditContent = `SELECT
 			WHERE content = ?1 AND result <> 'withdrawn' AND ` + notCleared + ` GROUP BY score, bucket)) AS rows`
 
 // tallies returns what is stored and what should be.
-func (a audit) tallies() (stored, counted tally, err error) {
+func (a audit) tallies() (stored, counted rating.Tally, err error) {
 	var bins [][2]int64
 	var buckets, rows [][3]int64
 	for _, part := range []struct {
@@ -77,24 +60,18 @@ func (a audit) tallies() (stored, counted tally, err error) {
 		dest any
 	}{{a.Bins, &bins}, {a.Buckets, &buckets}, {a.Rows, &rows}} {
 		if err := json.Unmarshal([]byte(part.text), part.dest); err != nil {
-			return tally{}, tally{}, err
+			return stored, counted, err
 		}
 	}
-	stored = tally{count: a.N, sum: a.Sum, histogram: map[int]int64{}, buckets: map[int]score.Bucket{}}
+	stored = rating.Tally{Count: a.N, Sum: a.Sum, Histogram: map[int]int64{}, Buckets: map[int]score.Bucket{}}
 	for _, b := range bins {
-		stored.histogram[int(b[0])] = b[1]
+		stored.Histogram[int(b[0])] = b[1]
 	}
 	for _, b := range buckets {
-		stored.buckets[int(b[0])] = score.Bucket{Index: int(b[0]), N: b[1], Sum: b[2]}
+		stored.Buckets[int(b[0])] = score.Bucket{Index: int(b[0]), N: b[1], Sum: b[2]}
 	}
-	counted = tally{histogram: map[int]int64{}, buckets: map[int]score.Bucket{}}
 	for _, r := range rows {
-		value, index, n := int(r[0]), int(r[1]), r[2]
-		counted.count += n
-		counted.sum += n * int64(value)
-		counted.histogram[value] += n
-		b := counted.buckets[index]
-		counted.buckets[index] = score.Bucket{Index: index, N: b.N + n, Sum: b.Sum + n*int64(value)}
+		counted.AddMany(int(r[0]), int(r[1]), r[2])
 	}
 	return stored, counted, nil
 }
@@ -121,7 +98,7 @@ func (s *Store) recount(ctx context.Context, id string) ([]rating.Drift, error) 
 	if _, err := s.file.Get(ctx, &a, auditContent, id); err != nil {
 		return nil, err
 	}
-	if stored, counted, err := a.tallies(); err != nil || stored.equal(counted) {
+	if stored, counted, err := a.tallies(); err != nil || stored.Equal(counted) {
 		return nil, err
 	}
 	var drifts []rating.Drift
@@ -142,10 +119,10 @@ func repair(tx Tx, id string) ([]rating.Drift, error) {
 		return nil, err
 	}
 	stored, counted, err := a.tallies()
-	if err != nil || stored.equal(counted) {
+	if err != nil || stored.Equal(counted) {
 		return nil, err
 	}
-	drift := rating.Drift{Content: id, WasBuckets: stored.ordered(), IsBuckets: counted.ordered()}
+	drift := rating.Drift{Content: id, WasBuckets: stored.Sorted(), IsBuckets: counted.Sorted()}
 	if drift.Was, err = anyStats(tx, id); err != nil {
 		return nil, err
 	}
@@ -170,10 +147,10 @@ func anyStats(tx Tx, id string) (rating.Stats, error) {
 }
 
 // put replaces what is stored of a content's numbers.
-func put(tx Tx, id string, t tally) error {
+func put(tx Tx, id string, t rating.Tally) error {
 	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)
 		ON CONFLICT DO UPDATE SET n = excluded.n, sum = excluded.sum, revision = revision + 1, as_of = excluded.as_of,
-		dirty_at = coalesce(dirty_at, excluded.dirty_at)`, id, t.count, t.sum, now()); err != nil {
+		dirty_at = coalesce(dirty_at, excluded.dirty_at)`, id, t.Count, t.Sum, now()); err != nil {
 		return err
 	}
 	for _, clear := range []string{`DELETE FROM rating_bins WHERE content = ?`, `DELETE FROM rating_buckets WHERE content = ?`} {
@@ -181,12 +158,12 @@ func put(tx Tx, id string, t tally) error {
 			return err
 		}
 	}
-	for score, n := range t.histogram {
+	for score, n := range t.Histogram {
 		if _, err := tx.Exec(`INSERT INTO rating_bins (content, score, n) VALUES (?, ?, ?)`, id, score, n); err != nil {
 			return err
 		}
 	}
-	for _, b := range t.buckets {
+	for _, b := range t.Buckets {
 		if _, err := tx.Exec(`INSERT INTO rating_buckets (content, bucket, n, sum) VALUES (?, ?, ?, ?)`, id, b.Index, b.N, b.Sum); err != nil {
 			return err
 		}
