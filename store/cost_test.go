@@ -25,7 +25,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-var costTable = flag.String("cost-table", "", "write what every list costs with 1,000 to 1,000,000 contents to this file, which takes some minutes")
+var costTable = flag.String("cost-table", "", "write what every list costs with 1,000 to 1,000,000 contents "+
+	"to this file, which takes some minutes")
 
 // A meter is a store on which what a call looks at can be read off.
 type meter struct {
@@ -49,37 +50,50 @@ var costs = []struct {
 	{"contents of an author", false, contents(content.Filter{Author: "author7"}, "-created_at")},
 	{"contents of an author, by title", false, contents(content.Filter{Author: "author7"}, "title")},
 	{"contents of an author of a tenth, by title", false, contents(content.Filter{Author: "author0"}, "title")},
-	{"contents of a span of time, by title", false, contents(content.Filter{CreatedFrom: made(100), CreatedBefore: made(200)}, "title")},
+	{"contents of a span of time, by title", false,
+		contents(content.Filter{CreatedFrom: made(100), CreatedBefore: made(200)}, "title")},
 	{"contents with score >= 4, newest first", false, contents(content.Filter{ScoreMin: number(4)}, "-created_at")},
 	{"contents with score >= 99, newest first", true, contents(content.Filter{ScoreMin: number(99)}, "-created_at")},
 	{"contents with 990 ratings, by title", false, contents(content.Filter{RatingsMin: 900}, "title")},
-	{"contents with score >= 4 and 500 ratings, by number of ratings", false, contents(content.Filter{ScoreMin: number(4), RatingsMin: 500}, "-ratings_count")},
+	{"contents with score >= 4 and 500 ratings, by number of ratings", false,
+		contents(content.Filter{ScoreMin: number(4), RatingsMin: 500}, "-ratings_count")},
 	{"search for a word of one", false, contents(content.Filter{Terms: []string{"w77"}}, "-created_at")},
 	{"search for a word of all", false, contents(content.Filter{Terms: []string{"common"}}, "-created_at")},
 	{"search for a word of all, by title", false, contents(content.Filter{Terms: []string{"common"}}, "title")},
-	{"search for a word of few and seven of all, by title", false, contents(content.Filter{Terms: []string{"a", "b", "c", "d", "e", "f", "common", "rare"}}, "title")},
-	{"search for eight words of all, by title", false, contents(content.Filter{Terms: []string{"a", "b", "c", "d", "e", "f", "common", "half"}}, "title")},
-	{"search for two words that nothing has both of", true, contents(content.Filter{Terms: []string{"half", "other"}}, "-created_at")},
-	{"search within an author", false, contents(content.Filter{Author: "author7", Terms: []string{"common"}}, "-score")},
+	{"search for a word of few and seven of all, by title", false,
+		contents(content.Filter{Terms: []string{"a", "b", "c", "d", "e", "f", "common", "rare"}}, "title")},
+	{"search for eight words of all, by title", false,
+		contents(content.Filter{Terms: []string{"a", "b", "c", "d", "e", "f", "common", "half"}}, "title")},
+	{"search for two words that nothing has both of", true,
+		contents(content.Filter{Terms: []string{"half", "other"}}, "-created_at")},
+	{"search within an author", false, contents(content.Filter{Author: "author7", Terms: []string{"common"}},
+		"-score")},
 	{"count of contents", false, countContents(content.Filter{})},
 	{"count of an author", false, countContents(content.Filter{Author: "author0"})},
 	{"count of a search", false, countContents(content.Filter{Terms: []string{"common"}})},
-	{"count of a search within an author", false, countContents(content.Filter{Author: "author7", Terms: []string{"common"}})},
+	{"count of a search within an author", false,
+		countContents(content.Filter{Author: "author7", Terms: []string{"common"}})},
 	{"count of contents with score >= 4", true, countContents(content.Filter{ScoreMin: number(4)})},
 	{"ratings, newest first", false, ratings(rating.Filter{}, rating.NewestFirst)},
 	{"ratings by key", false, ratings(rating.Filter{}, rating.ByKey)},
 	{"ratings of a content", false, ratings(rating.Filter{Content: "c0000000"}, rating.ByKey)},
-	{"ratings of a content of a third, newest first", false, ratings(rating.Filter{Content: "c0000000"}, rating.NewestFirst)},
-	{"ratings of a content of few, newest first", false, ratings(rating.Filter{Content: "c0000007"}, rating.NewestFirst)},
+	{"ratings of a content of a third, newest first", false,
+		ratings(rating.Filter{Content: "c0000000"}, rating.NewestFirst)},
+	{"ratings of a content of few, newest first", false, ratings(rating.Filter{Content: "c0000007"},
+		rating.NewestFirst)},
 	{"ratings of a rater, newest first", false, ratings(rating.Filter{Rater: "rater7"}, rating.NewestFirst)},
-	{"ratings of a rater of a tenth, newest first", false, ratings(rating.Filter{Rater: "rater0"}, rating.NewestFirst)},
-	{"ratings of a rater with score 5", false, ratings(rating.Filter{Rater: "rater7", ScoreMin: whole(5)}, rating.NewestFirst)},
+	{"ratings of a rater of a tenth, newest first", false, ratings(rating.Filter{Rater: "rater0"},
+		rating.NewestFirst)},
+	{"ratings of a rater with score 5", false, ratings(rating.Filter{Rater: "rater7", ScoreMin: whole(5)},
+		rating.NewestFirst)},
 	{"ratings with score 5, newest first", false, ratings(rating.Filter{ScoreMin: whole(5)}, rating.NewestFirst)},
 	{"ratings with score 99, newest first", true, ratings(rating.Filter{ScoreMin: whole(99)}, rating.NewestFirst)},
-	{"ratings of a span of time", false, ratings(rating.Filter{UpdatedFrom: made(100), UpdatedBefore: made(200)}, rating.OldestFirst)},
+	{"ratings of a span of time", false, ratings(rating.Filter{UpdatedFrom: made(100), UpdatedBefore: made(200)},
+		rating.OldestFirst)},
 	{"count of ratings", false, countRatings(rating.Filter{})},
 	{"count of a content of a third", false, countRatings(rating.Filter{Content: "c0000000"})},
-	{"count of a rater of a tenth with score 5", true, countRatings(rating.Filter{Rater: "rater0", ScoreMin: whole(5)})},
+	{"count of a rater of a tenth with score 5", true,
+		countRatings(rating.Filter{Rater: "rater0", ScoreMin: whole(5)})},
 }
 
 func number(f float64) *float64 { return &f }
@@ -95,7 +109,8 @@ const pageSize = 21
 func contents(f content.Filter, ordering string) func(context.Context, store.Store, int) error {
 	field, desc := strings.CutPrefix(ordering, "-")
 	return func(ctx context.Context, s store.Store, maxRows int) error {
-		_, err := s.ListContents(ctx, content.Query{Filter: f, Order: content.Order{Field: content.Field(field), Desc: desc}, Limit: pageSize, MaxRows: maxRows})
+		_, err := s.ListContents(ctx, content.Query{Filter: f,
+			Order: content.Order{Field: content.Field(field), Desc: desc}, Limit: pageSize, MaxRows: maxRows})
 		return err
 	}
 }
@@ -122,7 +137,8 @@ func countRatings(f rating.Filter) func(context.Context, store.Store, int) error
 }
 
 // words are those of content i, in both dialects of SQL.
-const words = `'a b c d e f common ' || CASE WHEN i % 2 = 0 THEN 'half' ELSE 'other' END || CASE WHEN i % 1009 = 0 THEN ' rare' ELSE '' END || ' w' || i`
+const words = `'a b c d e f common ' || CASE WHEN i % 2 = 0 THEN 'half' ELSE 'other' END || CASE
+	WHEN i % 1009 = 0 THEN ' rare' ELSE '' END || ' w' || i`
 
 // fill stores n contents and three times as many ratings: a third of one content, a tenth of one
 // rater, and of others alike.
@@ -133,7 +149,8 @@ func (m meter) fill(n int, sqlite bool) {
 	title, epochAndPosition := `convert_to('title ' || i * 7919 % 1000003, 'UTF8')`, "epoch, position"
 	if sqlite {
 		series = func(n int) string {
-			return fmt.Sprintf(`(WITH RECURSIVE g(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM g WHERE i < %d) SELECT i FROM g)`, n-1)
+			return fmt.Sprintf(`(WITH RECURSIVE g(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM g WHERE i < %d)
+				SELECT i FROM g)`, n-1)
 		}
 		at = fmt.Sprintf(`%d + i * 1000000`, epoch.UnixMicro())
 		id = func(expr string) string { return `printf('c%07d', ` + expr + `)` }
@@ -141,19 +158,32 @@ func (m meter) fill(n int, sqlite bool) {
 	}
 	author := `CASE WHEN i % 10 = 0 THEN 'author0' ELSE 'author' || i % 1000 END`
 	values := `1 + i * 37 % 4001 * 0.001, 10, 1 + i * 31 % 4001 * 0.001`
-	rows := fmt.Sprintf(`SELECT CASE WHEN i %% 3 = 0 THEN %s ELSE %s END, CASE WHEN i %% 3 > 0 AND i %% 10 = 0 THEN 'rater0' ELSE 'rater' || (CASE WHEN i %% 3 = 0 THEN i ELSE i %% 20011 END) END, 1, i, %s, %s, 1 + i %% 5, 1, 'created'`,
+	rows := fmt.Sprintf(`SELECT CASE WHEN i %% 3 = 0 THEN %s ELSE %s END, CASE WHEN i %% 3 > 0
+		AND i %% 10 = 0 THEN 'rater0' ELSE 'rater' || (CASE WHEN i %% 3 = 0 THEN i ELSE i %% 20011 END) END, 1, i,
+		%s, %s, 1 + i %% 5, 1, 'created'`,
 		id("0"), id(fmt.Sprintf("i * 7919 %% %d", n)), at, at)
 	if sqlite {
-		m.exec(`INSERT INTO contents (num, id, title, title_key, author, version, created_at, updated_at, description) SELECT i + 1, ` + id("i") + `, 'title ' || i * 7919 % 1000003, ` + title + `, ` + author + `, 1, ` + at + `, ` + at + `, '' FROM ` + series(n))
+		m.exec(`INSERT INTO contents (num, id, title, title_key, author, version, created_at, updated_at,
+			description) SELECT i + 1, ` + id("i") + `, 'title ' ||
+			i * 7919 % 1000003, ` + title + `, ` + author + `, 1, ` + at + `, ` + at + `, '' FROM ` + series(n))
 		m.exec(`INSERT INTO content_terms (rowid, terms) SELECT i + 1, ` + words + ` FROM ` + series(n))
-		m.exec(`INSERT INTO rating_stats (content, n, value, weight, rank, revision) SELECT ` + id("i") + `, i * 7919 % 1000, ` + values + `, 1 FROM ` + series(n))
-		m.exec(`INSERT INTO ratings (content, rater, ` + epochAndPosition + `, created_at, updated_at, score, bucket, result) ` + rows + ` FROM ` + series(3*n) + ` WHERE TRUE ON CONFLICT DO NOTHING`)
+		m.exec(`INSERT INTO rating_stats (content, n, value, weight, rank, revision) SELECT ` + id("i") +
+			`, i * 7919 % 1000, ` + values + `, 1 FROM ` + series(n))
+		m.exec(`INSERT INTO ratings (content, rater, ` + epochAndPosition +
+			`, created_at, updated_at, score, bucket, result) ` + rows + ` FROM ` + series(3*n) +
+			` WHERE TRUE ON CONFLICT DO NOTHING`)
 		return
 	}
-	m.exec(`INSERT INTO {s}.contents (id, title, title_key, description, terms, author, version, created_at, updated_at) SELECT ` + id("i") + `, 'title ' || i * 7919 % 1000003, ` + title + `, '', string_to_array(` + words + `, ' '), ` + author + `, 1, ` + at + `, ` + at + ` FROM ` + series(n))
-	m.exec(`INSERT INTO {s}.rating_scores (content_id, n, value, weight, rank) SELECT ` + id("i") + `, i * 7919 % 1000, ` + values + ` FROM ` + series(n))
-	m.exec(`INSERT INTO {s}.rating_stats (content_id, n, revision, dirty) SELECT ` + id("i") + `, i * 7919 % 1000, 1, i < 50 FROM ` + series(n))
-	m.exec(`INSERT INTO {s}.ratings (content_id, rater, ` + epochAndPosition + `, created_at, updated_at, score, bucket, result, withdrawn) ` + rows + `, false FROM ` + series(3*n) + ` ON CONFLICT DO NOTHING`)
+	m.exec(`INSERT INTO {s}.contents (id, title, title_key, description, terms, author, version, created_at,
+		updated_at) SELECT ` + id("i") + `, 'title ' || i * 7919 % 1000003, ` + title + `, '',
+		string_to_array(` + words + `, ' '), ` + author + `, 1, ` + at + `, ` + at + ` FROM ` + series(n))
+	m.exec(`INSERT INTO {s}.rating_scores (content_id, n, value, weight, rank) SELECT ` + id("i") +
+		`, i * 7919 % 1000, ` + values + ` FROM ` + series(n))
+	m.exec(`INSERT INTO {s}.rating_stats (content_id, n, revision, dirty) SELECT ` + id("i") +
+		`, i * 7919 % 1000, 1, i < 50 FROM ` + series(n))
+	m.exec(`INSERT INTO {s}.ratings (content_id, rater, ` + epochAndPosition +
+		`, created_at, updated_at, score, bucket, result, withdrawn) ` + rows + `, false FROM ` + series(3*n) +
+		` ON CONFLICT DO NOTHING`)
 	for _, table := range []string{"contents", "rating_scores", "rating_stats", "ratings"} {
 		m.exec(`VACUUM ANALYZE {s}.` + table)
 	}
@@ -177,7 +207,11 @@ func sqliteMeter(t *testing.T, n int) meter {
 	})
 	m := meter{Store: s, unit: "pages",
 		exec: func(text string, args ...any) {
-			if err := file.Write(t.Context(), func(tx sqlitefile.Tx) error { _, err := tx.Exec(text, args...); return err }); err != nil {
+			if err := file.Write(t.Context(), func(tx sqlitefile.Tx) error {
+				_,
+					err := tx.Exec(text, args...)
+				return err
+			}); err != nil {
 				t.Fatalf("%s: %v", text, err)
 			}
 		},
@@ -208,7 +242,8 @@ func sqliteMeter(t *testing.T, n int) meter {
 // postgresMeter counts the rows that are read from tables and indexes.
 func postgresMeter(t *testing.T, n int) meter {
 	t.Helper()
-	db, err := pgstore.Open(testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1, StatementTimeout: 10 * time.Minute})
+	db, err := pgstore.Open(testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1,
+		StatementTimeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,15 +277,18 @@ func readRows(t *testing.T, db *sqlx.DB, schema string) (rows int64) {
 	if _, err := db.Exec(`SELECT pg_stat_force_next_flush()`); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Get(&rows, `SELECT (SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE schemaname = $1) +
-		(SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes WHERE schemaname = $1)`, schema); err != nil {
+	if err := db.Get(&rows, `SELECT (SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables
+		WHERE schemaname = $1) +
+		(SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes
+			WHERE schemaname = $1)`, schema); err != nil {
 		t.Fatal(err)
 	}
 	return rows
 }
 
 // cost runs one call and returns what it looked at, and whether it was refused.
-func (m meter) cost(t *testing.T, run func(context.Context, store.Store, int) error, maxRows int) (looked int64, broad bool) {
+func (m meter) cost(t *testing.T, run func(context.Context, store.Store, int) error, maxRows int) (looked int64,
+	broad bool) {
 	t.Helper()
 	before := m.read()
 	err := run(t.Context(), m.Store, maxRows)
@@ -283,7 +321,8 @@ func TestWhatListsLookAt(t *testing.T) {
 				for _, c := range costs {
 					looked, broad := m.cost(t, c.run, maxRows)
 					if looked > stack.bound || broad && !c.broad {
-						t.Errorf("%s, of %d contents: %d %s, refused %t; want at most %d", c.name, n, looked, m.unit, broad, stack.bound)
+						t.Errorf("%s, of %d contents: %d %s, refused %t; want at most %d", c.name, n, looked, m.unit,
+							broad, stack.bound)
 					}
 				}
 			}
@@ -298,16 +337,20 @@ func TestCostTable(t *testing.T) {
 	}
 	var out strings.Builder
 	out.WriteString("# What lists, filters, searches and counts cost\n\n" +
-		"Written by `go test ./store -run TestCostTable -timeout 1h -cost-table ../docs/query-costs.md` with a PostgreSQL (see README.md).\n" +
-		"Rows are those read from tables and indexes, pages those of the SQLite file that were asked for; the time is the median of five.\n" +
-		"There are three times as many ratings as contents: 10³ and 3·10³, 33,333 and 10⁵, 10⁶ and 3·10⁶. `400` is `query_too_broad`.\n")
+		"Written by `go test ./store -run TestCostTable -timeout 1h -cost-table ../docs/query-costs.md` with " +
+		"a PostgreSQL (see README.md).\n" +
+		"Rows are those read from tables and indexes, pages those of the SQLite file that were asked for; " +
+		"the time is the median of five.\n" +
+		"There are three times as many ratings as contents: 10³ and 3·10³, 33,333 and 10⁵, 10⁶ and 3·10⁶. " +
+		"`400` is `query_too_broad`.\n")
 	for _, stack := range []struct {
 		name string
 		open func(*testing.T, int) meter
 	}{{"SQLite", sqliteMeter}, {"PostgreSQL", postgresMeter}} {
 		// 3,000, 100,000 and 3,000,000 ratings.
 		sizes := []meter{stack.open(t, 1000), stack.open(t, 33_333), stack.open(t, 1_000_000)}
-		fmt.Fprintf(&out, "\n## %s\n\n| of | 10³ contents: %[2]s | ms | 10⁵ ratings: %[2]s | ms | 3·10⁶ ratings: %[2]s | ms |\n"+
+		fmt.Fprintf(&out, "\n## %s\n\n| of | 10³ contents: %[2]s | ms | 10⁵ ratings: %[2]s | ms | 3·10⁶ "+
+			"ratings: %[2]s | ms |\n"+
 			"|---|---|---|---|---|---|---|\n", stack.name, sizes[0].unit)
 		for _, c := range costs {
 			fmt.Fprintf(&out, "| %s", c.name)
@@ -317,7 +360,8 @@ func TestCostTable(t *testing.T) {
 				var broad bool
 				for range 5 {
 					began := time.Now()
-					if err := c.run(t.Context(), m.Store, content.MaxRows); err != nil && !errors.Is(err, content.ErrTooBroad) {
+					if err := c.run(t.Context(), m.Store, content.MaxRows); err != nil &&
+						!errors.Is(err, content.ErrTooBroad) {
 						t.Fatal(err)
 					}
 					times = append(times, time.Since(began))

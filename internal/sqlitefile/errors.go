@@ -39,14 +39,16 @@ func isUnstorable(err error) bool {
 // never will.
 func translate(err error) error {
 	switch primary(err) {
-	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN, code.SQLITE_NOMEM,
+	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN,
+		code.SQLITE_NOMEM,
 		code.SQLITE_READONLY, code.SQLITE_PROTOCOL:
 		return fmt.Errorf("%w: %w", errs.Unavailable, err)
 	}
 	if isUnstorable(err) {
 		return fmt.Errorf("%w: %w", errs.Unstorable, err)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errs.Unavailable) { // the file was not available in time
+	// the file was not available in time
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errs.Unavailable) {
 		return fmt.Errorf("%w: %w", errs.Unavailable, err)
 	}
 	if errors.Is(err, sql.ErrConnDone) {

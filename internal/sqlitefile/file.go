@@ -123,7 +123,8 @@ func Open(path string, cfg Config) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlitefile: create %s: %w", path, err)
 	}
-	f := &File{path: path, cfg: cfg, scans: semaphore.New(runtime.GOMAXPROCS(0) / 2), writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
+	f := &File{path: path, cfg: cfg, scans: semaphore.New(runtime.GOMAXPROCS(0) / 2),
+		writes: map[string]*sqlx.Stmt{}, reads: map[string]*sqlx.Stmt{}}
 	if cause := f.open(path, cfg); cause != nil {
 		err := errors.Join(fmt.Errorf("sqlitefile: open %s: %w", path, translate(cause)), f.closePools())
 		if made && !busy(cause) {
@@ -166,7 +167,8 @@ func (f *File) open(path string, cfg Config) error {
 	// What a savepoint may have to undo stays in memory, and so do up to 64 MiB of pages. The log
 	// is written back every 16 MiB: large batches would otherwise pay for that each time, and with
 	// more of it a publisher would wait for long.
-	if f.writer, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
+	if f.writer, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)",
+		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
 		return err
 	}
 	f.writer.SetMaxOpenConns(1)
@@ -287,7 +289,8 @@ func (f *File) copyTo(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
-	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg)) // a connection of its own: those that read are denied to write anywhere
+	// a connection of its own: those that read are denied to write anywhere
+	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg))
 	if err != nil {
 		return err
 	}
@@ -338,7 +341,8 @@ func (f *File) closePools() error {
 			errs = append(errs, stmt.Close())
 		}
 	}
-	for _, db := range []*sqlx.DB{f.readers, f.lists} { // first, so that the last connection is one that may write the log back into the file
+	// first, so that the last connection is one that may write the log back into the file
+	for _, db := range []*sqlx.DB{f.readers, f.lists} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}

@@ -35,7 +35,8 @@ func openAt(t testing.TB, path string) *sqlitefile.File {
 			t.Errorf("close: %v", err)
 		}
 	})
-	tables := fstest.MapFS{"0001_n.sql": {Data: []byte("CREATE TABLE n (v INTEGER NOT NULL UNIQUE) STRICT; CREATE TABLE blobs (b BLOB) STRICT;")}}
+	tables := fstest.MapFS{"0001_n.sql": {Data: []byte("CREATE TABLE n (v INTEGER NOT NULL UNIQUE) STRICT; " +
+		"CREATE TABLE blobs (b BLOB) STRICT;")}}
 	if err := f.Migrate(t.Context(), "test", tables); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,8 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 			f.Close()
 		}
 	}
-	if _, err := sqlitefile.Open(filepath.Join(dir, "f.db"), sqlitefile.Config{Readers: -1, BusyTimeout: -1}); err == nil || strings.Count(err.Error(), "must be") != 2 {
+	if _, err := sqlitefile.Open(filepath.Join(dir, "f.db"),
+		sqlitefile.Config{Readers: -1, BusyTimeout: -1}); err == nil || strings.Count(err.Error(), "must be") != 2 {
 		t.Errorf("got %v, want both mistakes", err)
 	}
 }
@@ -255,7 +257,8 @@ func TestMigrations(t *testing.T) {
 		return n
 	}
 	broken := &fstest.MapFile{Data: []byte("INSERT INTO x VALUES (3); INSERT INTO nowhere VALUES (1);")}
-	for _, files := range []fstest.MapFS{{"0001_x.sql": one}, {"0001_x.sql": one}, {"0001_x.sql": one, "0002_y.sql": two}} {
+	for _, files := range []fstest.MapFS{{"0001_x.sql": one}, {"0001_x.sql": one},
+		{"0001_x.sql": one, "0002_y.sql": two}} {
 		if err := migrate(files); err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +266,8 @@ func TestMigrations(t *testing.T) {
 			t.Errorf("%d rows after %d steps", n, len(files))
 		}
 	}
-	if err := migrate(fstest.MapFS{"0001_x.sql": one, "0002_y.sql": two, "0003_z.sql": broken}); err == nil || rows() != 2 {
+	if err := migrate(fstest.MapFS{"0001_x.sql": one, "0002_y.sql": two, "0003_z.sql": broken}); err == nil ||
+		rows() != 2 {
 		t.Errorf("a broken step left %d rows and said %v", rows(), err)
 	}
 	if err := migrate(fstest.MapFS{"0001_x.sql": one}); !errors.Is(err, sqlitefile.ErrNewer) {
@@ -329,7 +333,8 @@ func TestFailedJobUndoesItselfAlone(t *testing.T) {
 func TestContextDoneWhileWaitingAndWhileRunning(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	if err := f.Write(canceled(t), insert(1)); !errors.Is(err, context.Canceled) || errors.Is(err, sqlitefile.ErrUnknown) {
+	if err := f.Write(canceled(t), insert(1)); !errors.Is(err, context.Canceled) ||
+		errors.Is(err, sqlitefile.ErrUnknown) {
 		t.Errorf("before it was queued: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -466,7 +471,8 @@ func TestAnotherWriterMakesItWaitAndThenFail(t *testing.T) {
 	defer hasty.Close()
 	other := openAt(t, path)
 	if err := other.Write(t.Context(), func(sqlitefile.Tx) error {
-		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
+		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, errs.Unavailable) ||
+			errors.Is(err, sqlitefile.ErrUnknown) {
 			t.Errorf("while another one writes: %v", err)
 		}
 		return nil

@@ -84,7 +84,8 @@ func TestItemsWithOneKeyAreDoneTogetherAndFailAlone(t *testing.T) {
 							t.Errorf("item %d panicked: %v", item, got)
 						}
 					}()
-					if err := f.WriteTogether(t.Context(), "key", item, do); errors.Is(err, boom) != (item == tc.bad) {
+					if err := f.WriteTogether(t.Context(), "key", item, do); errors.Is(err,
+						boom) != (item == tc.bad) {
 						t.Errorf("item %d: %v", item, err)
 					}
 				})
@@ -156,7 +157,8 @@ func TestLongJobsTakeTurnsWithShortOnes(t *testing.T) {
 		t.Errorf("done %s, want %s", got, want)
 	}
 	boom := errors.New("boom")
-	if err := f.WriteLong(t.Context(), func(tx sqlitefile.Tx) error { return errors.Join(insert(1)(tx), boom) }); !errors.Is(err, boom) {
+	if err := f.WriteLong(t.Context(),
+		func(tx sqlitefile.Tx) error { return errors.Join(insert(1)(tx), boom) }); !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
 	if err := f.WriteLong(t.Context(), insert(2)); err != nil || fmt.Sprint(values(t, f)) != "[2]" {
@@ -184,8 +186,10 @@ func TestLockedFileHoldsNobodyBeyondItsDeadline(t *testing.T) {
 	for i := range 40 {
 		all.Go(func() {
 			err := writes[i%len(writes)](i)
-			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
-				t.Errorf("write %d: the error is %v, want one that is certain and says that the deadline passed", i, err)
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errs.Unavailable) ||
+				errors.Is(err, sqlitefile.ErrUnknown) {
+				t.Errorf("write %d: the error is %v, want one that is certain and says that the deadline passed", i,
+					err)
 			}
 		})
 	}

@@ -40,7 +40,8 @@ func (f *File) Migrate(ctx context.Context, component string, files fs.FS) error
 // migrate runs the next step that is due, and reports whether there was one.
 func (tx *transaction) migrate(component string, steps []migrate.Step) (bool, error) {
 	var done []migrate.Step
-	if err := tx.Select(&done, `SELECT version, name FROM migrations WHERE component = ? ORDER BY version`, component); err != nil {
+	if err := tx.Select(&done, `SELECT version, name FROM migrations WHERE component = ? ORDER BY version`,
+		component); err != nil {
 		return false, err
 	}
 	due, err := migrate.Due(steps, done)

@@ -162,7 +162,8 @@ func TestFailedOpenLeavesNoFile(t *testing.T) {
 	if err := os.Symlink("target.db", "dangling"); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ path, driver string }{{":memory:", ""}, {"", ""}, {"missing/x.db", ""}, {"dangling", ""}, {"new.db", "refusing"}} {
+	for _, c := range []struct{ path, driver string }{{":memory:", ""}, {"", ""}, {"missing/x.db", ""},
+		{"dangling", ""}, {"new.db", "refusing"}} {
 		if f, err := sqlitefile.Open(c.path, sqlitefile.Config{Driver: c.driver}); err == nil {
 			t.Errorf("%q is open", c.path)
 			f.Close()

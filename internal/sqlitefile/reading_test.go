@@ -15,7 +15,8 @@ import (
 )
 
 // endless is a statement that runs for hours.
-const endless = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000000) SELECT count(*) FROM n`
+const endless = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000000)
+	SELECT count(*) FROM n`
 
 // ways are those of reading.
 var ways = map[string]func(context.Context, *sqlitefile.File, string) error{

@@ -29,7 +29,8 @@ func (tx *transaction) Exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	result, err := stmt.ExecContext(context.Background(), args...) // a group is committed whatever becomes of those who wait
+	// a group is committed whatever becomes of those who wait
+	result, err := stmt.ExecContext(context.Background(), args...)
 	if err != nil {
 		return 0, translate(err)
 	}

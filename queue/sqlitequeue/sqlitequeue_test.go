@@ -197,7 +197,8 @@ func TestClosedFileIsNotAccepted(t *testing.T) {
 func TestOneProcessConsumesAtATime(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	first, second := open(t, openFile(t, path), sqlitequeue.Config{}), open(t, openFile(t, path), sqlitequeue.Config{})
+	first, second := open(t, openFile(t, path), sqlitequeue.Config{}),
+		open(t, openFile(t, path), sqlitequeue.Config{})
 	publish(t, first, "1", "2", "3", "4")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -346,7 +347,8 @@ func TestMessagesWithoutATimeAreNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := file.Write(t.Context(), func(tx sqlitefile.Tx) error {
-		if _, err := tx.Exec(`INSERT INTO queue_topics (topic, stream, next) VALUES ('ratings', 's', 1)`); err != nil {
+		if _, err := tx.Exec(`INSERT INTO queue_topics (topic, stream, next) VALUES ('ratings', 's',
+			1)`); err != nil {
 			return err
 		}
 		_, err := tx.Exec(`INSERT INTO queue_messages (topic, "offset", key, body) VALUES ('ratings', 0, 'k', x'61')`)

@@ -39,7 +39,8 @@ func BenchmarkWrites(b *testing.B) {
 	s, _ := filled(b, n)
 	b.Run("create a content", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			c := content.Content{ID: id(n + i), Title: "another one of all", Author: "author7", Version: 1, CreatedAt: at(i), UpdatedAt: at(i)}
+			c := content.Content{ID: id(n + i), Title: "another one of all", Author: "author7", Version: 1,
+				CreatedAt: at(i), UpdatedAt: at(i)}
 			if err := s.CreateContent(b.Context(), c); err != nil {
 				b.Fatal(err)
 			}
@@ -51,7 +52,8 @@ func BenchmarkWrites(b *testing.B) {
 			for j := range 100 {
 				batch.Changes = append(batch.Changes, rating.Change{
 					Key:     rating.Key{Content: id(7), Rater: id(j)},
-					Version: rating.Version{Epoch: 1, Offset: int64(100*i + j)}, Score: 1 + (i+j)%5, Bucket: i % 30, At: at(i),
+					Version: rating.Version{Epoch: 1, Offset: int64(100*i + j)}, Score: 1 + (i+j)%5, Bucket: i % 30,
+					At: at(i),
 				})
 			}
 			if _, err := s.ApplyRatings(b.Context(), batch); err != nil {

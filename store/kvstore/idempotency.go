@@ -34,7 +34,8 @@ func (s *Store) CreateContentIdempotent(
 }
 
 // IdempotencyRecordByKey implements content.Store.
-func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
+	key content.Hash) (content.IdempotencyRecord, error) {
 	return view(ctx, s, "creation by key", func(t *tx) (content.IdempotencyRecord, error) {
 		r, ok := creations.get(t, author, [32]byte(key))
 		if !ok {

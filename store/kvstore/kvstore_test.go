@@ -190,7 +190,8 @@ func TestEveryErrorOfTheEngineIsReturned(t *testing.T) {
 					At:      noon,
 				},
 			}
-			_, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes, DeadLetters: []rating.DeadLetter{{Key: "k"}}})
+			_, err := s.ApplyRatings(ctx, rating.Batch{Changes: changes,
+				DeadLetters: []rating.DeadLetter{{Key: "k"}}})
 			return err
 		},
 		"refresh": func(ctx context.Context, s store.Store) error {

@@ -12,7 +12,10 @@ import (
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	var drifts []rating.Drift
 	for _, id := range unique(ids) {
-		d, err := view(ctx, s, "recount content "+id, func(t *tx) (*rating.Drift, error) { return t.recount(id), nil })
+		d, err := view(ctx, s, "recount content "+id, func(t *tx) (*rating.Drift, error) {
+			return t.recount(id),
+				nil
+		})
 		if err == nil && d != nil {
 			d, err = update(ctx, s, "repair content "+id, func(t *tx) (*rating.Drift, error) {
 				d := t.recount(id)

@@ -144,12 +144,15 @@ func TestLayout(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
 	for _, v := range []any{
-		content.Content{}, content.IdempotencyRecord{}, rating.Rating{}, numbersRow{}, score.Bucket{}, rating.Window{},
+		content.Content{}, content.IdempotencyRecord{}, rating.Rating{}, numbersRow{}, score.Bucket{},
+		rating.Window{},
 		rating.Erasure{}, rating.DeadLetter{}, tick{}, auth.User{}, auth.Session{}, auth.Token{},
 	} {
 		all.WriteString(reflect.TypeOf(v).String() + " " + shape(reflect.TypeOf(v)) + "\n")
 	}
-	if sum := fmt.Sprintf("%d %x", layout, sha256.Sum256([]byte(all.String()))); sum != "1 5db90c3e1c7b915a788a78eaabbaf7ff33cf151d04ae129e191ed053bf3265c4" {
+	if sum := fmt.Sprintf("%d %x", layout,
+		sha256.Sum256([]byte(
+			all.String()))); sum != "1 5db90c3e1c7b915a788a78eaabbaf7ff33cf151d04ae129e191ed053bf3265c4" {
 		t.Errorf("the layout is %s:\n%s", sum, all.String())
 	}
 }

@@ -70,7 +70,8 @@ func (t *tx) logins(user string) (found []auth.Session) {
 
 // DeleteSessions implements auth.Store.
 func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, error) {
-	return update(ctx, s, "delete sessions of user "+f.User, func(t *tx) (int, error) { return t.endSessions(f), nil })
+	return update(ctx, s, "delete sessions of user "+f.User,
+		func(t *tx) (int, error) { return t.endSessions(f), nil })
 }
 
 // endSessions removes the sessions that f matches and returns how many there were.

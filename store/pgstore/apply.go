@@ -16,18 +16,21 @@ import (
 // applyChanges records a batch of changes and everything that follows from them, in one statement,
 // exactly and without deadlocks for any number of callers at once. Why it is right:
 //
-//   - Nothing is read beforehand. A row that is there is locked and changed by ON CONFLICT, which sees its latest version, and
-//     what it was travels in columns of the row (prev_score and so on) to RETURNING. Whatever reads the old rows in
-//     the same statement, with or without a lock, reads those of the statement's snapshot and counts wrong.
-//   - Rows are locked in the order of their keys, then those of rating_stats in the order of theirs, so that no two
-//     batches wait for each other. Buckets are written when all of rating_stats is, because they are sorted and that is among
-//     what is sorted; so the content's row there is the lock of all that is derived from its ratings. Recount takes the same one.
-//   - The rows that many writers want, those of rating_stats, come as late as possible. They hold the bucket that nearly all new
-//     ratings of a content count in, so that most changes write two rows. A bucket that is no longer the latest moves to
-//     rating_buckets by way of left_bucket, as the scores of ratings do.
-//   - A change that is not newer than its row writes nothing. So the statement may be run again, as database/sql does when a
-//     connection breaks in autocommit mode.
-//   - A content in deleted_contents takes no changes; see DeleteContent.
+//   - Nothing is read beforehand. A row that is there is locked and changed by ON CONFLICT, which
+//     sees its latest version, and what it was travels in columns of the row (prev_score and so on)
+//     to RETURNING. Whatever reads the old rows in the same statement, with or without a lock, reads
+//     those of the statement's snapshot and counts wrong.
+//   - Rows are locked in the order of their keys, then those of rating_stats in the order of theirs,
+//     so that no two batches wait for each other. Buckets are written when all of rating_stats is,
+//     because they are sorted and that is among what is sorted; so the content's row there is the
+//     lock of all that is derived from its ratings. Recount takes the same one.
+//   - The rows that many writers want, those of rating_stats, come as late as possible. They hold
+//     the bucket that nearly all new ratings of a content count in, so that most changes write two
+//     rows. A bucket that is no longer the latest moves to rating_buckets by way of left_bucket, as
+//     the scores of ratings do.
+//   - A change that is not newer than its row writes nothing: the version is a fencing token. So the
+//     statement may be run again, as database/sql does when a connection breaks in autocommit mode.
+//   - A content in deleted_contents, which are tombstones, takes no changes; see DeleteContent.
 const applyChanges = changeRows + deltaHead + changeNumbers
 
 // reassign is applyChanges for a batch with ReassignTo raters. What such a withdrawal takes away,
@@ -37,10 +40,12 @@ const reassign = changeRows + handRows + deltaHead + handed + changeNumbers
 // The parts of applyChanges and reassign.
 const (
 	changeRows = `WITH changed AS (
-	INSERT INTO khodnevis.ratings AS r (content_id, rater, epoch, position, score, bucket, withdrawn, result, created_at, updated_at)
+	INSERT INTO khodnevis.ratings AS r (content_id, rater, epoch, position, score, bucket, withdrawn, result,
+		created_at, updated_at)
 	SELECT v.content_id, v.rater, v.epoch, v.position, v.score, v.bucket, v.withdrawn,
 		CASE WHEN v.withdrawn THEN 'withdrawn' ELSE 'created' END::khodnevis.rating_result, v.at, v.at
-	FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[], $7::boolean[], $8::timestamptz[])
+	FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::integer[], $7::boolean[],
+		$8::timestamptz[])
 		AS v (content_id, rater, epoch, position, score, bucket, withdrawn, at)
 	WHERE NOT EXISTS (SELECT FROM khodnevis.deleted_contents d WHERE d.id = v.content_id)
 	ORDER BY v.content_id COLLATE "C", v.rater COLLATE "C"
@@ -48,27 +53,34 @@ const (
 		epoch = excluded.epoch, position = excluded.position, score = excluded.score, withdrawn = excluded.withdrawn,
 		result = CASE WHEN excluded.withdrawn THEN 'withdrawn' WHEN r.withdrawn THEN 'created'
 			WHEN r.score = excluded.score THEN 'unchanged' ELSE 'updated' END::khodnevis.rating_result,
-		bucket = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.bucket ELSE r.bucket END,
-		updated_at = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.updated_at ELSE r.updated_at END,
+		bucket = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.bucket
+			ELSE r.bucket END,
+		updated_at = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score
+			THEN excluded.updated_at ELSE r.updated_at END,
 		created_at = CASE WHEN r.withdrawn THEN excluded.created_at ELSE r.created_at END,
 		prev_score = CASE WHEN NOT r.withdrawn THEN r.score END,
 		prev_bucket = CASE WHEN NOT r.withdrawn THEN r.bucket END,
 		prev_updated_at = CASE WHEN excluded.withdrawn AND NOT r.withdrawn THEN r.updated_at END
 	WHERE (r.epoch, r.position) < (excluded.epoch, excluded.position)
-	RETURNING content_id, rater, epoch, position, score, bucket, withdrawn, prev_score, prev_bucket, prev_updated_at, result, created_at, updated_at
+	RETURNING content_id, rater, epoch, position, score, bucket, withdrawn, prev_score, prev_bucket,
+		prev_updated_at, result, created_at, updated_at
 )`
 
 	handRows = `, handed AS (
-	INSERT INTO khodnevis.ratings (content_id, rater, epoch, position, score, bucket, withdrawn, result, created_at, updated_at)
-	SELECT c.content_id, v.anonymous, c.epoch, c.position, c.prev_score, c.prev_bucket, false, 'created', c.created_at, c.prev_updated_at
-	FROM changed c JOIN unnest($9::text[], $10::text[], $11::text[]) AS v (content_id, rater, anonymous) ON v.content_id = c.content_id AND v.rater = c.rater
+	INSERT INTO khodnevis.ratings (content_id, rater, epoch, position, score, bucket, withdrawn, result,
+		created_at, updated_at)
+	SELECT c.content_id, v.anonymous, c.epoch, c.position, c.prev_score, c.prev_bucket, false, 'created',
+		c.created_at, c.prev_updated_at
+	FROM changed c JOIN unnest($9::text[], $10::text[], $11::text[]) AS v (content_id, rater, anonymous)
+		ON v.content_id = c.content_id AND v.rater = c.rater
 	WHERE c.withdrawn AND c.prev_score IS NOT NULL
 	ORDER BY c.content_id, v.anonymous COLLATE "C" ON CONFLICT DO NOTHING
 	RETURNING content_id, bucket, score
 )`
 
 	deltaHead = `, delta AS MATERIALIZED (
-	SELECT content_id, bucket, score, sum(n)::integer AS n, bucket = max(bucket) OVER (PARTITION BY content_id) AS latest FROM (
+	SELECT content_id, bucket, score, sum(n)::integer AS n, bucket = max(bucket) OVER (PARTITION BY content_id)
+		AS latest FROM (
 		SELECT content_id, bucket, score, 1 AS n FROM changed WHERE NOT withdrawn
 		UNION ALL`
 
@@ -80,43 +92,53 @@ const (
 		SELECT content_id, prev_bucket, prev_score, -1 FROM changed WHERE prev_score IS NOT NULL) x
 	GROUP BY content_id, bucket, score HAVING sum(n) <> 0
 ), stats AS (
-	INSERT INTO khodnevis.rating_stats AS s (content_id, n, sum, scores, counts, open_bucket, open_n, open_sum, revision, dirty)
+	INSERT INTO khodnevis.rating_stats AS s (content_id, n, sum, scores, counts, open_bucket, open_n, open_sum,
+		revision, dirty)
 	SELECT content_id, sum(n), sum(n::bigint * score), array_agg(score), array_agg(n::bigint),
-		max(bucket), coalesce(sum(n) FILTER (WHERE latest), 0), coalesce(sum(n::bigint * score) FILTER (WHERE latest), 0), 1, true
+		max(bucket), coalesce(sum(n) FILTER (WHERE latest), 0),
+			coalesce(sum(n::bigint * score) FILTER (WHERE latest), 0), 1, true
 	FROM delta GROUP BY content_id ORDER BY content_id
-	ON CONFLICT (content_id) DO UPDATE SET n = s.n + excluded.n, sum = s.sum + excluded.sum, revision = s.revision + 1, dirty = true,
+	ON CONFLICT (content_id) DO UPDATE SET n = s.n + excluded.n, sum = s.sum + excluded.sum,
+		revision = s.revision + 1, dirty = true,
 		as_of = greatest(s.as_of, clock_timestamp()),
 		(scores, counts) = (SELECT array_agg(h.score), array_agg(h.n) FROM (SELECT u.score, sum(u.n)::bigint AS n
-			FROM (SELECT unnest(s.scores) AS score, unnest(s.counts) AS n UNION ALL SELECT unnest(excluded.scores), unnest(excluded.counts)) u GROUP BY u.score) h),
+			FROM (SELECT unnest(s.scores) AS score, unnest(s.counts) AS n UNION ALL
+				SELECT unnest(excluded.scores), unnest(excluded.counts)) u GROUP BY u.score) h),
 		open_bucket = greatest(s.open_bucket, excluded.open_bucket),
-		open_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_n WHEN s.open_bucket = excluded.open_bucket THEN s.open_n + excluded.open_n
+		open_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_n
+			WHEN s.open_bucket = excluded.open_bucket THEN s.open_n + excluded.open_n
 			ELSE excluded.open_n END,
-		open_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_sum WHEN s.open_bucket = excluded.open_bucket THEN s.open_sum + excluded.open_sum
+		open_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_sum
+			WHEN s.open_bucket = excluded.open_bucket THEN s.open_sum + excluded.open_sum
 			ELSE excluded.open_sum END,
-		left_bucket = nullif(least(s.open_bucket, excluded.open_bucket), greatest(s.open_bucket, excluded.open_bucket)),
+		left_bucket = nullif(least(s.open_bucket, excluded.open_bucket),
+			greatest(s.open_bucket, excluded.open_bucket)),
 		left_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_n ELSE s.open_n END,
 		left_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_sum ELSE s.open_sum END
 	RETURNING content_id, revision, left_bucket, left_n, left_sum
 ), buckets AS (
 	INSERT INTO khodnevis.rating_buckets AS b (content_id, bucket, n, sum)
 	SELECT content_id, bucket, sum(n), sum(sum) FROM (
-		SELECT content_id, left_bucket AS bucket, left_n AS n, left_sum AS sum FROM stats WHERE left_bucket IS NOT NULL
+		SELECT content_id, left_bucket AS bucket, left_n AS n, left_sum AS sum FROM stats
+			WHERE left_bucket IS NOT NULL
 		UNION ALL
 		SELECT content_id, bucket, n, n::bigint * score FROM delta WHERE NOT latest) x
 	GROUP BY content_id, bucket ORDER BY content_id, bucket
 	ON CONFLICT (content_id, bucket) DO UPDATE SET n = b.n + excluded.n, sum = b.sum + excluded.sum
 ), scores AS (
-	INSERT INTO khodnevis.rating_scores (content_id) SELECT content_id FROM stats WHERE revision = 1 ORDER BY content_id ON CONFLICT DO NOTHING
+	INSERT INTO khodnevis.rating_scores (content_id) SELECT content_id FROM stats WHERE revision = 1
+		ORDER BY content_id ON CONFLICT DO NOTHING
 )
-SELECT content_id, rater, result, CASE WHEN result <> 'created' THEN bucket END, CASE WHEN result <> 'created' THEN created_at END,
-	CASE WHEN result <> 'created' THEN updated_at END FROM changed`
+SELECT content_id, rater, result, CASE WHEN result <> 'created' THEN bucket END,
+	CASE WHEN result <> 'created' THEN created_at END, CASE WHEN result <> 'created' THEN updated_at END FROM changed`
 )
 
 // changeArrays returns changes as arguments of applyChanges.
 func changeArrays(changes []rating.Change) []any {
 	n := len(changes)
 	contents, raters := make(pq.StringArray, n), make(pq.StringArray, n)
-	epochs, positions, scores, buckets := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n)
+	epochs, positions, scores, buckets := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n),
+		make(pq.Int64Array, n)
 	withdrawn, at := make(pq.BoolArray, n), make([]time.Time, n)
 	for i, c := range changes {
 		contents[i], raters[i] = c.Content, c.Rater
@@ -134,13 +156,15 @@ func statementOf(changes []rating.Change) (text string, args []any) {
 	var contents, raters, anonymous pq.StringArray
 	for _, c := range changes {
 		if c.Withdraw && c.ReassignTo != "" {
-			contents, raters, anonymous = append(contents, c.Content), append(raters, c.Rater), append(anonymous, c.ReassignTo)
+			contents, raters, anonymous = append(contents, c.Content), append(raters, c.Rater),
+				append(anonymous, c.ReassignTo)
 		}
 	}
 	args = changeArrays(changes)
 	if planted.CountTwice {
 		return strings.NewReplacer("WHERE (r.epoch, r.position) <", "WHERE (r.epoch, r.position) <=",
-			"WHEN NOT r.withdrawn THEN r.score", "WHEN NOT r.withdrawn AND (r.epoch, r.position) < (excluded.epoch, excluded.position) THEN r.score").Replace(applyChanges), args
+			"WHEN NOT r.withdrawn THEN r.score", "WHEN NOT r.withdrawn AND (r.epoch, r.position) < "+
+				"(excluded.epoch, excluded.position) THEN r.score").Replace(applyChanges), args
 	}
 	if len(anonymous) == 0 {
 		return applyChanges, args
@@ -167,7 +191,8 @@ func times(at []time.Time) string {
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.apply(ctx, batch)
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: apply %d ratings and %d dead letters: %w", len(batch.Changes), len(batch.DeadLetters), err)
+		return nil, fmt.Errorf("pgstore: apply %d ratings and %d dead letters: %w", len(batch.Changes),
+			len(batch.DeadLetters), err)
 	}
 	return outcomes, nil
 }
@@ -238,12 +263,14 @@ type changedRow struct {
 }
 
 func (r changedRow) outcome(c rating.Change) rating.Outcome {
-	o := rating.Outcome{Result: r.result, Rating: rating.Rating{Key: c.Key, Version: c.Version, Result: r.result, Withdrawn: c.Withdraw, CreatedAt: c.At, UpdatedAt: c.At}}
+	o := rating.Outcome{Result: r.result, Rating: rating.Rating{Key: c.Key, Version: c.Version, Result: r.result,
+		Withdrawn: c.Withdraw, CreatedAt: c.At, UpdatedAt: c.At}}
 	if !c.Withdraw {
 		o.Rating.Score, o.Rating.Bucket = c.Score, c.Bucket
 	}
 	if r.bucket.Valid {
-		o.Rating.Bucket, o.Rating.CreatedAt, o.Rating.UpdatedAt = int(r.bucket.Int64), r.createdAt.Time.UTC(), r.updatedAt.Time.UTC()
+		o.Rating.Bucket, o.Rating.CreatedAt, o.Rating.UpdatedAt = int(r.bucket.Int64), r.createdAt.Time.UTC(),
+			r.updatedAt.Time.UTC()
 	}
 	return o
 }
@@ -268,7 +295,8 @@ const goneContents = `SELECT id FROM khodnevis.deleted_contents WHERE id = ANY($
 
 // outcomes puts together what became of changes. Those that changed nothing were applied before,
 // superseded, or refused.
-func (s *Store) outcomes(ctx context.Context, changes []rating.Change, changed map[rating.Key]changedRow) ([]rating.Outcome, error) {
+func (s *Store) outcomes(ctx context.Context, changes []rating.Change,
+	changed map[rating.Key]changedRow) ([]rating.Outcome, error) {
 	outcomes := make([]rating.Outcome, len(changes))
 	var rest []rating.Key
 	for i, c := range changes {

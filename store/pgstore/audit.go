@@ -20,10 +20,11 @@ var _ rating.Auditor = (*Store)(nil)
 // that of a bucket with thousands of millions in stars, is an error. Each part reads its table from
 // end to end and without a subquery, so that several processes of the server share the work.
 const auditAll = `WITH weights AS (
-	SELECT content_id, hashint4(score)::bigint + hashint4(bucket + 100000000) + score::bigint * hashint4(bucket + 200000000) AS weight
-	FROM khodnevis.ratings WHERE NOT withdrawn
+	SELECT content_id, hashint4(score)::bigint + hashint4(bucket + 100000000) +
+		score::bigint * hashint4(bucket + 200000000) AS weight FROM khodnevis.ratings WHERE NOT withdrawn
 	UNION ALL
-	SELECT content_id, -(n * hashint4(bucket + 100000000) + sum * hashint4(bucket + 200000000)) FROM khodnevis.bucket_parts
+	SELECT content_id, -(n * hashint4(bucket + 100000000) + sum * hashint4(bucket + 200000000))
+		FROM khodnevis.bucket_parts
 	UNION ALL
 	SELECT content_id, n * hashint4(300000000) + sum * hashint4(400000000) FROM khodnevis.rating_stats
 	UNION ALL
@@ -32,12 +33,14 @@ const auditAll = `WITH weights AS (
 ), audited AS (
 	SELECT content_id, sum(weight) <> 0 AS suspect FROM weights GROUP BY content_id
 )
-SELECT count(*) AS contents, coalesce(array_agg(content_id ORDER BY content_id) FILTER (WHERE suspect), '{}') AS suspects
+SELECT count(*) AS contents, coalesce(array_agg(content_id ORDER BY content_id) FILTER (WHERE suspect), '{}')
+	AS suspects
 FROM audited r WHERE ` + there
 
 // auditSettings make the planner read tables from end to end, which it would not do for a table in
 // the cache, and keep the sums of a million contents in memory. They hold for one transaction.
-const auditSettings = `SET LOCAL work_mem = '64MB'; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off`
+const auditSettings = `SET LOCAL work_mem = '64MB'; SET LOCAL enable_indexscan = off;
+	SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off`
 
 // Audit implements rating.Auditor with one statement that reads every rating: some two million a
 // second. It must end within OpenConfig.StatementTimeout.

@@ -52,10 +52,12 @@ func TestAudit(t *testing.T) {
 	for _, damage := range []string{
 		`UPDATE {schema}.rating_stats SET n = n + 1 WHERE content_id = 'b'`,
 		`UPDATE {schema}.rating_stats SET sum = sum - 2 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET scores = scores || '{1,2,3}', counts = counts || '{1,-2,1}' WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_stats SET scores = scores || '{1,2,3}', counts = counts || '{1,-2,1}'
+			WHERE content_id = 'b'`,
 		`UPDATE {schema}.rating_stats SET n = n + 1, counts[1] = counts[1] + 1 WHERE content_id = 'b'`,
 		`UPDATE {schema}.rating_stats SET open_n = open_n + 1 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET open_bucket = open_bucket + 1, open_n = open_n + 1, open_sum = open_sum + 4 WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_stats SET open_bucket = open_bucket + 1, open_n = open_n + 1,
+			open_sum = open_sum + 4 WHERE content_id = 'b'`,
 		`UPDATE {schema}.rating_stats SET n = 0, sum = 0, scores = '{}', counts = '{}' WHERE content_id = 'b'`,
 		`DELETE FROM {schema}.rating_stats WHERE content_id = 'b'`,
 		`INSERT INTO {schema}.rating_buckets VALUES ('b', 99, 1, 4)`,

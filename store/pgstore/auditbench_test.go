@@ -60,7 +60,8 @@ func BenchmarkRecount(b *testing.B) {
 	all := medians{}
 	for b.Loop() {
 		began := time.Now()
-		n, err := recalculator.Recount(context.Background(), func(d rating.Drift) { b.Errorf("drift under load: %s: %s", d.Content, d.First()) })
+		n, err := recalculator.Recount(context.Background(),
+			func(d rating.Drift) { b.Errorf("drift under load: %s: %s", d.Content, d.First()) })
 		if err != nil || n != len(ids) {
 			b.Fatalf("%d contents recounted of %d, %v", n, len(ids), err)
 		}
@@ -92,10 +93,14 @@ func BenchmarkRecount(b *testing.B) {
 // rated 1/n as often as the first.
 func (b bench) fillByArrival(t testing.TB, rows int) {
 	t.Helper()
-	text := strings.NewReplacer("{schema}", b.schema, "{rows}", strconv.Itoa(rows), "{buckets}", strconv.Itoa(benchBuckets))
-	b.run(t, text.Replace(`INSERT INTO {schema}.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
-		SELECT '0198c0de-0000-7000-8000-' || lpad((floor(exp(r.content * ln({rows} / 50)))::bigint - 1)::text, 12, '0'),
-			'0198c0de-2222-7000-8000-' || lpad(r.n::text, 12, '0'), 1, r.n, now(), now(), 1 + floor(r.score * 5)::integer,
+	text := strings.NewReplacer("{schema}", b.schema, "{rows}", strconv.Itoa(rows), "{buckets}",
+		strconv.Itoa(benchBuckets))
+	b.run(t, text.Replace(`INSERT INTO {schema}.ratings (content_id, rater, epoch, position, created_at,
+		updated_at, score, bucket, result, withdrawn)
+		SELECT '0198c0de-0000-7000-8000-' || lpad((floor(exp(r.content * ln({rows} / 50)))::bigint - 1)::text,
+			12, '0'),
+			'0198c0de-2222-7000-8000-' || lpad(r.n::text, 12, '0'), 1, r.n, now(), now(),
+				1 + floor(r.score * 5)::integer,
 			24 + r.n * {buckets} / {rows}, 'created', false
 		FROM (SELECT n, random() AS content, random() AS score FROM generate_series(0, {rows} - 1) n) r`))
 	b.fillNumbers(t)
@@ -105,7 +110,8 @@ func (b bench) fillByArrival(t testing.TB, rows int) {
 // took.
 func averages(t testing.TB, db *sqlx.DB, schema string, ids []string) time.Duration {
 	t.Helper()
-	average, err := db.Prepare(`SELECT avg(score), count(*) FROM ` + schema + `.ratings WHERE content_id = $1 AND NOT withdrawn`)
+	average, err := db.Prepare(`SELECT avg(score), count(*) FROM ` + schema +
+		`.ratings WHERE content_id = $1 AND NOT withdrawn`)
 	if err != nil {
 		t.Fatal(err)
 	}

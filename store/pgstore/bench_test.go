@@ -42,10 +42,13 @@ func openWithTimeout(t testing.TB) bench {
 func (b bench) fill(t testing.TB, rows int) {
 	t.Helper()
 	each := rows / benchContents
-	text := strings.NewReplacer("{schema}", b.schema, "{contents}", strconv.Itoa(benchContents), "{each}", strconv.Itoa(each),
+	text := strings.NewReplacer("{schema}", b.schema, "{contents}", strconv.Itoa(benchContents), "{each}",
+		strconv.Itoa(each),
 		"{step}", strconv.Itoa(100_000/each), "{buckets}", strconv.Itoa(benchBuckets))
-	b.run(t, text.Replace(`INSERT INTO {schema}.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
-		SELECT '0198c0de-0000-7000-8000-' || lpad(i::text, 12, '0'), '0198c0de-1111-7000-8000-' || lpad(((i * 7919 + j * {step}) % 100000)::text, 12, '0'),
+	b.run(t, text.Replace(`INSERT INTO {schema}.ratings (content_id, rater, epoch, position, created_at,
+		updated_at, score, bucket, result, withdrawn)
+		SELECT '0198c0de-0000-7000-8000-' || lpad(i::text, 12, '0'),
+			'0198c0de-1111-7000-8000-' || lpad(((i * 7919 + j * {step}) % 100000)::text, 12, '0'),
 			1, i, now(), now(), 1 + (i * 31 + j * 17) % 5, (i + j) % {buckets}, 'created', false
 		FROM generate_series(0, {contents} - 1) i, generate_series(0, {each} - 1) j`))
 	b.fillNumbers(t)
@@ -57,10 +60,13 @@ func (b bench) fillNumbers(t testing.TB) {
 	for _, statement := range []string{
 		`INSERT INTO {schema}.rating_stats (content_id, n, sum, revision, scores, counts)
 			SELECT content_id, sum(n), sum(n * score), 1, array_agg(score), array_agg(n)
-			FROM (SELECT content_id, score, count(*) AS n FROM {schema}.ratings GROUP BY content_id, score) r GROUP BY content_id`,
+			FROM (SELECT content_id, score, count(*) AS n FROM {schema}.ratings GROUP BY content_id, score) r
+				GROUP BY content_id`,
 		`INSERT INTO {schema}.rating_scores (content_id) SELECT content_id FROM {schema}.rating_stats`,
-		`INSERT INTO {schema}.rating_buckets SELECT content_id, bucket, count(*), sum(score) FROM {schema}.ratings GROUP BY content_id, bucket`,
-		`VACUUM ANALYZE {schema}.ratings`, `VACUUM ANALYZE {schema}.rating_stats`, `VACUUM ANALYZE {schema}.rating_scores`, `VACUUM ANALYZE {schema}.rating_buckets`,
+		`INSERT INTO {schema}.rating_buckets SELECT content_id, bucket, count(*), sum(score)
+			FROM {schema}.ratings GROUP BY content_id, bucket`,
+		`VACUUM ANALYZE {schema}.ratings`, `VACUUM ANALYZE {schema}.rating_stats`,
+		`VACUUM ANALYZE {schema}.rating_scores`, `VACUUM ANALYZE {schema}.rating_buckets`,
 	} {
 		b.run(t, strings.ReplaceAll(statement, "{schema}", b.schema))
 	}
@@ -92,8 +98,10 @@ func (s *source) batch(n, contents int) []rating.Change {
 	for i := range batch {
 		s.offset++
 		batch[i] = rating.Change{
-			Key:     rating.Key{Content: benchContent(s.dice.IntN(contents)), Rater: benchRater(1_000_000 + int(s.offset)*7919%10_000_000)},
-			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5), Bucket: benchBuckets, At: time.Now().UTC().Truncate(time.Microsecond),
+			Key: rating.Key{Content: benchContent(s.dice.IntN(contents)),
+				Rater: benchRater(1_000_000 + int(s.offset)*7919%10_000_000)},
+			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5), Bucket: benchBuckets,
+			At: time.Now().UTC().Truncate(time.Microsecond),
 		}
 	}
 	return batch
@@ -136,12 +144,14 @@ func (b bench) copied(t testing.TB, src *source, batches, size, contents int) fl
 		if err != nil {
 			t.Fatal(err)
 		}
-		stmt, err := tx.Prepare(`COPY ` + b.schema + `.ratings_copy (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn) FROM STDIN`)
+		stmt, err := tx.Prepare(`COPY ` + b.schema + `.ratings_copy (content_id, rater, epoch, position,
+			created_at, updated_at, score, bucket, result, withdrawn) FROM STDIN`)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range changes {
-			if _, err := stmt.Exec(c.Content, c.Rater, c.Version.Epoch, c.Version.Offset, c.At, c.At, c.Score, c.Bucket, "created", false); err != nil {
+			if _, err := stmt.Exec(c.Content, c.Rater, c.Version.Epoch, c.Version.Offset, c.At, c.At, c.Score,
+				c.Bucket, "created", false); err != nil {
 				t.Fatal(err)
 			}
 		}

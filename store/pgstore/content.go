@@ -5,30 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"time"
 
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// contentRow is a row of contents.
-type contentRow struct {
-	ID          string    `db:"id"`
-	Title       string    `db:"title"`
-	Description string    `db:"description"`
-	Author      string    `db:"author"`
-	Version     int64     `db:"version"`
-	CreatedAt   time.Time `db:"created_at"`
-	UpdatedAt   time.Time `db:"updated_at"`
-}
-
 const contentColumns = `c.id, c.title, c.description, c.author, c.version, c.created_at, c.updated_at`
-
-func (r contentRow) content() content.Content {
-	return content.Content{ID: r.ID, Title: r.Title, Description: r.Description, Author: r.Author, Version: r.Version,
-		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
-}
 
 // maxTerm is the length in bytes beyond which a term is indexed by its hash: an index takes no
 // items beyond some 2,700 bytes.
@@ -54,7 +38,8 @@ const (
 	unusedContent = `NOT EXISTS (SELECT FROM khodnevis.contents WHERE id = $1)
 		AND NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)`
 
-	contentValues = `$1, $2::text, $3::bytea, $4::text, $5::text[], $6::text, $7::bigint, $8::timestamptz, $9::timestamptz`
+	contentValues = `$1, $2::text, $3::bytea, $4::text, $5::text[], $6::text, $7::bigint, $8::timestamptz,
+		$9::timestamptz`
 
 	insertContent = `INSERT INTO khodnevis.contents
 		(id, title, title_key, description, terms, author, version, created_at, updated_at) SELECT ` + contentValues
@@ -67,7 +52,8 @@ const (
 )
 
 func contentArgs(c content.Content) []any {
-	return []any{c.Title, []byte(c.SortTitle()), c.Description, indexed(c.Terms()), c.Author, c.Version, c.CreatedAt, c.UpdatedAt}
+	return []any{c.Title, []byte(c.SortTitle()), c.Description, indexed(c.Terms()), c.Author, c.Version, c.CreatedAt,
+		c.UpdatedAt}
 }
 
 // CreateContent implements content.Store.
@@ -89,15 +75,11 @@ func (s *Store) ContentsByID(ctx context.Context, ids []string) ([]content.Conte
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	var rows []contentRow
-	if err := s.query(ctx, &rows, contentsByID, pq.StringArray(ids)); err != nil {
+	var found []rows.Content
+	if err := s.query(ctx, &found, contentsByID, pq.StringArray(ids)); err != nil {
 		return nil, fmt.Errorf("pgstore: %d contents by id: %w", len(ids), err)
 	}
-	found := make([]content.Content, len(rows))
-	for i, r := range rows {
-		found[i] = r.content()
-	}
-	return found, nil
+	return rows.All(found, rows.Content.Content), nil
 }
 
 const (
@@ -108,7 +90,8 @@ const (
 	// deleteContent deletes whatever version there is if $2 is zero.
 	deleteContent = `WITH gone AS (DELETE FROM khodnevis.contents
 			WHERE id = $1 AND $2::bigint IN (0, version) RETURNING id),
-		kept AS (INSERT INTO khodnevis.deleted_contents (id) SELECT id FROM gone ON CONFLICT DO NOTHING) SELECT id FROM gone`
+		kept AS (INSERT INTO khodnevis.deleted_contents (id) SELECT id FROM gone ON CONFLICT DO NOTHING)
+			SELECT id FROM gone`
 
 	contentIsThere = `SELECT id FROM khodnevis.contents WHERE id = $1`
 )
@@ -148,7 +131,8 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 
 // EraseContent implements rating.Store, as DeleteContent.
 func (s *Store) EraseContent(ctx context.Context, id string) error {
-	if _, err := s.exec(ctx, `INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
+	if _, err := s.exec(ctx, `INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`,
+		id); err != nil {
 		return fmt.Errorf("pgstore: forget content %s: %w", id, err)
 	}
 	_, _ = s.clear(ctx, id, 5) // it is forgotten, whatever becomes of this

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 // conditions are parts of a WHERE clause and what is bound to them. The texts are constants of this
@@ -102,18 +103,23 @@ type contentOrder struct {
 }
 
 var contentOrders = map[content.Field]contentOrder{
-	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`, value: func(p content.Cursor) any { return p.Time }},
-	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`, any: `c.updated_at`, value: func(p content.Cursor) any { return p.Time }},
-	content.ByTitle:   {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`, value: func(p content.Cursor) any { return []byte(p.Text) }},
-	content.ByScore: {from: `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`, key: `f.rank`, id: `f.content_id`, any: `f.rank`, number: true,
+	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`,
+		value: func(p content.Cursor) any { return p.Time }},
+	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`, any: `c.updated_at`,
+		value: func(p content.Cursor) any { return p.Time }},
+	content.ByTitle: {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`,
+		value: func(p content.Cursor) any { return []byte(p.Text) }},
+	content.ByScore: {from: `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`,
+		key: `f.rank`, id: `f.content_id`, any: `f.rank`, number: true,
 		value: func(p content.Cursor) any { return p.Number }},
-	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true, value: func(p content.Cursor) any { return int64(p.Number) }},
+	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true,
+		value: func(p content.Cursor) any { return int64(p.Number) }},
 }
 
 // listedRow is a row of a list of contents; Number is the value that it is ordered by, where the
 // content does not have it.
 type listedRow struct {
-	contentRow
+	rows.Content
 	bounded
 	Number float64 `db:"number"`
 }
@@ -182,8 +188,10 @@ func (l contentList) byRatings(where *conditions, rows int) string {
 		return text + `)`
 	}
 	return `(` + part(`khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id
-			WHERE NOT EXISTS (SELECT FROM khodnevis.rating_stats d WHERE d.content_id = f.content_id AND d.dirty)`, `f.n`, `f.content_id`) + ` UNION ALL ` +
-		part(`khodnevis.rating_stats d JOIN khodnevis.contents c ON c.id = d.content_id WHERE d.dirty`, `d.n`, `d.content_id`) + `) c`
+			WHERE NOT EXISTS (SELECT FROM khodnevis.rating_stats d WHERE d.content_id = f.content_id
+				AND d.dirty)`, `f.n`, `f.content_id`) + ` UNION ALL ` +
+		part(`khodnevis.rating_stats d JOIN khodnevis.contents c ON c.id = d.content_id WHERE d.dirty`, `d.n`,
+			`d.content_id`) + `) c`
 }
 
 func (l contentList) after(where *conditions, key, id string) {
@@ -205,7 +213,8 @@ func (l contentList) served() (text string, args []any, ok bool) {
 	if ok = l.rest.IsZero(); ok {
 		rows = l.Limit
 	}
-	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` + l.source(&where, scores, stats, rows) +
+	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` +
+		l.source(&where, scores, stats, rows) +
 		l.by(l.order.key, l.order.id)
 	return text + where.bind(` LIMIT ?`, l.Limit), where.args, ok || l.MaxRows == 0
 }
@@ -218,8 +227,9 @@ func (l contentList) window(rows int) statement {
 	hits := hit.String()
 	where.args = hit.args
 	by, last := l.by(l.order.key, l.order.id), strconv.Itoa(rows)
-	text := `SELECT id, title, description, author, version, created_at, updated_at, number, row > ` + last + ` AS beyond FROM (
-		SELECT ` + contentColumns + `, ` + l.order.key + ` AS key, ` + l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
+	text := `SELECT id, title, description, author, version, created_at, updated_at, number,
+		row > ` + last + ` AS beyond FROM (SELECT ` + contentColumns + `, ` + l.order.key + ` AS key, ` +
+		l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
 		l.source(&where, scores, stats, rows+1) + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
 		WHERE hit OR row > ` + last + l.by(`key`, `id`) + where.bind(` LIMIT ?`, l.Limit)
 	return statement{text, where.args}
@@ -238,10 +248,13 @@ func (l contentList) gathered(p content.FilterPart) statement {
 	scores, stats := where.contents(p.Rest)
 	l.after(&where, l.order.any, `c.id`)
 	text := with + ` SELECT id, title, description, author, version, created_at, updated_at, number, beyond FROM (
-		SELECT ` + contentColumns + `, p.key, p.number, false AS beyond FROM (SELECT c.id, ` + l.order.any + ` AS key, ` + l.number(l.order.any) + ` AS number FROM m c` +
-		joined(scores || l.Order.Field == content.ByScore, stats || l.Order.Field == content.ByRatings) + ` WHERE ` + where.String() + l.by(l.order.any, `c.id`)
+		SELECT ` + contentColumns + `, p.key, p.number, false AS beyond FROM (
+			SELECT c.id, ` + l.order.any + ` AS key, ` + l.number(l.order.any) + ` AS number FROM m c` +
+		joined(scores || l.Order.Field == content.ByScore, stats || l.Order.Field == content.ByRatings) + ` WHERE ` +
+		where.String() + l.by(l.order.any, `c.id`)
 	text += where.bind(` LIMIT ?`, l.Limit) + `) p JOIN khodnevis.contents c ON c.id = p.id
-		UNION ALL SELECT '', '', '', '', 0, now(), now(), NULL, 0, true WHERE (SELECT count(*) FROM m) > ` + strconv.Itoa(l.MaxRows) + `) x` + l.by(`key`, `id`)
+		UNION ALL SELECT '', '', '', '', 0, now(), now(), NULL, 0, true WHERE (SELECT count(*)
+			FROM m) > ` + strconv.Itoa(l.MaxRows) + `) x` + l.by(`key`, `id`)
 	return statement{text, where.args}
 }
 
@@ -250,7 +263,8 @@ func (l contentList) gathered(p content.FilterPart) statement {
 // the server go through the table in the hope of reaching it soon.
 func gatherContents(part content.Filter, maxRows int) (with string, where conditions) {
 	where.contents(part)
-	with = `WITH part AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at FROM khodnevis.contents c WHERE ` +
+	with = `WITH part AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at
+		FROM khodnevis.contents c WHERE ` +
 		where.String() + `), m AS MATERIALIZED (SELECT * FROM part LIMIT ` + strconv.Itoa(maxRows+1) + `)`
 	return with, conditions{args: where.args}
 }
@@ -266,20 +280,18 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	if err != nil {
 		return nil, err
 	}
-	var rows []listedRow
+	var found []listedRow
 	if text, args, ok := l.served(); ok {
-		err = s.list(ctx, &rows, text, args...)
+		err = s.list(ctx, &found, text, args...)
 	} else {
-		rows, err = s.scanContents(ctx, l)
+		found, err = s.scanContents(ctx, l)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: list contents by %s: %w", q.Order.Field, err)
 	}
-	found := make([]content.Listed, len(rows))
-	for i, r := range rows {
-		found[i] = r.content().Listed(q.Order.Field, r.Number)
-	}
-	return found, nil
+	return rows.All(found, func(r listedRow) content.Listed {
+		return r.Content.Content().Listed(q.Order.Field, r.Number)
+	}), nil
 }
 
 func (s *Store) scanContents(ctx context.Context, l contentList) ([]listedRow, error) {
@@ -310,8 +322,10 @@ func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int
 		indexed = indexed || p.Rest.IsZero()
 		with, where := gatherContents(p.Indexed, maxRows)
 		scores, stats := where.contents(p.Rest)
-		all = append(all, gathering{contentRows(p.Indexed), statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
-			strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m c` + joined(scores, stats) + ` WHERE ` + where.String() + `) END`, where.args}})
+		all = append(all, gathering{contentRows(p.Indexed),
+			statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
+				strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m c` + joined(scores, stats) + ` WHERE ` +
+				where.String() + `) END`, where.args}})
 	}
 	n, err := s.count(ctx, maxRows, from, indexed, all)
 	if err != nil {

@@ -7,32 +7,16 @@ import (
 
 	"github.com/lib/pq"
 
-	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
-
-// deadLetterRow is a row of rejected.
-type deadLetterRow struct {
-	ID       int64     `db:"id"`
-	Stream   string    `db:"stream"`
-	Position int64     `db:"position"`
-	Key      []byte    `db:"key"`
-	Body     []byte    `db:"body"`
-	Reason   string    `db:"reason"`
-	Detail   []byte    `db:"detail"`
-	At       time.Time `db:"at"`
-}
-
-func (r deadLetterRow) rejected() rating.DeadLetter {
-	return rating.DeadLetter{ID: r.ID, Position: queue.Position{Stream: r.Stream, Offset: r.Position}, Key: string(r.Key), Body: r.Body,
-		Reason: r.Reason, Detail: string(r.Detail), At: r.At.UTC()}
-}
 
 // reject records messages that are not recorded. The order keeps two callers from waiting for each
 // other.
 const reject = `INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at)
 	SELECT v.stream, v.position, v.key, v.body, v.reason, v.detail, v.at
-	FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[], $7::timestamptz[]) WITH ORDINALITY
+	FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[],
+		$7::timestamptz[]) WITH ORDINALITY
 		AS v (stream, position, key, body, reason, detail, at, i)
 	ORDER BY v.stream COLLATE "C", v.position, sha256(v.key), v.i ON CONFLICT DO NOTHING`
 
@@ -60,16 +44,13 @@ func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) (
 	if q.Position.Stream != "" {
 		where.add(`stream = ? AND position = ?`, q.Position.Stream, q.Position.Offset)
 	}
-	text := `SELECT id, stream, position, key, body, reason, detail, at FROM khodnevis.rejected WHERE ` + where.String() + ` ORDER BY id` + where.bind(` LIMIT ?`, q.Limit)
-	var rows []deadLetterRow
-	if err := s.search(ctx, &rows, text, where.args...); err != nil {
+	text := `SELECT id, stream, position, key, body, reason, detail, at FROM khodnevis.rejected WHERE ` +
+		where.String() + ` ORDER BY id` + where.bind(` LIMIT ?`, q.Limit)
+	var found []rows.DeadLetter
+	if err := s.search(ctx, &found, text, where.args...); err != nil {
 		return nil, fmt.Errorf("pgstore: list dead letters: %w", err)
 	}
-	found := make([]rating.DeadLetter, len(rows))
-	for i, r := range rows {
-		found[i] = r.rejected()
-	}
-	return found, nil
+	return rows.All(found, rows.DeadLetter.DeadLetter), nil
 }
 
 const deleteDeadLetters = `DELETE FROM khodnevis.rejected WHERE id = ANY($1)`

@@ -38,7 +38,8 @@ func (b bench) wantUnseen(t testing.TB, id, rater string) {
 			t.Errorf("%+v: %d ratings, %v", f, n, err)
 		}
 		for _, o := range []rating.Order{rating.ByKey, rating.NewestFirst, rating.OldestFirst} {
-			if found, err := b.ListRatings(ctx, rating.Query{Filter: f, Order: o, Limit: 5}); len(found) != 0 || err != nil {
+			if found, err := b.ListRatings(ctx, rating.Query{Filter: f, Order: o, Limit: 5}); len(found) != 0 ||
+				err != nil {
 				t.Errorf("%+v: listed are %v, %v", f, found, err)
 			}
 		}
@@ -55,7 +56,8 @@ func (b bench) wantUnseen(t testing.TB, id, rater string) {
 	if drifts, err := b.Recount(ctx, []string{id}); len(drifts) != 0 || err != nil {
 		t.Errorf("the drifts are %v, %v", drifts, err)
 	}
-	if found, err := b.RefreshScores(ctx, 5, func(rating.History) score.Score { return score.Score{} }); len(found) != 0 || err != nil {
+	if found, err := b.RefreshScores(ctx, 5,
+		func(rating.History) score.Score { return score.Score{} }); len(found) != 0 || err != nil {
 		t.Errorf("folded are %v, %v", found, err)
 	}
 	outcomes, err := b.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{change(id, rater, 99, 1)}})
@@ -71,7 +73,8 @@ func TestDeleteClears(t *testing.T) {
 	if err := s.CreateContent(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3), change("c", "q", 2, 4)}}); err != nil {
+	if _, err := s.ApplyRatings(t.Context(),
+		rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3), change("c", "q", 2, 4)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.DeleteContent(t.Context(), "c", 0); err != nil {
@@ -96,9 +99,11 @@ func TestLeftoversOfDeletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		`INSERT INTO %s.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
+		`INSERT INTO %s.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket,
+			result, withdrawn)
 			SELECT 'c', 'r' || i, 1, i, now(), now(), 3, 24, 'created', false FROM generate_series(1, 4500) i`,
-		`INSERT INTO %s.rating_stats (content_id, n, sum, revision, dirty, scores, counts) VALUES ('c', 17, 51, 4, true, '{3}', '{17}')`,
+		`INSERT INTO %s.rating_stats (content_id, n, sum, revision, dirty, scores, counts) VALUES ('c', 17,
+			51, 4, true, '{3}', '{17}')`,
 		`INSERT INTO %s.rating_buckets VALUES ('c', 24, 17, 51)`,
 		`INSERT INTO %s.rating_scores (content_id) VALUES ('c')`,
 	} {
@@ -127,7 +132,8 @@ func TestLeftoversOfDeletion(t *testing.T) {
 	if swept() {
 		t.Error("a content deleted just now is done with, although batches may still be under way")
 	}
-	if _, err := s.db.Exec(`UPDATE `+s.schema+`.deleted_contents SET deleted_at = $1`, time.Now().Add(-2*time.Hour)); err != nil {
+	if _, err := s.db.Exec(`UPDATE `+s.schema+`.deleted_contents SET deleted_at = $1`,
+		time.Now().Add(-2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	sweep()
@@ -163,7 +169,8 @@ func TestDeleteDuringApply(t *testing.T) {
 	}()
 	if err := eventually(t, func() error { // it waits for the lock
 		var n int
-		err := s.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`, s.schema)
+		err := s.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+			AND query LIKE '%' || $1 || '%'`, s.schema)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("nobody waits")
 		}

@@ -185,7 +185,8 @@ func (p pairs) check() error {
 		switch {
 		case known[one.name]:
 		case secret || !plain.MatchString(one.name):
-			return errors.New("pgstore: the connection string has a parameter that is unknown, and may be a part of " +
+			return errors.New("pgstore: the connection string has a parameter that is unknown, and may be a " +
+				"part of " +
 				"its password: put a password in single quotes, or in a URL escape what is special in it")
 		default:
 			return fmt.Errorf("pgstore: the connection string has the parameter %s, which is unknown; "+

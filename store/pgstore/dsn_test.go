@@ -76,7 +76,8 @@ func TestConnectionStringsReachTheServer(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.Postgres(t)
 	if !strings.Contains(dsn, "?") {
-		t.Skip("the server's address is no URL with settings") // some are added to it; addresses that make test gives allow that
+		// some are added to it; addresses that make test gives allow that
+		t.Skip("the server's address is no URL with settings")
 	}
 	db := dial(t, dsn+`&application_name=it%27s+a%5Cb%3Dc&options=-c%20work_mem=7MB`, pgstore.OpenConfig{})
 	for name, want := range map[string]string{"application_name": `it's a\b=c`, "work_mem": "7MB"} {

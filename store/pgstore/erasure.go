@@ -6,12 +6,15 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 const (
-	recordErasure = `INSERT INTO khodnevis.departures (rater, fate, at) VALUES ($1, $2, $3) ON CONFLICT (rater) DO UPDATE SET fate = excluded.fate, at = excluded.at`
+	recordErasure = `INSERT INTO khodnevis.departures (rater, fate, at) VALUES ($1, $2, $3)
+		ON CONFLICT (rater) DO UPDATE SET fate = excluded.fate, at = excluded.at`
 
-	erasures = `SELECT rater, fate, at FROM khodnevis.departures WHERE rater > $1 AND at >= $2 ORDER BY rater LIMIT $3`
+	erasures = `SELECT rater, fate, at FROM khodnevis.departures WHERE rater > $1 AND at >= $2 ORDER BY rater
+		LIMIT $3`
 )
 
 // RecordErasure implements rating.Store.
@@ -24,17 +27,9 @@ func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
 
 // Erasures implements rating.Store.
 func (s *Store) Erasures(ctx context.Context, since time.Time, after string, limit int) ([]rating.Erasure, error) {
-	var rows []struct {
-		Rater string    `db:"rater"`
-		Fate  string    `db:"fate"`
-		At    time.Time `db:"at"`
-	}
-	if err := s.query(ctx, &rows, erasures, after, since, limit); err != nil {
+	var found []rows.Erasure
+	if err := s.query(ctx, &found, erasures, after, since, limit); err != nil {
 		return nil, fmt.Errorf("pgstore: erasures: %w", err)
 	}
-	found := make([]rating.Erasure, len(rows))
-	for i, r := range rows {
-		found[i] = rating.Erasure{Rater: r.Rater, Mode: rating.ErasureMode(r.Fate), At: r.At.UTC()}
-	}
-	return found, nil
+	return rows.All(found, rows.Erasure.Erasure), nil
 }

@@ -62,8 +62,10 @@ func isUnavailable(err error) bool {
 		}
 		switch e.Code {
 		case pqerror.QueryCanceled, // by statement_timeout, or because the context is done
-			pqerror.AdminShutdown, pqerror.CrashShutdown, pqerror.CannotConnectNow, pqerror.DatabaseDropped, pqerror.IdleSessionTimeout,
-			pqerror.LockNotAvailable, pqerror.IdleInTransactionSessionTimeout, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure,
+			pqerror.AdminShutdown, pqerror.CrashShutdown, pqerror.CannotConnectNow, pqerror.DatabaseDropped,
+			pqerror.IdleSessionTimeout,
+			pqerror.LockNotAvailable, pqerror.IdleInTransactionSessionTimeout, pqerror.TRDeadlockDetected,
+			pqerror.TRSerializationFailure,
 			pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported, // see readOnly
 			pqerror.UndefinedTable, pqerror.InvalidSchemaName: // until somebody has migrated
 			return true
@@ -71,7 +73,8 @@ func isUnavailable(err error) bool {
 		return false
 	}
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
@@ -98,7 +101,8 @@ func orphan(err error) bool { return pq.As(err, pqerror.ForeignKeyViolation) != 
 // isUnstorable reports whether the database will never take the values, however often it is asked.
 // Keys that are taken and rows that are missing are not among them: they depend on what others do.
 func isUnstorable(err error) bool {
-	e := pq.As(err, pqerror.NotNullViolation, pqerror.CheckViolation, pqerror.ProgramLimitExceeded, pqerror.CardinalityViolation)
+	e := pq.As(err, pqerror.NotNullViolation, pqerror.CheckViolation, pqerror.ProgramLimitExceeded,
+		pqerror.CardinalityViolation)
 	if e == nil {
 		e = pq.As(err)
 		return e != nil && e.Code.Class() == pqerror.ClassDataException

@@ -27,11 +27,13 @@ import (
 var instant = time.Date(2025, 3, 1, 12, 0, 0, 123_456_000, time.UTC)
 
 func newContent(id string) content.Content {
-	return content.Content{ID: id, Title: "title", Author: "author", Version: 1, CreatedAt: instant, UpdatedAt: instant}
+	return content.Content{ID: id, Title: "title", Author: "author", Version: 1, CreatedAt: instant,
+		UpdatedAt: instant}
 }
 
 func change(id, rater string, offset int64, score int) rating.Change {
-	return rating.Change{Key: rating.Key{Content: id, Rater: rater}, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24, At: instant}
+	return rating.Change{Key: rating.Key{Content: id, Rater: rater},
+		Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24, At: instant}
 }
 
 // calls is every method of the store, with arguments that need nothing.
@@ -42,20 +44,33 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"Migrate":       s.Migrate,
 		"CreateContent": func(ctx context.Context) error { return s.CreateContent(ctx, newContent("c")) },
 		"CreateContentIdempotent": func(ctx context.Context) error {
-			_, err := s.CreateContentIdempotent(ctx, newContent("once"), content.IdempotencyRecord{Content: "once", At: instant}, instant)
+			_, err := s.CreateContentIdempotent(ctx, newContent("once"),
+				content.IdempotencyRecord{Content: "once", At: instant}, instant)
 			return err
 		},
 		"IdempotencyRecordByKey": func(ctx context.Context) error {
 			_, err := s.IdempotencyRecordByKey(ctx, "author", content.Hash{})
 			return err
 		},
-		"SweepIdempotencyRecords": func(ctx context.Context) error { _, err := s.SweepIdempotencyRecords(ctx, instant, 1); return err },
-		"ContentsByID":            func(ctx context.Context) error { _, err := s.ContentsByID(ctx, []string{"c"}); return err },
+		"SweepIdempotencyRecords": func(ctx context.Context) error {
+			_,
+				err := s.SweepIdempotencyRecords(ctx, instant, 1)
+			return err
+		},
+		"ContentsByID": func(ctx context.Context) error {
+			_,
+				err := s.ContentsByID(ctx, []string{"c"})
+			return err
+		},
 		"ListContents": func(ctx context.Context) error {
 			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByScore}, Limit: 1})
 			return err
 		},
-		"CountContents": func(ctx context.Context) error { _, err := s.CountContents(ctx, content.Filter{}, 0); return err },
+		"CountContents": func(ctx context.Context) error {
+			_,
+				err := s.CountContents(ctx, content.Filter{}, 0)
+			return err
+		},
 		"UpdateContent": func(ctx context.Context) error { return s.UpdateContent(ctx, newContent("c")) },
 		"DeleteContent": func(ctx context.Context) error { return s.DeleteContent(ctx, "c", 0) },
 		"ApplyRatings": func(ctx context.Context) error {
@@ -70,9 +85,21 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 			_, err := s.RatingsByKey(ctx, []rating.Key{{Content: "c", Rater: "r"}})
 			return err
 		},
-		"ListRatings":    func(ctx context.Context) error { _, err := s.ListRatings(ctx, rating.Query{Limit: 1}); return err },
-		"CountRatings":   func(ctx context.Context) error { _, err := s.CountRatings(ctx, rating.Filter{}, 0); return err },
-		"StatsByContent": func(ctx context.Context) error { _, err := s.StatsByContent(ctx, []string{"c"}); return err },
+		"ListRatings": func(ctx context.Context) error {
+			_,
+				err := s.ListRatings(ctx, rating.Query{Limit: 1})
+			return err
+		},
+		"CountRatings": func(ctx context.Context) error {
+			_,
+				err := s.CountRatings(ctx, rating.Filter{}, 0)
+			return err
+		},
+		"StatsByContent": func(ctx context.Context) error {
+			_,
+				err := s.StatsByContent(ctx, []string{"c"})
+			return err
+		},
 		"StartHistories": func(ctx context.Context) error {
 			_, err := s.StartHistories(ctx, []rating.HistoryStart{{Content: "c", At: instant}})
 			return err
@@ -80,32 +107,53 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 		"RefreshScores":    func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
 		"MarkChanged":      func(ctx context.Context) error { return s.MarkChanged(ctx, []string{"c"}) },
 		"HistoryByContent": func(ctx context.Context) error { _, err := s.HistoryByContent(ctx, "c"); return err },
-		"AddWindow":        func(ctx context.Context) error { return s.AddWindow(ctx, rating.Window{Content: "c", ID: "w"}) },
-		"RemoveWindow":     func(ctx context.Context) error { return s.RemoveWindow(ctx, "c", "w") },
-		"RatedContents":    func(ctx context.Context) error { _, err := s.RatedContents(ctx, "", 1); return err },
-		"Recount":          func(ctx context.Context) error { _, err := s.Recount(ctx, []string{"c"}); return err },
-		"Audit":            func(ctx context.Context) error { _, _, err := s.Audit(ctx); return err },
-		"StreamEpoch":      func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
-		"KnownEpoch":       func(ctx context.Context) error { _, err := s.KnownEpoch(ctx, "s"); return err },
-		"ClaimLease":       func(ctx context.Context) error { _, err := s.ClaimLease(ctx, "j", instant, time.Second); return err },
-		"ReleaseLease":     func(ctx context.Context) error { return s.ReleaseLease(ctx, "j", instant) },
+		"AddWindow": func(ctx context.Context) error {
+			return s.AddWindow(ctx,
+				rating.Window{Content: "c", ID: "w"})
+		},
+		"RemoveWindow":  func(ctx context.Context) error { return s.RemoveWindow(ctx, "c", "w") },
+		"RatedContents": func(ctx context.Context) error { _, err := s.RatedContents(ctx, "", 1); return err },
+		"Recount":       func(ctx context.Context) error { _, err := s.Recount(ctx, []string{"c"}); return err },
+		"Audit":         func(ctx context.Context) error { _, _, err := s.Audit(ctx); return err },
+		"StreamEpoch":   func(ctx context.Context) error { _, err := s.StreamEpoch(ctx, "s"); return err },
+		"KnownEpoch":    func(ctx context.Context) error { _, err := s.KnownEpoch(ctx, "s"); return err },
+		"ClaimLease": func(ctx context.Context) error {
+			_,
+				err := s.ClaimLease(ctx, "j", instant, time.Second)
+			return err
+		},
+		"ReleaseLease": func(ctx context.Context) error { return s.ReleaseLease(ctx, "j", instant) },
 		"ListDeadLetters": func(ctx context.Context) error {
 			_, err := s.ListDeadLetters(ctx, rating.DeadLetterQuery{Limit: 1})
 			return err
 		},
 		"DeleteDeadLetters": func(ctx context.Context) error { return s.DeleteDeadLetters(ctx, []int64{1}) },
-		"SweepRatings":      func(ctx context.Context) error { _, err := s.SweepRatings(ctx, instant, 1); return err },
-		"CreateUser":        func(ctx context.Context) error { return s.CreateUser(ctx, auth.User{ID: "u"}) },
-		"UsersByID":         func(ctx context.Context) error { _, err := s.UsersByID(ctx, []string{"u"}); return err },
-		"UserByName":        func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
-		"ListUsers":         func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
-		"UpdateUser":        func(ctx context.Context) error { return s.UpdateUser(ctx, auth.User{ID: "u"}, auth.SessionFilter{}) },
+		"SweepRatings": func(ctx context.Context) error {
+			_,
+				err := s.SweepRatings(ctx, instant, 1)
+			return err
+		},
+		"CreateUser": func(ctx context.Context) error { return s.CreateUser(ctx, auth.User{ID: "u"}) },
+		"UsersByID": func(ctx context.Context) error {
+			_,
+				err := s.UsersByID(ctx, []string{"u"})
+			return err
+		},
+		"UserByName": func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
+		"ListUsers":  func(ctx context.Context) error { _, err := s.ListUsers(ctx, "", 1); return err },
+		"UpdateUser": func(ctx context.Context) error {
+			return s.UpdateUser(ctx, auth.User{ID: "u"},
+				auth.SessionFilter{})
+		},
 		"RecordErasure": func(ctx context.Context) error {
 			return s.RecordErasure(ctx, rating.Erasure{Rater: "u", Mode: rating.EraseDelete, At: instant})
 		},
-		"Erasures":       func(ctx context.Context) error { _, err := s.Erasures(ctx, instant, "", 1); return err },
-		"DeleteUser":     func(ctx context.Context) error { return s.DeleteUser(ctx, auth.Deletion{User: "u"}) },
-		"CreateSession":  func(ctx context.Context) error { return s.CreateSession(ctx, auth.Session{ID: "n", User: "u"}, nil) },
+		"Erasures":   func(ctx context.Context) error { _, err := s.Erasures(ctx, instant, "", 1); return err },
+		"DeleteUser": func(ctx context.Context) error { return s.DeleteUser(ctx, auth.Deletion{User: "u"}) },
+		"CreateSession": func(ctx context.Context) error {
+			return s.CreateSession(ctx,
+				auth.Session{ID: "n", User: "u"}, nil)
+		},
 		"GrantByToken":   func(ctx context.Context) error { _, err := s.GrantByToken(ctx, auth.Hash{}); return err },
 		"RotateSession":  func(ctx context.Context) error { return s.RotateSession(ctx, auth.Session{ID: "n"}, nil) },
 		"SessionsByUser": func(ctx context.Context) error { _, err := s.SessionsByUser(ctx, "u"); return err },
@@ -250,7 +298,8 @@ func TestFullPoolIsNotUnavailable(t *testing.T) {
 	}
 	for range 8 {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		if _, err := s.ContentsByID(ctx, []string{"c"}); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, pgstore.ErrDown) || s.Down() {
+		if _, err := s.ContentsByID(ctx, []string{"c"}); !errors.Is(err, store.ErrUnavailable) ||
+			errors.Is(err, pgstore.ErrDown) || s.Down() {
 			t.Errorf("without a connection: %v, down: %v", err, s.Down())
 		}
 		cancel()
@@ -269,7 +318,8 @@ func TestFullPoolIsNotUnavailable(t *testing.T) {
 func TestSilentServerWithoutDeadline(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
-	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 40, ConnectTimeout: time.Second, StatementTimeout: 500 * time.Millisecond})
+	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 40, ConnectTimeout: time.Second,
+		StatementTimeout: 500 * time.Millisecond})
 	s := over(t, db, "khodnevis_test_silent")
 	if err := s.Ping(t.Context()); err != nil {
 		t.Fatal(err)
@@ -318,11 +368,13 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		if err := all[name](ctx); !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("%s, cancelled while it waits for a lock: the error is %v, want context.Canceled alone", name, err)
+			t.Errorf("%s, cancelled while it waits for a lock: the error is %v, want context.Canceled alone", name,
+				err)
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if err := all[name](ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("%s, whose deadline passes while it waits for a lock: the error is %v, want DeadlineExceeded and ErrUnavailable", name, err)
+			t.Errorf("%s, whose deadline passes while it waits for a lock: the error is %v, want "+
+				"DeadlineExceeded and ErrUnavailable", name, err)
 		}
 		cancel()
 	}
@@ -390,14 +442,18 @@ func TestLostAnswer(t *testing.T) {
 	}
 	once := content.IdempotencyRecord{Author: "once", Content: "lost-once", At: instant}
 	p.LoseAnswer("lost-once")
-	if kept, err := s.CreateContentIdempotent(ctx, newContent("lost-once"), once, instant); err != nil || kept != once {
+	if kept, err := s.CreateContentIdempotent(ctx, newContent("lost-once"), once, instant); err != nil ||
+		kept != once {
 		t.Errorf("a creation with a key whose answer was lost is %+v, %v, want %+v", kept, err, once)
 	}
-	if kept, err := s.CreateContentIdempotent(ctx, newContent("once-2"), content.IdempotencyRecord{Author: "once", Content: "once-2", At: instant}, instant); err != nil || kept != once {
+	if kept, err := s.CreateContentIdempotent(ctx, newContent("once-2"),
+		content.IdempotencyRecord{Author: "once", Content: "once-2", At: instant}, instant); err != nil ||
+		kept != once {
 		t.Errorf("the same key again is %+v, %v, want %+v", kept, err, once)
 	}
 	u := auth.User{ID: "lost-user", Canonical: "lost-user", Version: 1, JoinedAt: instant, UpdatedAt: instant}
-	n := auth.Session{ID: "lost-session", User: u.ID, Version: 1, CreatedAt: instant, RotatedAt: instant, IdleAt: instant, ExpiresAt: instant}
+	n := auth.Session{ID: "lost-session", User: u.ID, Version: 1, CreatedAt: instant, RotatedAt: instant,
+		IdleAt: instant, ExpiresAt: instant}
 	changed, turned, retitled := u, n, newContent("lost-created")
 	changed.Version, turned.Version, retitled.Version = 2, 2, 2
 	for _, write := range []struct {
@@ -405,19 +461,30 @@ func TestLostAnswer(t *testing.T) {
 		call       func() error
 		again      error // what the same call says when it comes again
 	}{
-		{"CreateContent", "lost-created", func() error { return s.CreateContent(ctx, newContent("lost-created")) }, content.ErrConflict},
-		{"UpdateContent", "lost-created", func() error { return s.UpdateContent(ctx, retitled) }, content.ErrConflict},
-		{"DeleteContent", "lost-created", func() error { return s.DeleteContent(ctx, "lost-created", 2) }, content.ErrNotFound},
+		{"CreateContent", "lost-created", func() error { return s.CreateContent(ctx, newContent("lost-created")) },
+			content.ErrConflict},
+		{"UpdateContent", "lost-created", func() error { return s.UpdateContent(ctx, retitled) },
+			content.ErrConflict},
+		{"DeleteContent", "lost-created", func() error { return s.DeleteContent(ctx, "lost-created", 2) },
+			content.ErrNotFound},
 		{"CreateUser", "lost-user", func() error { return s.CreateUser(ctx, u) }, auth.ErrUsernameTaken},
-		{"UpdateUser", "lost-user", func() error { return s.UpdateUser(ctx, changed, auth.SessionFilter{User: u.ID}) }, auth.ErrConflict},
+		{"UpdateUser", "lost-user",
+			func() error { return s.UpdateUser(ctx, changed, auth.SessionFilter{User: u.ID}) }, auth.ErrConflict},
 		{"CreateSession", "lost-session", func() error { return s.CreateSession(ctx, n, nil) }, auth.ErrConflict},
-		{"RotateSession", "lost-session", func() error { return s.RotateSession(ctx, turned, nil) }, auth.ErrConflict},
-		{"DeleteSessions", "lost-user", func() error { _, err := s.DeleteSessions(ctx, auth.SessionFilter{User: u.ID}); return err }, nil},
-		{"DeleteUser", "lost-user", func() error { return s.DeleteUser(ctx, auth.Deletion{User: u.ID}) }, auth.ErrNotFound},
+		{"RotateSession", "lost-session", func() error { return s.RotateSession(ctx, turned, nil) },
+			auth.ErrConflict},
+		{"DeleteSessions", "lost-user", func() error {
+			_,
+				err := s.DeleteSessions(ctx, auth.SessionFilter{User: u.ID})
+			return err
+		}, nil},
+		{"DeleteUser", "lost-user", func() error { return s.DeleteUser(ctx, auth.Deletion{User: u.ID}) },
+			auth.ErrNotFound},
 	} {
 		wanted = p.AnswersLost() + 1
 		p.LoseAnswer(write.lost)
-		if err := write.call(); !errors.Is(err, store.ErrUnavailable) || write.again != nil && errors.Is(err, write.again) {
+		if err := write.call(); !errors.Is(err, store.ErrUnavailable) || write.again != nil &&
+			errors.Is(err, write.again) {
 			t.Errorf("%s, whose answer was lost: the error is %v, want ErrUnavailable alone", write.name, err)
 		}
 		if p.AnswersLost() != wanted {
@@ -427,7 +494,8 @@ func TestLostAnswer(t *testing.T) {
 			t.Errorf("%s, once more: the error is %v, want %v", write.name, err, write.again)
 		}
 	}
-	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)}, DeadLetters: []rating.DeadLetter{{Key: "k", At: instant}}}
+	batch := rating.Batch{Changes: []rating.Change{change("with-rejected", "r", 1, 4)},
+		DeadLetters: []rating.DeadLetter{{Key: "k", At: instant}}}
 	p.LoseAnswer("COMMIT")
 	if _, err := s.ApplyRatings(ctx, batch); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a batch whose commit was not answered: the error is %v, want ErrUnavailable", err)
@@ -450,12 +518,13 @@ func TestUnstorable(t *testing.T) {
 		fmt.Fprintf(&long, "%x", i*2654435761)
 	}
 	for what, bad := range map[string]rating.Change{
-		"NUL":                  change("c", "a\x00b", 2, 3),
-		"no UTF-8":             change("c", "a\xffb", 2, 3),
-		"a long identifier":    change("c", long.String(), 2, 3),
-		"a score of 40 bits":   change("c", "r", 2, 1<<40),
-		"the same key twice":   change("c", "good", 2, 4),
-		"a year of six digits": {Key: rating.Key{Content: "c", Rater: "late"}, At: time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"NUL":                change("c", "a\x00b", 2, 3),
+		"no UTF-8":           change("c", "a\xffb", 2, 3),
+		"a long identifier":  change("c", long.String(), 2, 3),
+		"a score of 40 bits": change("c", "r", 2, 1<<40),
+		"the same key twice": change("c", "good", 2, 4),
+		"a year of six digits": {Key: rating.Key{Content: "c", Rater: "late"},
+			At: time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		_, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{good, bad}})
 		if !errors.Is(err, rating.ErrUnstorable) || errors.Is(err, store.ErrUnavailable) {
@@ -481,7 +550,8 @@ func TestUnstorable(t *testing.T) {
 func TestPanicOfFold(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3)}}); err != nil {
+	if _, err := s.ApplyRatings(t.Context(),
+		rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3)}}); err != nil {
 		t.Fatal(err)
 	}
 	func() {
@@ -492,7 +562,8 @@ func TestPanicOfFold(t *testing.T) {
 		}()
 		_, _ = s.RefreshScores(t.Context(), 1, func(rating.History) score.Score { panic("fold") })
 	}()
-	refreshed, err := s.RefreshScores(t.Context(), 1, func(rating.History) score.Score { return score.Score{Computed: true} })
+	refreshed, err := s.RefreshScores(t.Context(), 1,
+		func(rating.History) score.Score { return score.Score{Computed: true} })
 	if err != nil || len(refreshed) != 1 {
 		t.Errorf("afterwards %d contents are refreshed, %v, want 1", len(refreshed), err)
 	}
@@ -508,10 +579,12 @@ func TestRejectedTurnUpLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer late.Rollback() //nolint:errcheck // it is committed below
-	if _, err := late.ExecContext(t.Context(), s.SQL(`INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at) VALUES ('s', 1, '', '', 'late', '', now())`)); err != nil {
+	if _, err := late.ExecContext(t.Context(), s.SQL(`INSERT INTO khodnevis.rejected (stream, position, key,
+		body, reason, detail, at) VALUES ('s', 1, '', '', 'late', '', now())`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ApplyRatings(t.Context(), rating.Batch{DeadLetters: []rating.DeadLetter{{Reason: "early", At: instant}}}); err != nil {
+	if _, err := s.ApplyRatings(t.Context(),
+		rating.Batch{DeadLetters: []rating.DeadLetter{{Reason: "early", At: instant}}}); err != nil {
 		t.Fatal(err)
 	}
 	list := func(after int64, want ...string) (last int64) {
@@ -567,7 +640,8 @@ func TestReadOnlyConnectionsAreReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := calls(s)
-	for _, name := range []string{"CreateContent", "CreateUser", "CreateSession", "ApplyRatings", "reject", "RefreshScores", "ContentsByID"} {
+	for _, name := range []string{"CreateContent", "CreateUser", "CreateSession", "ApplyRatings", "reject",
+		"RefreshScores", "ContentsByID"} {
 		var stale []*sqlx.Conn
 		for range conns { // as one that was opened before the server was made writable
 			conn, err := db.Connx(t.Context())
@@ -600,8 +674,10 @@ func TestReadOnlyServer(t *testing.T) {
 	}
 	s := over(t, dial(t, readOnlyDSN(t, dsn), pgstore.OpenConfig{}), schema)
 	reads := map[string]bool{}
-	for _, name := range []string{"Ping", "Migrate", "ContentsByID", "ListContents", "CountContents", "IdempotencyRecordByKey", "RatingsByKey", "ListRatings",
-		"CountRatings", "StatsByContent", "HistoryByContent", "RatedContents", "Audit", "KnownEpoch", "ListDeadLetters", "UsersByID", "UserByName",
+	for _, name := range []string{"Ping", "Migrate", "ContentsByID", "ListContents", "CountContents",
+		"IdempotencyRecordByKey", "RatingsByKey", "ListRatings",
+		"CountRatings", "StatsByContent", "HistoryByContent", "RatedContents", "Audit", "KnownEpoch",
+		"ListDeadLetters", "UsersByID", "UserByName",
 		"ListUsers", "Erasures", "GrantByToken", "SessionsByUser", "Recount", "Installation"} {
 		reads[name] = true
 	}

@@ -7,20 +7,8 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
-
-// idempotencyRow is a row of creations without its key.
-type idempotencyRow struct {
-	Request []byte    `db:"request"`
-	Content string    `db:"content_id"`
-	At      time.Time `db:"at"`
-}
-
-func (r idempotencyRow) creation(author string, key content.Hash) content.IdempotencyRecord {
-	c := content.IdempotencyRecord{Author: author, Key: key, Content: r.Content, At: r.At.UTC()}
-	copy(c.Request[:], r.Request)
-	return c
-}
 
 const (
 	recordByKey = `SELECT request, content_id, at FROM khodnevis.creations WHERE author = $1 AND key = $2`
@@ -42,7 +30,8 @@ const (
 )
 
 // CreateContentIdempotent implements content.Store.
-func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	args := append(contentArgs(c), r.Author, r.Key[:], r.Request[:], r.Content, r.At, since)
 	for {
 		made, again, err := s.write(ctx, createIdempotent, c.ID, args...)
@@ -70,16 +59,17 @@ func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, 
 var errSwept = errors.New("pgstore: swept")
 
 // IdempotencyRecordByKey implements content.Store.
-func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
-	var rows []idempotencyRow
-	err := s.query(ctx, &rows, recordByKey, author, key[:])
-	if err == nil && len(rows) == 0 {
+func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
+	key content.Hash) (content.IdempotencyRecord, error) {
+	var found []rows.IdempotencyRecord
+	err := s.query(ctx, &found, recordByKey, author, key[:])
+	if err == nil && len(found) == 0 {
 		err = content.ErrNotFound
 	}
 	if err != nil {
 		return content.IdempotencyRecord{}, fmt.Errorf("pgstore: creation by key: %w", err)
 	}
-	return rows[0].creation(author, key), nil
+	return found[0].Of(author, key), nil
 }
 
 // SweepIdempotencyRecords implements content.Store. What somebody else works on is left for the

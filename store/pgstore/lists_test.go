@@ -18,7 +18,8 @@ import (
 // However many lists and counts hang, they leave connections to those who look rows up.
 func TestLookUpsDoNotWaitForLists(t *testing.T) {
 	t.Parallel()
-	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 3, LockTimeout: time.Minute, StatementTimeout: time.Minute})
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 3, LockTimeout: time.Minute,
+		StatementTimeout: time.Minute})
 	schema := newSchema(t, db)
 	s := over(t, db, schema)
 	if err := s.Migrate(t.Context()); err != nil {
@@ -35,11 +36,13 @@ func TestLookUpsDoNotWaitForLists(t *testing.T) {
 	defer cancel()
 	hanging := []func() error{
 		func() error {
-			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByTitle}, Limit: 20, MaxRows: 100})
+			_, err := s.ListContents(ctx, content.Query{Order: content.Order{Field: content.ByTitle}, Limit: 20,
+				MaxRows: 100})
 			return err
 		},
 		func() error {
-			_, err := s.ListContents(ctx, content.Query{Filter: content.Filter{Author: "a"}, Order: content.Order{Field: content.ByTitle}, Limit: 20, MaxRows: 100})
+			_, err := s.ListContents(ctx, content.Query{Filter: content.Filter{Author: "a"},
+				Order: content.Order{Field: content.ByTitle}, Limit: 20, MaxRows: 100})
 			return err
 		},
 		func() error { _, err := s.CountContents(ctx, content.Filter{}, 100); return err },

@@ -105,8 +105,10 @@ func (s *Store) prepareSchema(tx transaction) error {
 	if err := tx.alone(); err != nil {
 		return err
 	}
-	if err := tx.query(&found, `SELECT current_setting('server_encoding') AS encoding, to_regnamespace($1) IS NOT NULL AS schema,
-		to_regclass($2) IS NOT NULL AS migrations`, strings.TrimSuffix(s.prefix, "."), s.prefix+"migrations"); err != nil {
+	if err := tx.query(&found, `SELECT current_setting('server_encoding') AS encoding,
+		to_regnamespace($1) IS NOT NULL AS schema,
+		to_regclass($2) IS NOT NULL AS migrations`,
+		strings.TrimSuffix(s.prefix, "."), s.prefix+"migrations"); err != nil {
 		return err
 	}
 	if found[0].Encoding != "UTF8" {
@@ -118,7 +120,8 @@ func (s *Store) prepareSchema(tx transaction) error {
 		}
 	}
 	if !found[0].Table {
-		if _, err := tx.exec(`CREATE TABLE khodnevis.migrations (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`); err != nil {
+		if _, err := tx.exec(`CREATE TABLE khodnevis.migrations (version integer PRIMARY KEY,
+			name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,8 @@ func TestMigrateTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			s := over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1, StatementTimeout: time.Minute}), schema)
+			s := over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1,
+				StatementTimeout: time.Minute}), schema)
 			if err := s.Migrate(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -31,7 +32,8 @@ func TestMigrateTogether(t *testing.T) {
 	}
 	wg.Wait()
 	var done []string
-	if err := db.Select(&done, `SELECT name FROM `+schema+`.migrations ORDER BY version`); err != nil || len(done) == 0 || done[0] != "0001_tables.sql" {
+	if err := db.Select(&done, `SELECT name FROM `+schema+`.migrations ORDER BY version`); err != nil ||
+		len(done) == 0 || done[0] != "0001_tables.sql" {
 		t.Errorf("recorded are %q, %v", done, err)
 	}
 	if err := over(t, db, schema).CreateContent(t.Context(), newContent("c")); err != nil {
@@ -46,10 +48,12 @@ func TestMigrateTogether(t *testing.T) {
 func TestMigrateNewer(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	if _, err := s.db.Exec(`INSERT INTO ` + s.schema + `.migrations (version, name) VALUES (9999, '9999_future.sql')`); err != nil {
+	if _, err := s.db.Exec(`INSERT INTO ` + s.schema +
+		`.migrations (version, name) VALUES (9999, '9999_future.sql')`); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Migrate(t.Context()); !errors.Is(err, pgstore.ErrNewer) || !strings.Contains(err.Error(), "9999_future.sql") {
+	if err := s.Migrate(t.Context()); !errors.Is(err, pgstore.ErrNewer) ||
+		!strings.Contains(err.Error(), "9999_future.sql") {
 		t.Errorf("the error is %v, want ErrNewer and the step's name", err)
 	}
 }
@@ -114,11 +118,13 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.Postgres(t)
 	if !strings.Contains(dsn, "?") {
-		t.Skip("the server's address is no URL with settings") // one is added to it; addresses that make test gives allow that
+		t.Skip("the server's address is no URL with settings") // the test adds a setting
 	}
-	db := dial(t, dsn+"&statement_timeout=0&random_page_cost=2", pgstore.OpenConfig{MaxConns: 3, StatementTimeout: 7 * time.Second})
+	db := dial(t, dsn+"&statement_timeout=0&random_page_cost=2", pgstore.OpenConfig{MaxConns: 3,
+		StatementTimeout: 7 * time.Second})
 	for name, wanted := range map[string]string{
-		"statement_timeout": "7s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "5s", "random_page_cost": "2", "jit": "off",
+		"statement_timeout": "7s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "5s",
+		"random_page_cost": "2", "jit": "off",
 	} {
 		var got string
 		if err := db.Get(&got, `SELECT current_setting($1)`, name); err != nil || got != wanted {
@@ -156,11 +162,14 @@ func TestMigrationTakesItsTime(t *testing.T) {
 	if err := s.CreateContent(t.Context(), newContent("c")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r1", 1, 3), change("c", "r2", 1, 4)}}); err != nil {
+	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r1", 1, 3),
+		change("c", "r2", 1, 4)}}); err != nil {
 		t.Fatal(err)
 	}
-	s.run(t, strings.ReplaceAll(`DELETE FROM {s}.migrations WHERE version = 7; DROP INDEX {s}.ratings_updated; DROP INDEX {s}.ratings_rater;
-		CREATE INDEX ratings_rater ON {s}.ratings (rater, content_id); ALTER TABLE {s}.rating_scores DROP COLUMN n;`, "{s}", s.schema))
+	s.run(t, strings.ReplaceAll(`DELETE FROM {s}.migrations WHERE version = 7;
+		DROP INDEX {s}.ratings_updated; DROP INDEX {s}.ratings_rater;
+		CREATE INDEX ratings_rater ON {s}.ratings (rater, content_id);
+		ALTER TABLE {s}.rating_scores DROP COLUMN n;`, "{s}", s.schema))
 	holder, err := s.db.Beginx()
 	if err != nil {
 		t.Fatal(err)
@@ -169,11 +178,14 @@ func TestMigrationTakesItsTime(t *testing.T) {
 	holder.MustExec(`LOCK TABLE ` + s.schema + `.ratings IN ACCESS SHARE MODE`)
 	migrated := make(chan error)
 	go func() {
-		migrated <- over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1, StatementTimeout: timeout}), s.schema).Migrate(t.Context())
+		migrated <- over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 1,
+			StatementTimeout: timeout}), s.schema).Migrate(t.Context())
 	}()
-	if err := eventually(t, func() error { // until it has said nothing for longer than a statement, and a connection, may
+	// Until the server has said nothing for longer than a statement, and a connection, may.
+	if err := eventually(t, func() error {
 		var waiting int
-		if err := s.db.Get(&waiting, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1 AND now() - query_start > $2::interval`,
+		if err := s.db.Get(&waiting, `SELECT count(*) FROM pg_stat_activity
+			WHERE wait_event_type = 'Lock' AND query LIKE $1 AND now() - query_start > $2::interval`,
 			"%"+s.schema+"%ratings_updated%", (timeout + 1200*time.Millisecond).String()); err != nil {
 			return err
 		}

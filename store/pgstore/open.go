@@ -38,7 +38,8 @@ func (c OpenConfig) orDefault() OpenConfig {
 		value    *time.Duration
 		fallback time.Duration
 	}{
-		{&c.ConnectTimeout, 2 * time.Second}, {&c.StatementTimeout, 8 * time.Second}, {&c.LockTimeout, 3 * time.Second}, {&c.IdleTimeout, 5 * time.Second},
+		{&c.ConnectTimeout, 2 * time.Second}, {&c.StatementTimeout, 8 * time.Second},
+		{&c.LockTimeout, 3 * time.Second}, {&c.IdleTimeout, 5 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.fallback
@@ -56,7 +57,8 @@ func (c OpenConfig) validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"ConnectTimeout", c.ConnectTimeout}, {"StatementTimeout", c.StatementTimeout}, {"LockTimeout", c.LockTimeout}, {"IdleTimeout", c.IdleTimeout},
+		{"ConnectTimeout", c.ConnectTimeout}, {"StatementTimeout", c.StatementTimeout},
+		{"LockTimeout", c.LockTimeout}, {"IdleTimeout", c.IdleTimeout},
 	} {
 		if d.value < time.Millisecond {
 			errs = append(errs, fmt.Errorf("pgstore: OpenConfig.%s is %s, must be at least 1ms", d.name, d.value))

@@ -78,7 +78,8 @@ func (c Config) orDefault() Config {
 
 func (c Config) validate() error {
 	if !schemaName.MatchString(c.Schema) || strings.HasPrefix(c.Schema, "pg_") {
-		return fmt.Errorf("pgstore: the schema %q must be 1 to 63 of a-z, 0-9 and _, and begin with neither a digit nor pg_", c.Schema)
+		return fmt.Errorf("pgstore: the schema %q must be 1 to 63 of a-z, 0-9 and _, and begin with neither "+
+			"a digit nor pg_", c.Schema)
 	}
 	if c.Lists < 0 {
 		return fmt.Errorf("pgstore: Config.Lists is %d, must be positive", c.Lists)
@@ -122,7 +123,8 @@ func New(db *sqlx.DB, cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Store{db: db, lists: semaphore.New(cfg.Lists), scans: semaphore.New(cfg.Lists / 2), schema: cfg.Schema, prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
+	return &Store{db: db, lists: semaphore.New(cfg.Lists), scans: semaphore.New(cfg.Lists / 2), schema: cfg.Schema,
+		prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
 }
 
 // Down implements store.Breaker.

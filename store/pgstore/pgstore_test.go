@@ -25,7 +25,8 @@ func dial(t testing.TB, dsn string, cfg pgstore.OpenConfig) *sqlx.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() }) // it says whether a erasure was sent, which tests that kill back ends prevent
+	// it says whether a erasure was sent, which tests that kill back ends prevent
+	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
@@ -65,7 +66,8 @@ type bench struct {
 // open returns a Store with tables.
 func open(t testing.TB) bench {
 	t.Helper()
-	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second})
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 30 * time.Second,
+		LockTimeout: 20 * time.Second})
 	schema := newSchema(t, db)
 	s := over(t, db, schema)
 	if err := s.Migrate(t.Context()); err != nil {

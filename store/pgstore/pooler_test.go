@@ -24,7 +24,8 @@ func pooled(t *testing.T, mode, user, extra string) string {
 	t.Helper()
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Port() == "" {
-		t.Skip("the server's address is no URL with a port") // which a pooler needs; addresses that make test gives have one
+		// which a pooler needs; addresses that make test gives have one
+		t.Skip("the server's address is no URL with a port")
 	}
 	if user == "" {
 		user = u.User.Username()
@@ -98,7 +99,8 @@ ignore_startup_parameters = extra_float_digits,statement_timeout,lock_timeout,id
 func TestPoolerByTransactionIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, extra := range map[string]string{
-		"the last one first": "", "in turn": "server_round_robin = 1", "few": "default_pool_size = 3", "one": "default_pool_size = 1",
+		"the last one first": "", "in turn": "server_round_robin = 1", "few": "default_pool_size = 3",
+		"one": "default_pool_size = 1",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +123,8 @@ func TestPoolerByTransactionIsRefused(t *testing.T) {
 				defer others.Wait()
 				defer close(stop)
 			}
-			if err := over(t, dial(t, dsn, pgstore.OpenConfig{}), "").Migrate(t.Context()); !errors.Is(err, pgstore.ErrPooled) {
+			if err := over(t, dial(t, dsn, pgstore.OpenConfig{}), "").Migrate(t.Context()); !errors.Is(err,
+				pgstore.ErrPooled) {
 				t.Errorf("to migrate: %v", err)
 			}
 		})
@@ -144,16 +147,19 @@ func TestPoolerBySession(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "lock_timeout, statement_timeout is 0") {
+	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(),
+		"lock_timeout, statement_timeout is 0") {
 		t.Errorf("without timeouts: %v", err)
 	}
 	role := strings.Replace(schema, "khodnevis_test", "khodnevis_role", 1)
 	db.MustExec(`CREATE ROLE ` + role + ` LOGIN SUPERUSER`)
 	t.Cleanup(func() { db.MustExec(`DROP ROLE ` + role) })
-	for _, setting := range []string{"statement_timeout = '8s'", "lock_timeout = '3s'", "idle_in_transaction_session_timeout = '5s'"} {
+	for _, setting := range []string{"statement_timeout = '8s'", "lock_timeout = '3s'",
+		"idle_in_transaction_session_timeout = '5s'"} {
 		db.MustExec(`ALTER ROLE ` + role + ` SET ` + setting)
 	}
-	if err := over(t, dial(t, pooled(t, "session", role, ""), pgstore.OpenConfig{}), schema).Check(t.Context()); err != nil {
+	if err := over(t, dial(t, pooled(t, "session", role, ""), pgstore.OpenConfig{}),
+		schema).Check(t.Context()); err != nil {
 		t.Errorf("with the timeouts of a role: %v", err)
 	}
 }

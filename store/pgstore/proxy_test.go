@@ -20,7 +20,8 @@ func newProxy(t *testing.T) proxy {
 	t.Helper()
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Port() == "" || u.Query().Get("sslmode") != "disable" {
-		t.Skip("the server's address is no URL with a port and sslmode=disable") // the proxy takes their place and reads; make test allows both
+		// the proxy takes their place and reads; make test allows both
+		t.Skip("the server's address is no URL with a port and sslmode=disable")
 	}
 	p := faultproxy.New(t, u.Host)
 	u.Host = p.Addr()

@@ -50,7 +50,8 @@ func (c *crowd) batch(size int) []rating.Change {
 	byKey := map[rating.Key]rating.Change{}
 	for range size {
 		c.offset++
-		next := change(fmt.Sprintf("content-%d", c.dice.IntN(crowdContents)), fmt.Sprintf("rater-%d", c.dice.IntN(crowdRaters)), c.offset, 1+c.dice.IntN(5))
+		next := change(fmt.Sprintf("content-%d", c.dice.IntN(crowdContents)),
+			fmt.Sprintf("rater-%d", c.dice.IntN(crowdRaters)), c.offset, 1+c.dice.IntN(5))
 		next.Bucket = c.dice.IntN(30)
 		if c.dice.IntN(6) == 0 {
 			next.Withdraw, next.Score = true, 0
@@ -92,7 +93,8 @@ func (c *crowd) check(t *testing.T, s *pgstore.Store) {
 		t.Fatal(err)
 	}
 	for _, d := range drifts {
-		t.Errorf("content %s: the numbers are %+v %v, its rows say %+v %v", d.Content, d.Was, d.WasBuckets, d.Is, d.IsBuckets)
+		t.Errorf("content %s: the numbers are %+v %v, its rows say %+v %v", d.Content, d.Was, d.WasBuckets, d.Is,
+			d.IsBuckets)
 	}
 }
 
@@ -101,7 +103,8 @@ func (c *crowd) check(t *testing.T, s *pgstore.Store) {
 func twoPools(t *testing.T) (bench, []*pgstore.Store) {
 	t.Helper()
 	first := open(t)
-	second := over(t, dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second}), first.schema)
+	second := over(t, dial(t, testserver.Postgres(t),
+		pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second}), first.schema)
 	first.Once()
 	second.Once()
 	return first, []*pgstore.Store{first.Store, second}
@@ -176,16 +179,19 @@ func TestRecountUnderLoad(t *testing.T) {
 				`UPDATE %s.rating_stats SET n = n + 3 WHERE content_id = $1`,
 				`UPDATE %s.rating_stats SET counts[1] = counts[1] + 1 WHERE content_id = $1`,
 				`UPDATE %s.rating_stats SET open_sum = open_sum - 1 WHERE content_id = $1`,
-				`INSERT INTO %s.rating_buckets AS b VALUES ($1, 77, 1, 1) ON CONFLICT (content_id, bucket) DO UPDATE SET n = b.n + 1`,
+				`INSERT INTO %s.rating_buckets AS b VALUES ($1, 77, 1, 1) ON CONFLICT (content_id, bucket)
+					DO UPDATE SET n = b.n + 1`,
 			}[i%4:][:1] {
-				if _, err := first.db.ExecContext(t.Context(), fmt.Sprintf(text, first.schema), crowdIDs()[i%crowdContents]); err != nil {
+				if _, err := first.db.ExecContext(t.Context(), fmt.Sprintf(text, first.schema),
+					crowdIDs()[i%crowdContents]); err != nil {
 					t.Error(err)
 					return
 				}
 			}
 			n, suspects, err := stores[1].Audit(t.Context())
 			if err != nil || n != crowdContents || !slices.Equal(suspects, []string{crowdIDs()[i%crowdContents]}) {
-				t.Errorf("damage %d: of %d contents, %v are suspects, %v; want %s", i, n, suspects, err, crowdIDs()[i%crowdContents])
+				t.Errorf("damage %d: of %d contents, %v are suspects, %v; want %s", i, n, suspects, err,
+					crowdIDs()[i%crowdContents])
 				return
 			}
 			drifts, err := stores[1].Recount(t.Context(), crowdIDs())
@@ -194,7 +200,8 @@ func TestRecountUnderLoad(t *testing.T) {
 				return
 			}
 			if len(drifts) != 1 || drifts[0].Content != crowdIDs()[i%crowdContents] {
-				t.Errorf("damage %d: the drifts are %+v, want one of content %s", i, drifts, crowdIDs()[i%crowdContents])
+				t.Errorf("damage %d: the drifts are %+v, want one of content %s", i, drifts,
+					crowdIDs()[i%crowdContents])
 				return
 			}
 			found++
@@ -220,7 +227,8 @@ func TestKilledBackEnds(t *testing.T) {
 	query := u.Query()
 	query.Set("application_name", s.schema)
 	u.RawQuery = query.Encode()
-	victim := over(t, dial(t, u.String(), pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second}), s.schema)
+	victim := over(t, dial(t, u.String(),
+		pgstore.OpenConfig{StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second}), s.schema)
 	c := newCrowd(3)
 	var (
 		writers sync.WaitGroup
@@ -263,7 +271,8 @@ func TestKilledBackEnds(t *testing.T) {
 		}
 		var n int
 		if err := s.db.Get(&n, `SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM
-			(SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle' LIMIT 1) x`, s.schema); err != nil {
+			(SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'
+				LIMIT 1) x`, s.schema); err != nil {
 			t.Fatal(err)
 		}
 		if killed += n; n > 0 {
@@ -310,14 +319,16 @@ func TestFoldKeepsNobodyOut(t *testing.T) {
 		if err := apply(ctx, 2); err != nil {
 			t.Errorf("a rating during a fold: %v", err)
 		}
-		if again, err := s.RefreshScores(ctx, 10, func(rating.History) score.Score { return score.Score{} }); err != nil || len(again) != 0 {
+		if again, err := s.RefreshScores(ctx, 10,
+			func(rating.History) score.Score { return score.Score{} }); err != nil || len(again) != 0 {
 			t.Errorf("a second fold during the first refreshed %d contents, %v", len(again), err)
 		}
 	})
 	var seen []score.Bucket
 	again := refresh(func(h rating.History) { seen = h.Buckets })
 	if n != 1 || again != 1 || !slices.Equal(seen, []score.Bucket{{Index: 24, N: 1, Sum: 2}}) {
-		t.Errorf("refreshed were %d contents, then %d from %v; want 1, then 1 from what was applied meanwhile", n, again, seen)
+		t.Errorf("refreshed were %d contents, then %d from %v; want 1, then 1 from what was applied meanwhile", n,
+			again, seen)
 	}
 	if n := refresh(func(rating.History) {}); n != 0 {
 		t.Errorf("%d contents are refreshed without a change", n)

@@ -5,48 +5,21 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// ratingRow is a row of ratings.
-type ratingRow struct {
-	Content   string    `db:"content_id"`
-	Rater     string    `db:"rater"`
-	Epoch     int64     `db:"epoch"`
-	Position  int64     `db:"position"`
-	CreatedAt time.Time `db:"created_at"`
-	UpdatedAt time.Time `db:"updated_at"`
-	Score     int       `db:"score"`
-	Bucket    int       `db:"bucket"`
-	Result    string    `db:"result"`
-	Withdrawn bool      `db:"withdrawn"`
-}
-
-const ratingColumns = `r.content_id, r.rater, r.epoch, r.position, r.created_at, r.updated_at, r.score, r.bucket, r.result, r.withdrawn`
-
-func (r ratingRow) rating() rating.Rating {
-	return rating.Rating{
-		Key: rating.Key{Content: r.Content, Rater: r.Rater}, Version: rating.Version{Epoch: r.Epoch, Offset: r.Position}, Score: r.Score, Bucket: r.Bucket,
-		Result: rating.Result(r.Result), Withdrawn: r.Withdrawn, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
-	}
-}
-
-func ratings(rows []ratingRow) []rating.Rating {
-	found := make([]rating.Rating, len(rows))
-	for i, r := range rows {
-		found[i] = r.rating()
-	}
-	return found
-}
+const ratingColumns = `r.content_id, r.rater, r.epoch, r.position, r.created_at, r.updated_at, r.score,
+	r.bucket, r.result`
 
 // there leaves out what is left of the ratings r of deleted contents.
 const there = `NOT EXISTS (SELECT FROM khodnevis.deleted_contents d WHERE d.id = r.content_id)`
 
-const ratingsByKey = `SELECT ` + ratingColumns + ` FROM (SELECT DISTINCT k.content_id, k.rater FROM unnest($1::text[], $2::text[]) AS k (content_id, rater)) k
+const ratingsByKey = `SELECT ` + ratingColumns + ` FROM (SELECT DISTINCT k.content_id, k.rater
+	FROM unnest($1::text[], $2::text[]) AS k (content_id, rater)) k
 	JOIN khodnevis.ratings r ON r.content_id = k.content_id AND r.rater = k.rater WHERE ` + there
 
 // RatingsByKey implements rating.Store.
@@ -58,11 +31,11 @@ func (s *Store) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.R
 	for i, k := range keys {
 		contents[i], raters[i] = k.Content, k.Rater
 	}
-	var rows []ratingRow
-	if err := s.query(ctx, &rows, ratingsByKey, contents, raters); err != nil {
+	var found []rows.Rating
+	if err := s.query(ctx, &found, ratingsByKey, contents, raters); err != nil {
 		return nil, fmt.Errorf("pgstore: %d ratings by key: %w", len(keys), err)
 	}
-	return ratings(rows), nil
+	return rows.All(found, rows.Rating.Rating), nil
 }
 
 // ratings adds the conditions of f on ratings r that are there.
@@ -120,7 +93,7 @@ func (where *conditions) after(q rating.Query) {
 
 // listedRating is a row of a list of ratings.
 type listedRating struct {
-	ratingRow
+	rows.Rating
 	bounded
 }
 
@@ -131,22 +104,18 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	if _, ok := ratingOrders[q.Order]; !ok {
 		return nil, fmt.Errorf("pgstore: list ratings: no order %d", q.Order)
 	}
-	var rows []listedRating
+	var found []listedRating
 	text, args, ok := ratingQuery(q)
 	var err error
 	if ok {
-		err = s.list(ctx, &rows, text, args...)
+		err = s.list(ctx, &found, text, args...)
 	} else {
-		rows, err = s.scanRatings(ctx, q)
+		found, err = s.scanRatings(ctx, q)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: list ratings: %w", err)
 	}
-	found := make([]rating.Rating, len(rows))
-	for i, r := range rows {
-		found[i] = r.rating()
-	}
-	return found, nil
+	return rows.All(found, func(r listedRating) rating.Rating { return r.Rating.Rating() }), nil
 }
 
 // ratingQuery returns the statement of a list, and whether an index serves it, or it may look at
@@ -155,7 +124,8 @@ func ratingQuery(q rating.Query) (text string, args []any, served bool) {
 	var where conditions
 	where.ratings(q.Filter)
 	where.after(q)
-	text = `SELECT ` + ratingColumns + `, false AS beyond FROM khodnevis.ratings r WHERE ` + where.String() + ` ORDER BY ` + ratingOrders[q.Order]
+	text = `SELECT ` + ratingColumns + `, false AS beyond FROM khodnevis.ratings r WHERE ` + where.String() +
+		` ORDER BY ` + ratingOrders[q.Order]
 	return text + where.bind(` LIMIT ?`, q.Limit), where.args, q.Served()
 }
 
@@ -171,8 +141,10 @@ func ratingWindow(q rating.Query, rows int) statement {
 	}
 	where.after(q)
 	by := ` ORDER BY ` + ratingOrders[q.Order]
-	text := `SELECT ` + ratingColumns + `, r.row > ` + strconv.Itoa(rows) + ` AS beyond FROM (SELECT r.*, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row
-		FROM khodnevis.ratings r WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) r WHERE r.hit OR r.row > ` + strconv.Itoa(rows) + by
+	text := `SELECT ` + ratingColumns + `, r.row > ` + strconv.Itoa(rows) + ` AS beyond FROM (
+		SELECT r.*, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM khodnevis.ratings r
+		WHERE ` + where.String() + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) r
+		WHERE r.hit OR r.row > ` + strconv.Itoa(rows) + by
 	return statement{text + where.bind(` LIMIT ?`, q.Limit), where.args}
 }
 
@@ -193,8 +165,10 @@ func gatheredRatings(q rating.Query, part rating.Filter) statement {
 	where.ratings(q.Filter)
 	where.after(q)
 	by := ` ORDER BY ` + ratingOrders[q.Order]
-	text := with + ` SELECT * FROM ((SELECT ` + ratingColumns + `, false AS beyond FROM m r WHERE ` + where.String() + by
-	return statement{text + where.bind(` LIMIT ?`, q.Limit) + `) UNION ALL SELECT '', '', 0, 0, now(), now(), 0, 0, 'created', false, true WHERE (SELECT count(*) FROM m) > ` +
+	text := with + ` SELECT * FROM ((SELECT ` + ratingColumns + `, false AS beyond FROM m r WHERE ` +
+		where.String() + by
+	return statement{text + where.bind(` LIMIT ?`, q.Limit) + `) UNION ALL SELECT '', '', 0, 0, now(), now(),
+		0, 0, 'created', true WHERE (SELECT count(*) FROM m) > ` +
 		strconv.Itoa(q.MaxRows) + `) r` + by, where.args}
 }
 
@@ -225,8 +199,10 @@ func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) 
 	for _, part := range parts {
 		with, where := gatherRatings(part, maxRows)
 		where.ratings(f)
-		all = append(all, gathering{ratingRows(part), statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
-			strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m r WHERE ` + where.String() + `) END`, where.args}})
+		all = append(all, gathering{ratingRows(part),
+			statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
+				strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m r WHERE ` + where.String() + `) END`,
+				where.args}})
 	}
 	n, err := s.count(ctx, maxRows, from, slices.Contains(parts, f), all)
 	if err != nil {

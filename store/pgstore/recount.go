@@ -8,6 +8,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 // ratedContents walks the primary key of ratings from one content to the next. Numbers without rows
@@ -15,12 +16,14 @@ import (
 const ratedContents = `WITH RECURSIVE walk AS (
 	(SELECT content_id, 1 AS i FROM khodnevis.ratings WHERE content_id > $1 ORDER BY content_id LIMIT 1)
 	UNION ALL
-	SELECT (SELECT next.content_id FROM khodnevis.ratings next WHERE next.content_id > walk.content_id ORDER BY next.content_id LIMIT 1), walk.i + 1
+	SELECT (SELECT next.content_id FROM khodnevis.ratings next WHERE next.content_id > walk.content_id
+		ORDER BY next.content_id LIMIT 1), walk.i + 1
 	FROM walk WHERE walk.content_id IS NOT NULL AND walk.i < $2
 ), numbers AS (
 	SELECT content_id FROM khodnevis.rating_stats WHERE content_id > $1 ORDER BY content_id LIMIT $2
 )
-SELECT content_id FROM (SELECT content_id FROM walk WHERE content_id IS NOT NULL UNION SELECT content_id FROM numbers) r
+SELECT content_id FROM (SELECT content_id FROM walk WHERE content_id IS NOT NULL UNION SELECT content_id
+	FROM numbers) r
 WHERE ` + there + ` ORDER BY content_id LIMIT $2`
 
 // RatedContents implements rating.Store.
@@ -39,7 +42,8 @@ const audit = `WITH meant AS MATERIALIZED (
 	SELECT DISTINCT r.content_id FROM unnest($1::text[]) AS r (content_id) WHERE ` + there + `
 ), counted AS MATERIALIZED (
 	SELECT m.content_id, c.bucket, c.score, c.n FROM meant m
-	CROSS JOIN LATERAL (SELECT bucket, score, count(*) AS n FROM khodnevis.ratings WHERE content_id = m.content_id AND NOT withdrawn GROUP BY bucket, score) c
+	CROSS JOIN LATERAL (SELECT bucket, score, count(*) AS n FROM khodnevis.ratings
+		WHERE content_id = m.content_id AND NOT withdrawn GROUP BY bucket, score) c
 ), stored AS MATERIALIZED (
 	SELECT s.* FROM meant m JOIN khodnevis.rating_stats s ON s.content_id = m.content_id
 )
@@ -48,7 +52,8 @@ SELECT DISTINCT content_id FROM (
 	UNION ALL SELECT content_id, 'n', 0, -n, -n * score FROM counted
 	UNION ALL SELECT content_id, 'score', unnest(scores), unnest(counts), 0 FROM stored
 	UNION ALL SELECT content_id, 'score', score, -n, 0 FROM counted
-	UNION ALL SELECT m.content_id, 'bucket', p.bucket, p.n, p.sum FROM meant m CROSS JOIN LATERAL (SELECT * FROM khodnevis.bucket_parts WHERE content_id = m.content_id) p
+	UNION ALL SELECT m.content_id, 'bucket', p.bucket, p.n, p.sum FROM meant m CROSS JOIN LATERAL (SELECT *
+		FROM khodnevis.bucket_parts WHERE content_id = m.content_id) p
 	UNION ALL SELECT content_id, 'bucket', bucket, -n, -n * score FROM counted) x
 GROUP BY content_id, what, part HAVING sum(n) <> 0 OR sum(sum) <> 0 ORDER BY content_id`
 
@@ -56,7 +61,8 @@ GROUP BY content_id, what, part HAVING sum(n) <> 0 OR sum(sum) <> 0 ORDER BY con
 // take about a second.
 const auditRows = 200_000
 
-const sizes = `SELECT r.content_id, coalesce(s.n, 0) AS n FROM (SELECT DISTINCT v.content_id FROM unnest($1::text[]) AS v (content_id)) r
+const sizes = `SELECT r.content_id, coalesce(s.n, 0) AS n FROM (SELECT DISTINCT v.content_id
+	FROM unnest($1::text[]) AS v (content_id)) r
 	LEFT JOIN khodnevis.rating_stats s ON s.content_id = r.content_id ORDER BY r.content_id`
 
 // Recount implements rating.Store. It repairs one content at a time: a lock that is held for one
@@ -123,7 +129,8 @@ func (s *Store) recount(ctx context.Context, ids []string) ([]rating.Drift, erro
 	return drifts, nil
 }
 
-const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings r WHERE r.content_id = $1 AND NOT r.withdrawn AND ` + there + ` GROUP BY r.bucket, r.score`
+const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings r WHERE r.content_id = $1
+	AND NOT r.withdrawn AND ` + there + ` GROUP BY r.bucket, r.score`
 
 // repair recounts a content and returns what was wrong, or nil. Whoever applies a rating of it
 // waits from the first statement to the end; the next one sees everything that was applied before,
@@ -131,7 +138,8 @@ const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings
 // lock would count what was there when it began to wait.
 func (tx transaction) repair(id string) (*rating.Drift, error) {
 	for _, text := range []string{
-		`INSERT INTO khodnevis.rating_stats (content_id) VALUES ($1) ON CONFLICT (content_id) DO UPDATE SET n = rating_stats.n`,
+		`INSERT INTO khodnevis.rating_stats (content_id) VALUES ($1) ON CONFLICT (content_id) DO UPDATE
+			SET n = rating_stats.n`,
 		`INSERT INTO khodnevis.rating_scores (content_id) VALUES ($1) ON CONFLICT DO NOTHING`,
 	} {
 		if _, err := tx.exec(text, id); err != nil {
@@ -146,19 +154,20 @@ func (tx transaction) repair(id string) (*rating.Drift, error) {
 	for _, p := range parts {
 		is.AddMany(p.Score, p.Bucket, p.N)
 	}
-	drift := &rating.Drift{Content: id, Was: rating.Stats{Content: id, Histogram: map[int]int64{}}, IsBuckets: is.Sorted()}
-	var rows []statsRow
-	if err := tx.query(&rows, statsOf+` AND r.content_id = $1`, id); err != nil {
+	drift := &rating.Drift{Content: id, Was: rating.Stats{Content: id, Histogram: map[int]int64{}},
+		IsBuckets: is.Sorted()}
+	var stored []statsRow
+	if err := tx.query(&stored, statsOf+` AND r.content_id = $1`, id); err != nil {
 		return nil, err
 	}
-	if len(rows) > 0 { // otherwise the content was deleted meanwhile
-		drift.Was = rows[0].stats()
+	if len(stored) > 0 { // otherwise the content was deleted meanwhile
+		drift.Was = stored[0].stats()
 	}
-	var buckets []bucketRow
+	var buckets []rows.Bucket
 	if err := tx.query(&buckets, bucketsOf, id); err != nil {
 		return nil, err
 	}
-	drift.Is, drift.WasBuckets = is.Of(drift.Was), allBuckets(buckets)
+	drift.Is, drift.WasBuckets = is.Of(drift.Was), rows.Buckets(buckets)
 	if drift.Was.Equal(drift.Is) && slices.Equal(drift.WasBuckets, drift.IsBuckets) {
 		return nil, nil
 	}
@@ -179,10 +188,13 @@ func (tx transaction) replace(id string, is rating.Tally) error {
 		args []any
 	}{
 		{`DELETE FROM khodnevis.rating_buckets WHERE content_id = $1`, []any{id}},
-		{`INSERT INTO khodnevis.rating_buckets (content_id, bucket, n, sum) SELECT $1, v.* FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS v`,
+		{`INSERT INTO khodnevis.rating_buckets (content_id, bucket, n, sum) SELECT $1, v.*
+			FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS v`,
 			[]any{id, indexes, ns, sums}},
-		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, scores = coalesce($4::integer[], '{}'), counts = coalesce($5::bigint[], '{}'),
-			open_bucket = 0, open_n = 0, open_sum = 0, revision = revision + 1, as_of = greatest(as_of, clock_timestamp()), dirty = true
+		{`UPDATE khodnevis.rating_stats SET n = $2, sum = $3, scores = coalesce($4::integer[], '{}'),
+			counts = coalesce($5::bigint[], '{}'),
+			open_bucket = 0, open_n = 0, open_sum = 0, revision = revision + 1, as_of = greatest(as_of,
+				clock_timestamp()), dirty = true
 			WHERE content_id = $1`, []any{id, is.Count, is.Sum, scores, counts}},
 	} {
 		if _, err := tx.exec(step.text, step.args...); err != nil {

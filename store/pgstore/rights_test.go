@@ -20,7 +20,8 @@ func TestLesserRole(t *testing.T) {
 	owner := open(t)
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Host == "" {
-		t.Skip("the server's address is no URL") // in which the user is another one; addresses that make test gives are
+		// in which the user is another one; addresses that make test gives are
+		t.Skip("the server's address is no URL")
 	}
 	role := strings.Replace(owner.schema, "khodnevis_test", "khodnevis_role", 1)
 	do := func(format string) {
@@ -29,7 +30,8 @@ func TestLesserRole(t *testing.T) {
 			t.Fatalf("%s: %v", format, err)
 		}
 	}
-	if _, err := owner.db.ExecContext(t.Context(), fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD 'only-of-this-test'`, role)); err != nil {
+	if _, err := owner.db.ExecContext(t.Context(), fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD 'only-of-this-test'`,
+		role)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -44,7 +46,8 @@ func TestLesserRole(t *testing.T) {
 	if err := lesser.Migrate(t.Context()); !errors.Is(err, pgstore.ErrRights) {
 		t.Errorf("without any right: %v", err)
 	}
-	if err := over(t, dial(t, u.String(), pgstore.OpenConfig{}), owner.schema+"x").Migrate(t.Context()); !errors.Is(err, pgstore.ErrRights) {
+	if err := over(t, dial(t, u.String(), pgstore.OpenConfig{}),
+		owner.schema+"x").Migrate(t.Context()); !errors.Is(err, pgstore.ErrRights) {
 		t.Errorf("a schema that is not there: %v", err)
 	}
 	do(`GRANT USAGE ON SCHEMA %s TO %s`)
@@ -53,7 +56,8 @@ func TestLesserRole(t *testing.T) {
 		t.Errorf("there is nothing to migrate, and still: %v", err)
 	}
 	err = lesser.Check(t.Context())
-	if !errors.Is(err, pgstore.ErrRights) || !strings.Contains(err.Error(), "INSERT on "+owner.schema+".ratings") || strings.Contains(err.Error(), "SELECT") {
+	if !errors.Is(err, pgstore.ErrRights) || !strings.Contains(err.Error(), "INSERT on "+owner.schema+".ratings") ||
+		strings.Contains(err.Error(), "SELECT") {
 		t.Errorf("with the right to read: %v", err)
 	}
 	do(`GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s`)

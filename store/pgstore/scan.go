@@ -34,7 +34,8 @@ func (b bounded) beyond() bool { return b.Beyond }
 // gatherings that promise few rows, and by window, which looks at the next maxRows rows in the order
 // of the list. Where few rows are left, gathering them is quickest; where many are, the first of
 // them are soon found in the window.
-func scan[R interface{ beyond() bool }](ctx context.Context, s *Store, maxRows int, all []gathering, window statement) ([]R, error) {
+func scan[R interface{ beyond() bool }](ctx context.Context, s *Store, maxRows int, all []gathering,
+	window statement) ([]R, error) {
 	end, err := s.scanning(ctx)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,8 @@ func scan[R interface{ beyond() bool }](ctx context.Context, s *Store, maxRows i
 
 // count counts the rows of a FROM clause, up to maxRows+1; indexed says that an index has them. The
 // others it gathers: the statements of all give a number, or -1 if there are too many rows.
-func (s *Store) count(ctx context.Context, maxRows int, from statement, indexed bool, all []gathering) (int64, error) {
+func (s *Store) count(ctx context.Context, maxRows int, from statement, indexed bool, all []gathering) (int64,
+	error) {
 	end, err := s.scanning(ctx)
 	if err != nil {
 		return 0, err

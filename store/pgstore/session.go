@@ -9,28 +9,11 @@ import (
 	"github.com/lib/pq/pqerror"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// sessionRow is a row of sessions.
-type sessionRow struct {
-	ID         string    `db:"id"`
-	User       string    `db:"user_id"`
-	Label      string    `db:"label"`
-	Generation int64     `db:"generation"`
-	Siblings   int       `db:"siblings"`
-	Version    int64     `db:"version"`
-	CreatedAt  time.Time `db:"created_at"`
-	RotatedAt  time.Time `db:"rotated_at"`
-	IdleAt     time.Time `db:"idle_at"`
-	ExpiresAt  time.Time `db:"expires_at"`
-}
-
-func (r sessionRow) session() auth.Session {
-	return auth.Session{ID: r.ID, User: r.User, Label: r.Label, Generation: r.Generation, Siblings: r.Siblings, Version: r.Version,
-		CreatedAt: r.CreatedAt.UTC(), RotatedAt: r.RotatedAt.UTC(), IdleAt: r.IdleAt.UTC(), ExpiresAt: r.ExpiresAt.UTC()}
-}
-
-const sessionColumns = `id, user_id, label, generation, siblings, version, created_at, rotated_at, idle_at, expires_at`
+const sessionColumns = `id, user_id, label, generation, siblings, version, created_at, rotated_at, idle_at,
+	expires_at`
 
 const (
 	addTokens = `INSERT INTO khodnevis.tokens (hash, session_id, kind, generation, expires_at)
@@ -43,7 +26,8 @@ const (
 		added AS (` + addTokens + `) SELECT id FROM session`
 
 	rotateSession = `WITH session AS (UPDATE khodnevis.sessions
-			SET label = $6, generation = $7, siblings = $8, version = $9, rotated_at = $10, idle_at = $11, expires_at = $12
+			SET label = $6, generation = $7, siblings = $8, version = $9, rotated_at = $10, idle_at = $11,
+				expires_at = $12
 			WHERE id = $1 AND version = $9 - 1 RETURNING id),
 		spent AS (DELETE FROM khodnevis.tokens USING session
 			WHERE session_id = session.id AND kind IN ('access', 'refresh') AND tokens.generation < $13),
@@ -79,41 +63,20 @@ func tokenArgs(tokens []auth.Token) []any {
 	return []any{hashes, kinds, generations, ends}
 }
 
-// grantRow is a token with its session and its user. What all three have has a name of its own.
-type grantRow struct {
-	Hash       []byte     `db:"hash"`
-	Kind       string     `db:"kind"`
-	Generation int64      `db:"token_generation"`
-	ExpiresAt  time.Time  `db:"token_expires_at"`
-	Session    sessionRow `db:"session"`
-	User       userRow    `db:"owner"`
-}
-
-const grantByToken = `SELECT t.hash, t.kind, t.generation AS token_generation, t.expires_at AS token_expires_at,
-	n.id AS "session.id", n.user_id AS "session.user_id", n.label AS "session.label", n.generation AS "session.generation",
-	n.siblings AS "session.siblings", n.version AS "session.version", n.created_at AS "session.created_at",
-	n.rotated_at AS "session.rotated_at", n.idle_at AS "session.idle_at", n.expires_at AS "session.expires_at",
-	u.id AS "owner.id", u.username AS "owner.username", u.canonical AS "owner.canonical", u.email AS "owner.email",
-	u.password_hash AS "owner.password_hash", u.staff AS "owner.staff", u.disabled AS "owner.disabled", u.version AS "owner.version",
-	u.joined_at AS "owner.joined_at", u.updated_at AS "owner.updated_at"
-	FROM khodnevis.tokens t JOIN khodnevis.sessions n ON n.id = t.session_id JOIN khodnevis.users u ON u.id = n.user_id WHERE t.hash = $1`
+const grantByToken = `SELECT ` + rows.GrantColumns + ` FROM khodnevis.tokens t
+	JOIN khodnevis.sessions n ON n.id = t.session_id JOIN khodnevis.users u ON u.id = n.user_id WHERE t.hash = $1`
 
 // GrantByToken implements auth.Store.
 func (s *Store) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
-	var rows []grantRow
-	err := s.search(ctx, &rows, grantByToken, hash[:])
-	if err == nil && len(rows) == 0 {
+	var found []rows.Grant
+	err := s.search(ctx, &found, grantByToken, hash[:])
+	if err == nil && len(found) == 0 {
 		err = auth.ErrNotFound
 	}
 	if err != nil {
 		return auth.Grant{}, fmt.Errorf("pgstore: grant by token: %w", err)
 	}
-	r := rows[0]
-	return auth.Grant{
-		Token:   auth.Token{Hash: hash, Session: r.Session.ID, Kind: auth.Kind(r.Kind), Generation: r.Generation, ExpiresAt: r.ExpiresAt.UTC()},
-		Session: r.Session.session(),
-		User:    r.User.user(),
-	}, nil
+	return found[0].Of(hash), nil
 }
 
 // RotateSession implements auth.Store.
@@ -130,19 +93,16 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 	return nil
 }
 
-const sessionsByUser = `SELECT ` + sessionColumns + ` FROM khodnevis.sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC`
+const sessionsByUser = `SELECT ` + sessionColumns +
+	` FROM khodnevis.sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC`
 
 // SessionsByUser implements auth.Store.
 func (s *Store) SessionsByUser(ctx context.Context, user string) ([]auth.Session, error) {
-	var rows []sessionRow
-	if err := s.search(ctx, &rows, sessionsByUser, user); err != nil {
+	var found []rows.Session
+	if err := s.search(ctx, &found, sessionsByUser, user); err != nil {
 		return nil, fmt.Errorf("pgstore: sessions of user %s: %w", user, err)
 	}
-	found := make([]auth.Session, len(rows))
-	for i, r := range rows {
-		found[i] = r.session()
-	}
-	return found, nil
+	return rows.All(found, rows.Session.Session), nil
 }
 
 const deleteSessions = `DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
@@ -172,7 +132,8 @@ func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) 
 	var n int
 	err := s.transact(ctx, func(tx transaction) (err error) {
 		n, err = tx.exec(`DELETE FROM khodnevis.sessions WHERE id = ANY(ARRAY(SELECT id FROM khodnevis.sessions
-			WHERE least(idle_at, expires_at) < $1 ORDER BY least(idle_at, expires_at) LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit)
+			WHERE least(idle_at, expires_at) < $1 ORDER BY least(idle_at, expires_at)
+				LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit)
 		return err
 	})
 	const chunk = 5000

@@ -210,7 +210,8 @@ func (s *Store) once(ctx context.Context, op func(transaction) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back, and after an error it is the error that matters
+	//nolint:errcheck // after a commit there is nothing to roll back, and after an error it is the error that matters
+	defer tx.Rollback()
 	if _, err := tx.ExecContext(ctx, heedReadOnly); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 // statsRow is the numbers of a content, put together from two tables.
@@ -18,7 +19,7 @@ type statsRow struct {
 	N        int64         `db:"n"`
 	Sum      int64         `db:"sum"`
 	Revision int64         `db:"revision"`
-	AsOf     time.Time     `db:"as_of"`
+	AsOf     rows.Time     `db:"as_of"`
 	Value    float64       `db:"value"`
 	Weight   float64       `db:"weight"`
 	Rank     float64       `db:"rank"`
@@ -28,7 +29,8 @@ type statsRow struct {
 }
 
 func (r statsRow) stats() rating.Stats {
-	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)), Revision: r.Revision, AsOf: r.AsOf.UTC(),
+	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)),
+		Revision: r.Revision, AsOf: r.AsOf.Time,
 		Score: score.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
 	for i, score := range r.Scores {
 		st.Histogram[int(score)] += r.Counts[i]
@@ -37,16 +39,9 @@ func (r statsRow) stats() rating.Stats {
 	return st
 }
 
-func allStats(rows []statsRow) []rating.Stats {
-	found := make([]rating.Stats, len(rows))
-	for i, r := range rows {
-		found[i] = r.stats()
-	}
-	return found
-}
-
 const (
-	statsOf = `SELECT r.content_id, r.n, r.sum, r.revision + f.folds AS revision, greatest(r.as_of, f.folded_at) AS as_of,
+	statsOf = `SELECT r.content_id, r.n, r.sum, r.revision + f.folds AS revision, greatest(r.as_of, f.folded_at)
+		AS as_of,
 	f.value, f.weight, f.rank, f.folded, r.scores, r.counts
 	FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 	WHERE ` + there
@@ -61,11 +56,11 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	var rows []statsRow
-	if err := s.query(ctx, &rows, statsByContent, pq.StringArray(ids)); err != nil {
+	var found []statsRow
+	if err := s.query(ctx, &found, statsByContent, pq.StringArray(ids)); err != nil {
 		return nil, fmt.Errorf("pgstore: stats of %d contents: %w", len(ids), err)
 	}
-	return allStats(rows), nil
+	return rows.All(found, statsRow.stats), nil
 }
 
 const (
@@ -83,48 +78,34 @@ func (s *Store) StartHistories(ctx context.Context, wanted []rating.HistoryStart
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	recorded, err := s.recorded(ctx, wanted)
-	if err == nil {
-		var contents pq.StringArray
-		var at []time.Time
-		for _, o := range wanted {
-			if _, ok := recorded[o.Content]; !ok {
-				contents, at = append(contents, o.Content), append(at, o.At)
-			}
+	found, missing, err := s.recorded(ctx, wanted)
+	if err == nil && len(missing) > 0 {
+		contents, at := make(pq.StringArray, len(missing)), make([]time.Time, len(missing))
+		for i, m := range missing {
+			contents[i], at[i] = m.Content, m.At
 		}
-		if len(contents) > 0 {
-			if _, err = s.exec(ctx, open, contents, times(at)); err == nil {
-				recorded, err = s.recorded(ctx, wanted) // another caller may have been faster
-			}
+		if _, err = s.exec(ctx, open, contents, times(at)); err == nil {
+			found, _, err = s.recorded(ctx, wanted) // another caller may have been faster
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: open the histories of %d contents: %w", len(wanted), err)
+		return nil, fmt.Errorf("pgstore: start the histories of %d contents: %w", len(wanted), err)
 	}
-	answer := make([]rating.HistoryStart, len(wanted))
-	for i, o := range wanted {
-		answer[i] = rating.HistoryStart{Content: o.Content, At: recorded[o.Content]}
-	}
-	return answer, nil
+	return found, nil
 }
 
-func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (map[string]time.Time, error) {
+func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (found, missing []rating.HistoryStart,
+	err error) {
 	ids := make(pq.StringArray, len(wanted))
-	for i, o := range wanted {
-		ids[i] = o.Content
+	for i, w := range wanted {
+		ids[i] = w.Content
 	}
-	var rows []struct {
-		Content  string    `db:"content_id"`
-		OpenedAt time.Time `db:"opened_at"`
+	var recorded []rows.HistoryStart
+	if err := s.query(ctx, &recorded, openings, ids); err != nil {
+		return nil, nil, err
 	}
-	if err := s.query(ctx, &rows, openings, ids); err != nil {
-		return nil, err
-	}
-	recorded := make(map[string]time.Time, len(rows))
-	for _, r := range rows {
-		recorded[r.Content] = r.OpenedAt.UTC()
-	}
-	return recorded, nil
+	found, missing = rows.HistoryStarts(recorded, wanted)
+	return found, missing, nil
 }
 
 // dirtyRow is a content that waits for its fold, with its buckets as of Revision.
@@ -149,18 +130,24 @@ const (
 	// claim locks rows that only folding writes, so that ratings are applied meanwhile. It looks at
 	// rating_stats as they were when it began, though: dirtyBuckets, which begins when the locks
 	// are held, says what is dirty still.
-	claim = `SELECT r.content_id FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
+	claim = `SELECT r.content_id FROM khodnevis.rating_stats r
+		JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
 		WHERE r.dirty AND ` + there + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
 
-	dirtyBuckets = `SELECT r.content_id, r.revision, r.n, b.buckets, b.counts, b.sums FROM khodnevis.rating_stats r CROSS JOIN LATERAL (
-		SELECT array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts, array_agg(sum ORDER BY bucket) AS sums FROM (
-			SELECT bucket, sum(n)::bigint AS n, sum(sum)::bigint AS sum FROM khodnevis.bucket_parts WHERE content_id = r.content_id
+	dirtyBuckets = `SELECT r.content_id, r.revision, r.n, b.buckets, b.counts, b.sums
+		FROM khodnevis.rating_stats r CROSS JOIN LATERAL (
+		SELECT array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts,
+			array_agg(sum ORDER BY bucket) AS sums FROM (
+			SELECT bucket, sum(n)::bigint AS n, sum(sum)::bigint AS sum FROM khodnevis.bucket_parts
+				WHERE content_id = r.content_id
 			GROUP BY bucket HAVING sum(n) <> 0) x) b
 		WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
 
-	recordScores = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank, folded = v.folded, n = v.n, folds = f.folds + 1,
+	recordScores = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank,
+		folded = v.folded, n = v.n, folds = f.folds + 1,
 		folded_at = greatest(f.folded_at, clock_timestamp())
-		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[], $5::boolean[], $6::bigint[])
+		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[],
+			$5::boolean[], $6::bigint[])
 		AS v (content_id, value, weight, rank, folded, n)
 		WHERE f.content_id = v.content_id`
 
@@ -168,11 +155,13 @@ const (
 	// waits for nobody.
 	clean = `UPDATE khodnevis.rating_stats SET dirty = false WHERE content_id = ANY(ARRAY(
 		SELECT r.content_id FROM unnest($1::text[], $2::bigint[]) AS v (content_id, revision)
-		JOIN khodnevis.rating_stats r ON r.content_id = v.content_id AND r.revision = v.revision FOR UPDATE OF r SKIP LOCKED))`
+		JOIN khodnevis.rating_stats r ON r.content_id = v.content_id
+			AND r.revision = v.revision FOR UPDATE OF r SKIP LOCKED))`
 )
 
 // RefreshScores implements rating.Store.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats,
+	error) {
 	var refreshed []rating.Stats
 	err := s.transact(ctx, func(tx transaction) error {
 		var ids pq.StringArray
@@ -194,7 +183,8 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 		}
 		n := len(dirty)
 		contents, revisions, folded := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
-		values, weights, ranks, counts := make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Int64Array, n)
+		values, weights, ranks, counts := make(pq.Float64Array, n), make(pq.Float64Array, n),
+			make(pq.Float64Array, n), make(pq.Int64Array, n)
 		for i, r := range dirty {
 			f := fold(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
 			contents[i], revisions[i], counts[i] = r.Content, r.Revision, r.N
@@ -206,9 +196,9 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 		if _, err := tx.exec(clean, contents, revisions); err != nil {
 			return err
 		}
-		var rows []statsRow
-		err = tx.query(&rows, statsByContent, contents)
-		refreshed = allStats(rows)
+		var found []statsRow
+		err = tx.query(&found, statsByContent, contents)
+		refreshed = rows.All(found, statsRow.stats)
 		return err
 	})
 	if err != nil {

@@ -36,7 +36,8 @@ func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 			if _, err := tx.exec(`LOCK TABLE khodnevis.streams IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 				return err
 			}
-			if _, err := tx.exec(`INSERT INTO khodnevis.streams (stream, epoch) SELECT $1, coalesce(max(epoch), 0) + 1 FROM khodnevis.streams
+			if _, err := tx.exec(`INSERT INTO khodnevis.streams (stream, epoch) SELECT $1, coalesce(max(epoch),
+				0) + 1 FROM khodnevis.streams
 				ON CONFLICT (stream) DO NOTHING`, stream); err != nil {
 				return err
 			}
@@ -64,7 +65,8 @@ func (s *Store) KnownEpoch(ctx context.Context, stream string) (int64, error) {
 }
 
 // claimTick may be run again for one call, which then keeps what it claimed.
-const claimTick = `INSERT INTO khodnevis.ticks AS t (job, at, until, claimant) VALUES ($1, $2, clock_timestamp() + $3 * interval '1 microsecond', $4)
+const claimTick = `INSERT INTO khodnevis.ticks AS t (job, at, until, claimant) VALUES ($1, $2,
+	clock_timestamp() + $3 * interval '1 microsecond', $4)
 	ON CONFLICT (job) DO UPDATE SET at = excluded.at, until = excluded.until, claimant = excluded.claimant
 	WHERE t.at < excluded.at AND t.until <= clock_timestamp() OR t.claimant = excluded.claimant`
 

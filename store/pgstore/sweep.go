@@ -15,16 +15,19 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 	var swept int
 	err := s.transact(ctx, func(tx transaction) (err error) {
 		if swept, err = tx.exec(`DELETE FROM khodnevis.ratings WHERE ctid = ANY(ARRAY(
-			SELECT ctid FROM khodnevis.ratings WHERE withdrawn AND updated_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit); err != nil {
+			SELECT ctid FROM khodnevis.ratings WHERE withdrawn AND updated_at < $1
+				LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit); err != nil {
 			return err
 		}
 		messages, err := tx.exec(`DELETE FROM khodnevis.rejected WHERE id = ANY(ARRAY(
-			SELECT id FROM khodnevis.rejected WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
+			SELECT id FROM khodnevis.rejected WHERE at < $1 ORDER BY at
+				LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
 		if swept += messages; err != nil {
 			return err
 		}
 		erased, err := tx.exec(`DELETE FROM khodnevis.departures WHERE rater = ANY(ARRAY(
-			SELECT rater FROM khodnevis.departures WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
+			SELECT rater FROM khodnevis.departures WHERE at < $1 ORDER BY at
+				LIMIT $2 FOR UPDATE SKIP LOCKED))`, before, limit-swept)
 		swept += erased
 		return err
 	})
@@ -39,7 +42,8 @@ const (
 
 	// finish says that nothing can be left. A statement that began before the deletion may end
 	// after clear; none lasts an hour.
-	finish = `UPDATE khodnevis.deleted_contents SET swept = true WHERE id = $1 AND deleted_at < now() - interval '1 hour'`
+	finish = `UPDATE khodnevis.deleted_contents SET swept = true WHERE id = $1
+		AND deleted_at < now() - interval '1 hour'`
 )
 
 func (s *Store) sweepDeleted(ctx context.Context) error {

@@ -41,7 +41,8 @@ func TestUntrustedServer(t *testing.T) {
 					return
 				}
 				_, _ = conn.Write([]byte("S"))
-				shaken <- tls.Server(conn, &tls.Config{Certificates: web.TLS.Certificates}).HandshakeContext(t.Context())
+				shaken <- tls.Server(conn,
+					&tls.Config{Certificates: web.TLS.Certificates}).HandshakeContext(t.Context())
 			})
 		}
 	})
@@ -50,11 +51,13 @@ func TestUntrustedServer(t *testing.T) {
 		running.Wait()
 	})
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	for root, trusted := range map[string]bool{"": false, "&sslrootcert=" + ca: true} {
-		db, err := pgstore.Open("postgres://u@"+listener.Addr().String()+"/db?sslmode=verify-full"+root, pgstore.OpenConfig{MaxConns: 1})
+		db, err := pgstore.Open("postgres://u@"+listener.Addr().String()+"/db?sslmode=verify-full"+root,
+			pgstore.OpenConfig{MaxConns: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,52 +3,25 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// userRow is a row of users.
-type userRow struct {
-	ID           string    `db:"id"`
-	Username     string    `db:"username"`
-	Canonical    string    `db:"canonical"`
-	Email        string    `db:"email"`
-	PasswordHash string    `db:"password_hash"`
-	Staff        bool      `db:"staff"`
-	Disabled     bool      `db:"disabled"`
-	Version      int64     `db:"version"`
-	JoinedAt     time.Time `db:"joined_at"`
-	UpdatedAt    time.Time `db:"updated_at"`
-}
-
-const userColumns = `id, username, canonical, email, password_hash, staff, disabled, version, joined_at, updated_at`
-
-func (r userRow) user() auth.User {
-	return auth.User{ID: r.ID, Username: r.Username, Canonical: r.Canonical, Email: r.Email, PasswordHash: r.PasswordHash,
-		Staff: r.Staff, Disabled: r.Disabled, Version: r.Version, JoinedAt: r.JoinedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
-}
-
-func users(rows []userRow) []auth.User {
-	found := make([]auth.User, len(rows))
-	for i, r := range rows {
-		found[i] = r.user()
-	}
-	return found
-}
-
 const createUser = `WITH name AS (INSERT INTO khodnevis.usernames (canonical) VALUES ($3) RETURNING canonical)
-	INSERT INTO khodnevis.users (` + userColumns + `)
-	SELECT $1, $2::text, canonical, $4::text, $5::text, $6::boolean, $7::boolean, $8::bigint, $9::timestamptz, $10::timestamptz
+	INSERT INTO khodnevis.users (` + rows.UserColumns + `)
+	SELECT $1, $2::text, canonical, $4::text, $5::text, $6::boolean, $7::boolean, $8::bigint, $9::timestamptz,
+		$10::timestamptz
 	FROM name RETURNING id`
 
 // CreateUser implements auth.Store.
 func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
 	_, again, err := s.write(ctx, createUser,
-		u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.JoinedAt, u.UpdatedAt)
+		u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.JoinedAt,
+		u.UpdatedAt)
 	switch e := pq.As(err, pqerror.UniqueViolation); {
 	case e != nil && e.Table == "usernames":
 		err = auth.ErrUsernameTaken
@@ -62,9 +35,9 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
 }
 
 const (
-	usersByID  = `SELECT ` + userColumns + ` FROM khodnevis.users WHERE id = ANY($1)`
-	userByName = `SELECT ` + userColumns + ` FROM khodnevis.users WHERE canonical = $1`
-	listUsers  = `SELECT ` + userColumns + ` FROM khodnevis.users WHERE id > $1 ORDER BY id LIMIT $2`
+	usersByID  = `SELECT ` + rows.UserColumns + ` FROM khodnevis.users WHERE id = ANY($1)`
+	userByName = `SELECT ` + rows.UserColumns + ` FROM khodnevis.users WHERE canonical = $1`
+	listUsers  = `SELECT ` + rows.UserColumns + ` FROM khodnevis.users WHERE id > $1 ORDER BY id LIMIT $2`
 )
 
 // UsersByID implements auth.Store.
@@ -72,33 +45,33 @@ func (s *Store) UsersByID(ctx context.Context, ids []string) ([]auth.User, error
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	var rows []userRow
-	if err := s.search(ctx, &rows, usersByID, pq.StringArray(ids)); err != nil {
+	var found []rows.User
+	if err := s.search(ctx, &found, usersByID, pq.StringArray(ids)); err != nil {
 		return nil, fmt.Errorf("pgstore: %d users by id: %w", len(ids), err)
 	}
-	return users(rows), nil
+	return rows.All(found, rows.User.User), nil
 }
 
 // UserByName implements auth.Store.
 func (s *Store) UserByName(ctx context.Context, canonical string) (auth.User, error) {
-	var rows []userRow
-	err := s.search(ctx, &rows, userByName, canonical)
-	if err == nil && len(rows) == 0 {
+	var found []rows.User
+	err := s.search(ctx, &found, userByName, canonical)
+	if err == nil && len(found) == 0 {
 		err = auth.ErrNotFound
 	}
 	if err != nil {
 		return auth.User{}, fmt.Errorf("pgstore: user by name: %w", err)
 	}
-	return rows[0].user(), nil
+	return found[0].User(), nil
 }
 
 // ListUsers implements auth.Store.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	var rows []userRow
-	if err := s.query(ctx, &rows, listUsers, after, limit); err != nil {
+	var found []rows.User
+	if err := s.query(ctx, &found, listUsers, after, limit); err != nil {
 		return nil, fmt.Errorf("pgstore: list users: %w", err)
 	}
-	return users(rows), nil
+	return rows.All(found, rows.User.User), nil
 }
 
 const (

@@ -3,86 +3,60 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/rating"
-	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// windowRow is a row of rating_windows.
-type windowRow struct {
-	Content     string    `db:"content_id"`
-	ID          string    `db:"id"`
-	Ruling      string    `db:"ruling"`
-	FromAt      time.Time `db:"from_at"`
-	UntilAt     time.Time `db:"until_at"`
-	FirstBucket int       `db:"first_bucket"`
-	LastBucket  int       `db:"last_bucket"`
-	Note        string    `db:"note"`
-	MadeBy      string    `db:"made_by"`
-	CreatedAt   time.Time `db:"created_at"`
-}
-
-const windows = `SELECT r.content_id, r.id, r.ruling, r.from_at, r.until_at, r.first_bucket, r.last_bucket, r.note, r.made_by, r.created_at
+const windows = `SELECT r.content_id, r.id, r.ruling, r.from_at, r.until_at, r.first_bucket, r.last_bucket,
+	r.note, r.made_by, r.created_at
 	FROM khodnevis.rating_windows r WHERE r.content_id = ANY($1) AND ` + there + ` ORDER BY r.content_id, r.id`
 
 // windowsOf returns windows by content.
-func windowsOf(query func(rows any, text string, args ...any) error, contents pq.StringArray) (map[string][]rating.Window, error) {
-	var rows []windowRow
-	if err := query(&rows, windows, contents); err != nil {
+func windowsOf(query func(rows any, text string, args ...any) error,
+	contents pq.StringArray) (map[string][]rating.Window, error) {
+	var all []rows.Window
+	if err := query(&all, windows, contents); err != nil {
 		return nil, err
 	}
 	found := map[string][]rating.Window{}
-	for _, r := range rows {
-		found[r.Content] = append(found[r.Content], rating.Window{ID: r.ID, Content: r.Content, Ruling: score.Ruling(r.Ruling), From: r.FromAt.UTC(), Until: r.UntilAt.UTC(),
-			First: r.FirstBucket, Last: r.LastBucket, Note: r.Note, By: r.MadeBy, CreatedAt: r.CreatedAt.UTC()})
+	for _, r := range all {
+		found[r.Content] = append(found[r.Content], r.Window())
 	}
 	return found, nil
 }
 
-const bucketsOf = `SELECT r.bucket, sum(r.n)::bigint AS n, sum(r.sum)::bigint AS sum FROM khodnevis.bucket_parts r WHERE r.content_id = $1 AND ` + there + `
+const bucketsOf = `SELECT r.bucket, sum(r.n)::bigint AS n, sum(r.sum)::bigint AS sum
+	FROM khodnevis.bucket_parts r WHERE r.content_id = $1 AND ` + there + `
 	GROUP BY r.bucket HAVING sum(r.n) <> 0 OR sum(r.sum) <> 0 ORDER BY r.bucket`
-
-// bucketRow is a bucket of one content.
-type bucketRow struct {
-	Bucket int   `db:"bucket"`
-	N      int64 `db:"n"`
-	Sum    int64 `db:"sum"`
-}
-
-func allBuckets(rows []bucketRow) []score.Bucket {
-	var found []score.Bucket
-	for _, b := range rows {
-		found = append(found, score.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
-	}
-	return found
-}
 
 // HistoryByContent implements rating.Store.
 func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
 	query := func(rows any, text string, args ...any) error { return s.query(ctx, rows, text, args...) }
-	var rows []bucketRow
-	err := query(&rows, bucketsOf, id)
+	var buckets []rows.Bucket
+	err := query(&buckets, bucketsOf, id)
 	var windows map[string][]rating.Window
 	if err == nil {
 		windows, err = windowsOf(query, pq.StringArray{id})
 	}
-	var recorded map[string]time.Time
+	var start []rating.HistoryStart
 	if err == nil {
-		recorded, err = s.recorded(ctx, []rating.HistoryStart{{Content: id}})
+		start, _, err = s.recorded(ctx, []rating.HistoryStart{{Content: id}})
 	}
 	if err != nil {
 		return rating.History{}, fmt.Errorf("pgstore: history of content %s: %w", id, err)
 	}
-	return rating.History{Start: recorded[id], Buckets: allBuckets(rows), Windows: windows[id]}, nil
+	return rating.History{Start: start[0].At, Buckets: rows.Buckets(buckets), Windows: windows[id]}, nil
 }
 
 // mark locks rows in the order in which those who apply ratings do. The revision grows, so that a
 // fold under way does not take the mark away.
-const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1, as_of = greatest(as_of, clock_timestamp())
-	WHERE content_id = ANY(ARRAY(SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1) AND r.revision > 0 AND ` + there + `
+const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1, as_of = greatest(as_of,
+	clock_timestamp())
+	WHERE content_id = ANY(ARRAY(SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1)
+		AND r.revision > 0 AND ` + there + `
 		ORDER BY r.content_id FOR UPDATE OF r))`
 
 // MarkChanged implements rating.Store.
@@ -107,7 +81,8 @@ func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 		if len(gone) > 0 {
 			return rating.ErrNotFound
 		}
-		n, err := tx.exec(`INSERT INTO khodnevis.rating_windows (content_id, id, ruling, from_at, until_at, first_bucket, last_bucket, note, made_by, created_at)
+		n, err := tx.exec(`INSERT INTO khodnevis.rating_windows (content_id, id, ruling, from_at, until_at,
+			first_bucket, last_bucket, note, made_by, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
 			w.Content, w.ID, string(w.Ruling), w.From, w.Until, w.First, w.Last, w.Note, w.By, w.CreatedAt)
 		if err != nil || n == 0 {
@@ -125,7 +100,8 @@ func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 // RemoveWindow implements rating.Store.
 func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
 	err := s.transact(ctx, func(tx transaction) error {
-		n, err := tx.exec(`DELETE FROM khodnevis.rating_windows r WHERE r.content_id = $1 AND r.id = $2 AND `+there, content, id)
+		n, err := tx.exec(`DELETE FROM khodnevis.rating_windows r WHERE r.content_id = $1 AND r.id = $2 AND `+there,
+			content, id)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 // ApplyRatings implements rating.Store. There is one writer, so rows can be read, compared and
@@ -40,7 +41,8 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 		return nil, nil
 	}
 	for _, c := range changes {
-		if !utf8.ValidString(c.Content + c.Rater + c.ReassignTo) { // statements take keys as JSON, which cannot hold them
+		// statements take keys as JSON, which cannot hold them
+		if !utf8.ValidString(c.Content + c.Rater + c.ReassignTo) {
 			return nil, fmt.Errorf("%w: the key %q is not UTF-8", rating.ErrUnstorable, c.Key)
 		}
 	}
@@ -102,7 +104,8 @@ func deletedContents(tx Tx, changes []rating.Change) (map[string]bool, error) {
 	}
 	slices.Sort(contents)
 	var found []string
-	err := tx.Select(&found, `SELECT id FROM deleted_contents WHERE id IN (SELECT value FROM json_each(?))`, array(slices.Compact(contents)))
+	err := tx.Select(&found, `SELECT id FROM deleted_contents WHERE id IN (SELECT value FROM json_each(?))`,
+		array(slices.Compact(contents)))
 	deleted := make(map[string]bool, len(found))
 	for _, id := range found {
 		deleted[id] = true
@@ -118,20 +121,23 @@ func storedRatings(tx Tx, changes []rating.Change) (map[rating.Key]rating.Rating
 			keys = append(keys, rating.Key{Content: c.Content, Rater: c.ReassignTo})
 		}
 	}
-	var rows []ratingRow
-	err := tx.Select(&rows, byKeys, pairs(keys))
-	stored := make(map[rating.Key]rating.Rating, len(rows))
-	for _, r := range rows {
-		stored[rating.Key{Content: r.Content, Rater: r.Rater}] = r.rating()
+	var found []rows.Rating
+	err := tx.Select(&found, byKeys, pairs(keys))
+	stored := make(map[rating.Key]rating.Rating, len(found))
+	for _, r := range found {
+		stored[rating.Key{Content: r.Content, Rater: r.Rater}] = r.Rating()
 	}
 	return stored, err
 }
 
 func putRating(tx Tx, r rating.Rating) error {
-	_, err := tx.Exec(`INSERT INTO ratings (content, rater, score, bucket, epoch, "offset", result, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET score = excluded.score, bucket = excluded.bucket, epoch = excluded.epoch, "offset" = excluded."offset",
+	_, err := tx.Exec(`INSERT INTO ratings (content, rater, score, bucket, epoch, "offset", result, created_at,
+		updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET score = excluded.score, bucket = excluded.bucket, epoch = excluded.epoch,
+			"offset" = excluded."offset",
 		result = excluded.result, created_at = excluded.created_at, updated_at = excluded.updated_at`,
-		r.Content, r.Rater, r.Score, r.Bucket, r.Version.Epoch, r.Version.Offset, string(r.Result), r.CreatedAt.UnixMicro(), r.UpdatedAt.UnixMicro())
+		r.Content, r.Rater, r.Score, r.Bucket, r.Version.Epoch, r.Version.Offset, string(r.Result),
+		r.CreatedAt.UnixMicro(), r.UpdatedAt.UnixMicro())
 	return err
 }
 

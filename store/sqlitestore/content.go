@@ -8,25 +8,10 @@ import (
 	"strings"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// contentRow is a row of contents.
-type contentRow struct {
-	ID          string `db:"id"`
-	Title       string `db:"title"`
-	Description string `db:"description"`
-	Author      string `db:"author"`
-	Version     int64  `db:"version"`
-	CreatedAt   int64  `db:"created_at"`
-	UpdatedAt   int64  `db:"updated_at"`
-}
-
 const contentColumns = `c.id, c.title, c.description, c.author, c.version, c.created_at, c.updated_at`
-
-func (r contentRow) content() content.Content {
-	return content.Content{ID: r.ID, Title: r.Title, Description: r.Description, Author: r.Author, Version: r.Version,
-		CreatedAt: instant(r.CreatedAt), UpdatedAt: instant(r.UpdatedAt)}
-}
 
 // maxToken is the length in bytes beyond which a term is indexed by its hash: SQLite would cut it
 // at some length.
@@ -62,10 +47,12 @@ func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 
 func createContent(tx Tx, c content.Content, terms string) error {
 	var num int64
-	ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version, created_at, updated_at)
+	ok, err := tx.Get(&num, `INSERT INTO contents (id, title, title_key, description, author, version,
+		created_at, updated_at)
 		SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM deleted_contents WHERE id = ?1)
 		ON CONFLICT DO NOTHING RETURNING num`,
-		c.ID, c.Title, []byte(c.SortTitle()), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro())
+		c.ID, c.Title, []byte(c.SortTitle()), c.Description, c.Author, c.Version, c.CreatedAt.UnixMicro(),
+		c.UpdatedAt.UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -84,15 +71,12 @@ func (s *Store) ContentsByID(ctx context.Context, ids []string) ([]content.Conte
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	var rows []contentRow
-	if err := s.file.Select(ctx, &rows, `SELECT `+contentColumns+` FROM contents c WHERE c.id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
+	var found []rows.Content
+	if err := s.file.Select(ctx, &found, `SELECT `+contentColumns+` FROM contents c
+		WHERE c.id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
 		return nil, fmt.Errorf("sqlitestore: contents by id: %w", err)
 	}
-	found := make([]content.Content, len(rows))
-	for i, r := range rows {
-		found[i] = r.content()
-	}
-	return found, nil
+	return rows.All(found, rows.Content.Content), nil
 }
 
 // UpdateContent implements content.Store.
@@ -103,7 +87,8 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`UPDATE contents SET title = ?, title_key = ?, description = ?, version = ?, updated_at = ? WHERE num = ?`,
+		if _, err := tx.Exec(`UPDATE contents SET title = ?, title_key = ?, description = ?, version = ?,
+			updated_at = ? WHERE num = ?`,
 			c.Title, []byte(c.SortTitle()), c.Description, c.Version, c.UpdatedAt.UnixMicro(), num); err != nil {
 			return err
 		}
@@ -123,7 +108,8 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 		if err != nil {
 			return err
 		}
-		for _, step := range []string{`DELETE FROM content_terms WHERE rowid = ?`, `DELETE FROM contents WHERE num = ?`} {
+		for _, step := range []string{`DELETE FROM content_terms WHERE rowid = ?`,
+			`DELETE FROM contents WHERE num = ?`} {
 			if _, err := tx.Exec(step, num); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 // conditions are parts of a WHERE clause and what is bound to them. The texts are constants of this
@@ -68,11 +69,16 @@ type contentOrder struct {
 }
 
 var contentOrders = map[content.Field]contentOrder{
-	content.ByCreated: {key: "c.created_at", id: "c.id", value: func(p content.Cursor) any { return p.Time.UnixMicro() }},
-	content.ByUpdated: {key: "c.updated_at", id: "c.id", value: func(p content.Cursor) any { return p.Time.UnixMicro() }},
-	content.ByTitle:   {key: "c.title_key", id: "c.id", value: func(p content.Cursor) any { return []byte(p.Text) }},
-	content.ByScore:   {key: "s.rank", id: "s.content", stats: true, value: func(p content.Cursor) any { return p.Number }},
-	content.ByRatings: {key: "s.n", id: "s.content", stats: true, value: func(p content.Cursor) any { return p.Number }},
+	content.ByCreated: {key: "c.created_at", id: "c.id",
+		value: func(p content.Cursor) any { return p.Time.UnixMicro() }},
+	content.ByUpdated: {key: "c.updated_at", id: "c.id",
+		value: func(p content.Cursor) any { return p.Time.UnixMicro() }},
+	content.ByTitle: {key: "c.title_key", id: "c.id",
+		value: func(p content.Cursor) any { return []byte(p.Text) }},
+	content.ByScore: {key: "s.rank", id: "s.content", stats: true,
+		value: func(p content.Cursor) any { return p.Number }},
+	content.ByRatings: {key: "s.n", id: "s.content", stats: true,
+		value: func(p content.Cursor) any { return p.Number }},
 }
 
 // filterContents returns the conditions of f but for its terms, and whether they need rating_stats.
@@ -192,7 +198,8 @@ func narrow(ctx context.Context, tx *sqlx.Tx, f content.Filter, maxRows int) (co
 // among is the condition on rows w that their contents have all terms. It reads the index of the
 // terms from the first to the last of the rows, which are those of a span of time if they were made
 // one after the other.
-const among = `w.num IN (SELECT rowid FROM content_terms WHERE content_terms MATCH ? AND rowid BETWEEN (SELECT min(num) FROM w) AND (SELECT max(num) FROM w)
+const among = `w.num IN (SELECT rowid FROM content_terms WHERE content_terms MATCH ?
+	AND rowid BETWEEN (SELECT min(num) FROM w) AND (SELECT max(num) FROM w)
 	AND +rowid IN (SELECT num FROM w))`
 
 // ListContents implements content.Store.
@@ -205,28 +212,26 @@ func (s *Store) ListContents(ctx context.Context, q content.Query) ([]content.Li
 	if err != nil {
 		return nil, err
 	}
-	var rows []listedRow
+	var found []listedRow
 	if text, args, ok := l.served(); ok {
-		err = sqlitefile.Error(s.file.Lists().SelectContext(ctx, &rows, text, args...))
+		err = sqlitefile.Error(s.file.Lists().SelectContext(ctx, &found, text, args...))
 	} else {
 		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
-			rows, err = l.scan(ctx, tx)
+			found, err = l.scan(ctx, tx)
 			return err
 		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: list contents: %w", err)
 	}
-	found := make([]content.Listed, len(rows))
-	for i, r := range rows {
-		found[i] = r.content().Listed(q.Order.Field, r.Number)
-	}
-	return found, nil
+	return rows.All(found, func(r listedRow) content.Listed {
+		return r.Content.Content().Listed(q.Order.Field, r.Number)
+	}), nil
 }
 
 // listedRow is a row of a list of contents; Number is the value of an order by numbers.
 type listedRow struct {
-	contentRow
+	rows.Content
 	Number float64 `db:"number"`
 }
 
@@ -275,14 +280,17 @@ func (l contentList) served() (text string, args []any, ok bool) {
 		cond.add("c.num IN (SELECT rowid FROM content_terms WHERE content_terms MATCH ?)", match(l.Filter.Terms))
 	}
 	cond.and(l.follow)
-	text = l.page(`SELECT c.num, ` + l.order.key + ` AS key, ` + l.order.id + ` AS id, ` + l.number() + ` AS number FROM ` +
-		contentTables(l.order, stats) + cond.where() + ` ORDER BY ` + l.order.key + ` ` + l.way + `, ` + l.order.id + ` ` + l.way + ` LIMIT ?`)
+	text = l.page(`SELECT c.num, ` + l.order.key + ` AS key, ` + l.order.id + ` AS id, ` + l.number() +
+		` AS number FROM ` +
+		contentTables(l.order, stats) + cond.where() + ` ORDER BY ` + l.order.key + ` ` + l.way + `, ` + l.order.id +
+		` ` + l.way + ` LIMIT ?`)
 	return text, append(cond.args, l.Limit), l.MaxRows == 0 || l.rest.IsZero()
 }
 
 // page returns the statement that reads the contents of a piece.
 func (l contentList) page(piece string) string {
-	return `SELECT ` + contentColumns + `, p.number FROM (` + piece + `) p CROSS JOIN contents c ON c.num = p.num ORDER BY p.key ` + l.way + `, p.id ` + l.way
+	return `SELECT ` + contentColumns + `, p.number FROM (` + piece +
+		`) p CROSS JOIN contents c ON c.num = p.num ORDER BY p.key ` + l.way + `, p.id ` + l.way
 }
 
 // firstRows is how many rows a list is looked for among at first: as many as it takes where every
@@ -291,7 +299,8 @@ const firstRows = 500
 
 // scan looks at about MaxRows rows.
 func (l contentList) scan(ctx context.Context, tx *sqlx.Tx) ([]listedRow, error) {
-	if len(l.rest.Terms) == 0 || l.Order.Field == content.ByCreated { // terms of contents that were made one after the other lie together
+	// terms of contents that were made one after the other lie together
+	if len(l.rest.Terms) == 0 || l.Order.Field == content.ByCreated {
 		if rows, ok, err := l.next(ctx, tx, min(firstRows, l.MaxRows)+l.Limit); ok || err != nil {
 			return rows, err
 		}
@@ -324,8 +333,10 @@ func (l contentList) next(ctx context.Context, tx *sqlx.Tx, rows int) ([]listedR
 	cond := l.seek
 	cond.and(l.follow)
 	var more int
-	err := tx.GetContext(ctx, &more, `SELECT count(*) FROM (SELECT 1 FROM `+contentTables(l.order, false)+cond.where()+
-		` ORDER BY `+l.order.key+` `+l.way+`, `+l.order.id+` `+l.way+` LIMIT 1 OFFSET ?)`, append(slices.Clone(cond.args), rows)...)
+	err := tx.GetContext(ctx, &more, `SELECT count(*) FROM (SELECT 1 FROM `+contentTables(l.order,
+		false)+cond.where()+
+		` ORDER BY `+l.order.key+` `+l.way+`, `+l.order.id+` `+l.way+` LIMIT 1 OFFSET ?)`,
+		append(slices.Clone(cond.args), rows)...)
 	return found, more == 0, err
 }
 
@@ -335,8 +346,11 @@ func (l contentList) window(rows int) (text string, args []any) {
 	cond := l.seek
 	cond.and(l.follow)
 	args = append(slices.Concat(hit.args, cond.args), rows)
-	return l.hits(`SELECT c.num, `+l.order.key+` AS key, `+l.order.id+` AS id, `+l.number()+` AS number, `+hit.String()+` AS hit FROM `+
-		contentTables(l.order, stats)+cond.where()+` ORDER BY `+l.order.key+` `+l.way+`, `+l.order.id+` `+l.way+` LIMIT ?`, args, l.rest.Terms)
+	return l.hits(`SELECT c.num, `+l.order.key+` AS key, `+l.order.id+` AS id, `+l.number()+` AS number,
+		`+hit.String()+` AS hit FROM `+
+		contentTables(l.order,
+			stats)+cond.where()+` ORDER BY `+l.order.key+` `+l.way+`, `+l.order.id+` `+l.way+` LIMIT ?`, args,
+		l.rest.Terms)
 }
 
 // hits returns the statement of the piece among rows, which are put in order unless they are.
@@ -346,7 +360,9 @@ func (l contentList) hits(rows string, args []any, terms []string) (string, []an
 		with, have = `WITH w AS MATERIALIZED (`, ` AND `+among
 		args = append(args, match(terms))
 	}
-	return with + rows + `) ` + l.page(`SELECT w.num, w.key, w.id, w.number FROM w WHERE w.hit`+have+` ORDER BY w.key `+l.way+`, w.id `+l.way+` LIMIT ?`),
+	return with + rows + `) ` +
+			l.page(`SELECT w.num, w.key, w.id, w.number FROM w WHERE w.hit`+have+
+				` ORDER BY w.key `+l.way+`, w.id `+l.way+` LIMIT ?`),
 		append(args, l.Limit)
 }
 
@@ -361,7 +377,8 @@ func (l contentList) gather(ctx context.Context, tx *sqlx.Tx, p contentPart) (fo
 func (l contentList) gathered(p contentPart) (text string, args []any) {
 	hit, stats := filterContents(p.Rest)
 	hit.and(l.follow)
-	return l.hits(`SELECT c.num, `+l.order.key+` AS key, `+l.order.id+` AS id, `+l.number()+` AS number, `+hit.String()+` AS hit FROM `+
+	return l.hits(`SELECT c.num, `+l.order.key+` AS key, `+l.order.id+` AS id, `+l.number()+` AS number,
+		`+hit.String()+` AS hit FROM `+
 		p.tables(stats || l.order.stats)+p.where.where(), slices.Concat(hit.args, p.where.args), p.Rest.Terms)
 }
 
@@ -380,7 +397,8 @@ func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int
 		if len(f.Terms) > 0 {
 			cond.add("c.num IN (SELECT rowid FROM content_terms WHERE content_terms MATCH ?)", match(f.Terms))
 		}
-		err = sqlitefile.Error(s.file.Lists().GetContext(ctx, &n, `SELECT count(*) FROM `+contentTables(contentOrder{}, stats)+cond.where(), cond.args...))
+		err = sqlitefile.Error(s.file.Lists().GetContext(ctx, &n,
+			`SELECT count(*) FROM `+contentTables(contentOrder{}, stats)+cond.where(), cond.args...))
 	} else {
 		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
 			n, err = countContents(ctx, tx, f, maxRows)
@@ -407,7 +425,8 @@ func countContents(ctx context.Context, tx *sqlx.Tx, f content.Filter, maxRows i
 		return 0, content.ErrTooBroad
 	}
 	hit, stats := filterContents(p.Rest)
-	text, args := `WITH w AS MATERIALIZED (SELECT c.num, `+hit.String()+` AS hit FROM `+p.tables(stats)+p.where.where()+`) SELECT count(*) FROM w WHERE w.hit`,
+	text, args := `WITH w AS MATERIALIZED (SELECT c.num, `+hit.String()+` AS hit FROM `+p.tables(
+		stats)+p.where.where()+`) SELECT count(*) FROM w WHERE w.hit`,
 		slices.Concat(hit.args, p.where.args)
 	if len(p.Rest.Terms) > 0 {
 		text, args = text+` AND `+among, append(args, match(p.Rest.Terms))

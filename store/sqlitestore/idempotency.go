@@ -6,39 +6,29 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// idempotencyRow is a row of creations without its key.
-type idempotencyRow struct {
-	Request []byte `db:"request"`
-	Content string `db:"content"`
-	At      int64  `db:"at"`
-}
-
-func (r idempotencyRow) creation(author string, key content.Hash) content.IdempotencyRecord {
-	c := content.IdempotencyRecord{Author: author, Key: key, Content: r.Content, At: instant(r.At)}
-	copy(c.Request[:], r.Request)
-	return c
-}
-
-const recordByKey = `SELECT request, content, at FROM creations WHERE author = ? AND key = ?`
+const recordByKey = `SELECT request, content AS content_id, at FROM creations WHERE author = ? AND key = ?`
 
 // CreateContentIdempotent implements content.Store.
-func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	terms := tokens(c)
 	var kept content.IdempotencyRecord
 	err := s.file.Write(ctx, func(tx Tx) error {
-		var row idempotencyRow
+		var row rows.IdempotencyRecord
 		ok, err := tx.Get(&row, recordByKey, r.Author, r.Key[:])
 		if err != nil {
 			return err
 		}
-		if ok && row.At >= since.UnixMicro() {
-			kept = row.creation(r.Author, r.Key)
+		if ok && !row.At.Before(since) {
+			kept = row.Of(r.Author, r.Key)
 			return nil
 		}
 		kept = r
-		if _, err := tx.Exec(`INSERT OR REPLACE INTO creations (author, key, request, content, at) VALUES (?, ?, ?, ?, ?)`,
+		if _, err := tx.Exec(`INSERT OR REPLACE INTO creations (author, key, request, content, at) VALUES (?,
+			?, ?, ?, ?)`,
 			r.Author, r.Key[:], r.Request[:], r.Content, r.At.UnixMicro()); err != nil {
 			return err
 		}
@@ -51,8 +41,9 @@ func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, 
 }
 
 // IdempotencyRecordByKey implements content.Store.
-func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
-	var row idempotencyRow
+func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
+	key content.Hash) (content.IdempotencyRecord, error) {
+	var row rows.IdempotencyRecord
 	ok, err := s.file.Get(ctx, &row, recordByKey, author, key[:])
 	if err == nil && !ok {
 		err = content.ErrNotFound
@@ -60,12 +51,13 @@ func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string, key c
 	if err != nil {
 		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: creation by key: %w", err)
 	}
-	return row.creation(author, key), nil
+	return row.Of(author, key), nil
 }
 
 // SweepIdempotencyRecords implements content.Store.
 func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error) {
-	n, err := s.delete(ctx, `DELETE FROM creations WHERE (author, key) IN (SELECT author, key FROM creations WHERE at < ? ORDER BY at LIMIT ?)`,
+	n, err := s.delete(ctx, `DELETE FROM creations WHERE (author, key) IN (SELECT author, key FROM creations
+		WHERE at < ? ORDER BY at LIMIT ?)`,
 		before.UnixMicro(), limit)
 	if err != nil {
 		return 0, fmt.Errorf("sqlitestore: sweep creations: %w", err)

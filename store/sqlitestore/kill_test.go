@@ -40,7 +40,8 @@ func rateUntilKilled(path string) error {
 		go func() {
 			for {
 				k := rating.Key{Content: fmt.Sprint("c", rand.IntN(3)), Rater: fmt.Sprint("r", rand.IntN(20))}
-				ps, err := q.Publish(context.Background(), queue.Message{Key: k.String(), Body: []byte{byte(1 + rand.IntN(5))}})
+				ps, err := q.Publish(context.Background(), queue.Message{Key: k.String(),
+					Body: []byte{byte(1 + rand.IntN(5))}})
 				if err != nil {
 					panic(err)
 				}
@@ -48,7 +49,10 @@ func rateUntilKilled(path string) error {
 			}
 		}()
 	}
-	return q.Consume(context.Background(), 100, func(ctx context.Context, batch []queue.Delivery) error { return applyBatch(ctx, s, batch) })
+	return q.Consume(context.Background(), 100, func(ctx context.Context,
+		batch []queue.Delivery) error {
+		return applyBatch(ctx, s, batch)
+	})
 }
 
 func applyBatch(ctx context.Context, s *sqlitestore.Store, batch []queue.Delivery) error {
@@ -62,7 +66,8 @@ func applyBatch(ctx context.Context, s *sqlitestore.Store, batch []queue.Deliver
 		if !ok {
 			return fmt.Errorf("key %q", d.Key)
 		}
-		newest[k] = rating.Change{Key: k, Version: rating.Version{Epoch: epoch, Offset: d.Offset}, Score: int(d.Body[0]), At: at(int(d.Offset))}
+		newest[k] = rating.Change{Key: k, Version: rating.Version{Epoch: epoch, Offset: d.Offset},
+			Score: int(d.Body[0]), At: at(int(d.Offset))}
 	}
 	var b rating.Batch
 	for _, c := range newest {

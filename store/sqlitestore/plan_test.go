@@ -58,9 +58,11 @@ func TestListsOfContentsFollowAnIndex(t *testing.T) {
 			}
 		}
 	}
-	q := content.Query{Filter: content.Filter{Author: "a"}, Order: content.Order{Field: content.ByCreated, Desc: true}, After: after, Limit: 20}
+	q := content.Query{Filter: content.Filter{Author: "a"}, Order: content.Order{Field: content.ByCreated,
+		Desc: true}, After: after, Limit: 20}
 	text, args, err := sqlitestore.ContentList(q)
-	if got := plan(t, s, text, args, err); !strings.Contains(got, "contents_author (author=? AND (created_at,id)<(?,?))") {
+	if got := plan(t, s, text, args, err); !strings.Contains(got,
+		"contents_author (author=? AND (created_at,id)<(?,?))") {
 		t.Errorf("of one author:\n%s", got)
 	}
 }
@@ -79,11 +81,15 @@ func TestListsOfRatingsFollowAnIndex(t *testing.T) {
 		{"all, oldest first", rating.Filter{}, rating.OldestFirst, "ratings_updated ((updated_at,content,rater)>"},
 		{"all, by key", rating.Filter{}, rating.ByKey, "PRIMARY KEY ((content,rater)>"},
 		{"a content's, by key", rating.Filter{Content: "c"}, rating.ByKey, "PRIMARY KEY (content=? AND rater>?)"},
-		{"a rater's, newest first", rating.Filter{Rater: "r"}, rating.NewestFirst, "ratings_rater (rater=? AND (updated_at,content)<"},
-		{"a rater's, oldest first", rating.Filter{Rater: "r"}, rating.OldestFirst, "ratings_rater (rater=? AND (updated_at,content)>"},
+		{"a rater's, newest first", rating.Filter{Rater: "r"}, rating.NewestFirst,
+			"ratings_rater (rater=? AND (updated_at,content)<"},
+		{"a rater's, oldest first", rating.Filter{Rater: "r"}, rating.OldestFirst,
+			"ratings_rater (rater=? AND (updated_at,content)>"},
 	} {
-		text, args, err := sqlitestore.RatingList(rating.Query{Filter: list.filter, Order: list.order, After: after, Limit: 20})
-		if got := plan(t, s, text, args, err); !strings.Contains(got, list.index) || strings.Contains(got, "TEMP B-TREE") {
+		text, args, err := sqlitestore.RatingList(rating.Query{Filter: list.filter, Order: list.order, After: after,
+			Limit: 20})
+		if got := plan(t, s, text, args, err); !strings.Contains(got, list.index) ||
+			strings.Contains(got, "TEMP B-TREE") {
 			t.Errorf("%s:\n%s", list.name, got)
 		}
 	}

@@ -9,43 +9,11 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// ratingRow is a row of ratings.
-type ratingRow struct {
-	Content   string `db:"content"`
-	Rater     string `db:"rater"`
-	Score     int    `db:"score"`
-	Bucket    int    `db:"bucket"`
-	Epoch     int64  `db:"epoch"`
-	Offset    int64  `db:"offset"`
-	Result    string `db:"result"`
-	CreatedAt int64  `db:"created_at"`
-	UpdatedAt int64  `db:"updated_at"`
-}
-
-const ratingColumns = `r.content, r.rater, r.score, r.bucket, r.epoch, r."offset", r.result, r.created_at, r.updated_at`
-
-func (r ratingRow) rating() rating.Rating {
-	return rating.Rating{
-		Key:       rating.Key{Content: r.Content, Rater: r.Rater},
-		Score:     r.Score,
-		Version:   rating.Version{Epoch: r.Epoch, Offset: r.Offset},
-		Result:    rating.Result(r.Result),
-		Withdrawn: rating.Result(r.Result) == rating.Withdrawn,
-		Bucket:    r.Bucket,
-		CreatedAt: instant(r.CreatedAt),
-		UpdatedAt: instant(r.UpdatedAt),
-	}
-}
-
-func ratings(rows []ratingRow) []rating.Rating {
-	found := make([]rating.Rating, len(rows))
-	for i, r := range rows {
-		found[i] = r.rating()
-	}
-	return found
-}
+const ratingColumns = `r.content AS content_id, r.rater, r.score, r.bucket, r.epoch, r."offset" AS position,
+	r.result, r.created_at, r.updated_at`
 
 // byKeys finds the rows of the keys in a JSON array of pairs.
 const byKeys = `SELECT ` + ratingColumns + ` FROM json_each(?) k
@@ -69,11 +37,11 @@ func (s *Store) RatingsByKey(ctx context.Context, keys []rating.Key) ([]rating.R
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	var rows []ratingRow
-	if err := s.file.Select(ctx, &rows, byKeys, pairs(keys)); err != nil {
+	var found []rows.Rating
+	if err := s.file.Select(ctx, &found, byKeys, pairs(keys)); err != nil {
 		return nil, fmt.Errorf("sqlitestore: ratings by key: %w", err)
 	}
-	return ratings(rows), nil
+	return rows.All(found, rows.Rating.Rating), nil
 }
 
 // filterRatings returns the conditions of f.
@@ -137,19 +105,19 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	if err != nil {
 		return nil, err
 	}
-	var rows []ratingRow
+	var found []rows.Rating
 	if served {
-		err = sqlitefile.Error(s.file.Lists().SelectContext(ctx, &rows, text, args...))
+		err = sqlitefile.Error(s.file.Lists().SelectContext(ctx, &found, text, args...))
 	} else {
 		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
-			rows, err = scanRatings(ctx, tx, q)
+			found, err = scanRatings(ctx, tx, q)
 			return err
 		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: list ratings: %w", err)
 	}
-	return ratings(rows), nil
+	return rows.All(found, rows.Rating.Rating), nil
 }
 
 // ratingList returns the statement of a list, and whether an index serves it, or it may look at any
@@ -163,13 +131,15 @@ func ratingList(q rating.Query) (text string, args []any, served bool, err error
 	if q.After != nil {
 		cond.follow(q)
 	}
-	return `SELECT ` + ratingColumns + ` FROM ratings r` + cond.where() + ` ORDER BY ` + order + ` LIMIT ?`, append(cond.args, q.Limit), q.Served(), nil
+	return `SELECT ` + ratingColumns + ` FROM ratings r` + cond.where() + ` ORDER BY ` + order + ` LIMIT ?`,
+		append(cond.args, q.Limit), q.Served(), nil
 }
 
 // countPart counts the ratings of a part, at most limit.
 func countPart(ctx context.Context, tx *sqlx.Tx, part rating.Filter, limit int) (n int64, err error) {
 	cond := filterRatings(part)
-	err = tx.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM ratings r`+cond.where()+` LIMIT ?)`, append(cond.args, limit)...)
+	err = tx.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM ratings r`+cond.where()+` LIMIT ?)`,
+		append(cond.args, limit)...)
 	return n, err
 }
 
@@ -184,9 +154,9 @@ func narrowRatings(ctx context.Context, tx *sqlx.Tx, f rating.Filter, maxRows in
 }
 
 // scanRatings looks at about q.MaxRows rows, as contentList.scan does.
-func scanRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query) ([]ratingRow, error) {
-	if rows, ok, err := nextRatings(ctx, tx, q, min(firstRows, q.MaxRows)+q.Limit); ok || err != nil {
-		return rows, err
+func scanRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query) ([]rows.Rating, error) {
+	if found, ok, err := nextRatings(ctx, tx, q, min(firstRows, q.MaxRows)+q.Limit); ok || err != nil {
+		return found, err
 	}
 	part, ok, err := narrowRatings(ctx, tx, q.Filter, q.MaxRows)
 	if err != nil {
@@ -194,22 +164,22 @@ func scanRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query) ([]ratingRow,
 	}
 	if ok {
 		text, args := gatheredRatings(q, part)
-		var found []ratingRow
+		var found []rows.Rating
 		err = tx.SelectContext(ctx, &found, text, args...)
 		return found, err
 	}
-	rows, ok, err := nextRatings(ctx, tx, q, q.MaxRows+q.Limit)
+	found, ok, err := nextRatings(ctx, tx, q, q.MaxRows+q.Limit)
 	if err == nil && !ok {
 		err = rating.ErrTooBroad
 	}
-	return rows, err
+	return found, err
 }
 
 // nextRatings looks for a piece among the next rows in the order of the list, and reports whether
 // it found all of it.
-func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, rows int) ([]ratingRow, bool, error) {
-	text, args := ratingWindow(q, rows)
-	var found []ratingRow
+func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, n int) ([]rows.Rating, bool, error) {
+	text, args := ratingWindow(q, n)
+	var found []rows.Rating
 	if err := tx.SelectContext(ctx, &found, text, args...); err != nil {
 		return nil, false, err
 	}
@@ -218,8 +188,10 @@ func nextRatings(ctx context.Context, tx *sqlx.Tx, q rating.Query, rows int) ([]
 	}
 	next := ratingRows(q)
 	var more int
-	err := tx.GetContext(ctx, &more, `SELECT count(*) FROM (SELECT 1 FROM ratings r`+next.where()+` ORDER BY `+ratingOrders[q.Order]+` LIMIT 1 OFFSET ?)`,
-		append(next.args, rows)...)
+	err := tx.GetContext(ctx, &more,
+		`SELECT count(*) FROM (SELECT 1 FROM ratings r`+next.where()+
+			` ORDER BY `+ratingOrders[q.Order]+` LIMIT 1 OFFSET ?)`,
+		append(next.args, n)...)
 	return found, more == 0, err
 }
 
@@ -236,15 +208,18 @@ func ratingRows(q rating.Query) (next conditions) {
 // ratingWindow returns the statement of nextRatings.
 func ratingWindow(q rating.Query, rows int) (text string, args []any) {
 	next, hit := ratingRows(q), filterRatings(q.Filter)
-	return `SELECT ` + ratingColumns + ` FROM (SELECT * FROM ratings r` + next.where() + ` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?) r` + hit.where() +
-		` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?`, slices.Concat(next.args, []any{rows}, hit.args, []any{q.Limit})
+	return `SELECT ` + ratingColumns + ` FROM (SELECT * FROM ratings r` + next.where() + ` ORDER BY ` +
+			ratingOrders[q.Order] + ` LIMIT ?) r` + hit.where() +
+			` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?`, slices.Concat(next.args, []any{rows}, hit.args,
+			[]any{q.Limit})
 }
 
 // gatheredRatings returns the statement of a piece among all ratings of a part.
 func gatheredRatings(q rating.Query, part rating.Filter) (text string, args []any) {
 	in, hit := filterRatings(part), filterRatings(q.Filter)
 	hit.after(q)
-	return `WITH r AS MATERIALIZED (SELECT * FROM ratings r` + in.where() + `) SELECT ` + ratingColumns + ` FROM r` + hit.where() +
+	return `WITH r AS MATERIALIZED (SELECT * FROM ratings r` + in.where() + `) SELECT ` + ratingColumns + ` FROM r` +
+		hit.where() +
 		` ORDER BY ` + ratingOrders[q.Order] + ` LIMIT ?`, slices.Concat(in.args, hit.args, []any{q.Limit})
 }
 
@@ -260,7 +235,8 @@ func (c *conditions) after(q rating.Query) {
 func (s *Store) CountRatings(ctx context.Context, f rating.Filter, maxRows int) (n int64, err error) {
 	if maxRows == 0 {
 		cond := filterRatings(f)
-		err = sqlitefile.Error(s.file.Lists().GetContext(ctx, &n, `SELECT count(*) FROM ratings r`+cond.where(), cond.args...))
+		err = sqlitefile.Error(s.file.Lists().GetContext(ctx, &n, `SELECT count(*) FROM ratings r`+cond.where(),
+			cond.args...))
 	} else {
 		err = s.file.Scan(ctx, func(tx *sqlx.Tx) error {
 			n, err = countRatings(ctx, tx, f, maxRows)
@@ -287,7 +263,8 @@ func countRatings(ctx context.Context, tx *sqlx.Tx, f rating.Filter, maxRows int
 		return 0, rating.ErrTooBroad
 	}
 	in, hit := filterRatings(part), filterRatings(f)
-	err = tx.GetContext(ctx, &n, `WITH r AS MATERIALIZED (SELECT * FROM ratings r`+in.where()+`) SELECT count(*) FROM r`+hit.where(),
+	err = tx.GetContext(ctx, &n, `WITH r AS MATERIALIZED (SELECT * FROM ratings r`+in.where()+`)
+		SELECT count(*) FROM r`+hit.where(),
 		slices.Concat(in.args, hit.args)...)
 	return n, err
 }

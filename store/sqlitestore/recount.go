@@ -148,23 +148,27 @@ func anyStats(tx Tx, id string) (rating.Stats, error) {
 
 // put replaces what is stored of a content's numbers.
 func put(tx Tx, id string, t rating.Tally) error {
-	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)
+	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at) VALUES (?1, ?2,
+		?3, 1, ?4, ?4)
 		ON CONFLICT DO UPDATE SET n = excluded.n, sum = excluded.sum, revision = revision + 1, as_of = excluded.as_of,
 		dirty_at = coalesce(dirty_at, excluded.dirty_at)`, id, t.Count, t.Sum, now()); err != nil {
 		return err
 	}
-	for _, clear := range []string{`DELETE FROM rating_bins WHERE content = ?`, `DELETE FROM rating_buckets WHERE content = ?`} {
+	for _, clear := range []string{`DELETE FROM rating_bins WHERE content = ?`,
+		`DELETE FROM rating_buckets WHERE content = ?`} {
 		if _, err := tx.Exec(clear, id); err != nil {
 			return err
 		}
 	}
 	for score, n := range t.Histogram {
-		if _, err := tx.Exec(`INSERT INTO rating_bins (content, score, n) VALUES (?, ?, ?)`, id, score, n); err != nil {
+		if _, err := tx.Exec(`INSERT INTO rating_bins (content, score, n) VALUES (?, ?, ?)`, id, score,
+			n); err != nil {
 			return err
 		}
 	}
 	for _, b := range t.Buckets {
-		if _, err := tx.Exec(`INSERT INTO rating_buckets (content, bucket, n, sum) VALUES (?, ?, ?, ?)`, id, b.Index, b.N, b.Sum); err != nil {
+		if _, err := tx.Exec(`INSERT INTO rating_buckets (content, bucket, n, sum) VALUES (?, ?, ?, ?)`, id, b.Index,
+			b.N, b.Sum); err != nil {
 			return err
 		}
 	}

@@ -7,35 +7,21 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// sessionRow is a row of sessions.
-type sessionRow struct {
-	ID         string `db:"id"`
-	User       string `db:"user"`
-	Label      string `db:"label"`
-	Generation int64  `db:"generation"`
-	Siblings   int    `db:"siblings"`
-	Version    int64  `db:"version"`
-	CreatedAt  int64  `db:"created_at"`
-	RotatedAt  int64  `db:"rotated_at"`
-	IdleAt     int64  `db:"idle_at"`
-	ExpiresAt  int64  `db:"expires_at"`
-}
-
-const sessionColumns = `id, user, label, generation, siblings, version, created_at, rotated_at, idle_at, expires_at`
-
-func (r sessionRow) session() auth.Session {
-	return auth.Session{ID: r.ID, User: r.User, Label: r.Label, Generation: r.Generation, Siblings: r.Siblings, Version: r.Version,
-		CreatedAt: instant(r.CreatedAt), RotatedAt: instant(r.RotatedAt), IdleAt: instant(r.IdleAt), ExpiresAt: instant(r.ExpiresAt)}
-}
+const sessionColumns = `id, user AS user_id, label, generation, siblings, version, created_at, rotated_at,
+	idle_at, expires_at`
 
 // CreateSession implements auth.Store.
 func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
 	tokens = slices.Clone(tokens)
 	err := s.file.Write(ctx, func(tx Tx) error {
-		made, err := tx.Exec(`INSERT INTO sessions (`+sessionColumns+`) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM users WHERE id = ?2)`,
-			n.ID, n.User, n.Label, n.Generation, n.Siblings, n.Version, n.CreatedAt.UnixMicro(), n.RotatedAt.UnixMicro(), n.IdleAt.UnixMicro(), n.ExpiresAt.UnixMicro())
+		made, err := tx.Exec(`INSERT INTO sessions
+			(id, user, label, generation, siblings, version, created_at, rotated_at, idle_at, expires_at)
+				SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM users WHERE id = ?2)`,
+			n.ID, n.User, n.Label, n.Generation, n.Siblings, n.Version, n.CreatedAt.UnixMicro(),
+			n.RotatedAt.UnixMicro(), n.IdleAt.UnixMicro(), n.ExpiresAt.UnixMicro())
 		if err != nil {
 			return err
 		}
@@ -52,7 +38,8 @@ func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth
 
 func addTokens(tx Tx, tokens []auth.Token) error {
 	for _, t := range tokens {
-		if _, err := tx.Exec(`INSERT INTO tokens (hash, session, kind, generation, expires_at) VALUES (?, ?, ?, ?, ?)`,
+		if _, err := tx.Exec(`INSERT INTO tokens (hash, session, kind, generation, expires_at) VALUES (?, ?,
+			?, ?, ?)`,
 			t.Hash[:], t.Session, string(t.Kind), t.Generation, t.ExpiresAt.UnixMicro()); err != nil {
 			return err
 		}
@@ -62,45 +49,34 @@ func addTokens(tx Tx, tokens []auth.Token) error {
 
 // GrantByToken implements auth.Store.
 func (s *Store) GrantByToken(ctx context.Context, hash auth.Hash) (auth.Grant, error) {
-	var row struct {
-		Kind       string     `db:"kind"`
-		Generation int64      `db:"token_generation"`
-		ExpiresAt  int64      `db:"token_expires_at"`
-		Session    sessionRow `db:"s"`
-		User       userRow    `db:"u"`
-	}
-	ok, err := s.file.Get(ctx, &row, `SELECT t.kind, t.generation AS token_generation, t.expires_at AS token_expires_at,
-		s.id AS "s.id", s.user AS "s.user", s.label AS "s.label", s.generation AS "s.generation", s.siblings AS "s.siblings", s.version AS "s.version",
-		s.created_at AS "s.created_at", s.rotated_at AS "s.rotated_at", s.idle_at AS "s.idle_at", s.expires_at AS "s.expires_at",
-		u.id AS "u.id", u.username AS "u.username", u.canonical AS "u.canonical", u.email AS "u.email", u.password_hash AS "u.password_hash",
-		u.staff AS "u.staff", u.disabled AS "u.disabled", u.version AS "u.version", u.joined_at AS "u.joined_at", u.updated_at AS "u.updated_at"
-		FROM tokens t JOIN sessions s ON s.id = t.session JOIN users u ON u.id = s.user WHERE t.hash = ?`, hash[:])
+	var row rows.Grant
+	ok, err := s.file.Get(ctx, &row, `SELECT `+rows.GrantColumns+` FROM tokens t
+		JOIN sessions n ON n.id = t.session JOIN users u ON u.id = n.user WHERE t.hash = ?`, hash[:])
 	if err == nil && !ok {
 		err = auth.ErrNotFound
 	}
 	if err != nil {
 		return auth.Grant{}, fmt.Errorf("sqlitestore: grant by token: %w", err)
 	}
-	return auth.Grant{
-		Token:   auth.Token{Hash: hash, Session: row.Session.ID, Kind: auth.Kind(row.Kind), Generation: row.Generation, ExpiresAt: instant(row.ExpiresAt)},
-		Session: row.Session.session(),
-		User:    row.User.user(),
-	}, nil
+	return row.Of(hash), nil
 }
 
 // RotateSession implements auth.Store.
 func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth.Token) error {
 	tokens = slices.Clone(tokens)
 	err := s.file.Write(ctx, func(tx Tx) error {
-		changed, err := tx.Exec(`UPDATE sessions SET label = ?, generation = ?, siblings = ?, version = ?, rotated_at = ?, idle_at = ?, expires_at = ? WHERE id = ? AND version = ?`,
-			n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt.UnixMicro(), n.IdleAt.UnixMicro(), n.ExpiresAt.UnixMicro(), n.ID, n.Version-1)
+		changed, err := tx.Exec(`UPDATE sessions SET label = ?, generation = ?, siblings = ?, version = ?,
+			rotated_at = ?, idle_at = ?, expires_at = ? WHERE id = ? AND version = ?`,
+			n.Label, n.Generation, n.Siblings, n.Version, n.RotatedAt.UnixMicro(), n.IdleAt.UnixMicro(),
+			n.ExpiresAt.UnixMicro(), n.ID, n.Version-1)
 		if err != nil {
 			return err
 		}
 		if changed == 0 {
 			return conflictIf(tx, `SELECT 1 FROM sessions WHERE id = ?`, n.ID)
 		}
-		if _, err := tx.Exec(`DELETE FROM tokens WHERE session = ? AND kind IN ('access', 'refresh') AND generation < ?`,
+		if _, err := tx.Exec(`DELETE FROM tokens WHERE session = ? AND kind IN ('access', 'refresh')
+			AND generation < ?`,
 			n.ID, n.Generation-auth.KeptGenerations); err != nil {
 			return err
 		}
@@ -114,15 +90,12 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 
 // SessionsByUser implements auth.Store.
 func (s *Store) SessionsByUser(ctx context.Context, user string) ([]auth.Session, error) {
-	var rows []sessionRow
-	if err := s.file.Select(ctx, &rows, `SELECT `+sessionColumns+` FROM sessions WHERE user = ? ORDER BY created_at DESC, id DESC`, user); err != nil {
+	var found []rows.Session
+	if err := s.file.Select(ctx, &found, `SELECT `+sessionColumns+` FROM sessions
+		WHERE user = ? ORDER BY created_at DESC, id DESC`, user); err != nil {
 		return nil, fmt.Errorf("sqlitestore: sessions of user %s: %w", user, err)
 	}
-	found := make([]auth.Session, len(rows))
-	for i, r := range rows {
-		found[i] = r.session()
-	}
-	return found, nil
+	return rows.All(found, rows.Session.Session), nil
 }
 
 const deleteSessions = `DELETE FROM sessions WHERE user = ?1 AND (?2 = '' OR id = ?2) AND (?3 = '' OR id <> ?3)`
@@ -143,7 +116,8 @@ const sweptTokens = 5_000
 // SweepSessions implements auth.Store.
 func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (int, error) {
 	for {
-		n, err := s.delete(ctx, `DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE kind = 'access' AND expires_at < ? LIMIT ?)`, before.UnixMicro(), sweptTokens)
+		n, err := s.delete(ctx, `DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens
+			WHERE kind = 'access' AND expires_at < ? LIMIT ?)`, before.UnixMicro(), sweptTokens)
 		if err != nil {
 			return 0, fmt.Errorf("sqlitestore: sweep tokens: %w", err)
 		}
@@ -151,7 +125,8 @@ func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) 
 			break
 		}
 	}
-	n, err := s.delete(ctx, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE min(idle_at, expires_at) < ? LIMIT ?)`, before.UnixMicro(), limit)
+	n, err := s.delete(ctx, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE min(idle_at,
+		expires_at) < ? LIMIT ?)`, before.UnixMicro(), limit)
 	if err != nil {
 		return 0, fmt.Errorf("sqlitestore: sweep sessions: %w", err)
 	}

@@ -142,9 +142,6 @@ func (s *Store) Ping(ctx context.Context) error {
 // now is the store's clock.
 func now() int64 { return time.Now().UnixMicro() }
 
-// instant is the inverse of time.Time.UnixMicro.
-func instant(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
-
 // array returns values, or rows of them, as the JSON array that statements with json_each take, so
 // that their text is the same for any number. Values are strings and integers.
 func array[T any](values []T) string {

@@ -59,7 +59,8 @@ func at(n int) time.Time { return time.UnixMicro(1_700_000_000_000_000 + int64(n
 
 func create(t testing.TB, s *sqlitestore.Store, id, title, description string) {
 	t.Helper()
-	c := content.Content{ID: id, Title: title, Description: description, Author: "a", Version: 1, CreatedAt: at(0), UpdatedAt: at(0)}
+	c := content.Content{ID: id, Title: title, Description: description, Author: "a", Version: 1, CreatedAt: at(0),
+		UpdatedAt: at(0)}
 	if err := s.CreateContent(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,8 @@ func create(t testing.TB, s *sqlitestore.Store, id, title, description string) {
 
 func rate(t testing.TB, s *sqlitestore.Store, offset int64, id, rater string, score int) {
 	t.Helper()
-	c := rating.Change{Key: rating.Key{Content: id, Rater: rater}, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: int(offset), At: at(int(offset))}
+	c := rating.Change{Key: rating.Key{Content: id, Rater: rater}, Version: rating.Version{Epoch: 1, Offset: offset},
+		Score: score, Bucket: int(offset), At: at(int(offset))}
 	if _, err := s.ApplyRatings(context.Background(), rating.Batch{Changes: []rating.Change{c}}); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,8 @@ func TestNewerFileIsRefused(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	s := openAt(t, path)
-	execute(t, s, "INSERT INTO migrations (component, version, name, applied_at) VALUES ('store', 1000, '1000_future.sql', 0)")
+	execute(t, s, "INSERT INTO migrations (component, version, name, applied_at) VALUES ('store', 1000, "+
+		"'1000_future.sql', 0)")
 	if _, err := sqlitestore.Open(path); !errors.Is(err, sqlitefile.ErrNewer) {
 		t.Errorf("got %v", err)
 	}
@@ -110,7 +113,8 @@ func TestFullDiskIsUnavailableAndPasses(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	execute(t, s, "PRAGMA max_page_count = 100")
-	big := content.Content{Title: "t", Description: strings.Repeat("x ", 30_000), Author: "a", Version: 1, CreatedAt: at(0), UpdatedAt: at(0)}
+	big := content.Content{Title: "t", Description: strings.Repeat("x ", 30_000), Author: "a", Version: 1,
+		CreatedAt: at(0), UpdatedAt: at(0)}
 	var err error
 	for i := 0; err == nil; i++ {
 		big.ID = fmt.Sprint("big", i)
@@ -152,7 +156,8 @@ func TestEveryTermIsFound(t *testing.T) {
 	s := open(t)
 	long := strings.Repeat("ب", 20_000)
 	words := []string{
-		"plain", "ÜBER", "straße", "ſ", "İstanbul", "Kelvin", "کتاب", "می\u200cخواهم", "२०२६", "𞤀𞤣𞤤𞤢𞤥", "𖿢", "𫝀", "ꟊ", "e\u0301tude", "\u0301", "ⅷ", "한국어", "日本語",
+		"plain", "ÜBER", "straße", "ſ", "İstanbul", "Kelvin", "کتاب", "می\u200cخواهم", "२०२६", "𞤀𞤣𞤤𞤢𞤥", "𖿢", "𫝀",
+		"ꟊ", "e\u0301tude", "\u0301", "ⅷ", "한국어", "日本語",
 		"ﷺ", "x2", "2x", "AND", "near", "ᲀ", "𑻠", long, long + "x",
 	}
 	for i, word := range words {
@@ -163,7 +168,8 @@ func TestEveryTermIsFound(t *testing.T) {
 		if len(terms) == 0 {
 			continue // such as a number that is neither letter nor digit
 		}
-		found, err := s.ListContents(t.Context(), content.Query{Filter: content.Filter{Terms: terms}, Order: content.Order{Field: content.ByTitle}, Limit: 100})
+		found, err := s.ListContents(t.Context(), content.Query{Filter: content.Filter{Terms: terms},
+			Order: content.Order{Field: content.ByTitle}, Limit: 100})
 		if err != nil {
 			t.Errorf("%.40q: %v", word, err)
 			continue
@@ -223,7 +229,8 @@ func TestDeletionIsDoneInPieces(t *testing.T) {
 			}
 			left("swept", 0)
 			var marks int
-			if _, err := s.File().Get(t.Context(), &marks, `SELECT count(*) FROM clearing`); err != nil || marks != 0 {
+			if _, err := s.File().Get(t.Context(), &marks, `SELECT count(*) FROM clearing`); err != nil ||
+				marks != 0 {
 				t.Errorf("%d contents are still to be cleared (%v)", marks, err)
 			}
 		})

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
 // Installation implements rating.Store.
@@ -22,7 +22,8 @@ func (s *Store) StreamEpoch(ctx context.Context, stream string) (int64, error) {
 	epoch, ok, err := s.epoch(ctx, stream)
 	if err == nil && !ok {
 		if err = s.file.Write(ctx, func(tx Tx) error {
-			_, err := tx.Exec(`INSERT INTO streams (stream, epoch) SELECT ?, coalesce(max(epoch), 0) + 1 FROM streams WHERE TRUE ON CONFLICT (stream) DO NOTHING`, stream)
+			_, err := tx.Exec(`INSERT INTO streams (stream, epoch) SELECT ?, coalesce(max(epoch), 0) + 1
+				FROM streams WHERE TRUE ON CONFLICT (stream) DO NOTHING`, stream)
 			return err
 		}); err == nil {
 			epoch, _, err = s.epoch(ctx, stream)
@@ -57,7 +58,8 @@ func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease 
 	err := s.file.Write(ctx, func(tx Tx) (err error) {
 		now := now()
 		n, err = tx.Exec(`INSERT INTO ticks (job, at, until) VALUES (?1, ?2, ?3)
-			ON CONFLICT DO UPDATE SET at = excluded.at, until = excluded.until WHERE at < excluded.at AND until <= ?4`,
+			ON CONFLICT DO UPDATE SET at = excluded.at, until = excluded.until WHERE at < excluded.at
+				AND until <= ?4`,
 			job, at.UnixMicro(), now+lease.Microseconds(), now)
 		return err
 	})
@@ -79,25 +81,14 @@ func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) erro
 	return nil
 }
 
-// deadLetterRow is a row of rejected.
-type deadLetterRow struct {
-	ID     int64  `db:"id"`
-	Stream string `db:"stream"`
-	Offset int64  `db:"offset"`
-	Key    string `db:"key"`
-	Body   []byte `db:"body"`
-	Reason string `db:"reason"`
-	Detail string `db:"detail"`
-	At     int64  `db:"at"`
-}
-
 // reject records messages that are not recorded yet.
 func reject(tx Tx, messages []rating.DeadLetter) error {
 	for _, m := range messages {
 		if m.Body == nil {
 			m.Body = []byte{}
 		}
-		if _, err := tx.Exec(`INSERT INTO rejected (stream, "offset", key, body, reason, detail, at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		if _, err := tx.Exec(`INSERT INTO rejected (stream, "offset", key, body, reason, detail, at)
+			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			m.Position.Stream, m.Position.Offset, m.Key, m.Body, m.Reason, m.Detail, m.At.UnixMicro()); err != nil {
 			return err
 		}
@@ -115,17 +106,13 @@ func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) (
 	if q.Position.Stream != "" {
 		cond.add(`stream = ? AND "offset" = ?`, q.Position.Stream, q.Position.Offset)
 	}
-	var rows []deadLetterRow
-	err := s.file.Select(ctx, &rows, `SELECT id, stream, "offset", key, body, reason, detail, at FROM rejected`+cond.where()+` ORDER BY id LIMIT ?`, append(cond.args, q.Limit)...)
-	if err != nil {
-		return nil, fmt.Errorf("sqlitestore: list rejected: %w", err)
+	var found []rows.DeadLetter
+	if err := s.file.Select(ctx, &found, `SELECT id, stream, "offset" AS position, key, body, reason, detail,
+		at FROM rejected`+
+		cond.where()+` ORDER BY id LIMIT ?`, append(cond.args, q.Limit)...); err != nil {
+		return nil, fmt.Errorf("sqlitestore: list dead letters: %w", err)
 	}
-	found := make([]rating.DeadLetter, len(rows))
-	for i, r := range rows {
-		found[i] = rating.DeadLetter{ID: r.ID, Position: queue.Position{Stream: r.Stream, Offset: r.Offset}, Key: r.Key, Body: r.Body,
-			Reason: r.Reason, Detail: r.Detail, At: instant(r.At)}
-	}
-	return found, nil
+	return rows.All(found, rows.DeadLetter.DeadLetter), nil
 }
 
 // DeleteDeadLetters implements rating.Store.
@@ -133,8 +120,9 @@ func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
-		return fmt.Errorf("sqlitestore: remove rejected: %w", err)
+	if _, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(?))`,
+		array(ids)); err != nil {
+		return fmt.Errorf("sqlitestore: remove dead letters: %w", err)
 	}
 	return nil
 }

@@ -6,36 +6,8 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
-
-// userRow is a row of users.
-type userRow struct {
-	ID           string `db:"id"`
-	Username     string `db:"username"`
-	Canonical    string `db:"canonical"`
-	Email        string `db:"email"`
-	PasswordHash string `db:"password_hash"`
-	Staff        bool   `db:"staff"`
-	Disabled     bool   `db:"disabled"`
-	Version      int64  `db:"version"`
-	JoinedAt     int64  `db:"joined_at"`
-	UpdatedAt    int64  `db:"updated_at"`
-}
-
-const userColumns = `id, username, canonical, email, password_hash, staff, disabled, version, joined_at, updated_at`
-
-func (r userRow) user() auth.User {
-	return auth.User{ID: r.ID, Username: r.Username, Canonical: r.Canonical, Email: r.Email, PasswordHash: r.PasswordHash,
-		Staff: r.Staff, Disabled: r.Disabled, Version: r.Version, JoinedAt: instant(r.JoinedAt), UpdatedAt: instant(r.UpdatedAt)}
-}
-
-func users(rows []userRow) []auth.User {
-	found := make([]auth.User, len(rows))
-	for i, r := range rows {
-		found[i] = r.user()
-	}
-	return found
-}
 
 // CreateUser implements auth.Store.
 func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
@@ -47,8 +19,10 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
 		if n == 0 {
 			return auth.ErrUsernameTaken
 		}
-		n, err = tx.Exec(`INSERT INTO users (`+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-			u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.JoinedAt.UnixMicro(), u.UpdatedAt.UnixMicro())
+		n, err = tx.Exec(`INSERT INTO users (`+rows.UserColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO NOTHING`,
+			u.ID, u.Username, u.Canonical, u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version,
+			u.JoinedAt.UnixMicro(), u.UpdatedAt.UnixMicro())
 		if err != nil {
 			return err
 		}
@@ -68,39 +42,42 @@ func (s *Store) UsersByID(ctx context.Context, ids []string) ([]auth.User, error
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	var rows []userRow
-	if err := s.file.Select(ctx, &rows, `SELECT `+userColumns+` FROM users WHERE id IN (SELECT value FROM json_each(?))`, array(ids)); err != nil {
+	var found []rows.User
+	if err := s.file.Select(ctx, &found, `SELECT `+rows.UserColumns+` FROM users WHERE id IN (SELECT value
+		FROM json_each(?))`, array(ids)); err != nil {
 		return nil, fmt.Errorf("sqlitestore: users by id: %w", err)
 	}
-	return users(rows), nil
+	return rows.All(found, rows.User.User), nil
 }
 
 // UserByName implements auth.Store.
 func (s *Store) UserByName(ctx context.Context, canonical string) (auth.User, error) {
-	var row userRow
-	ok, err := s.file.Get(ctx, &row, `SELECT `+userColumns+` FROM users WHERE canonical = ?`, canonical)
+	var row rows.User
+	ok, err := s.file.Get(ctx, &row, `SELECT `+rows.UserColumns+` FROM users WHERE canonical = ?`, canonical)
 	if err == nil && !ok {
 		err = auth.ErrNotFound
 	}
 	if err != nil {
 		return auth.User{}, fmt.Errorf("sqlitestore: user by name: %w", err)
 	}
-	return row.user(), nil
+	return row.User(), nil
 }
 
 // ListUsers implements auth.Store.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	var rows []userRow
-	if err := s.file.Select(ctx, &rows, `SELECT `+userColumns+` FROM users WHERE id > ? ORDER BY id LIMIT ?`, after, limit); err != nil {
+	var found []rows.User
+	if err := s.file.Select(ctx, &found, `SELECT `+rows.UserColumns+` FROM users WHERE id > ? ORDER BY id LIMIT ?`,
+		after, limit); err != nil {
 		return nil, fmt.Errorf("sqlitestore: list users: %w", err)
 	}
-	return users(rows), nil
+	return rows.All(found, rows.User.User), nil
 }
 
 // UpdateUser implements auth.Store.
 func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFilter) error {
 	err := s.file.Write(ctx, func(tx Tx) error {
-		n, err := tx.Exec(`UPDATE users SET email = ?, password_hash = ?, staff = ?, disabled = ?, version = ?, updated_at = ?
+		n, err := tx.Exec(`UPDATE users SET email = ?, password_hash = ?, staff = ?, disabled = ?, version = ?,
+			updated_at = ?
 			WHERE id = ? AND version = ?`,
 			u.Email, u.PasswordHash, u.Staff, u.Disabled, u.Version, u.UpdatedAt.UnixMicro(), u.ID, u.Version-1)
 		if err != nil {

@@ -5,64 +5,43 @@ import (
 	"fmt"
 
 	"github.com/khodnevis/khodnevis/rating"
-	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// bucketRow is a row of rating_buckets.
-type bucketRow struct {
-	Bucket int   `db:"bucket"`
-	N      int64 `db:"n"`
-	Sum    int64 `db:"sum"`
-}
-
-// windowRow is a row of rating_windows without its content.
-type windowRow struct {
-	ID          string       `db:"id"`
-	Ruling      score.Ruling `db:"ruling"`
-	FromAt      int64        `db:"from_at"`
-	UntilAt     int64        `db:"until_at"`
-	FirstBucket int          `db:"first_bucket"`
-	LastBucket  int          `db:"last_bucket"`
-	Note        string       `db:"note"`
-	MadeBy      string       `db:"made_by"`
-	CreatedAt   int64        `db:"created_at"`
-}
-
 // history reads what the score of a content is folded from.
-func history(read func(rows any, text string, args ...any) error, id string) (rating.History, error) {
-	var buckets []bucketRow
-	if err := read(&buckets, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0 ORDER BY bucket`, id); err != nil {
+func history(read func(dest any, text string, args ...any) error, id string) (rating.History, error) {
+	var buckets []rows.Bucket
+	if err := read(&buckets, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0
+		ORDER BY bucket`, id); err != nil {
 		return rating.History{}, err
 	}
-	var windows []windowRow
-	if err := read(&windows, `SELECT id, ruling, from_at, until_at, first_bucket, last_bucket, note, made_by, created_at
+	var windows []rows.Window
+	if err := read(&windows, `SELECT content AS content_id, id, ruling, from_at, until_at, first_bucket,
+		last_bucket, note, made_by, created_at
 		FROM rating_windows WHERE content = ? ORDER BY id`, id); err != nil {
 		return rating.History{}, err
 	}
-	var h rating.History
-	for _, b := range buckets {
-		h.Buckets = append(h.Buckets, score.Bucket{Index: b.Bucket, N: b.N, Sum: b.Sum})
-	}
+	h := rating.History{Buckets: rows.Buckets(buckets)}
 	for _, w := range windows {
-		h.Windows = append(h.Windows, rating.Window{ID: w.ID, Content: id, Ruling: w.Ruling, From: instant(w.FromAt), Until: instant(w.UntilAt),
-			First: w.FirstBucket, Last: w.LastBucket, Note: w.Note, By: w.MadeBy, CreatedAt: instant(w.CreatedAt)})
+		h.Windows = append(h.Windows, w.Window())
 	}
 	return h, nil
 }
 
 // HistoryByContent implements rating.Store.
 func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
-	h, err := history(func(rows any, text string, args ...any) error { return s.file.Select(ctx, rows, text, args...) }, id)
-	var recorded map[string]int64
+	h, err := history(func(dest any, text string, args ...any) error {
+		return s.file.Select(ctx, dest, text,
+			args...)
+	}, id)
+	var start []rating.HistoryStart
 	if err == nil {
-		recorded, err = s.openings(ctx, []string{id})
+		start, _, err = s.recorded(ctx, []rating.HistoryStart{{Content: id}})
 	}
 	if err != nil {
 		return rating.History{}, fmt.Errorf("sqlitestore: history of content %s: %w", id, err)
 	}
-	if at, ok := recorded[id]; ok {
-		h.Start = instant(at)
-	}
+	h.Start = start[0].At
 	return h, nil
 }
 
@@ -95,8 +74,10 @@ func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 		if deleted > 0 {
 			return rating.ErrNotFound
 		}
-		n, err := tx.Exec(`INSERT INTO rating_windows (content, id, ruling, from_at, until_at, first_bucket, last_bucket, note, made_by, created_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, w.Content, w.ID, string(w.Ruling), w.From.UnixMicro(), w.Until.UnixMicro(),
+		n, err := tx.Exec(`INSERT INTO rating_windows (content, id, ruling, from_at, until_at, first_bucket,
+			last_bucket, note, made_by, created_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT DO NOTHING`, w.Content, w.ID, string(w.Ruling), w.From.UnixMicro(), w.Until.UnixMicro(),
 			w.First, w.Last, w.Note, w.By, w.CreatedAt.UnixMicro())
 		if err != nil || n == 0 {
 			return err

@@ -14,24 +14,36 @@ import (
 // acrossChecks are those of the rules that reach across the ports, and of the optional powers.
 func acrossChecks() []Check {
 	return []Check{
-		{"across/by-score", "ByScore orders by the published rank (a score shrunk towards the middle while ratings are few; see package rating). A content that was never ranked counts as rank 0.", acrossByScore},
+		{"across/by-score", "ByScore orders by the published rank (a score shrunk towards the middle while " +
+			"ratings are few; see package rating). A content that was never ranked counts as rank 0.", acrossByScore},
 		{"across/by-ratings", "ByRatings orders by the number of stored ratings.", acrossByRatings},
-		{"across/score-filter", "ScoreMin and ScoreMax bound the published score; contents without one match neither.", acrossScoreFilter},
+		{"across/score-filter",
+			"ScoreMin and ScoreMax bound the published score; contents without one match neither.",
+			acrossScoreFilter},
 		{"across/ratings-filter", "RatingsMin is the least number of stored ratings.", acrossRatingsFilter},
-		{"across/filters", "Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.", acrossFilters},
-		{"across/present", "The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as they are stored, at the moment of the query.", acrossPresent},
-		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a rating of it that comes later is refused.", acrossDeletedContent},
-		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.", acrossRefused},
-		{"across/windows-deleted", "A deleted content takes its windows along, and one that comes later is ErrNotFound.", acrossWindowsDeleted},
-		{"across/erase-content", "EraseContent removes every rating of a content that is kept elsewhere", acrossEraseContent},
+		{"across/filters", "Filter says which contents are meant. The zero Filter means all; conditions that " +
+			"are set must all hold.", acrossFilters},
+		{"across/present", "The lists of contents filter and order by numbers that belong to ratings (score, " +
+			"rank, count): as they are stored, at the moment of the query.", acrossPresent},
+		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a " +
+			"rating of it that comes later is refused.", acrossDeletedContent},
+		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.",
+			acrossRefused},
+		{"across/windows-deleted", "A deleted content takes its windows along, and one that comes later is " +
+			"ErrNotFound.", acrossWindowsDeleted},
+		{"across/erase-content", "EraseContent removes every rating of a content that is kept elsewhere",
+			acrossEraseContent},
 		{"across/delete-many", "It holds nobody up, however many ratings that are: they are gone at once for every " +
 			"method, and their rows may be removed in pieces, by SweepRatings of a rating.Store.", acrossDeleteMany},
-		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that are applied later are refused.", acrossDeleteRace},
+		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that " +
+			"are applied later are refused.", acrossDeleteRace},
 		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteScore},
 		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
-		{"across/breaker", "Breaker is implemented by stores that keep calls away from a database that does not answer.", acrossBreaker},
+		{"across/breaker", "Breaker is implemented by stores that keep calls away from a database that does " +
+			"not answer.", acrossBreaker},
 		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
-		{"across/erasure", "What shall become of the ratings is recorded together with the deletion, as by RecordErasure: either both happen or neither.", acrossErasure},
+		{"across/erasure", "What shall become of the ratings is recorded together with the deletion, as by " +
+			"RecordErasure: either both happen or neither.", acrossErasure},
 	}
 }
 
@@ -100,7 +112,8 @@ func acrossOrder(ctx context.Context, s store.Store, seed uint64, field content.
 	}
 	for _, desc := range []bool{false, true} {
 		for _, limit := range []int{3, 100} {
-			if err := sh.checkList(ctx, s, content.Filter{Author: author}, content.Order{Field: field, Desc: desc}, limit); err != nil {
+			if err := sh.checkList(ctx, s, content.Filter{Author: author},
+				content.Order{Field: field, Desc: desc}, limit); err != nil {
 				return err
 			}
 		}
@@ -124,7 +137,8 @@ func acrossByScore(ctx context.Context, s store.Store) error {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
-		if _, err := computeAll(ctx, s, func(rating.History) score.Score { return score.Score{Rank: rank, Computed: true} }); err != nil {
+		if _, err := computeAll(ctx, s,
+			func(rating.History) score.Score { return score.Score{Rank: rank, Computed: true} }); err != nil {
 			return err
 		}
 	}
@@ -132,7 +146,8 @@ func acrossByScore(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for _, desc := range []bool{false, true} {
-		if err := sh.checkList(ctx, s, content.Filter{Author: author}, content.Order{Field: content.ByScore, Desc: desc}, 1); err != nil {
+		if err := sh.checkList(ctx, s, content.Filter{Author: author},
+			content.Order{Field: content.ByScore, Desc: desc}, 1); err != nil {
 			return err
 		}
 	}
@@ -151,7 +166,8 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 		return err
 	}
 	sh := shelf{contents: all}
-	for i, computed := range []score.Score{{Value: 4.25, Weight: 2, Rank: 1, Computed: true}, {Value: -1, Weight: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
+	for i, computed := range []score.Score{{Value: 4.25, Weight: 2, Rank: 1, Computed: true},
+		{Value: -1, Weight: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}
@@ -165,7 +181,8 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 	bounds := []float64{-1, 0, 4, 4.25, 4.2500000001}
 	for i := range bounds {
 		for j := range bounds {
-			for _, f := range []content.Filter{{ScoreMin: &bounds[i]}, {ScoreMax: &bounds[j]}, {ScoreMin: &bounds[i], ScoreMax: &bounds[j]}} {
+			for _, f := range []content.Filter{{ScoreMin: &bounds[i]}, {ScoreMax: &bounds[j]},
+				{ScoreMin: &bounds[i], ScoreMax: &bounds[j]}} {
 				f.Author = author
 				if err := sh.checkList(ctx, s, f, content.Order{Field: content.ByScore}, 10); err != nil {
 					return fmt.Errorf("scores from %v to %v: %w", bounds[i], bounds[j], err)
@@ -185,7 +202,8 @@ func acrossRatingsFilter(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for least := range int64(10) {
-		if err := sh.checkList(ctx, s, content.Filter{Author: author, RatingsMin: least}, content.Order{Field: content.ByCreated}, 10); err != nil {
+		if err := sh.checkList(ctx, s, content.Filter{Author: author, RatingsMin: least},
+			content.Order{Field: content.ByCreated}, 10); err != nil {
 			return err
 		}
 	}
@@ -245,7 +263,8 @@ func acrossPresent(ctx context.Context, s store.Store) error {
 			return err
 		}
 		low := 3.0
-		for _, f := range []content.Filter{{Author: author}, {Author: author, RatingsMin: 2}, {Author: author, ScoreMin: &low}} {
+		for _, f := range []content.Filter{{Author: author}, {Author: author, RatingsMin: 2},
+			{Author: author, ScoreMin: &low}} {
 			for _, field := range []content.Field{content.ByScore, content.ByRatings} {
 				if err := sh.checkList(ctx, s, f, content.Order{Field: field, Desc: true}, 2); err != nil {
 					return err

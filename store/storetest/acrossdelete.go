@@ -29,7 +29,8 @@ func wantNoRatings(ctx context.Context, s store.Store, id string, keys []rating.
 		return err
 	}
 	if len(listed) != 0 || n != 0 || len(byKey) != 0 || len(stats) != 0 {
-		return fmt.Errorf("of the ratings of a deleted content %d are listed, %d counted, %d found by key, and the numbers are %#v", len(listed), n, len(byKey), stats)
+		return fmt.Errorf("of the ratings of a deleted content %d are listed, %d counted, %d found by key, "+
+			"and the numbers are %#v", len(listed), n, len(byKey), stats)
 	}
 	var after string
 	for {
@@ -54,8 +55,10 @@ func acrossDeletedContent(ctx context.Context, s store.Store) error {
 	}
 	gone, stays := all[0].ID, all[1].ID
 	rater := newName()
-	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()}, {Content: gone, Rater: newName()}}
-	if _, err := apply(ctx, s, change(keys[0], 1, 4), change(keys[1], 1, 5), withdrawal(keys[2], 1), change(rating.Key{Content: stays, Rater: rater}, 1, 2)); err != nil {
+	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()},
+		{Content: gone, Rater: newName()}}
+	if _, err := apply(ctx, s, change(keys[0], 1, 4), change(keys[1], 1, 5), withdrawal(keys[2], 1),
+		change(rating.Key{Content: stays, Rater: rater}, 1, 2)); err != nil {
 		return err
 	}
 	if err := s.DeleteContent(ctx, gone, 1); err != nil {
@@ -64,7 +67,8 @@ func acrossDeletedContent(ctx context.Context, s store.Store) error {
 	if err := wantNoRatings(ctx, s, gone, keys); err != nil {
 		return err
 	}
-	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater}, Order: rating.NewestFirst, Limit: 5})
+	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater},
+		Order: rating.NewestFirst, Limit: 5})
 	if err := errors.Join(err, want("ratings of the rater", len(byRater), 1)); err != nil {
 		return err
 	}
@@ -145,7 +149,8 @@ func acrossRefused(ctx context.Context, s store.Store) error {
 	if err := s.DeleteContent(ctx, gone, 0); err != nil {
 		return err
 	}
-	batch := []rating.Change{change(key(gone), 6, 4), change(key(stays), 7, 5), change(rated, 8, 3), change(key(stays), 10, 2)}
+	batch := []rating.Change{change(key(gone), 6, 4), change(key(stays), 7, 5), change(rated, 8, 3),
+		change(key(stays), 10, 2)}
 	for range 2 {
 		outcomes, err := apply(ctx, s, batch...)
 		if err != nil {

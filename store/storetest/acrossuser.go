@@ -40,7 +40,8 @@ func acrossDeletedUser(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(want("the content", got, c), want("the rating", r, stored), want("contents of the author", n, 1)); err != nil {
+	if err := errors.Join(want("the content", got, c), want("the rating", r, stored),
+		want("contents of the author", n, 1)); err != nil {
 		return err
 	}
 	// And a message of the user that was still under way is applied.

@@ -16,16 +16,25 @@ import (
 func authChecks() []Check {
 	return append([]Check{
 		{"auth/create-user", "CreateUser keeps u.", authCreateUser},
-		{"auth/create-user-taken", "ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: the identifier is taken.", authCreateUserTaken},
+		{"auth/create-user-taken", "ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: " +
+			"the identifier is taken.", authCreateUserTaken},
 		{"auth/create-user-race", "ErrUsernameTaken: a user has or had this Canonical name.", authCreateUserRace},
 		{"auth/users-by-id", "UsersByID returns those of ids that exist, each once, in any order.", authUsersByID},
-		{"auth/user-by-name", "UserByName returns the user with this canonical name. ErrNotFound: there is none, or no longer.", authUserByName},
-		{"auth/list-users", "ListUsers returns at most limit users with identifiers after the given one, bytewise ascending.", authListUsers},
-		{"auth/update-user", "UpdateUser replaces e-mail, password hash, flags and time of change of the user with u's identifier if it still has the version u.Version-1, and leaves it with u.Version; names stay.", authUpdateUser},
-		{"auth/update-user-refused", "ErrNotFound: there is none. ErrConflict: it has another version.", authUpdateUserRefused},
-		{"auth/update-user-race", "if it still has the version u.Version-1, and leaves it with u.Version", authUpdateUserRace},
-		{"auth/update-user-ends", "The sessions that end matches are deleted in the same transaction, with their tokens; none if end.User is empty.", authUpdateUserEnds},
-		{"auth/delete-user", "DeleteUser removes the user and all its sessions; the name stays taken. ErrNotFound: there is none.", authDeleteUser},
+		{"auth/user-by-name", "UserByName returns the user with this canonical name. ErrNotFound: there is " +
+			"none, or no longer.", authUserByName},
+		{"auth/list-users", "ListUsers returns at most limit users with identifiers after the given one, " +
+			"bytewise ascending.", authListUsers},
+		{"auth/update-user", "UpdateUser replaces e-mail, password hash, flags and time of change of the " +
+			"user with u's identifier if it still has the version u.Version-1, and leaves it with u.Version; " +
+			"names stay.", authUpdateUser},
+		{"auth/update-user-refused", "ErrNotFound: there is none. ErrConflict: it has another version.",
+			authUpdateUserRefused},
+		{"auth/update-user-race", "if it still has the version u.Version-1, and leaves it with u.Version",
+			authUpdateUserRace},
+		{"auth/update-user-ends", "The sessions that end matches are deleted in the same transaction, with " +
+			"their tokens; none if end.User is empty.", authUpdateUserEnds},
+		{"auth/delete-user", "DeleteUser removes the user and all its sessions; the name stays taken. " +
+			"ErrNotFound: there is none.", authDeleteUser},
 		{"auth/delete-user-race", "DeleteUser removes the user and all its sessions", authDeleteUserRace},
 		{"auth/unstorable", unstorable, authUnstorable},
 		{"auth/times", "Times come and go as UTC with microseconds.", authTimes},
@@ -37,8 +46,10 @@ func authChecks() []Check {
 func newUser(n int) auth.User {
 	name := newName()
 	return auth.User{
-		ID: newUUID(), Username: "Ünï-کاربر " + name, Canonical: "ünï-کاربر " + strings.ToLower(name) + name, Email: "many@example.org",
-		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$" + name, Staff: n%2 == 1, Version: 1, JoinedAt: at(n), UpdatedAt: at(n + 1),
+		ID: newUUID(), Username: "Ünï-کاربر " + name, Canonical: "ünï-کاربر " + strings.ToLower(name) + name,
+		Email:        "many@example.org",
+		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$" + name, Staff: n%2 == 1, Version: 1,
+		JoinedAt: at(n), UpdatedAt: at(n + 1),
 	}
 }
 
@@ -141,7 +152,8 @@ func authUsersByID(ctx context.Context, s store.Store) error {
 		return err
 	}
 	byID, err := index(found, func(u auth.User) string { return u.ID })
-	if err := errors.Join(err, want("users found", len(byID), 2), want("a user", byID[users[0].ID], users[0]), want("a user", byID[users[2].ID], users[2])); err != nil {
+	if err := errors.Join(err, want("users found", len(byID), 2), want("a user", byID[users[0].ID], users[0]),
+		want("a user", byID[users[2].ID], users[2])); err != nil {
 		return err
 	}
 	found, err = s.UsersByID(ctx, nil)
@@ -225,7 +237,8 @@ func authUpdateUser(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for i := range 3 {
-		u.Email, u.PasswordHash, u.Staff, u.Disabled = fmt.Sprintf("u%d@example.org", i), "hash "+newName(), i == 0, i == 1
+		u.Email, u.PasswordHash, u.Staff, u.Disabled = fmt.Sprintf("u%d@example.org", i), "hash "+newName(),
+			i == 0, i == 1
 		u.UpdatedAt, u.Version = at(10+i), u.Version+1
 		sent := u
 		// What is not named stays.
@@ -241,7 +254,8 @@ func authUpdateUser(ctx context.Context, s store.Store) error {
 			return err
 		}
 		named, err := s.UserByName(ctx, u.Canonical)
-		if err := errors.Join(err, want("the user after an update", got, u), want("the user by name after an update", named, u)); err != nil {
+		if err := errors.Join(err, want("the user after an update", got, u),
+			want("the user by name after an update", named, u)); err != nil {
 			return err
 		}
 	}
@@ -258,7 +272,8 @@ func authUpdateUserRefused(ctx context.Context, s store.Store) error {
 	for _, version := range []int64{1, 3, 4, 6} {
 		stale := u
 		stale.Email, stale.Version = "not-to-be-seen@example.org", version
-		if err := wantError(fmt.Sprintf("an update of version 4 to %d", version), s.UpdateUser(ctx, stale, auth.SessionFilter{User: u.ID}), auth.ErrConflict); err != nil {
+		if err := wantError(fmt.Sprintf("an update of version 4 to %d", version),
+			s.UpdateUser(ctx, stale, auth.SessionFilter{User: u.ID}), auth.ErrConflict); err != nil {
 			return err
 		}
 	}
@@ -268,7 +283,8 @@ func authUpdateUserRefused(ctx context.Context, s store.Store) error {
 	}
 	missing := newUser(1)
 	missing.Version = 2
-	if err := wantError("an update of a missing user", s.UpdateUser(ctx, missing, auth.SessionFilter{}), auth.ErrNotFound); err != nil {
+	if err := wantError("an update of a missing user", s.UpdateUser(ctx, missing, auth.SessionFilter{}),
+		auth.ErrNotFound); err != nil {
 		return err
 	}
 	if err := s.DeleteUser(ctx, auth.Deletion{User: u.ID}); err != nil {
@@ -288,10 +304,11 @@ func authUpdateUserRace(ctx context.Context, s store.Store) error {
 		v.Email, v.Version = fmt.Sprintf("caller%d@example.org", i), 2
 		return v
 	}
-	return race(50, auth.ErrConflict, func(i int) error { return s.UpdateUser(ctx, version(i), auth.SessionFilter{}) }, func(i int) error {
-		got, err := userByID(ctx, s, u.ID)
-		return errors.Join(err, want("the user", got, version(i)))
-	})
+	return race(50, auth.ErrConflict,
+		func(i int) error { return s.UpdateUser(ctx, version(i), auth.SessionFilter{}) }, func(i int) error {
+			got, err := userByID(ctx, s, u.ID)
+			return errors.Join(err, want("the user", got, version(i)))
+		})
 }
 
 func authUpdateUserEnds(ctx context.Context, s store.Store) error {
@@ -309,7 +326,8 @@ func authUpdateUserEnds(ctx context.Context, s store.Store) error {
 	others := auth.SessionFilter{User: kept.user.ID, Except: kept.session.ID}
 	stale := kept.user
 	stale.Version = 7
-	if err := wantError("an update from another version", s.UpdateUser(ctx, stale, others), auth.ErrConflict); err != nil {
+	if err := wantError("an update from another version", s.UpdateUser(ctx, stale, others),
+		auth.ErrConflict); err != nil {
 		return err
 	}
 	if err := ended.wantThere(ctx, s); err != nil {
@@ -353,8 +371,10 @@ func authDeleteUser(ctx context.Context, s store.Store) error {
 	return errors.Join(
 		wantError("the name of a deleted user", s.CreateUser(ctx, again), auth.ErrUsernameTaken),
 		wantError("the name of a deleted user, again", s.CreateUser(ctx, again), auth.ErrUsernameTaken),
-		wantError("a deletion of a deleted user", s.DeleteUser(ctx, auth.Deletion{User: gone.user.ID}), auth.ErrNotFound),
-		wantError("a deletion of a missing user", s.DeleteUser(ctx, auth.Deletion{User: newUUID()}), auth.ErrNotFound),
+		wantError("a deletion of a deleted user", s.DeleteUser(ctx, auth.Deletion{User: gone.user.ID}),
+			auth.ErrNotFound),
+		wantError("a deletion of a missing user", s.DeleteUser(ctx, auth.Deletion{User: newUUID()}),
+			auth.ErrNotFound),
 	)
 }
 
@@ -403,7 +423,8 @@ func authTimes(ctx context.Context, s store.Store) error {
 		}
 		l := newLogin(u, i)
 		n := &l.session
-		n.CreatedAt, n.RotatedAt, n.IdleAt, n.ExpiresAt = times[i], times[(i+2)%len(times)], times[(i+3)%len(times)], times[(i+4)%len(times)]
+		n.CreatedAt, n.RotatedAt, n.IdleAt, n.ExpiresAt = times[i], times[(i+2)%len(times)],
+			times[(i+3)%len(times)], times[(i+4)%len(times)]
 		l.tokens[0].ExpiresAt, l.tokens[1].ExpiresAt = times[(i+5)%len(times)], times[(i+6)%len(times)]
 		if err := s.CreateSession(ctx, l.session, l.tokens); err != nil {
 			return err

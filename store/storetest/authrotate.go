@@ -48,7 +48,8 @@ func authRotateThins(ctx context.Context, s store.Store) error {
 	}
 	other := newLogin(l.user, 2)
 	family := newLogin(l.user, 3)
-	family.tokens = []auth.Token{{Hash: newHash(), Session: family.session.ID, Kind: auth.Family, ExpiresAt: at(1003)}}
+	family.tokens = []auth.Token{{Hash: newHash(), Session: family.session.ID, Kind: auth.Family,
+		ExpiresAt: at(1003)}}
 	for _, l := range []login{other, family} {
 		if err := s.CreateSession(ctx, l.session, l.tokens); err != nil {
 			return err
@@ -67,7 +68,8 @@ func authRotateThins(ctx context.Context, s store.Store) error {
 	gone := func(tokens []auth.Token) error {
 		for _, t := range tokens {
 			_, err := s.GrantByToken(ctx, t.Hash)
-			if err := wantError(fmt.Sprintf("an %s token of generation %d", t.Kind, t.Generation), err, auth.ErrNotFound); err != nil {
+			if err := wantError(fmt.Sprintf("an %s token of generation %d", t.Kind, t.Generation), err,
+				auth.ErrNotFound); err != nil {
 				return err
 			}
 		}
@@ -112,7 +114,8 @@ func authRotateRefused(ctx context.Context, s store.Store) error {
 	for _, version := range []int64{0, 1, 3} {
 		stale := next
 		stale.session.Version = version
-		if err := wantError(fmt.Sprintf("a rotation from version 1 to %d", version), s.RotateSession(ctx, stale.session, added), auth.ErrConflict); err != nil {
+		if err := wantError(fmt.Sprintf("a rotation from version 1 to %d", version),
+			s.RotateSession(ctx, stale.session, added), auth.ErrConflict); err != nil {
 			return err
 		}
 	}

@@ -14,18 +14,29 @@ import (
 
 func authSessions() []Check {
 	return []Check{
-		{"auth/create-session", "CreateSession keeps a session and its first tokens. ErrNotFound: the user does not exist.", authCreateSession},
-		{"auth/grant", "GrantByToken returns the token with this hash, its session and its user, expired and disabled ones included.", authGrant},
+		{"auth/create-session", "CreateSession keeps a session and its first tokens. ErrNotFound: the user " +
+			"does not exist.", authCreateSession},
+		{"auth/grant", "GrantByToken returns the token with this hash, its session and its user, expired and " +
+			"disabled ones included.", authGrant},
 		{"auth/grant-gone", "ErrNotFound: there is none, or its session or user is gone.", authGrantGone},
-		{"auth/rotate", "RotateSession replaces everything but identifier, user and creation time of the session with s's identifier if it still has the version s.Version-1, leaves it with s.Version, and adds tokens.", authRotate},
-		{"auth/rotate-thins", "It removes the access and refresh tokens of the session whose generation is below s.Generation-KeptGenerations.", authRotateThins},
-		{"auth/rotate-refused", "ErrNotFound: there is none. ErrConflict: it has another version.", authRotateRefused},
-		{"auth/rotate-race", "if it still has the version s.Version-1, leaves it with s.Version, and adds tokens.", authRotateRace},
+		{"auth/rotate", "RotateSession replaces everything but identifier, user and creation time of the " +
+			"session with s's identifier if it still has the version s.Version-1, leaves it with s.Version, " +
+			"and adds tokens.", authRotate},
+		{"auth/rotate-thins", "It removes the access and refresh tokens of the session whose generation is " +
+			"below s.Generation-KeptGenerations.", authRotateThins},
+		{"auth/rotate-refused", "ErrNotFound: there is none. ErrConflict: it has another version.",
+			authRotateRefused},
+		{"auth/rotate-race", "if it still has the version s.Version-1, leaves it with s.Version, and adds tokens.",
+			authRotateRace},
 		{"auth/sessions", "SessionsByUser returns the sessions of a user, newest first.", authSessionsByUser},
-		{"auth/delete-sessions", "DeleteSessions removes the sessions meant together with their tokens, and returns how many there were.", authDeleteSessions},
-		{"auth/delete-sessions-filter", "Only, if set, is the one session that is meant; Except, if set, is one that is not.", authDeleteSessionsFilter},
-		{"auth/sweep", "SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the given time", authSweep},
-		{"auth/sweep-tokens", "and all access tokens that expired before it, and returns how many sessions it removed.", authSweepTokens},
+		{"auth/delete-sessions", "DeleteSessions removes the sessions meant together with their tokens, and " +
+			"returns how many there were.", authDeleteSessions},
+		{"auth/delete-sessions-filter", "Only, if set, is the one session that is meant; Except, if set, is " +
+			"one that is not.", authDeleteSessionsFilter},
+		{"auth/sweep", "SweepSessions removes at most limit sessions whose ExpiresAt or IdleAt is before the " +
+			"given time", authSweep},
+		{"auth/sweep-tokens", "and all access tokens that expired before it, and returns how many sessions " +
+			"it removed.", authSweepTokens},
 	}
 }
 
@@ -55,7 +66,8 @@ func newLogin(u auth.User, n int) login {
 func (l *login) addTokens() []auth.Token {
 	s := l.session
 	added := []auth.Token{
-		{Hash: newHash(), Session: s.ID, Kind: auth.Access, Generation: s.Generation, ExpiresAt: s.RotatedAt.Add(time.Minute)},
+		{Hash: newHash(), Session: s.ID, Kind: auth.Access, Generation: s.Generation,
+			ExpiresAt: s.RotatedAt.Add(time.Minute)},
 		{Hash: newHash(), Session: s.ID, Kind: auth.Refresh, Generation: s.Generation, ExpiresAt: s.IdleAt},
 	}
 	l.tokens = append(l.tokens, added...)
@@ -86,7 +98,8 @@ func createLogin(ctx context.Context, s auth.Store, n int) (login, error) {
 func (l login) wantThere(ctx context.Context, s auth.Store) error {
 	for i, t := range l.tokens {
 		got, err := s.GrantByToken(ctx, t.Hash)
-		if err := errors.Join(err, want("the grant", got, auth.Grant{Token: t, Session: l.session, User: l.user})); err != nil {
+		if err := errors.Join(err, want("the grant", got,
+			auth.Grant{Token: t, Session: l.session, User: l.user})); err != nil {
 			return fmt.Errorf("token %d: %w", i, err)
 		}
 	}
@@ -110,7 +123,8 @@ func (l login) wantGone(ctx context.Context, s auth.Store) error {
 		err = errors.New("a session that is gone is listed")
 	}
 	next, added := l.rotated(1)
-	return errors.Join(err, wantError("a rotation of a session that is gone", s.RotateSession(ctx, next.session, added), auth.ErrNotFound))
+	return errors.Join(err, wantError("a rotation of a session that is gone",
+		s.RotateSession(ctx, next.session, added), auth.ErrNotFound))
 }
 
 func authCreateSession(ctx context.Context, s store.Store) error {
@@ -136,7 +150,8 @@ func authCreateSession(ctx context.Context, s store.Store) error {
 	}
 	nobody := newLogin(newUser(4), 4)
 	return errors.Join(
-		wantError("a session of a missing user", s.CreateSession(ctx, nobody.session, nobody.tokens), auth.ErrNotFound),
+		wantError("a session of a missing user", s.CreateSession(ctx, nobody.session, nobody.tokens),
+			auth.ErrNotFound),
 		nobody.wantGone(ctx, s),
 	)
 }
@@ -234,7 +249,8 @@ func authDeleteSessions(ctx context.Context, s store.Store) error {
 		}
 	}
 	n, err := s.DeleteSessions(ctx, auth.SessionFilter{User: newUUID()})
-	return errors.Join(err, want("sessions of a missing user", n, 0), first.wantGone(ctx, s), second.wantGone(ctx, s), other.wantThere(ctx, s))
+	return errors.Join(err, want("sessions of a missing user", n, 0), first.wantGone(ctx, s),
+		second.wantGone(ctx, s), other.wantThere(ctx, s))
 }
 
 func authDeleteSessionsFilter(ctx context.Context, s store.Store) error {
@@ -271,7 +287,8 @@ func authDeleteSessionsFilter(ctx context.Context, s store.Store) error {
 			return err
 		}
 		n, err := s.DeleteSessions(ctx, step.f)
-		if err := errors.Join(err, want("sessions deleted", n, len(before)-len(step.stays)), other.wantThere(ctx, s)); err != nil {
+		if err := errors.Join(err, want("sessions deleted", n, len(before)-len(step.stays)),
+			other.wantThere(ctx, s)); err != nil {
 			return err
 		}
 		for i, l := range logins {
@@ -301,7 +318,8 @@ func authSweep(ctx context.Context, s store.Store) error {
 	}
 	var old, young []login
 	for _, times := range [][2]time.Duration{
-		{-time.Hour, -time.Hour}, {-time.Microsecond, time.Hour}, {time.Hour, -time.Microsecond}, {-time.Minute, 0}, {0, -time.Minute},
+		{-time.Hour, -time.Hour}, {-time.Microsecond, time.Hour}, {time.Hour, -time.Microsecond},
+		{-time.Minute, 0}, {0, -time.Minute},
 	} {
 		l, err := create(times[0], times[1])
 		if err != nil {
@@ -347,7 +365,8 @@ func authSweepTokens(ctx context.Context, s store.Store) error {
 	l.tokens = nil
 	var swept []auth.Token
 	for i := range 8 {
-		t := auth.Token{Hash: newHash(), Session: l.session.ID, Kind: auth.Access, Generation: int64(i), ExpiresAt: border.Add(-time.Microsecond)}
+		t := auth.Token{Hash: newHash(), Session: l.session.ID, Kind: auth.Access, Generation: int64(i),
+			ExpiresAt: border.Add(-time.Microsecond)}
 		switch i {
 		case 0:
 			t.ExpiresAt = border

@@ -25,7 +25,8 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	if exists && c.Version == old.Version {
 		return rating.Outcome{Result: old.Result, Rating: old}
 	}
-	next := rating.Rating{Key: c.Key, Score: c.Score, Version: c.Version, Bucket: c.Bucket, CreatedAt: c.At, UpdatedAt: c.At}
+	next := rating.Rating{Key: c.Key, Score: c.Score, Version: c.Version, Bucket: c.Bucket, CreatedAt: c.At,
+		UpdatedAt: c.At}
 	switch {
 	case c.Withdraw:
 		next.Result, next.Withdrawn, next.Score = rating.Withdrawn, true, 0
@@ -37,7 +38,8 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	case !exists || old.Withdrawn:
 		next.Result = rating.Created
 	case old.Score == c.Score:
-		next.Result, next.Bucket, next.CreatedAt, next.UpdatedAt = rating.Unchanged, old.Bucket, old.CreatedAt, old.UpdatedAt
+		next.Result, next.Bucket, next.CreatedAt, next.UpdatedAt = rating.Unchanged, old.Bucket, old.CreatedAt,
+			old.UpdatedAt
 	default:
 		next.Result, next.CreatedAt = rating.Updated, old.CreatedAt
 	}
@@ -166,7 +168,10 @@ func (a *audit) fold(ctx context.Context, s rating.Store) error {
 }
 
 func byIndex(buckets map[int]score.Bucket) []score.Bucket {
-	return slices.SortedFunc(maps.Values(buckets), func(x, y score.Bucket) int { return cmp.Compare(x.Index, y.Index) })
+	return slices.SortedFunc(maps.Values(buckets), func(x,
+		y score.Bucket) int {
+		return cmp.Compare(x.Index, y.Index)
+	})
 }
 
 // mean is the fold that the checks use: the plain mean, and a rank that is another number.
@@ -184,7 +189,8 @@ func mean(h rating.History) score.Score {
 }
 
 // computeAll folds everything that waits for it and returns the new numbers by content.
-func computeAll(ctx context.Context, s rating.Store, fold func(rating.History) score.Score) (map[string]rating.Stats, error) {
+func computeAll(ctx context.Context, s rating.Store,
+	fold func(rating.History) score.Score) (map[string]rating.Stats, error) {
 	all := map[string]rating.Stats{}
 	for {
 		refreshed, err := s.RefreshScores(ctx, 100, fold)

@@ -16,18 +16,33 @@ import (
 // contentBounds and ratingBounds return the checks of how much lists and counts may cost.
 func contentBounds() []Check {
 	return []Check{
-		{"content/bound", "ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. It never leaves a match out instead.", contentBound},
-		{"content/bound-all", "A list without a filter is never too broad, in any order, and neither is one whose author, one of whose words, or one of whose spans of time (created, updated) at most q.MaxRows contents have.", contentBoundAll},
-		{"content/bound-narrow", "A list without a filter is never too broad, in any order, and neither is one whose author, one of whose words, or one of whose spans of time (created, updated) at most q.MaxRows contents have.", contentBoundNarrow},
-		{"content/bound-count", "CountContents returns how many contents match f, and maxRows+1 if more than maxRows do. ErrTooBroad: to count them it would have to look at many more than maxRows rows. A count is never too broad without a filter, with an author, a word or a span of time alone, or where at most maxRows contents have one of these. A maxRows of 0 bounds nothing.", contentBoundCount},
+		{"content/bound", "ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. " +
+			"It never leaves a match out instead.", contentBound},
+		{"content/bound-all", "A list without a filter is never too broad, in any order, and neither is one " +
+			"whose author, one of whose words, or one of whose spans of time (created, updated) at most " +
+			"q.MaxRows contents have.", contentBoundAll},
+		{"content/bound-narrow", "A list without a filter is never too broad, in any order, and neither is " +
+			"one whose author, one of whose words, or one of whose spans of time (created, updated) at most " +
+			"q.MaxRows contents have.", contentBoundNarrow},
+		{"content/bound-count", "CountContents returns how many contents match f, and maxRows+1 if more than " +
+			"maxRows do. ErrTooBroad: to count them it would have to look at many more than maxRows rows. A " +
+			"count is never too broad without a filter, with an author, a word or a span of time alone, or " +
+			"where at most maxRows contents have one of these. A maxRows of 0 bounds nothing.", contentBoundCount},
 	}
 }
 
 func ratingBounds() []Check {
 	return []Check{
-		{"rating/bound", "ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. It never leaves a match out instead.", ratingBound},
-		{"rating/bound-served", "Never too broad are: a list without a filter, in any order; one of a content in the order ByKey; one of a rater in the orders by time; and one whose content, rater or span of time at most q.MaxRows ratings have.", ratingBoundServed},
-		{"rating/bound-count", "CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more than maxRows do. ErrTooBroad: to count them it would have to look at many more than maxRows rows. A count is never too broad without a filter, with a content, a rater or a span of time alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds nothing.", ratingBoundCount},
+		{"rating/bound", "ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. " +
+			"It never leaves a match out instead.", ratingBound},
+		{"rating/bound-served", "Never too broad are: a list without a filter, in any order; one of a " +
+			"content in the order ByKey; one of a rater in the orders by time; and one whose content, rater " +
+			"or span of time at most q.MaxRows ratings have.", ratingBoundServed},
+		{"rating/bound-count", "CountRatings returns how many ratings that are not withdrawn match f, and " +
+			"maxRows+1 if more than maxRows do. ErrTooBroad: to count them it would have to look at many " +
+			"more than maxRows rows. A count is never too broad without a filter, with a content, a rater or " +
+			"a span of time alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds " +
+			"nothing.", ratingBoundCount},
 	}
 }
 
@@ -36,7 +51,8 @@ const few = 5
 
 // checkBounded pages through a list with MaxRows few. It reports whether the list was too broad,
 // and an error if that is not allowed or a piece is not what it must be.
-func (sh shelf) checkBounded(ctx context.Context, s content.Store, f content.Filter, o content.Order, limit int, allowed bool) (broad bool, err error) {
+func (sh shelf) checkBounded(ctx context.Context, s content.Store, f content.Filter, o content.Order, limit int,
+	allowed bool) (broad bool, err error) {
 	wanted := sh.find(f, o)
 	q := content.Query{Filter: f, Order: o, Limit: limit, MaxRows: few}
 	for {
@@ -49,7 +65,8 @@ func (sh shelf) checkBounded(ctx context.Context, s content.Store, f content.Fil
 			err = fmt.Errorf("a page is %v, want %v", idsOf(page), wanted[:end])
 		}
 		if err != nil {
-			return false, fmt.Errorf("%s by %s, descending %t, in pages of %d: %w", show(f), o.Field, o.Desc, limit, err)
+			return false, fmt.Errorf("%s by %s, descending %t, in pages of %d: %w", show(f), o.Field, o.Desc,
+				limit, err)
 		}
 		if wanted = wanted[end:]; len(page) < limit {
 			return false, nil
@@ -73,8 +90,10 @@ func contentBound(ctx context.Context, s store.Store) error {
 	}
 	low, high := 2.0, 99.0
 	for _, f := range []content.Filter{
-		{Author: author}, {Author: author, Terms: []string{"red"}}, {Author: author, Terms: []string{"green", "blue"}}, {Author: author, ScoreMin: &low},
-		{Author: author, CreatedFrom: at(2)}, {Author: author, UpdatedBefore: at(3)}, {Author: author, RatingsMin: 2, CreatedBefore: at(4)},
+		{Author: author}, {Author: author, Terms: []string{"red"}},
+		{Author: author, Terms: []string{"green", "blue"}}, {Author: author, ScoreMin: &low},
+		{Author: author, CreatedFrom: at(2)}, {Author: author, UpdatedBefore: at(3)},
+		{Author: author, RatingsMin: 2, CreatedBefore: at(4)},
 	} {
 		for _, o := range orders() {
 			for _, limit := range []int{1, 4} {
@@ -119,7 +138,8 @@ func contentBoundNarrow(ctx context.Context, s store.Store) error {
 		return err
 	}
 	other, word := newName(), strings.ToLower(newUUID()[:8])+"x"
-	alone := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(dice(82).Int64N(int64(time.Hour)))).Truncate(time.Microsecond)
+	alone := time.Date(1999, 1, 1, 0, 0, 0, 0,
+		time.UTC).Add(time.Duration(dice(82).Int64N(int64(time.Hour)))).Truncate(time.Microsecond)
 	for i := range few {
 		c := newContent(other, i)
 		c.Title, c.Description = fmt.Sprintf("%d red", i%2), "green "+word
@@ -131,10 +151,14 @@ func contentBoundNarrow(ctx context.Context, s store.Store) error {
 	}
 	low := 1.0
 	for _, f := range []content.Filter{
-		{Author: other}, {Author: other, Terms: []string{"red"}}, {Author: other, Terms: []string{"red", "green"}, UpdatedBefore: at(4)}, {Author: other, ScoreMin: &low},
-		{Terms: []string{word}}, {Terms: []string{"red", word, "green"}}, {Terms: []string{word, "blue"}}, {Author: author, Terms: []string{word}}, {Terms: []string{word}, ScoreMin: &low},
-		{CreatedFrom: alone, CreatedBefore: alone.Add(time.Microsecond)}, {CreatedFrom: alone, CreatedBefore: alone.Add(time.Hour), Terms: []string{"red"}},
-		{UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Hour)}, {UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Hour), Author: author},
+		{Author: other}, {Author: other, Terms: []string{"red"}},
+		{Author: other, Terms: []string{"red", "green"}, UpdatedBefore: at(4)}, {Author: other, ScoreMin: &low},
+		{Terms: []string{word}}, {Terms: []string{"red", word, "green"}}, {Terms: []string{word, "blue"}},
+		{Author: author, Terms: []string{word}}, {Terms: []string{word}, ScoreMin: &low},
+		{CreatedFrom: alone, CreatedBefore: alone.Add(time.Microsecond)},
+		{CreatedFrom: alone, CreatedBefore: alone.Add(time.Hour), Terms: []string{"red"}},
+		{UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Hour)},
+		{UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Hour), Author: author},
 	} {
 		for _, o := range orders() {
 			if _, err := sh.checkBounded(ctx, s, f, o, 2, false); err != nil {
@@ -142,7 +166,8 @@ func contentBoundNarrow(ctx context.Context, s store.Store) error {
 			}
 		}
 		n, err := s.CountContents(ctx, f, few)
-		if err := errors.Join(err, want("contents that match "+show(f), n, int64(len(sh.find(f, orders()[0]))))); err != nil {
+		if err := errors.Join(err, want("contents that match "+show(f), n,
+			int64(len(sh.find(f, orders()[0]))))); err != nil {
 			return err
 		}
 	}
@@ -154,9 +179,11 @@ func contentBoundCount(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []content.Filter{{}, {Author: author}, {Terms: []string{"red"}}, {CreatedFrom: at(0)}, {UpdatedBefore: at(100)}} {
+	for _, f := range []content.Filter{{}, {Author: author}, {Terms: []string{"red"}}, {CreatedFrom: at(0)},
+		{UpdatedBefore: at(100)}} {
 		n, err := s.CountContents(ctx, f, few)
-		if err := errors.Join(err, want("contents counted up to a bound, of those that match "+show(f), n, few+1)); err != nil {
+		if err := errors.Join(err, want("contents counted up to a bound, of those that match "+show(f), n,
+			few+1)); err != nil {
 			return err
 		}
 	}
@@ -165,7 +192,8 @@ func contentBoundCount(ctx context.Context, s store.Store) error {
 }
 
 // checkBounded is that of shelf for ratings.
-func (b book) checkBounded(ctx context.Context, s rating.Store, f rating.Filter, o rating.Order, limit int, allowed bool) (broad bool, err error) {
+func (b book) checkBounded(ctx context.Context, s rating.Store, f rating.Filter, o rating.Order, limit int,
+	allowed bool) (broad bool, err error) {
 	wanted := b.live(f, o)
 	q := rating.Query{Filter: f, Order: o, Limit: limit, MaxRows: few}
 	for {
@@ -196,8 +224,10 @@ func ratingBound(ctx context.Context, s store.Store) error {
 	}
 	three, none := 3, 99
 	for _, f := range []rating.Filter{
-		{Content: contents[0]}, {Rater: raters[0]}, {Content: contents[1], ScoreMin: &three}, {Rater: raters[1], ScoreMax: &three},
-		{Content: contents[2], UpdatedFrom: at(1)}, {Rater: raters[2], UpdatedBefore: at(3)}, {Content: contents[3], Rater: raters[3]},
+		{Content: contents[0]}, {Rater: raters[0]}, {Content: contents[1], ScoreMin: &three},
+		{Rater: raters[1], ScoreMax: &three},
+		{Content: contents[2], UpdatedFrom: at(1)}, {Rater: raters[2], UpdatedBefore: at(3)},
+		{Content: contents[3], Rater: raters[3]},
 	} {
 		for _, o := range ratingOrders() {
 			for _, limit := range []int{1, 4} {
@@ -248,7 +278,8 @@ func ratingBoundServed(ctx context.Context, s store.Store) error {
 	}
 	// What few ratings have.
 	id, rater := newName(), newName()
-	alone := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(dice(85).Int64N(int64(time.Hour)))).Truncate(time.Microsecond)
+	alone := time.Date(1999, 1, 1, 0, 0, 0, 0,
+		time.UTC).Add(time.Duration(dice(85).Int64N(int64(time.Hour)))).Truncate(time.Microsecond)
 	var batch []rating.Change
 	for i := range few {
 		c := change(rating.Key{Content: id, Rater: newName()}, 1, 1+i%5)
@@ -264,8 +295,10 @@ func ratingBoundServed(ctx context.Context, s store.Store) error {
 	}
 	three := 3
 	for _, f := range []rating.Filter{
-		{Content: id}, {Content: id, ScoreMin: &three}, {Content: id, UpdatedFrom: alone.Add(time.Microsecond)}, {Rater: rater}, {Rater: rater, ScoreMax: &three},
-		{Rater: rater, UpdatedBefore: at(2)}, {UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Second)}, {UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Second), ScoreMin: &three},
+		{Content: id}, {Content: id, ScoreMin: &three}, {Content: id, UpdatedFrom: alone.Add(time.Microsecond)},
+		{Rater: rater}, {Rater: rater, ScoreMax: &three},
+		{Rater: rater, UpdatedBefore: at(2)}, {UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Second)},
+		{UpdatedFrom: alone, UpdatedBefore: alone.Add(time.Second), ScoreMin: &three},
 	} {
 		for _, o := range ratingOrders() {
 			if _, err := b.checkBounded(ctx, s, f, o, 2, false); err != nil {
@@ -273,7 +306,8 @@ func ratingBoundServed(ctx context.Context, s store.Store) error {
 			}
 		}
 		n, err := s.CountRatings(ctx, f, few)
-		if err := errors.Join(err, want("ratings that match "+show(f), n, int64(len(b.live(f, rating.ByKey))))); err != nil {
+		if err := errors.Join(err, want("ratings that match "+show(f), n,
+			int64(len(b.live(f, rating.ByKey))))); err != nil {
 			return err
 		}
 	}
@@ -288,7 +322,8 @@ func ratingBoundCount(ctx context.Context, s store.Store) error {
 	}
 	for _, f := range []rating.Filter{{}, {Content: contents[0]}, {Rater: raters[0]}, {UpdatedFrom: at(0)}} {
 		n, err := s.CountRatings(ctx, f, few)
-		if err := errors.Join(err, want("ratings counted up to a bound, of those that match "+show(f), n, few+1)); err != nil {
+		if err := errors.Join(err, want("ratings counted up to a bound, of those that match "+show(f), n,
+			few+1)); err != nil {
 			return err
 		}
 	}

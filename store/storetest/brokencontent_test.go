@@ -166,7 +166,8 @@ func (s anchored) ListContents(ctx context.Context, q content.Query) ([]content.
 
 // relist lists everything, orders it anew unless compare is nil, and starts after the last one that
 // before reports false for.
-func relist(ctx context.Context, s store.Store, q content.Query, compare func(a, b content.Listed) int, before func(content.Listed) bool) ([]content.Listed, error) {
+func relist(ctx context.Context, s store.Store, q content.Query, compare func(a, b content.Listed) int,
+	before func(content.Listed) bool) ([]content.Listed, error) {
 	all := q
 	all.After, all.Limit = nil, 10_000
 	listed, err := s.ListContents(ctx, all)
@@ -183,7 +184,8 @@ func relist(ctx context.Context, s store.Store, q content.Query, compare func(a,
 }
 
 // after makes a list in another order start in the right place.
-func after(ctx context.Context, s store.Store, q content.Query, compare func(a, b content.Listed) int) ([]content.Listed, error) {
+func after(ctx context.Context, s store.Store, q content.Query,
+	compare func(a, b content.Listed) int) ([]content.Listed, error) {
 	passed := q.After == nil
 	return relist(ctx, s, q, compare, func(l content.Listed) bool {
 		if passed {
@@ -211,7 +213,8 @@ type caseless struct{ store.Store }
 
 func (s caseless) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	return after(ctx, s.Store, q, func(a, b content.Listed) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Cursor.Text), strings.ToLower(b.Cursor.Text)), strings.Compare(a.ID, b.ID))
+		return cmp.Or(strings.Compare(strings.ToLower(a.Cursor.Text), strings.ToLower(b.Cursor.Text)),
+			strings.Compare(a.ID, b.ID))
 	})
 }
 

@@ -24,7 +24,8 @@ func (s firstErasure) RecordErasure(ctx context.Context, d rating.Erasure) error
 // afterErasure leaves out who left at the very time.
 type afterErasure struct{ store.Store }
 
-func (s afterErasure) Erasures(ctx context.Context, since time.Time, after string, limit int) ([]rating.Erasure, error) {
+func (s afterErasure) Erasures(ctx context.Context, since time.Time, after string, limit int) ([]rating.Erasure,
+	error) {
 	return s.Store.Erasures(ctx, since.Add(time.Microsecond), after, limit)
 }
 
@@ -41,7 +42,8 @@ type hastyDeletion struct{ store.Store }
 
 func (s hastyDeletion) DeleteUser(ctx context.Context, d auth.Deletion) error {
 	if d.Ratings != "" {
-		if err := s.RecordErasure(context.WithoutCancel(ctx), rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At}); err != nil {
+		if err := s.RecordErasure(context.WithoutCancel(ctx),
+			rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At}); err != nil {
 			return err
 		}
 	}

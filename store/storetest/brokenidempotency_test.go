@@ -12,7 +12,8 @@ import (
 
 type unkeyed struct{ store.Store }
 
-func (s unkeyed) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, _ time.Time) (content.IdempotencyRecord, error) {
+func (s unkeyed) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	_ time.Time) (content.IdempotencyRecord, error) {
 	return r, s.CreateContent(ctx, c)
 }
 
@@ -22,7 +23,8 @@ type twiceMade struct {
 	calls sync.Map
 }
 
-func (s *twiceMade) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s *twiceMade) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	if _, second := s.calls.LoadOrStore(since, true); second {
 		if _, third := s.calls.LoadOrStore(since.Add(time.Hour), true); !third {
 			return r, s.CreateContent(ctx, c)
@@ -36,7 +38,8 @@ type hastyKey struct {
 	kept sync.Map
 }
 
-func (s *hastyKey) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s *hastyKey) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	made, err := s.Store.CreateContentIdempotent(ctx, c, r, since)
 	if errors.Is(err, content.ErrConflict) {
 		s.kept.Store(r.Key, r)
@@ -44,7 +47,8 @@ func (s *hastyKey) CreateContentIdempotent(ctx context.Context, c content.Conten
 	return made, err
 }
 
-func (s *hastyKey) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+func (s *hastyKey) IdempotencyRecordByKey(ctx context.Context, author string,
+	key content.Hash) (content.IdempotencyRecord, error) {
 	if r, ok := s.kept.Load(key); ok {
 		return r.(content.IdempotencyRecord), nil
 	}
@@ -53,7 +57,8 @@ func (s *hastyKey) IdempotencyRecordByKey(ctx context.Context, author string, ke
 
 type keptAgain struct{ store.Store }
 
-func (s keptAgain) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s keptAgain) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	made, err := s.Store.CreateContentIdempotent(ctx, c, r, since)
 	if err == nil && made.Content != c.ID {
 		err = s.CreateContent(ctx, c)
@@ -63,12 +68,14 @@ func (s keptAgain) CreateContentIdempotent(ctx context.Context, c content.Conten
 
 type sharedKeys struct{ store.Store }
 
-func (s sharedKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s sharedKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	r.Author = ""
 	return s.named(c.Author)(s.Store.CreateContentIdempotent(ctx, c, r, since))
 }
 
-func (s sharedKeys) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+func (s sharedKeys) IdempotencyRecordByKey(ctx context.Context, author string,
+	key content.Hash) (content.IdempotencyRecord, error) {
 	return s.named(author)(s.Store.IdempotencyRecordByKey(ctx, "", key))
 }
 
@@ -81,26 +88,30 @@ func (sharedKeys) named(author string) func(content.IdempotencyRecord, error) (c
 
 type eternalKeys struct{ store.Store }
 
-func (s eternalKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, _ time.Time) (content.IdempotencyRecord, error) {
+func (s eternalKeys) CreateContentIdempotent(ctx context.Context, c content.Content,
+	r content.IdempotencyRecord, _ time.Time) (content.IdempotencyRecord, error) {
 	return s.Store.CreateContentIdempotent(ctx, c, r, time.Time{})
 }
 
 type earlyKeys struct{ store.Store }
 
-func (s earlyKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s earlyKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	return s.Store.CreateContentIdempotent(ctx, c, r, since.Add(time.Microsecond))
 }
 
 type freedKeys struct{ store.Store }
 
-func (s freedKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s freedKeys) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	if _, err := s.IdempotencyRecordByKey(ctx, r.Author, r.Key); errors.Is(err, content.ErrNotFound) {
 		since = r.At.Add(time.Hour)
 	}
 	return s.Store.CreateContentIdempotent(ctx, c, r, since)
 }
 
-func (s freedKeys) IdempotencyRecordByKey(ctx context.Context, author string, key content.Hash) (content.IdempotencyRecord, error) {
+func (s freedKeys) IdempotencyRecordByKey(ctx context.Context, author string,
+	key content.Hash) (content.IdempotencyRecord, error) {
 	r, err := s.Store.IdempotencyRecordByKey(ctx, author, key)
 	if found, _ := s.ContentsByID(ctx, []string{r.Content}); err == nil && len(found) == 0 {
 		return content.IdempotencyRecord{}, content.ErrNotFound

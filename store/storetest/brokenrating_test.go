@@ -25,7 +25,8 @@ func (s dropping) ApplyRatings(ctx context.Context, batch rating.Batch) ([]ratin
 	last := batch.Changes[n-1]
 	batch.Changes = batch.Changes[:n-1]
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
-	return append(outcomes, rating.Outcome{Result: rating.Created, Rating: rating.Rating{Key: last.Key, Score: last.Score, Version: last.Version}}), err
+	return append(outcomes, rating.Outcome{Result: rating.Created,
+		Rating: rating.Rating{Key: last.Key, Score: last.Score, Version: last.Version}}), err
 }
 
 type lastWins struct {
@@ -208,7 +209,10 @@ func (s forgetful) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rati
 	}
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
 	for i, c := range batch.Changes {
-		if slices.ContainsFunc(before, func(r rating.Rating) bool { return r.Key == c.Key && r.Version == c.Version }) {
+		if slices.ContainsFunc(before, func(r rating.Rating) bool {
+			return r.Key == c.Key &&
+				r.Version == c.Version
+		}) {
 			outcomes[i].Result = rating.Superseded
 		}
 	}
@@ -317,7 +321,10 @@ func (s ratingTies) ListRatings(ctx context.Context, q rating.Query) ([]rating.R
 	all := q
 	all.After, all.Limit = nil, 10_000
 	listed, err := s.Store.ListRatings(ctx, all)
-	slices.SortFunc(listed, func(a, b rating.Rating) int { return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), a.Compare(b.Key)) })
+	slices.SortFunc(listed, func(a,
+		b rating.Rating) int {
+		return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), a.Compare(b.Key))
+	})
 	if q.After != nil {
 		at := slices.IndexFunc(listed, func(r rating.Rating) bool { return r.Key == q.After.Key })
 		listed = listed[at+1:]

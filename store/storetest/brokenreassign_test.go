@@ -36,7 +36,8 @@ func (s *retimed) ApplyRatings(ctx context.Context, batch rating.Batch) ([]ratin
 			return nil, err
 		}
 		if c.ReassignTo != "" && len(found) == 1 && !found[0].Withdrawn {
-			again = append(again, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo}, Version: c.Version, Score: found[0].Score, Bucket: found[0].Bucket, At: c.At})
+			again = append(again, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo},
+				Version: c.Version, Score: found[0].Score, Bucket: found[0].Bucket, At: c.At})
 		}
 	}
 	outcomes, err := (&losing{s.Store}).ApplyRatings(ctx, batch)
@@ -99,7 +100,8 @@ func (s *generous) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rati
 		if len(found) == 1 && !found[0].Withdrawn {
 			s.last[c.Key] = found[0]
 		} else if r, ok := s.last[c.Key]; ok && c.ReassignTo != "" {
-			again = append(again, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo + "+"}, Version: c.Version, Score: r.Score, Bucket: r.Bucket, At: r.UpdatedAt})
+			again = append(again, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo + "+"},
+				Version: c.Version, Score: r.Score, Bucket: r.Bucket, At: r.UpdatedAt})
 		}
 	}
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
@@ -123,7 +125,8 @@ func (s overwriting) ApplyRatings(ctx context.Context, batch rating.Batch) ([]ra
 			return nil, err
 		}
 		if len(found) == 1 && !found[0].Withdrawn {
-			changes = append(changes, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo}, Version: c.Version, Score: found[0].Score, Bucket: found[0].Bucket, At: found[0].UpdatedAt})
+			changes = append(changes, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo},
+				Version: c.Version, Score: found[0].Score, Bucket: found[0].Bucket, At: found[0].UpdatedAt})
 		}
 	}
 	outcomes, err := (&losing{s.Store}).ApplyRatings(ctx, batch)

@@ -16,7 +16,8 @@ import (
 
 type lastHistoryStart struct{ store.Store }
 
-func (s lastHistoryStart) StartHistories(_ context.Context, openings []rating.HistoryStart) ([]rating.HistoryStart, error) {
+func (s lastHistoryStart) StartHistories(_ context.Context,
+	openings []rating.HistoryStart) ([]rating.HistoryStart, error) {
 	return slices.Clone(openings), nil
 }
 
@@ -27,7 +28,8 @@ type computesTwice struct {
 	last []rating.Stats
 }
 
-func (s *computesTwice) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s *computesTwice) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	refreshed, err := s.Store.RefreshScores(ctx, limit, fold)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +46,8 @@ type sharedClaims struct {
 	last  []rating.Stats
 }
 
-func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s *sharedClaims) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls++; s.calls%2 == 0 && len(s.last) > 0 {
@@ -59,7 +62,8 @@ func (s *sharedClaims) RefreshScores(ctx context.Context, limit int, fold func(r
 
 type unordered struct{ store.Store }
 
-func (s unordered) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s unordered) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		slices.Reverse(h.Buckets)
 		return fold(h)
@@ -68,7 +72,8 @@ func (s unordered) RefreshScores(ctx context.Context, limit int, fold func(ratin
 
 type emptyBuckets struct{ store.Store }
 
-func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s emptyBuckets) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		h.Buckets = append(h.Buckets, score.Bucket{Index: 1 << 20})
 		return fold(h)
@@ -78,7 +83,8 @@ func (s emptyBuckets) RefreshScores(ctx context.Context, limit int, fold func(ra
 // unasked folds no buckets to no score.
 type unasked struct{ store.Store }
 
-func (s unasked) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s unasked) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		if len(h.Buckets) == 0 {
 			return score.Score{}
@@ -94,7 +100,8 @@ type deaf struct {
 	score   atomic.Value
 }
 
-func (s *deaf) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s *deaf) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	defer s.folding.Store(false)
 	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		s.folding.Store(true)
@@ -108,7 +115,8 @@ func (s *deaf) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.O
 	during := s.folding.Load()
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
 	if during {
-		_, failed := s.Store.RefreshScores(ctx, 1000, func(rating.History) score.Score { return s.score.Load().(score.Score) })
+		_, failed := s.Store.RefreshScores(ctx, 1000,
+			func(rating.History) score.Score { return s.score.Load().(score.Score) })
 		err = errors.Join(err, failed)
 	}
 	return outcomes, err
@@ -136,7 +144,8 @@ func (s caselessIDs) RatedContents(ctx context.Context, after string, limit int)
 // windowless hands no windows to fold.
 type windowless struct{ store.Store }
 
-func (s windowless) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (s windowless) RefreshScores(ctx context.Context, limit int,
+	fold func(rating.History) score.Score) ([]rating.Stats, error) {
 	return s.Store.RefreshScores(ctx, limit, func(h rating.History) score.Score {
 		h.Windows = nil
 		return fold(h)

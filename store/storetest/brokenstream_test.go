@@ -210,7 +210,8 @@ func (s sweepsLive) SweepRatings(ctx context.Context, before time.Time, limit in
 	for _, r := range old {
 		version := r.Version
 		version.Offset++
-		batch.Changes = append(batch.Changes, rating.Change{Key: r.Key, Version: version, Withdraw: true, At: r.UpdatedAt})
+		batch.Changes = append(batch.Changes, rating.Change{Key: r.Key, Version: version, Withdraw: true,
+			At: r.UpdatedAt})
 	}
 	if _, err := s.ApplyRatings(ctx, batch); err != nil {
 		return 0, err

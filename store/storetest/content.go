@@ -16,19 +16,28 @@ import (
 func contentChecks() []Check {
 	return append([]Check{
 		{"content/create", "CreateContent keeps c.", contentCreate},
-		{"content/texts", "Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.", contentTexts},
+		{"content/texts", "Times come and go as UTC with microseconds; texts come and go unchanged, byte by byte.",
+			contentTexts},
 		{"content/times", "Times come and go as UTC with microseconds", contentTimes},
-		{"content/create-taken", "ErrConflict: the identifier is taken, or was by a content now deleted.", contentCreateTaken},
-		{"content/create-race", "ErrConflict: the identifier is taken, or was by a content now deleted.", contentCreateRace},
-		{"content/by-id", "ContentsByID returns those of ids that exist, each once, in any order. A missing one is no error.", contentByIDs},
-		{"content/update", "UpdateContent replaces title, description and time of change of the content with c's identifier if it still has the version c.Version-1, and leaves it with c.Version.", contentUpdate},
-		{"content/update-refused", "ErrNotFound: there is none. ErrConflict: it has another version.", contentUpdateRefused},
-		{"content/update-race", "if it still has the version c.Version-1, and leaves it with c.Version.", contentUpdateRace},
+		{"content/create-taken", "ErrConflict: the identifier is taken, or was by a content now deleted.",
+			contentCreateTaken},
+		{"content/create-race", "ErrConflict: the identifier is taken, or was by a content now deleted.",
+			contentCreateRace},
+		{"content/by-id", "ContentsByID returns those of ids that exist, each once, in any order. A missing " +
+			"one is no error.", contentByIDs},
+		{"content/update", "UpdateContent replaces title, description and time of change of the content with " +
+			"c's identifier if it still has the version c.Version-1, and leaves it with c.Version.", contentUpdate},
+		{"content/update-refused", "ErrNotFound: there is none. ErrConflict: it has another version.",
+			contentUpdateRefused},
+		{"content/update-race", "if it still has the version c.Version-1, and leaves it with c.Version.",
+			contentUpdateRace},
 		{"content/delete", "Deleted contents are gone for every method.", contentDelete},
-		{"content/delete-refused", "ErrNotFound: there is none. ErrConflict: it has another version than the given one. Version 0: whatever it is.", contentDeleteRefused},
+		{"content/delete-refused", "ErrNotFound: there is none. ErrConflict: it has another version than the " +
+			"given one. Version 0: whatever it is.", contentDeleteRefused},
 		{"content/delete-race", "ErrNotFound: there is none.", contentDeleteRace},
 		{"content/memory", "Methods may be called concurrently and share no memory with the caller.", contentMemory},
-		{"content/concurrent", "Methods may be called concurrently and share no memory with the caller.", contentConcurrent},
+		{"content/concurrent", "Methods may be called concurrently and share no memory with the caller.",
+			contentConcurrent},
 		{"content/unstorable", unstorable, contentUnstorable},
 	}, slices.Concat(contentRecords(), contentLists(), contentBounds())...)
 }
@@ -64,7 +73,8 @@ func contentTexts(ctx context.Context, s store.Store) error {
 	stored := map[string]content.Content{}
 	compare := func(got content.Content) error {
 		if wanted := stored[got.ID]; got != wanted {
-			return fmt.Errorf("the content %.20q, %.20q came back as %.20q, %.20q, or with another time or number", wanted.Title, wanted.Description, got.Title, got.Description)
+			return fmt.Errorf("the content %.20q, %.20q came back as %.20q, %.20q, or with another time or number",
+				wanted.Title, wanted.Description, got.Title, got.Description)
 		}
 		return nil
 	}
@@ -72,7 +82,8 @@ func contentTexts(ctx context.Context, s store.Store) error {
 		c := newContent(author, i)
 		for version, description := range []string{text, "", texts[len(texts)-1-i]} {
 			runes := []rune(text + description)
-			c.Title, c.Description, c.Version = string(runes[:min(content.MaxTitle, len(runes))]), description, int64(version+1)
+			c.Title, c.Description, c.Version = string(runes[:min(content.MaxTitle, len(runes))]), description,
+				int64(version+1)
 			stored[c.ID] = c
 			keep := s.UpdateContent
 			if version == 0 {
@@ -87,7 +98,8 @@ func contentTexts(ctx context.Context, s store.Store) error {
 			}
 		}
 	}
-	listed, err := allContents(ctx, s, content.Query{Filter: content.Filter{Author: author}, Order: content.Order{Field: content.ByTitle}, Limit: 3})
+	listed, err := allContents(ctx, s, content.Query{Filter: content.Filter{Author: author},
+		Order: content.Order{Field: content.ByTitle}, Limit: 3})
 	if err != nil {
 		return err
 	}
@@ -239,7 +251,8 @@ func contentUpdateRefused(ctx context.Context, s store.Store) error {
 	for _, version := range []int64{1, 3, 4, 6, 7} {
 		stale := c
 		stale.Title, stale.Version = "not to be seen", version
-		if err := wantError(fmt.Sprintf("an update of version 4 to %d", version), s.UpdateContent(ctx, stale), content.ErrConflict); err != nil {
+		if err := wantError(fmt.Sprintf("an update of version 4 to %d", version), s.UpdateContent(ctx, stale),
+			content.ErrConflict); err != nil {
 			return err
 		}
 	}
@@ -265,10 +278,11 @@ func contentUpdateRace(ctx context.Context, s store.Store) error {
 		u.Title, u.Version, u.UpdatedAt = fmt.Sprintf("by caller %d", i), 2, at(100+i)
 		return u
 	}
-	return race(50, content.ErrConflict, func(i int) error { return s.UpdateContent(ctx, version(i)) }, func(i int) error {
-		got, err := contentByID(ctx, s, c.ID)
-		return errors.Join(err, want("the content", got, version(i)))
-	})
+	return race(50, content.ErrConflict, func(i int) error { return s.UpdateContent(ctx, version(i)) },
+		func(i int) error {
+			got, err := contentByID(ctx, s, c.ID)
+			return errors.Join(err, want("the content", got, version(i)))
+		})
 }
 
 // race has as many callers write together, and fails unless one of them succeeds and the others get
@@ -331,7 +345,8 @@ func contentDelete(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if len(listed) != 1 || listed[0].Content != all[1] {
-			return fmt.Errorf("the list by %s after a deletion is %v, want the other content alone", field, idsOf(listed))
+			return fmt.Errorf("the list by %s after a deletion is %v, want the other content alone", field,
+				idsOf(listed))
 		}
 	}
 	f.Terms = content.Terms(gone.Title)
@@ -354,7 +369,8 @@ func contentDeleteRefused(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for _, version := range []int64{1, 3} {
-		if err := wantError("a deletion at another version", s.DeleteContent(ctx, u.ID, version), content.ErrConflict); err != nil {
+		if err := wantError("a deletion at another version", s.DeleteContent(ctx, u.ID, version),
+			content.ErrConflict); err != nil {
 			return err
 		}
 	}
@@ -370,7 +386,8 @@ func contentDeleteRefused(ctx context.Context, s store.Store) error {
 	}
 	for what, id := range map[string]string{"a deleted content": u.ID, "a missing content": newUUID()} {
 		for _, version := range []int64{0, 2} {
-			if err := wantError("a deletion of "+what, s.DeleteContent(ctx, id, version), content.ErrNotFound); err != nil {
+			if err := wantError("a deletion of "+what, s.DeleteContent(ctx, id, version),
+				content.ErrNotFound); err != nil {
 				return err
 			}
 		}
@@ -403,7 +420,8 @@ func contentMemory(ctx context.Context, s store.Store) error {
 	}
 	// What the caller does to an answer is not seen by the next one.
 	ids := []string{all[0].ID, all[1].ID, all[2].ID}
-	q := content.Query{Filter: content.Filter{Author: author, Terms: content.Terms("title")}, Order: content.Order{Field: content.ByCreated}, Limit: 5}
+	q := content.Query{Filter: content.Filter{Author: author, Terms: content.Terms("title")},
+		Order: content.Order{Field: content.ByCreated}, Limit: 5}
 	for range 2 {
 		found, err := s.ContentsByID(ctx, ids)
 		if err != nil {
@@ -424,7 +442,8 @@ func contentMemory(ctx context.Context, s store.Store) error {
 		}
 	}
 	// What the caller handed in is not changed, and not looked at later.
-	if ids[0] != all[0].ID || ids[1] != all[1].ID || ids[2] != all[2].ID || len(q.Filter.Terms) != 1 || q.Filter.Terms[0] != "title" {
+	if ids[0] != all[0].ID || ids[1] != all[1].ID || ids[2] != all[2].ID || len(q.Filter.Terms) != 1 ||
+		q.Filter.Terms[0] != "title" {
 		return errors.New("an argument was changed")
 	}
 	return nil
@@ -447,7 +466,8 @@ func contentConcurrent(ctx context.Context, s store.Store) error {
 			if err := errors.Join(err, want("the content just changed", got, c)); err != nil {
 				return err
 			}
-			if _, err := s.ListContents(ctx, content.Query{Filter: content.Filter{Author: author}, Order: content.Order{Field: content.ByTitle}, Limit: 5}); err != nil {
+			if _, err := s.ListContents(ctx, content.Query{Filter: content.Filter{Author: author},
+				Order: content.Order{Field: content.ByTitle}, Limit: 5}); err != nil {
 				return err
 			}
 			if j%3 == 0 {

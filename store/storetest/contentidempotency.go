@@ -12,14 +12,19 @@ import (
 
 func contentRecords() []Check {
 	return []Check{
-		{"content/create-once", "CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns r: both are kept or neither.", contentCreateIdempotent},
+		{"content/create-once", "CreateContentIdempotent keeps c, as CreateContent does, and r together with " +
+			"it, and returns r: both are kept or neither.", contentCreateIdempotent},
 		{"content/create-once-refused", "both are kept or neither.", contentCreateIdempotentRefused},
-		{"content/create-once-again", "If there is an IdempotencyRecord with r's author and key that is not from before since, it keeps nothing and returns that record.", contentCreateIdempotentAgain},
+		{"content/create-once-again", "If there is an IdempotencyRecord with r's author and key that is not " +
+			"from before since, it keeps nothing and returns that record.", contentCreateIdempotentAgain},
 		{"content/create-once-later", "An older record is replaced by r.", contentCreateIdempotentLater},
-		{"content/create-once-race", "If there is an IdempotencyRecord with r's author and key that is not from before since, it keeps nothing and returns that record.", contentCreateIdempotentRace},
+		{"content/create-once-race", "If there is an IdempotencyRecord with r's author and key that is not " +
+			"from before since, it keeps nothing and returns that record.", contentCreateIdempotentRace},
 		{"content/create-once-race-later", "An older record is replaced by r.", contentCreateIdempotentRaceLater},
-		{"content/creation", "IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, also when its content is deleted. ErrNotFound: there is none.", contentRecord},
-		{"content/creations-sweep", "SweepIdempotencyRecords removes at most limit IdempotencyRecords from before the given time and returns how many. Their contents stay.", contentRecordSweep},
+		{"content/creation", "IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, " +
+			"also when its content is deleted. ErrNotFound: there is none.", contentRecord},
+		{"content/creations-sweep", "SweepIdempotencyRecords removes at most limit IdempotencyRecords from " +
+			"before the given time and returns how many. Their contents stay.", contentRecordSweep},
 	}
 }
 
@@ -32,7 +37,8 @@ func newIdempotencyRecord(c content.Content) content.IdempotencyRecord {
 }
 
 // createIdempotent fails unless the store then says that the key belongs to wanted.
-func createIdempotent(ctx context.Context, s store.Store, c content.Content, r content.IdempotencyRecord, since time.Time, wanted content.IdempotencyRecord) error {
+func createIdempotent(ctx context.Context, s store.Store, c content.Content, r content.IdempotencyRecord,
+	since time.Time, wanted content.IdempotencyRecord) error {
 	kept, err := s.CreateContentIdempotent(ctx, c, r, since)
 	if err := errors.Join(err, want("what CreateContentIdempotent returns", kept, wanted)); err != nil {
 		return err
@@ -76,7 +82,9 @@ func contentCreateIdempotent(ctx context.Context, s store.Store) error {
 		// It is as complete as any other: found by its words, listed by every order, and it can be
 		// changed.
 		for _, o := range orders() {
-			listed, err := s.ListContents(ctx, content.Query{Filter: content.Filter{Author: c.Author, Terms: content.Terms(c.Title)}, Order: o, Limit: 2})
+			listed, err := s.ListContents(ctx,
+				content.Query{Filter: content.Filter{Author: c.Author, Terms: content.Terms(c.Title)}, Order: o,
+					Limit: 2})
 			if err != nil {
 				return err
 			}
@@ -85,7 +93,8 @@ func contentCreateIdempotent(ctx context.Context, s store.Store) error {
 			}
 		}
 		c.Version, c.Title = 8, "changed"
-		if err := errors.Join(s.UpdateContent(ctx, c), wantContents(ctx, s, c.Author, c), wantRecord(ctx, s, r)); err != nil {
+		if err := errors.Join(s.UpdateContent(ctx, c), wantContents(ctx, s, c.Author, c),
+			wantRecord(ctx, s, r)); err != nil {
 			return err
 		}
 	}
@@ -108,7 +117,8 @@ func contentCreateIdempotentRefused(ctx context.Context, s store.Store) error {
 	if err := createIdempotent(ctx, s, old, kept, at(1), kept); err != nil {
 		return err
 	}
-	for what, id := range map[string]string{"a taken identifier": taken[0].ID, "the identifier of a deleted content": taken[1].ID} {
+	for what, id := range map[string]string{"a taken identifier": taken[0].ID,
+		"the identifier of a deleted content": taken[1].ID} {
 		c := newContent(author, 2)
 		c.ID = id
 		r := newIdempotencyRecord(c)
@@ -118,7 +128,8 @@ func contentCreateIdempotentRefused(ctx context.Context, s store.Store) error {
 		}
 		r.Key = kept.Key
 		_, err = s.CreateContentIdempotent(ctx, c, r, at(2))
-		if err := errors.Join(wantError(what+", with an old key", err, content.ErrConflict), wantRecord(ctx, s, kept)); err != nil {
+		if err := errors.Join(wantError(what+", with an old key", err, content.ErrConflict),
+			wantRecord(ctx, s, kept)); err != nil {
 			return err
 		}
 	}
@@ -160,7 +171,8 @@ func contentCreateIdempotentAgain(ctx context.Context, s store.Store) error {
 		if err := createIdempotent(ctx, s, c, r, since, kept); err != nil {
 			return err
 		}
-		if err := createIdempotent(ctx, s, first, kept, since, kept); err != nil { // the very same again is no conflict
+		// the very same again is no conflict
+		if err := createIdempotent(ctx, s, first, kept, since, kept); err != nil {
 			return err
 		}
 	}
@@ -171,7 +183,8 @@ func contentCreateIdempotentAgain(ctx context.Context, s store.Store) error {
 	other := newContent(newName(), 10)
 	r := newIdempotencyRecord(other)
 	r.Key = kept.Key
-	if err := errors.Join(createIdempotent(ctx, s, other, r, at(0), r), wantContents(ctx, s, other.Author, other)); err != nil {
+	if err := errors.Join(createIdempotent(ctx, s, other, r, at(0), r),
+		wantContents(ctx, s, other.Author, other)); err != nil {
 		return err
 	}
 	second := newContent(first.Author, 11)
@@ -188,7 +201,8 @@ func contentCreateIdempotentAgain(ctx context.Context, s store.Store) error {
 	third := newContent(first.Author, 12)
 	r = newIdempotencyRecord(third)
 	r.Key = kept.Key
-	return errors.Join(createIdempotent(ctx, s, third, r, at(0), kept), wantContents(ctx, s, first.Author, second), wantRecord(ctx, s, kept))
+	return errors.Join(createIdempotent(ctx, s, third, r, at(0), kept),
+		wantContents(ctx, s, first.Author, second), wantRecord(ctx, s, kept))
 }
 
 func contentCreateIdempotentLater(ctx context.Context, s store.Store) error {
@@ -203,7 +217,8 @@ func contentCreateIdempotentLater(ctx context.Context, s store.Store) error {
 	if err := createIdempotent(ctx, s, second, r, at(10).Add(time.Microsecond), r); err != nil {
 		return err
 	}
-	return errors.Join(createIdempotent(ctx, s, first, kept, at(10).Add(time.Microsecond), r), wantContents(ctx, s, first.Author, first, second))
+	return errors.Join(createIdempotent(ctx, s, first, kept, at(10).Add(time.Microsecond), r),
+		wantContents(ctx, s, first.Author, first, second))
 }
 
 func contentCreateIdempotentRace(ctx context.Context, s store.Store) error {
@@ -256,7 +271,8 @@ func raceForKey(ctx context.Context, s store.Store, r content.IdempotencyRecord,
 	}
 	for author, wanted := range map[string]int64{r.Author: there + 1, authors[2]: 1} {
 		n, err := s.CountContents(ctx, content.Filter{Author: author}, 0)
-		if err := errors.Join(err, want("contents of an author", n, wanted), wantRecord(ctx, s, winner[author])); err != nil {
+		if err := errors.Join(err, want("contents of an author", n, wanted),
+			wantRecord(ctx, s, winner[author])); err != nil {
 			return err
 		}
 		if _, err := contentByID(ctx, s, winner[author].Content); err != nil {
@@ -285,7 +301,8 @@ func contentRecord(ctx context.Context, s store.Store) error {
 		return err
 	}
 	plain := newContent(c.Author, 2)
-	if err := errors.Join(s.CreateContent(ctx, plain), s.DeleteContent(ctx, c.ID, 0), wantRecord(ctx, s, r)); err != nil {
+	if err := errors.Join(s.CreateContent(ctx, plain), s.DeleteContent(ctx, c.ID, 0),
+		wantRecord(ctx, s, r)); err != nil {
 		return err
 	}
 	return wantContents(ctx, s, c.Author, plain)

@@ -14,18 +14,29 @@ import (
 
 func contentLists() []Check {
 	return []Check{
-		{"content/list", "ListContents returns at most q.Limit contents that match q.Filter, in q.Order, after q.After.", contentList},
+		{"content/list", "ListContents returns at most q.Limit contents that match q.Filter, in q.Order, " +
+			"after q.After.", contentList},
 		{"content/list-all", "The zero Filter means all; conditions that are set must all hold.", contentListAll},
-		{"content/list-ties", "Contents that are equal in the field are ordered by identifier, bytewise.", contentListTies},
-		{"content/list-title", "ByTitle orders by the first TitleKey bytes of the title, bytewise.", contentListTitle},
-		{"content/list-after", "After is where the piece starts, exclusively; nil: at the beginning. The content that stood there may be gone.", contentListAfter},
-		{"content/list-moving", "After is where the piece starts, exclusively; nil: at the beginning.", contentListMoving},
-		{"content/cursor", "Cursor is the place of a content in an ordered list: the value of the field that the list is ordered by, and the identifier.", contentCursor},
-		{"content/filters", "Filter says which contents are meant. The zero Filter means all; conditions that are set must all hold.", contentFilters},
-		{"content/filter-times", "CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and UpdatedBefore the first that no longer do.", contentFilterTimes},
-		{"content/count", "CountContents returns how many contents match f, and maxRows+1 if more than maxRows do.", contentCount},
-		{"content/terms", "Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.", contentTerms},
-		{"content/terms-change", "Terms must each occur in the title or the description as a whole word, as Terms(text) cuts and folds it.", contentTermsChange},
+		{"content/list-ties", "Contents that are equal in the field are ordered by identifier, bytewise.",
+			contentListTies},
+		{"content/list-title", "ByTitle orders by the first TitleKey bytes of the title, bytewise.",
+			contentListTitle},
+		{"content/list-after", "After is where the piece starts, exclusively; nil: at the beginning. The " +
+			"content that stood there may be gone.", contentListAfter},
+		{"content/list-moving", "After is where the piece starts, exclusively; nil: at the beginning.",
+			contentListMoving},
+		{"content/cursor", "Cursor is the place of a content in an ordered list: the value of the field " +
+			"that the list is ordered by, and the identifier.", contentCursor},
+		{"content/filters", "Filter says which contents are meant. The zero Filter means all; conditions " +
+			"that are set must all hold.", contentFilters},
+		{"content/filter-times", "CreatedFrom and UpdatedFrom are the earliest times that match, " +
+			"CreatedBefore and UpdatedBefore the first that no longer do.", contentFilterTimes},
+		{"content/count", "CountContents returns how many contents match f, and maxRows+1 if more than maxRows do.",
+			contentCount},
+		{"content/terms", "Terms must each occur in the title or the description as a whole word, as " +
+			"Terms(text) cuts and folds it.", contentTerms},
+		{"content/terms-change", "Terms must each occur in the title or the description as a whole word, as " +
+			"Terms(text) cuts and folds it.", contentTermsChange},
 	}
 }
 
@@ -33,7 +44,8 @@ func contentLists() []Check {
 // there are ties in everything.
 func newShelf(ctx context.Context, s content.Store, seed uint64, n int, authors []string) (shelf, error) {
 	r := dice(seed)
-	titles := []string{"b", "B", "a", "ab", "a b", "Ä", "ä", "é", "z", "Z", "کتاب", "Ꭿ", "10", "9", "_", "a\u200cb", "😀", "\ufffd"}
+	titles := []string{"b", "B", "a", "ab", "a b", "Ä", "ä", "é", "z", "Z", "کتاب", "Ꭿ", "10", "9", "_",
+		"a\u200cb", "😀", "\ufffd"}
 	words := []string{"red", "green", "blue", "Red", "redder", "سبز", "آبی"}
 	var sh shelf
 	for range n {
@@ -85,7 +97,8 @@ func contentListAll(ctx context.Context, s store.Store) error {
 				return err
 			}
 			if !slices.Equal(contentsOf(listed), seen.find(f, o)) {
-				return fmt.Errorf("%s by %s, descending %t: the contents are not in order, or match not", show(f), o.Field, o.Desc)
+				return fmt.Errorf("%s by %s, descending %t: the contents are not in order, or match not",
+					show(f), o.Field, o.Desc)
 			}
 			for _, c := range sh.find(f, o) {
 				if !slices.Contains(seen.contents, c) {
@@ -128,7 +141,8 @@ func contentListTitle(ctx context.Context, s store.Store) error {
 	var sh shelf
 	titles := []string{
 		long + "é one", long + "é two", long + "è", long + "ā", long + "a", long + "b", long, long + "x", long + "xx",
-		strings.Repeat("س", content.TitleKey/2) + "ب", strings.Repeat("س", content.TitleKey/2) + "ا", strings.Repeat("س", content.TitleKey/2),
+		strings.Repeat("س", content.TitleKey/2) + "ب", strings.Repeat("س", content.TitleKey/2) + "ا",
+		strings.Repeat("س", content.TitleKey/2),
 		"x" + strings.Repeat("س", content.TitleKey/2), "x" + strings.Repeat("س", content.TitleKey/2) + "ب",
 		"\uffee", "\U00010000", "B", "a", "A", "b", "~", " ", "ß", "ss", "i", "I", "ı", "İ",
 	}
@@ -146,7 +160,8 @@ func contentListTitle(ctx context.Context, s store.Store) error {
 	}
 	for _, desc := range []bool{false, true} {
 		for _, limit := range []int{1, 4, 100} {
-			if err := sh.checkList(ctx, s, content.Filter{Author: author}, content.Order{Field: content.ByTitle, Desc: desc}, limit); err != nil {
+			if err := sh.checkList(ctx, s, content.Filter{Author: author},
+				content.Order{Field: content.ByTitle, Desc: desc}, limit); err != nil {
 				return err
 			}
 		}
@@ -175,7 +190,8 @@ func contentListAfter(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if len(listed) != 1 || listed[0].Content != wanted[i+1] {
-			return fmt.Errorf("by %s: after the place of a deleted content stands %v, want %s", o.Field, idsOf(listed), wanted[i+1].ID)
+			return fmt.Errorf("by %s: after the place of a deleted content stands %v, want %s", o.Field,
+				idsOf(listed), wanted[i+1].ID)
 		}
 		last := sh.cursor(wanted[len(wanted)-1], o.Field)
 		if listed, err = s.ListContents(ctx, content.Query{Filter: f, Order: o, After: &last, Limit: 9}); err != nil {
@@ -358,7 +374,8 @@ func contentTermsChange(ctx context.Context, s store.Store) error {
 	}
 	for search, wanted := range map[string]int{"old": 0, "same": 1, "new": 1, "same new": 1, "same old": 0} {
 		listed, err := s.ListContents(ctx, content.Query{
-			Filter: content.Filter{Author: author, Terms: content.Terms(search)}, Order: content.Order{Field: content.ByCreated, Desc: true}, Limit: 5,
+			Filter: content.Filter{Author: author, Terms: content.Terms(search)},
+			Order:  content.Order{Field: content.ByCreated, Desc: true}, Limit: 5,
 		})
 		if err := errors.Join(err, want("contents found for "+search, len(listed), wanted)); err != nil {
 			return err

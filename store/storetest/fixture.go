@@ -61,7 +61,8 @@ func dice(seed uint64) *mathrand.Rand {
 
 // at returns a time n microseconds and as many seconds after a fixed one.
 func at(n int) time.Time {
-	return time.Date(2025, 3, 1, 12, 0, 0, 123_456_000, time.UTC).Add(time.Duration(n) * (time.Second + time.Microsecond))
+	return time.Date(2025, 3, 1, 12, 0, 0, 123_456_000, time.UTC).Add(time.Duration(n) * (time.Second +
+		time.Microsecond))
 }
 
 // edges returns times at which a store may lose a microsecond, a sign or a zone.
@@ -156,7 +157,8 @@ func index[K comparable, V any](items []V, key func(V) K) (map[K]V, error) {
 // newContent returns a content of author that was never stored. Its times are those of n.
 func newContent(author string, n int) content.Content {
 	return content.Content{
-		ID: newUUID(), Title: fmt.Sprintf("Title %d", n), Description: fmt.Sprintf("Description %d", n), Author: author,
+		ID: newUUID(), Title: fmt.Sprintf("Title %d", n), Description: fmt.Sprintf("Description %d", n),
+		Author:  author,
 		Version: 1, CreatedAt: at(n), UpdatedAt: at(n),
 	}
 }
@@ -226,12 +228,14 @@ func idsOf(listed []content.Listed) []string {
 
 // change returns a change that sets a score; its time is that of the offset.
 func change(k rating.Key, offset int64, score int) rating.Change {
-	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24, At: at(int(offset))}
+	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24,
+		At: at(int(offset))}
 }
 
 // withdrawal returns a change that withdraws; its time is that of the offset.
 func withdrawal(k rating.Key, offset int64) rating.Change {
-	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Withdraw: true, At: at(int(offset))}
+	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Withdraw: true,
+		At: at(int(offset))}
 }
 
 // newKey returns a key that was never rated.

@@ -98,17 +98,20 @@ func (sh shelf) checkList(ctx context.Context, s content.Store, f content.Filter
 		}
 		for i := range min(len(listed), len(wanted)) {
 			if listed[i].ID != wanted[i].ID {
-				return fmt.Errorf("place %d is content %s, want %s", i, sh.describe(listed[i].ID, o.Field), sh.describe(wanted[i].ID, o.Field))
+				return fmt.Errorf("place %d is content %s, want %s", i, sh.describe(listed[i].ID, o.Field),
+					sh.describe(wanted[i].ID, o.Field))
 			}
 			if listed[i].Content != wanted[i] {
 				return fmt.Errorf("content %s is not what was stored", wanted[i].ID)
 			}
-			if got, p := listed[i].Cursor, sh.cursor(wanted[i], o.Field); got.ID != p.ID || got.Time != p.Time && !p.Time.IsZero() || got.Text != p.Text || got.Number != p.Number {
+			if got, p := listed[i].Cursor, sh.cursor(wanted[i], o.Field); got.ID != p.ID ||
+				got.Time != p.Time && !p.Time.IsZero() || got.Text != p.Text || got.Number != p.Number {
 				return fmt.Errorf("the position of content %s is %#v, want %#v", wanted[i].ID, got, p)
 			}
 		}
 		n, err := s.CountContents(ctx, f, 0)
-		return errors.Join(err, want("contents listed", len(listed), len(wanted)), want("contents counted", n, int64(len(wanted))))
+		return errors.Join(err, want("contents listed", len(listed), len(wanted)),
+			want("contents counted", n, int64(len(wanted))))
 	}()
 	if err != nil {
 		return fmt.Errorf("%s by %s, descending %t, in pages of %d: %w", show(f), o.Field, o.Desc, limit, err)

@@ -16,17 +16,25 @@ func ratingChecks() []Check {
 	return slices.Concat([]Check{
 		{"rating/results", "Result is Created, Updated, Unchanged, Withdrawn or Superseded.", ratingResults},
 		{"rating/unchanged", "The same score again leaves the rating in its bucket.", ratingUnchanged},
-		{"rating/withdrawn", "CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the present score was, both UTC in microseconds.", ratingWithdrawn},
-		{"rating/withdrawn-at", "UpdatedAt of a withdrawn rating is when its withdrawal was accepted.", ratingWithdrawnAt},
+		{"rating/withdrawn", "CreatedAt is when the first change since the last withdrawal was accepted, " +
+			"UpdatedAt when the present score was, both UTC in microseconds.", ratingWithdrawn},
+		{"rating/withdrawn-at", "UpdatedAt of a withdrawn rating is when its withdrawal was accepted.",
+			ratingWithdrawnAt},
 		{"rating/unknown-content", "there was no rating, or it had been withdrawn", ratingUnknown},
 		{"rating/outcomes", "The outcomes stand in the order of batch.Changes.", ratingOutcomes},
-		{"rating/large-batch", "ApplyRatings records batch in one transaction: all of it or, with an error, nothing.", ratingLargeBatch},
-		{"rating/numbers", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingNumbers},
-		{"rating/history", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingHistory},
-		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any order, withdrawn ones included and marked.", ratingByKeys},
+		{"rating/large-batch",
+			"ApplyRatings records batch in one transaction: all of it or, with an error, nothing.", ratingLargeBatch},
+		{"rating/numbers", "Count, sum, histogram and buckets are equal to the rows after every transaction, " +
+			"with any number of callers at once.", ratingNumbers},
+		{"rating/history", "Count, sum, histogram and buckets are equal to the rows after every transaction, " +
+			"with any number of callers at once.", ratingHistory},
+		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any " +
+			"order, withdrawn ones included and marked.", ratingByKeys},
 		{"rating/times", "Times come and go as UTC with microseconds.", ratingTimesKept},
-		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no memory with the caller.", ratingMemory},
-	}, ratingVersions(), ratingReassigns(), ratingErasures(), ratingRaces(), ratingLists(), ratingBounds(), ratingStats(), ratingScoreChecks(), ratingWindows(), ratingStream(), ratingRejections())
+		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no " +
+			"memory with the caller.", ratingMemory},
+	}, ratingVersions(), ratingReassigns(), ratingErasures(), ratingRaces(), ratingLists(), ratingBounds(),
+		ratingStats(), ratingScoreChecks(), ratingWindows(), ratingStream(), ratingRejections())
 }
 
 func ratingResults(ctx context.Context, s store.Store) error {
@@ -131,7 +139,8 @@ func ratingWithdrawnAt(ctx context.Context, s store.Store) error {
 			return err
 		}
 		r, _, err := ratingByKey(ctx, s, c.Key)
-		if err := errors.Join(err, want("UpdatedAt of the outcome", outcomes[0].Rating.UpdatedAt, c.At), want("UpdatedAt as stored", r.UpdatedAt, c.At)); err != nil {
+		if err := errors.Join(err, want("UpdatedAt of the outcome", outcomes[0].Rating.UpdatedAt, c.At),
+			want("UpdatedAt as stored", r.UpdatedAt, c.At)); err != nil {
 			return fmt.Errorf("after %#v: %w", c, err)
 		}
 	}
@@ -170,7 +179,8 @@ func ratingOutcomes(ctx context.Context, s store.Store) error {
 			return err
 		}
 		for i, c := range batch {
-			if wanted := b.apply(c); outcomes[i].Refused || outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
+			if wanted := b.apply(c); outcomes[i].Refused || outcomes[i].Result != wanted.Result ||
+				!sameRating(outcomes[i].Rating, wanted.Rating) {
 				return fmt.Errorf("outcome %d of %#v is %#v, want %#v", i, c, outcomes[i], wanted)
 			}
 		}
@@ -186,7 +196,8 @@ func ratingLargeBatch(ctx context.Context, s store.Store) error {
 	for turn, size := range []int{5000, 500} {
 		var batch rating.Batch
 		for i := range size {
-			c := change(rating.Key{Content: contents[i%len(contents)], Rater: fmt.Sprintf("rater-%d", i)}, int64(turn+1), 1+(i+turn)%5)
+			c := change(rating.Key{Content: contents[i%len(contents)], Rater: fmt.Sprintf("rater-%d", i)},
+				int64(turn+1), 1+(i+turn)%5)
 			c.Bucket = i % 40
 			batch.Changes = append(batch.Changes, c)
 		}
@@ -217,19 +228,24 @@ func ratingNumbers(ctx context.Context, s store.Store) error {
 		sum     int64
 		buckets []score.Bucket
 	}{
-		{[]rating.Change{in(change(a, 1, 5), 0), in(change(b, 1, 3), 0)}, 2, 8, []score.Bucket{{Index: 0, N: 2, Sum: 8}}},
-		{[]rating.Change{in(change(a, 2, 4), 25)}, 2, 7, []score.Bucket{{Index: 0, N: 1, Sum: 3}, {Index: 25, N: 1, Sum: 4}}},
+		{[]rating.Change{in(change(a, 1, 5), 0), in(change(b, 1, 3), 0)}, 2, 8,
+			[]score.Bucket{{Index: 0, N: 2, Sum: 8}}},
+		{[]rating.Change{in(change(a, 2, 4), 25)}, 2, 7, []score.Bucket{{Index: 0, N: 1, Sum: 3},
+			{Index: 25, N: 1, Sum: 4}}},
 		{[]rating.Change{in(change(b, 2, 3), 26)}, 2, 7, nil},
 		{[]rating.Change{withdrawal(a, 3)}, 1, 3, []score.Bucket{{Index: 0, N: 1, Sum: 3}}},
 		{[]rating.Change{withdrawal(b, 3)}, 0, 0, []score.Bucket{}},
-		{[]rating.Change{in(change(a, 4, 0), 400), in(change(b, 4, -5), 3)}, 2, -5, []score.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 0}}},
-		{[]rating.Change{in(change(a, 5, 1_000_000), 400)}, 2, 999_995, []score.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 1_000_000}}},
+		{[]rating.Change{in(change(a, 4, 0), 400), in(change(b, 4, -5), 3)}, 2, -5,
+			[]score.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 0}}},
+		{[]rating.Change{in(change(a, 5, 1_000_000), 400)}, 2, 999_995,
+			[]score.Bucket{{Index: 3, N: 1, Sum: -5}, {Index: 400, N: 1, Sum: 1_000_000}}},
 	} {
 		if _, err := apply(ctx, s, step.changes...); err != nil {
 			return err
 		}
 		stats, err := statsOf(ctx, s, id)
-		if err := errors.Join(err, want("count", stats.Count, step.count), want("sum", stats.Sum, step.sum)); err != nil {
+		if err := errors.Join(err, want("count", stats.Count, step.count),
+			want("sum", stats.Sum, step.sum)); err != nil {
 			return fmt.Errorf("step %d: %w", i, err)
 		}
 		for score, n := range stats.Histogram {
@@ -265,7 +281,8 @@ func ratingHistory(ctx context.Context, s store.Store) error {
 				return err
 			}
 			for i, c := range batch {
-				if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
+				if wanted := b.apply(c); outcomes[i].Result != wanted.Result ||
+					!sameRating(outcomes[i].Rating, wanted.Rating) {
 					return fmt.Errorf("%#v: the outcome is %#v, want %#v", c, outcomes[i], wanted)
 				}
 			}
@@ -293,13 +310,15 @@ func ratingByKeys(ctx context.Context, s store.Store) error {
 		}
 	}
 	// The last one is never rated, although its content and its rater are.
-	for i, c := range []rating.Change{change(keys[0], 1, 3), change(keys[1], 1, 2), withdrawal(keys[2], 1), withdrawal(keys[1], 2)} {
+	for i, c := range []rating.Change{change(keys[0], 1, 3), change(keys[1], 1, 2), withdrawal(keys[2], 1),
+		withdrawal(keys[1], 2)} {
 		if _, err := apply(ctx, s, c); err != nil {
 			return fmt.Errorf("change %d: %w", i, err)
 		}
 		b.apply(c)
 	}
-	ask := append(slices.Clone(keys), keys[1], newKey(), keys[0], rating.Key{Content: keys[0].Rater, Rater: keys[0].Content})
+	ask := append(slices.Clone(keys), keys[1], newKey(), keys[0],
+		rating.Key{Content: keys[0].Rater, Rater: keys[0].Content})
 	for range 3000 {
 		ask = append(ask, newKey())
 	}
@@ -327,7 +346,8 @@ func ratingTimesKept(ctx context.Context, s store.Store) error {
 		c.At = t
 		r := newDeadLetter(id, i)
 		r.At = t
-		if _, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{c}, DeadLetters: []rating.DeadLetter{r}}); err != nil {
+		if _, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{c},
+			DeadLetters: []rating.DeadLetter{r}}); err != nil {
 			return err
 		}
 		b.apply(c)
@@ -380,7 +400,8 @@ func ratingMemory(ctx context.Context, s store.Store) error {
 		}
 		kept[0].Body[0] = 'Y'
 		stats, err := statsOf(ctx, s, k.Content)
-		if err := errors.Join(err, want("ratings of 3", stats.Histogram[3], 1), want("ratings of 4", stats.Histogram[4], 0)); err != nil {
+		if err := errors.Join(err, want("ratings of 3", stats.Histogram[3], 1),
+			want("ratings of 4", stats.Histogram[4], 0)); err != nil {
 			return err
 		}
 		stats.Histogram[3], stats.Histogram[4] = 17, 18

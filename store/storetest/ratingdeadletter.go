@@ -18,20 +18,26 @@ func ratingRejections() []Check {
 		{"rating/rejected", "A message that is recorded already is recorded once.", ratingDeadLetter},
 		{"rating/rejected-race", "A message that is recorded already is recorded once.", ratingDeadLetterRace},
 		{"rating/rejected-id", "ID is given by the store; later ones are greater.", ratingDeadLetterID},
-		{"rating/rejected-list", "ListDeadLetters returns at most q.Limit dead letters that match, in ascending order of ID, after q.After.", ratingDeadLetterList},
-		{"rating/rejected-bytes", "Dead letters it always takes, whatever bytes their keys, bodies and details are made of: there is no other place for them.", ratingDeadLetterBytes},
+		{"rating/rejected-list", "ListDeadLetters returns at most q.Limit dead letters that match, in " +
+			"ascending order of ID, after q.After.", ratingDeadLetterList},
+		{"rating/rejected-bytes", "Dead letters it always takes, whatever bytes their keys, bodies and " +
+			"details are made of: there is no other place for them.", ratingDeadLetterBytes},
 		{"rating/unstorable", "ErrUnstorable: the database will never take one of the changes.", ratingUnstorable},
-		{"rating/rejected-remove", "DeleteDeadLetters removes dead letters. Missing ones are no error.", ratingDeadLetterRemove},
-		{"rating/sweep-forgotten", "It also removes, piece by piece, the rows that deleted and forgotten contents have " +
+		{"rating/rejected-remove", "DeleteDeadLetters removes dead letters. Missing ones are no error.",
+			ratingDeadLetterRemove},
+		{"rating/sweep-forgotten", "It also removes, piece by piece, the rows that deleted and forgotten " +
+			"contents have " +
 			"left; nobody sees them, so they do not count.", ratingSweepForgotten},
-		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings, dead letters and erasures from before the given time and returns how many.", ratingSweep},
+		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings, dead letters and erasures " +
+			"from before the given time and returns how many.", ratingSweep},
 	}
 }
 
 // newDeadLetter returns a dead letter with this key; the number is its offset and gives its time.
 func newDeadLetter(key string, n int) rating.DeadLetter {
 	return rating.DeadLetter{
-		Position: queue.Position{Stream: "stream-" + key, Offset: int64(n)}, Key: key, Body: []byte(fmt.Sprintf("body %d", n)),
+		Position: queue.Position{Stream: "stream-" + key, Offset: int64(n)}, Key: key,
+		Body:   []byte(fmt.Sprintf("body %d", n)),
 		Reason: "undecodable", Detail: "شرح: it is no JSON\n", At: at(n),
 	}
 }
@@ -48,14 +54,16 @@ func sameDeadLetters(a, b rating.DeadLetter) bool {
 		key, reason, detail string
 		at                  time.Time
 	}
-	return rest{a.Position, a.Key, a.Reason, a.Detail, a.At} == rest{b.Position, b.Key, b.Reason, b.Detail, b.At} && bytes.Equal(a.Body, b.Body)
+	return rest{a.Position, a.Key, a.Reason, a.Detail, a.At} == rest{b.Position, b.Key, b.Reason, b.Detail,
+		b.At} && bytes.Equal(a.Body, b.Body)
 }
 
 func listDeadLetters(ctx context.Context, s rating.Store, key string) ([]rating.DeadLetter, error) {
 	return s.ListDeadLetters(ctx, rating.DeadLetterQuery{Key: key, Limit: 1000})
 }
 
-func wantDeadLetters(ctx context.Context, s rating.Store, q rating.DeadLetterQuery, wanted ...rating.DeadLetter) error {
+func wantDeadLetters(ctx context.Context, s rating.Store, q rating.DeadLetterQuery,
+	wanted ...rating.DeadLetter) error {
 	got, err := s.ListDeadLetters(ctx, q)
 	if err != nil {
 		return err
@@ -207,7 +215,8 @@ func ratingDeadLetterList(ctx context.Context, s store.Store) error {
 
 func ratingDeadLetterRemove(ctx context.Context, s store.Store) error {
 	key := newName()
-	all := []rating.DeadLetter{newDeadLetter(key, 0), newDeadLetter(key, 1), newDeadLetter(key, 2), newDeadLetter(key, 3)}
+	all := []rating.DeadLetter{newDeadLetter(key, 0), newDeadLetter(key, 1), newDeadLetter(key, 2),
+		newDeadLetter(key, 3)}
 	if err := reject(ctx, s, all...); err != nil {
 		return err
 	}
@@ -261,7 +270,8 @@ func ratingSweep(ctx context.Context, s store.Store) error {
 	add(withdrawal(key(), 2), 2*time.Hour)
 	for n := range 5 {
 		rejected := newDeadLetter(message, n)
-		rejected.At = ancient.Add(time.Duration(n) * 20 * time.Minute) // three of them before the border, the fourth at it
+		// three of them before the border, the fourth at it
+		rejected.At = ancient.Add(time.Duration(n) * 20 * time.Minute)
 		batch.DeadLetters = append(batch.DeadLetters, rejected)
 	}
 	if _, err := s.ApplyRatings(ctx, batch); err != nil {

@@ -14,14 +14,18 @@ import (
 
 func ratingErasures() []Check {
 	return []Check{
-		{"rating/depart", "RecordErasure records that a rater left. The last record of a rater counts.", ratingDepart},
-		{"rating/erasures", "Erasures returns at most limit of those who left at the given time or later, after the given rater, in the order of Rater, bytewise.", ratingErased},
-		{"rating/erasures-sweep", "SweepRatings removes at most limit withdrawn ratings, dead letters and erasures from before the given time and returns how many.", ratingErasureSweep},
+		{"rating/depart", "RecordErasure records that a rater left. The last record of a rater counts.",
+			ratingDepart},
+		{"rating/erasures", "Erasures returns at most limit of those who left at the given time or later, " +
+			"after the given rater, in the order of Rater, bytewise.", ratingErased},
+		{"rating/erasures-sweep", "SweepRatings removes at most limit withdrawn ratings, dead letters and " +
+			"erasures from before the given time and returns how many.", ratingErasureSweep},
 	}
 }
 
 // erasuresOf pages through all erasures and returns those of the raters named, in order.
-func erasuresOf(ctx context.Context, s rating.Store, since time.Time, limit int, raters ...string) ([]rating.Erasure, error) {
+func erasuresOf(ctx context.Context, s rating.Store, since time.Time, limit int,
+	raters ...string) ([]rating.Erasure, error) {
 	var found []rating.Erasure
 	after := ""
 	for {
@@ -46,7 +50,8 @@ func erasuresOf(ctx context.Context, s rating.Store, since time.Time, limit int,
 	}
 }
 
-func wantErasures(ctx context.Context, s rating.Store, since time.Time, limit int, raters []string, wanted ...rating.Erasure) error {
+func wantErasures(ctx context.Context, s rating.Store, since time.Time, limit int, raters []string,
+	wanted ...rating.Erasure) error {
 	slices.SortFunc(wanted, func(a, b rating.Erasure) int { return strings.Compare(a.Rater, b.Rater) })
 	got, err := erasuresOf(ctx, s, since, limit, raters...)
 	if err != nil {
@@ -71,7 +76,8 @@ func ratingDepart(ctx context.Context, s store.Store) error {
 	}
 	for i, t := range edges() {
 		d := rating.Erasure{Rater: newName(), Mode: rating.EraseDelete, At: t}
-		if err := errors.Join(s.RecordErasure(ctx, d), wantErasures(ctx, s, t, 10, []string{d.Rater}, d)); err != nil {
+		if err := errors.Join(s.RecordErasure(ctx, d), wantErasures(ctx, s, t, 10, []string{d.Rater},
+			d)); err != nil {
 			return fmt.Errorf("time %d: %w", i, err)
 		}
 	}
@@ -104,7 +110,8 @@ func ratingErasureSweep(ctx context.Context, s store.Store) error {
 	var left []rating.Erasure
 	raters := names(7)
 	for i, rater := range raters {
-		d := rating.Erasure{Rater: rater, Mode: rating.EraseDelete, At: border.Add(time.Duration(i-4) * time.Microsecond)}
+		d := rating.Erasure{Rater: rater, Mode: rating.EraseDelete,
+			At: border.Add(time.Duration(i-4) * time.Microsecond)}
 		if err := s.RecordErasure(ctx, d); err != nil {
 			return err
 		}

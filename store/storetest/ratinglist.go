@@ -13,15 +13,22 @@ import (
 
 func ratingLists() []Check {
 	return []Check{
-		{"rating/list", "ListRatings returns at most q.Limit ratings that match q.Filter and are not withdrawn, in q.Order, after q.After.", ratingList},
-		{"rating/list-filters", "Filter says which ratings are meant. The zero Filter means all; conditions that are set must all hold.", ratingFilters},
+		{"rating/list", "ListRatings returns at most q.Limit ratings that match q.Filter and are not " +
+			"withdrawn, in q.Order, after q.After.", ratingList},
+		{"rating/list-filters", "Filter says which ratings are meant. The zero Filter means all; conditions " +
+			"that are set must all hold.", ratingFilters},
 		{"rating/list-all", "The zero Filter means all; conditions that are set must all hold.", ratingListAll},
-		{"rating/list-ties", "Ratings of one time stand in the order of their keys, which runs in the same direction.", ratingTies},
+		{"rating/list-ties", "Ratings of one time stand in the order of their keys, which runs in the same " +
+			"direction.", ratingTies},
 		{"rating/list-scores", "ScoreMin and ScoreMax bound the score, both included.", ratingScores},
-		{"rating/list-times", "UpdatedFrom is the earliest time of the present score that matches, UpdatedBefore the first that no longer does.", ratingTimes},
-		{"rating/list-after", "After is the place where the piece starts, exclusively; nil: at the beginning. The rating that stood there may be gone.", ratingAfter},
-		{"rating/list-moving", "After is the place where the piece starts, exclusively; nil: at the beginning.", ratingMoving},
-		{"rating/count", "CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more than maxRows do.", ratingCount},
+		{"rating/list-times", "UpdatedFrom is the earliest time of the present score that matches, " +
+			"UpdatedBefore the first that no longer does.", ratingTimes},
+		{"rating/list-after", "After is the place where the piece starts, exclusively; nil: at the " +
+			"beginning. The rating that stood there may be gone.", ratingAfter},
+		{"rating/list-moving", "After is the place where the piece starts, exclusively; nil: at the beginning.",
+			ratingMoving},
+		{"rating/count", "CountRatings returns how many ratings that are not withdrawn match f, and " +
+			"maxRows+1 if more than maxRows do.", ratingCount},
 	}
 }
 
@@ -64,7 +71,8 @@ func (b book) checkList(ctx context.Context, s rating.Store, f rating.Filter, o 
 			}
 		}
 		n, err := s.CountRatings(ctx, f, 0)
-		return errors.Join(err, want("ratings listed", len(got), len(wanted)), want("ratings counted", n, int64(len(wanted))))
+		return errors.Join(err, want("ratings listed", len(got), len(wanted)),
+			want("ratings counted", n, int64(len(wanted))))
 	}()
 	if err != nil {
 		return fmt.Errorf("%s in order %d, in pages of %d: %w", show(f), o, limit, err)
@@ -131,7 +139,8 @@ func ratingListAll(ctx context.Context, s store.Store) error {
 		return err
 	}
 	three, four := 3, 4
-	for _, f := range []rating.Filter{{}, {ScoreMin: &three}, {ScoreMin: &three, ScoreMax: &four}, {UpdatedFrom: at(2)}, {UpdatedBefore: at(3), ScoreMax: &four}} {
+	for _, f := range []rating.Filter{{}, {ScoreMin: &three}, {ScoreMin: &three, ScoreMax: &four},
+		{UpdatedFrom: at(2)}, {UpdatedBefore: at(3), ScoreMax: &four}} {
 		for _, o := range ratingOrders() {
 			for _, limit := range []int{2, 5, 1000} {
 				all, err := allRatings(ctx, s, rating.Query{Filter: f, Order: o, Limit: limit})
@@ -143,7 +152,8 @@ func ratingListAll(ctx context.Context, s store.Store) error {
 					listed[r.Key] = r
 				}
 				if !slices.Equal(all, listed.live(f, o)) {
-					return fmt.Errorf("%s in order %d, in pages of %d: the ratings are not in order, or match not: %s", show(f), o, limit, show(all))
+					return fmt.Errorf("%s in order %d, in pages of %d: the ratings are not in order, or "+
+						"match not: %s", show(f), o, limit, show(all))
 				}
 				for _, r := range b.live(f, o) {
 					if err := want("a rating in the list of all", listed[r.Key], r); err != nil {
@@ -195,7 +205,8 @@ func ratingScores(ctx context.Context, s store.Store) error {
 	}
 	for low := -3; low <= 4; low++ {
 		for high := low - 1; high <= 4; high++ {
-			for _, f := range []rating.Filter{{ScoreMin: &low}, {ScoreMax: &high}, {ScoreMin: &low, ScoreMax: &high}} {
+			for _, f := range []rating.Filter{{ScoreMin: &low}, {ScoreMax: &high},
+				{ScoreMin: &low, ScoreMax: &high}} {
 				f.Content = id
 				if err := b.checkList(ctx, s, f, rating.ByKey, 10); err != nil {
 					return fmt.Errorf("scores from %d to %d: %w", low, high, err)
@@ -253,22 +264,26 @@ func ratingAfter(ctx context.Context, s store.Store) error {
 			return err
 		}
 		b.apply(c)
-		listed, err := s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Cursor{At: gone.UpdatedAt, Key: gone.Key}, Limit: 1})
+		listed, err := s.ListRatings(ctx, rating.Query{Filter: f, Order: o,
+			After: &rating.Cursor{At: gone.UpdatedAt, Key: gone.Key}, Limit: 1})
 		if err != nil {
 			return err
 		}
 		if len(listed) != 1 || listed[0] != wanted[len(wanted)/2+1] {
-			return fmt.Errorf("order %d: after the place of a withdrawn rating stands %#v, want %#v", o, listed, wanted[len(wanted)/2+1])
+			return fmt.Errorf("order %d: after the place of a withdrawn rating stands %#v, want %#v", o, listed,
+				wanted[len(wanted)/2+1])
 		}
 		last := wanted[len(wanted)-1]
-		listed, err = s.ListRatings(ctx, rating.Query{Filter: f, Order: o, After: &rating.Cursor{At: last.UpdatedAt, Key: last.Key}, Limit: 9})
+		listed, err = s.ListRatings(ctx, rating.Query{Filter: f, Order: o,
+			After: &rating.Cursor{At: last.UpdatedAt, Key: last.Key}, Limit: 9})
 		if err := errors.Join(err, want("ratings after the last one", len(listed), 0)); err != nil {
 			return err
 		}
 	}
 	// At is ignored in the order ByKey.
 	wanted := b.live(f, rating.ByKey)
-	listed, err := s.ListRatings(ctx, rating.Query{Filter: f, After: &rating.Cursor{At: at(1_000_000), Key: wanted[0].Key}, Limit: 100})
+	listed, err := s.ListRatings(ctx, rating.Query{Filter: f,
+		After: &rating.Cursor{At: at(1_000_000), Key: wanted[0].Key}, Limit: 100})
 	if err != nil {
 		return err
 	}

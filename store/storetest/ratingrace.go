@@ -15,9 +15,12 @@ import (
 
 func ratingRaces() []Check {
 	return []Check{
-		{"rating/race", "Count, sum, histogram and buckets are equal to the rows after every transaction, with any number of callers at once.", ratingRace},
-		{"rating/race-one-key", "Of two changes of a Key, whenever they come, the one of the higher Version wins and the other one is Superseded.", ratingRaceOneKey},
-		{"rating/all-or-nothing", "ApplyRatings records batch in one transaction: all of it or, with an error, nothing.", ratingAllOrNothing},
+		{"rating/race", "Count, sum, histogram and buckets are equal to the rows after every transaction, " +
+			"with any number of callers at once.", ratingRace},
+		{"rating/race-one-key", "Of two changes of a Key, whenever they come, the one of the higher Version " +
+			"wins and the other one is Superseded.", ratingRaceOneKey},
+		{"rating/all-or-nothing", "ApplyRatings records batch in one transaction: all of it or, with an " +
+			"error, nothing.", ratingAllOrNothing},
 	}
 }
 
@@ -159,7 +162,8 @@ func inBatches(changes []rating.Change, n int) [][]rating.Change {
 	batches := make([][]rating.Change, n)
 	for i, c := range changes {
 		at := i % n
-		for at < len(batches) && slices.ContainsFunc(batches[at], func(o rating.Change) bool { return o.Key == c.Key }) {
+		for at < len(batches) && slices.ContainsFunc(batches[at],
+			func(o rating.Change) bool { return o.Key == c.Key }) {
 			at++
 		}
 		if at == len(batches) {
@@ -188,7 +192,8 @@ func ratingRaceOneKey(ctx context.Context, s store.Store) error {
 			return err
 		}
 		got, _, err := ratingByKey(ctx, s, k)
-		if err := errors.Join(err, want("the score that won", got.Score, callers), want("its version", got.Version.Offset, callers)); err != nil {
+		if err := errors.Join(err, want("the score that won", got.Score, callers),
+			want("its version", got.Version.Offset, callers)); err != nil {
 			return err
 		}
 		created := 0

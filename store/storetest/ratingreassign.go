@@ -12,11 +12,16 @@ import (
 
 func ratingReassigns() []Check {
 	return []Check{
-		{"rating/hand-over", "A withdrawal with ReassignTo hands what it withdraws over to that one, so that no number changes.", ratingReassign},
-		{"rating/hand-over-kept", "its score, bucket and times become a rating of this rater, of the change's Version and with the Result Created.", ratingReassignKept},
-		{"rating/hand-over-nothing", "It means nothing where nothing is withdrawn: without Withdraw, or when there is no rating, or when the change is Superseded or comes again.", ratingReassignNothing},
-		{"rating/hand-over-known", "It is a rater that the content does not know; to one that it does nothing is handed over.", ratingReassignKnown},
-		{"rating/hand-over-race", "A withdrawal with ReassignTo hands what it withdraws over to that one, so that no number changes.", ratingReassignRace},
+		{"rating/hand-over", "A withdrawal with ReassignTo hands what it withdraws over to that one, so that " +
+			"no number changes.", ratingReassign},
+		{"rating/hand-over-kept", "its score, bucket and times become a rating of this rater, of the " +
+			"change's Version and with the Result Created.", ratingReassignKept},
+		{"rating/hand-over-nothing", "It means nothing where nothing is withdrawn: without Withdraw, or when " +
+			"there is no rating, or when the change is Superseded or comes again.", ratingReassignNothing},
+		{"rating/hand-over-known", "It is a rater that the content does not know; to one that it does " +
+			"nothing is handed over.", ratingReassignKnown},
+		{"rating/hand-over-race", "A withdrawal with ReassignTo hands what it withdraws over to that one, so " +
+			"that no number changes.", ratingReassignRace},
 	}
 }
 
@@ -41,7 +46,8 @@ func ratingReassign(ctx context.Context, s store.Store) error {
 	leaver := raters[1]
 	at := func(id, rater string) rating.Key { return rating.Key{Content: id, Rater: rater} }
 	mixed := []rating.Change{
-		reassign(at(contents[2], leaver), 10), change(at(contents[2], raters[0]), 11, 2), withdrawal(at(contents[0], raters[3]), 12),
+		reassign(at(contents[2], leaver), 10), change(at(contents[2], raters[0]), 11, 2),
+		withdrawal(at(contents[0], raters[3]), 12),
 		reassign(at(contents[0], leaver), 13), change(at(contents[1], newName()), 14, 5),
 	}
 	for _, changes := range [][]rating.Change{batch, mixed} {
@@ -50,7 +56,8 @@ func ratingReassign(ctx context.Context, s store.Store) error {
 			return err
 		}
 		for i, c := range changes {
-			if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
+			if wanted := b.apply(c); outcomes[i].Result != wanted.Result ||
+				!sameRating(outcomes[i].Rating, wanted.Rating) {
 				return fmt.Errorf("%#v: the outcome is %#v, want %#v", c, outcomes[i], wanted)
 			}
 		}
@@ -76,7 +83,8 @@ func ratingReassign(ctx context.Context, s store.Store) error {
 		return errors.New("a content is claimed for folding because a rating of it was handed over")
 	}
 	after, err := statsOf(ctx, s, c.Content)
-	if err := errors.Join(err, want("the revision after a rating was handed over", after.Revision, before.Revision), b.check(ctx, s), au.check(ctx, s)); err != nil {
+	if err := errors.Join(err, want("the revision after a rating was handed over", after.Revision,
+		before.Revision), b.check(ctx, s), au.check(ctx, s)); err != nil {
 		return err
 	}
 	if !after.Equal(before) {
@@ -108,7 +116,8 @@ func ratingReassignKept(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	kept := rating.Rating{Key: successor, Score: 4, Version: c.Version, Result: rating.Created, Bucket: 77, CreatedAt: first.At, UpdatedAt: second.At}
+	kept := rating.Rating{Key: successor, Score: 4, Version: c.Version, Result: rating.Created, Bucket: 77,
+		CreatedAt: first.At, UpdatedAt: second.At}
 	if err := want("the rating that was handed over", got, kept); err != nil {
 		return err
 	}
@@ -120,7 +129,8 @@ func ratingReassignKept(ctx context.Context, s store.Store) error {
 		return err
 	}
 	stats, err := statsOf(ctx, s, k.Content)
-	return errors.Join(err, want("ratings left", stats.Count, 1), want("their sum", stats.Sum, 5), newAudit([]string{k.Content}).check(ctx, s))
+	return errors.Join(err, want("ratings left", stats.Count, 1), want("their sum", stats.Sum, 5),
+		newAudit([]string{k.Content}).check(ctx, s))
 }
 
 func ratingReassignNothing(ctx context.Context, s store.Store) error {

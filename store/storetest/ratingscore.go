@@ -16,15 +16,22 @@ import (
 
 func ratingScoreChecks() []Check {
 	return []Check{
-		{"rating/fold", "hands the non-empty buckets of each to fold in ascending order, records the result and returns the new Stats.", ratingScore},
+		{"rating/fold", "hands the non-empty buckets of each to fold in ascending order, records the result " +
+			"and returns the new Stats.", ratingScore},
 		{"rating/fold-empty", "A content whose ratings are all withdrawn gives fold no bucket.", ratingScoreEmpty},
-		{"rating/fold-limit", "RefreshScores claims at most limit contents whose buckets have changed since their last fold", ratingScoreLimit},
-		{"rating/fold-changed", "RefreshScores claims at most limit contents whose buckets have changed since their last fold", ratingScoreChanged},
+		{"rating/fold-limit", "RefreshScores claims at most limit contents whose buckets have changed since " +
+			"their last fold", ratingScoreLimit},
+		{"rating/fold-changed", "RefreshScores claims at most limit contents whose buckets have changed " +
+			"since their last fold", ratingScoreChanged},
 		{"rating/fold-meanwhile", "A content that changes meanwhile is claimed again later.", ratingScoreMeanwhile},
-		{"rating/fold-race", "Of two calls at once, in one process or in two, a content is claimed by one.", ratingScoreRace},
-		{"rating/recount", "Recount computes the numbers of the contents ids from their rows, repairs what differs, and reports it.", ratingRecount},
-		{"rating/recount-meanwhile", "Changes that are applied meanwhile are neither lost nor counted twice.", ratingRecountMeanwhile},
-		{"rating/audit", "Audit returns how many contents have ratings or numbers, and the identifiers of those whose " +
+		{"rating/fold-race", "Of two calls at once, in one process or in two, a content is claimed by one.",
+			ratingScoreRace},
+		{"rating/recount", "Recount computes the numbers of the contents ids from their rows, repairs what " +
+			"differs, and reports it.", ratingRecount},
+		{"rating/recount-meanwhile", "Changes that are applied meanwhile are neither lost nor counted twice.",
+			ratingRecountMeanwhile},
+		{"rating/audit", "Audit returns how many contents have ratings or numbers, and the identifiers of " +
+			"those whose " +
 			"numbers are not what their rows say, bytewise ascending.", ratingAudit},
 	}
 }
@@ -43,8 +50,10 @@ func ratingScore(ctx context.Context, s store.Store) error {
 	if _, err := apply(ctx, s, withdrawal(batch[5].Key, 8)); err != nil { // empties bucket 23
 		return err
 	}
-	wanted := []score.Bucket{{Index: 0, N: 1, Sum: 4}, {Index: 2, N: 2, Sum: 4}, {Index: 24, N: 1, Sum: 2}, {Index: 100, N: 1, Sum: 6}, {Index: 300, N: 1, Sum: 0}}
-	computed := score.Score{Value: 4.1 + 0.2, Weight: math.Nextafter(301.894467, 0), Rank: -1.0 / 3, Computed: true} // numbers that show a loss of bits
+	wanted := []score.Bucket{{Index: 0, N: 1, Sum: 4}, {Index: 2, N: 2, Sum: 4}, {Index: 24, N: 1, Sum: 2},
+		{Index: 100, N: 1, Sum: 6}, {Index: 300, N: 1, Sum: 0}}
+	// numbers that show a loss of bits
+	computed := score.Score{Value: 4.1 + 0.2, Weight: math.Nextafter(301.894467, 0), Rank: -1.0 / 3, Computed: true}
 	folds := 0
 	refreshed, err := computeAll(ctx, s, func(h rating.History) score.Score {
 		if slices.Equal(h.Buckets, wanted) {
@@ -108,7 +117,8 @@ func ratingScoreLimit(ctx context.Context, s store.Store) error {
 			folds++
 			return mean(h)
 		})
-		if err := errors.Join(err, want("contents refreshed with the limit 4", len(refreshed), wanted), want("folds", folds, wanted)); err != nil {
+		if err := errors.Join(err, want("contents refreshed with the limit 4", len(refreshed), wanted),
+			want("folds", folds, wanted)); err != nil {
 			return err
 		}
 		for _, stats := range refreshed {
@@ -202,7 +212,9 @@ func ratingScoreMeanwhile(ctx context.Context, s store.Store) error {
 			return err
 		}
 		stats, err := statsOf(ctx, s, id)
-		if err := errors.Join(err, want("ratings", stats.Count, 2), want("the weight of the last fold", stats.Score.Weight, 2), want("its value", stats.Score.Value, 3)); err != nil {
+		if err := errors.Join(err, want("ratings", stats.Count, 2),
+			want("the weight of the last fold", stats.Score.Weight, 2),
+			want("its value", stats.Score.Value, 3)); err != nil {
 			return err
 		}
 	}
@@ -314,7 +326,8 @@ func ratingAudit(ctx context.Context, s store.Store) error {
 	}
 	accused := func(id string) bool { return slices.Contains(suspects, id) }
 	if n < 1 || slices.ContainsFunc(h.contents, accused) {
-		return fmt.Errorf("of %d contents %v are suspected, want at least 1 content and none of %v", n, suspects, h.contents)
+		return fmt.Errorf("of %d contents %v are suspected, want at least 1 content and none of %v", n,
+			suspects, h.contents)
 	}
 	return nil
 }

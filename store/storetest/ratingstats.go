@@ -13,13 +13,20 @@ import (
 
 func ratingStats() []Check {
 	return []Check{
-		{"rating/stats", "StatsByContent returns the numbers of those of ids that have ever been rated, each once, in any order.", ratingStatsByContent},
+		{"rating/stats", "StatsByContent returns the numbers of those of ids that have ever been rated, each " +
+			"once, in any order.", ratingStatsByContent},
 		{"rating/revision", "Revision grows whenever something in Stats changes.", ratingRevision},
-		{"rating/as-of", "AsOf is when that was, by the store's clock; zero for a content that never had a rating.", ratingAsOf},
-		{"rating/openings", "StartHistories records for each content when its history opened, unless that is recorded already, and returns what is recorded for all of them, in their order. What was recorded once never changes.", ratingHistoryStarts},
+		{"rating/as-of", "AsOf is when that was, by the store's clock; zero for a content that never had a rating.",
+			ratingAsOf},
+		{"rating/openings", "StartHistories records for each content when its history opened, unless that is " +
+			"recorded already, and returns what is recorded for all of them, in their order. What was " +
+			"recorded once never changes.", ratingHistoryStarts},
 		{"rating/openings-race", "What was recorded once never changes.", ratingHistoryStartsRace},
-		{"rating/forget-content", "EraseContent removes every rating of a content that is kept elsewhere; those that are applied later are refused. Forgetting again, or what was never rated, is no error.", ratingForgetContent},
-		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
+		{"rating/forget-content", "EraseContent removes every rating of a content that is kept elsewhere; " +
+			"those that are applied later are refused. Forgetting again, or what was never rated, is no error.",
+			ratingForgetContent},
+		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, " +
+			"bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
 	}
 }
 
@@ -139,7 +146,8 @@ func ratingHistoryStarts(ctx context.Context, s store.Store) error {
 		}
 		return err
 	}
-	first, second, third := rating.HistoryStart{Content: ids[0], At: at(5)}, rating.HistoryStart{Content: ids[1], At: at(6)}, rating.HistoryStart{Content: ids[2], At: at(7)}
+	first, second, third := rating.HistoryStart{Content: ids[0], At: at(5)},
+		rating.HistoryStart{Content: ids[1], At: at(6)}, rating.HistoryStart{Content: ids[2], At: at(7)}
 	if err := open([]rating.HistoryStart{second, first}, []rating.HistoryStart{second, first}); err != nil {
 		return err
 	}
@@ -153,7 +161,8 @@ func ratingHistoryStarts(ctx context.Context, s store.Store) error {
 	}
 	return errors.Join(
 		open(crowd, crowd),
-		open([]rating.HistoryStart{earlier, third, later, earlier}, []rating.HistoryStart{first, third, second, first}),
+		open([]rating.HistoryStart{earlier, third, later, earlier},
+			[]rating.HistoryStart{first, third, second, first}),
 		open([]rating.HistoryStart{again}, []rating.HistoryStart{third}),
 		open(nil, nil),
 	)
@@ -194,12 +203,14 @@ func ratingHistoryStartsRace(ctx context.Context, s store.Store) error {
 func ratingRatedContents(ctx context.Context, s store.Store) error {
 	prefix := newName()
 	var contents []string
-	for _, suffix := range []string{"a", "B", "b", "_", "1", "aa", "A", "-", "+", "=", "|", "@", ".", "Z", "z", "10", "9"} {
+	for _, suffix := range []string{"a", "B", "b", "_", "1", "aa", "A", "-", "+", "=", "|", "@", ".", "Z", "z",
+		"10", "9"} {
 		contents = append(contents, prefix+suffix)
 	}
 	for i, id := range contents {
 		k := rating.Key{Content: id, Rater: newName()}
-		if _, err := apply(ctx, s, change(k, 1, 4), change(rating.Key{Content: id, Rater: newName()}, 1, 3)); err != nil {
+		if _, err := apply(ctx, s, change(k, 1, 4), change(rating.Key{Content: id, Rater: newName()}, 1,
+			3)); err != nil {
 			return err
 		}
 		if i%3 == 0 {
@@ -241,8 +252,10 @@ func ratingRatedContents(ctx context.Context, s store.Store) error {
 
 func ratingForgetContent(ctx context.Context, s store.Store) error {
 	gone, stays, rater := newName(), newName(), newName()
-	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()}, {Content: gone, Rater: newName()}}
-	if _, err := apply(ctx, s, change(keys[0], 1, 4), change(keys[1], 1, 5), withdrawal(keys[2], 1), change(rating.Key{Content: stays, Rater: rater}, 1, 2)); err != nil {
+	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()},
+		{Content: gone, Rater: newName()}}
+	if _, err := apply(ctx, s, change(keys[0], 1, 4), change(keys[1], 1, 5), withdrawal(keys[2], 1),
+		change(rating.Key{Content: stays, Rater: rater}, 1, 2)); err != nil {
 		return err
 	}
 	for _, id := range []string{gone, gone, newName()} {
@@ -263,6 +276,7 @@ func ratingForgetContent(ctx context.Context, s store.Store) error {
 	if err := wantNoRatings(ctx, s, gone, append(keys, late)); err != nil {
 		return err
 	}
-	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater}, Order: rating.NewestFirst, Limit: 5})
+	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater},
+		Order: rating.NewestFirst, Limit: 5})
 	return errors.Join(err, want("ratings of the rater", len(byRater), 1), newAudit([]string{stays}).fold(ctx, s))
 }

@@ -13,15 +13,24 @@ import (
 
 func ratingStream() []Check {
 	return []Check{
-		{"rating/installation", "Installation returns the identity of the database: 1 to 64 of a-z, 0-9 and hyphen, made at random together with the database, for ever the same, and another one in every other database.", ratingInstallation},
-		{"rating/epoch", "StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has not seen before gets one greater than all before.", ratingEpoch},
+		{"rating/installation", "Installation returns the identity of the database: 1 to 64 of a-z, 0-9 and " +
+			"hyphen, made at random together with the database, for ever the same, and another one in every " +
+			"other database.", ratingInstallation},
+		{"rating/epoch", "StreamEpoch returns the epoch of a stream, for ever the same. A stream that it has " +
+			"not seen before gets one greater than all before.", ratingEpoch},
 		{"rating/epoch-race", "StreamEpoch returns the epoch of a stream, for ever the same.", ratingEpochRace},
-		{"rating/epoch-known", "KnownEpoch returns the epoch that StreamEpoch has given a stream, and never gives one.", ratingEpochKnown},
-		{"rating/epoch-unknown", "A stream that has none is ErrNotFound, whatever bytes its name is made of.", ratingEpochUnknown},
-		{"rating/tick", "ClaimLease reports whether the caller shall do what job does at the time at. Of all callers that ask for one job and time one is told so; a time before one already claimed is nobody's.", ratingTick},
+		{"rating/epoch-known", "KnownEpoch returns the epoch that StreamEpoch has given a stream, and never " +
+			"gives one.", ratingEpochKnown},
+		{"rating/epoch-unknown", "A stream that has none is ErrNotFound, whatever bytes its name is made of.",
+			ratingEpochUnknown},
+		{"rating/tick", "ClaimLease reports whether the caller shall do what job does at the time at. Of all " +
+			"callers that ask for one job and time one is told so; a time before one already claimed is nobody's.",
+			ratingTick},
 		{"rating/tick-race", "Of all callers that ask for one job and time one is told so", ratingTickRace},
-		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseLease has ended it.", ratingTickLease},
-		{"rating/tick-release", "ReleaseLease ends the lease of the claim of job and at. Without such a claim it does nothing.", ratingTickRelease},
+		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseLease has " +
+			"ended it.", ratingTickLease},
+		{"rating/tick-release", "ReleaseLease ends the lease of the claim of job and at. Without such a " +
+			"claim it does nothing.", ratingTickRelease},
 	}
 }
 
@@ -163,7 +172,8 @@ func ratingEpochUnknown(ctx context.Context, s store.Store) error {
 	for _, stream := range append(oddTexts(), "", newName()) {
 		for range 2 {
 			_, err := s.KnownEpoch(ctx, stream)
-			if err := wantError(fmt.Sprintf("the epoch of the stream %.40q", stream), err, rating.ErrNotFound); err != nil {
+			if err := wantError(fmt.Sprintf("the epoch of the stream %.40q", stream), err,
+				rating.ErrNotFound); err != nil {
 				return err
 			}
 		}

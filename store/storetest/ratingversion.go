@@ -11,8 +11,10 @@ import (
 
 func ratingVersions() []Check {
 	return []Check{
-		{"rating/repeated", "A change that comes again, with the very Version that is stored, has the Result that it had the first time.", ratingRepeated},
-		{"rating/order", "Of two changes of a Key, whenever they come, the one of the higher Version wins and the other one is Superseded.", ratingOrder},
+		{"rating/repeated", "A change that comes again, with the very Version that is stored, has the Result " +
+			"that it had the first time.", ratingRepeated},
+		{"rating/order", "Of two changes of a Key, whenever they come, the one of the higher Version wins " +
+			"and the other one is Superseded.", ratingOrder},
 		{"rating/epochs", "Later ones are greater: a greater Epoch, or the same and a greater Offset.", ratingEpochs},
 	}
 }
@@ -58,8 +60,10 @@ func ratingOrder(ctx context.Context, s store.Store) error {
 				return err
 			}
 			for i, c := range batch {
-				if wanted := b.apply(c); outcomes[i].Result != wanted.Result || !sameRating(outcomes[i].Rating, wanted.Rating) {
-					return fmt.Errorf("%s last, arrivals %v, turn %d: the outcome is %#v, want %#v", name, orders[i], turn, outcomes[i], wanted)
+				if wanted := b.apply(c); outcomes[i].Result != wanted.Result ||
+					!sameRating(outcomes[i].Rating, wanted.Rating) {
+					return fmt.Errorf("%s last, arrivals %v, turn %d: the outcome is %#v, want %#v", name,
+						orders[i], turn, outcomes[i], wanted)
 				}
 			}
 			if err := au.check(ctx, s); err != nil {
@@ -116,8 +120,10 @@ func ratingRepeated(ctx context.Context, s store.Store) error {
 	if _, err := applyOne(ctx, s, other, rating.Created); err != nil {
 		return err
 	}
-	for i, c := range []rating.Change{change(k, 1, 4), change(k, 2, 5), change(k, 3, 5), withdrawal(k, 4), change(k, 5, 3)} {
-		wanted := []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Withdrawn, rating.Created}[i]
+	for i, c := range []rating.Change{change(k, 1, 4), change(k, 2, 5), change(k, 3, 5), withdrawal(k, 4),
+		change(k, 5, 3)} {
+		wanted := []rating.Result{rating.Created, rating.Updated, rating.Unchanged, rating.Withdrawn,
+			rating.Created}[i]
 		first, err := applyOne(ctx, s, c, wanted)
 		if err != nil {
 			return err

@@ -14,25 +14,35 @@ import (
 
 func ratingWindows() []Check {
 	return []Check{
-		{"rating/histories", "HistoryByContent returns what RefreshScores would hand to fold for a content, and when its history opened. An unknown content has an empty one.", ratingHistories},
-		{"rating/mark", "MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as if their buckets had changed.", ratingMark},
-		{"rating/mark-meanwhile", "MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores", ratingMarkMeanwhile},
-		{"rating/windows", "AddWindow records w and, if its content has ever been rated, has it claimed by the next RefreshScores.", ratingWindowsApply},
-		{"rating/windows-handed", "The content's windows come with them, in ascending order of ID.", ratingWindowsApply},
-		{"rating/windows-removed", "RemoveWindow removes a window and has its content claimed like AddWindow.", ratingWindowsApply},
-		{"rating/windows-again", "One whose content and ID are recorded already changes nothing.", ratingWindowsAgain},
+		{"rating/histories", "HistoryByContent returns what RefreshScores would hand to fold for a content, " +
+			"and when its history opened. An unknown content has an empty one.", ratingHistories},
+		{"rating/mark", "MarkChanged has those of ids that have ever been rated claimed by the next " +
+			"RefreshScores, as if their buckets had changed.", ratingMark},
+		{"rating/mark-meanwhile", "MarkChanged has those of ids that have ever been rated claimed by the " +
+			"next RefreshScores", ratingMarkMeanwhile},
+		{"rating/windows", "AddWindow records w and, if its content has ever been rated, has it claimed by " +
+			"the next RefreshScores.", ratingWindowsApply},
+		{"rating/windows-handed", "The content's windows come with them, in ascending order of ID.",
+			ratingWindowsApply},
+		{"rating/windows-removed", "RemoveWindow removes a window and has its content claimed like AddWindow.",
+			ratingWindowsApply},
+		{"rating/windows-again", "One whose content and ID are recorded already changes nothing.",
+			ratingWindowsAgain},
 		{"rating/windows-missing", "A missing window is ErrNotFound.", ratingWindowsMissing},
-		{"rating/windows-deleted", "A deleted content takes its windows along, and one that comes later is ErrNotFound.", ratingWindowsDeleted},
+		{"rating/windows-deleted", "A deleted content takes its windows along, and one that comes later is " +
+			"ErrNotFound.", ratingWindowsDeleted},
 	}
 }
 
 func window(contentID string, ruling score.Ruling, first, last int) rating.Window {
-	return rating.Window{ID: newUUID(), Content: contentID, Ruling: ruling, From: at(first), Until: at(last + 1), First: first, Last: last,
+	return rating.Window{ID: newUUID(), Content: contentID, Ruling: ruling, From: at(first),
+		Until: at(last + 1), First: first, Last: last,
 		Note: "Łódź → \u200cنیم\u200cفاصله\n\"quoted\"", By: newName(), CreatedAt: at(7)}
 }
 
 func sameHistory(got, wanted rating.History) error {
-	if !got.Start.Equal(wanted.Start) || !slices.Equal(got.Buckets, wanted.Buckets) || !slices.Equal(got.Windows, wanted.Windows) {
+	if !got.Start.Equal(wanted.Start) || !slices.Equal(got.Buckets, wanted.Buckets) ||
+		!slices.Equal(got.Windows, wanted.Windows) {
 		return fmt.Errorf("the history is %#v, want %#v", got, wanted)
 	}
 	return nil
@@ -64,7 +74,8 @@ func ratingHistories(ctx context.Context, s store.Store) error {
 	if err := s.AddWindow(ctx, w); err != nil {
 		return err
 	}
-	wanted := rating.History{Start: opened[0].At, Buckets: []score.Bucket{{Index: 2, N: 1, Sum: 2}, {Index: 30, N: 2, Sum: 4}}, Windows: []rating.Window{w}}
+	wanted := rating.History{Start: opened[0].At, Buckets: []score.Bucket{{Index: 2, N: 1, Sum: 2},
+		{Index: 30, N: 2, Sum: 4}}, Windows: []rating.Window{w}}
 	for range 2 { // before and after a fold
 		h, err := s.HistoryByContent(ctx, id)
 		if err := errors.Join(err, sameHistory(h, wanted)); err != nil {
@@ -146,10 +157,12 @@ func ratingWindowsApply(ctx context.Context, s store.Store) error {
 			return err
 		}
 		if _, ok := refreshed[k.Content]; !ok || len(refreshed) != 1 || !slices.Equal(got, windows) {
-			return fmt.Errorf("after %s %d contents are folded, with %#v, want %#v", what, len(refreshed), got, windows)
+			return fmt.Errorf("after %s %d contents are folded, with %#v, want %#v", what, len(refreshed), got,
+				windows)
 		}
 		stats, err := statsOf(ctx, s, k.Content)
-		return errors.Join(err, want("the ratings", stats.Count, 1), want("their sum", stats.Sum, 4), want("the histogram", stats.Histogram[4], 1))
+		return errors.Join(err, want("the ratings", stats.Count, 1), want("their sum", stats.Sum, 4),
+			want("the histogram", stats.Histogram[4], 1))
 	}
 	if err := seen("a rating"); err != nil {
 		return err
@@ -200,7 +213,8 @@ func ratingWindowsAgain(ctx context.Context, s store.Store) error {
 		return err
 	}
 	h, err := s.HistoryByContent(ctx, k.Content)
-	if err := errors.Join(err, sameHistory(rating.History{Windows: h.Windows}, rating.History{Windows: []rating.Window{w}})); err != nil {
+	if err := errors.Join(err, sameHistory(rating.History{Windows: h.Windows},
+		rating.History{Windows: []rating.Window{w}})); err != nil {
 		return err
 	}
 	h, err = s.HistoryByContent(ctx, elsewhere.Content)
@@ -243,6 +257,7 @@ func windowsGone(ctx context.Context, s store.Store, id string, deletion func() 
 	}
 	h, err := s.HistoryByContent(ctx, id)
 	return errors.Join(err, sameHistory(h, rating.History{}),
-		wantError("a window of a deleted content", s.AddWindow(ctx, window(id, score.Cleared, 0, 0)), rating.ErrNotFound),
+		wantError("a window of a deleted content", s.AddWindow(ctx, window(id, score.Cleared, 0, 0)),
+			rating.ErrNotFound),
 		wantError("the removal of a deleted window", s.RemoveWindow(ctx, id, w.ID), rating.ErrNotFound))
 }

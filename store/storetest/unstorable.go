@@ -16,14 +16,16 @@ import (
 )
 
 // unstorable is what content.Store and auth.Store say of values that no service hands them.
-const unstorable = "What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps nothing of it; a store that does take it returns it unchanged."
+const unstorable = "What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and " +
+	"keeps nothing of it; a store that does take it returns it unchanged."
 
 // oddTexts returns texts that some databases take and others do not. The last one has no repetition
 // that makes it shorter than what an index can hold.
 func oddTexts() []string {
 	b := make([]byte, 8<<10)
 	mustRead(b)
-	return []string{newName() + "\x00" + newName(), newName() + "\xff", "\xed\xa0\x80" + newName(), hex.EncodeToString(b)}
+	return []string{newName() + "\x00" + newName(), newName() + "\xff", "\xed\xa0\x80" + newName(),
+		hex.EncodeToString(b)}
 }
 
 // refused reports whether err refuses for ever; other errors than that are wrong.
@@ -75,7 +77,8 @@ func contentUnstorable(ctx context.Context, s store.Store) error {
 				kept = next
 			}
 			got, err := contentByID(ctx, s, kept.ID)
-			if err := errors.Join(err, want(fmt.Sprintf("after a change to %s, refused %t", what, no), got, kept)); err != nil {
+			if err := errors.Join(err, want(fmt.Sprintf("after a change to %s, refused %t", what, no), got,
+				kept)); err != nil {
 				return err
 			}
 		}
@@ -114,7 +117,8 @@ func authUnstorable(ctx context.Context, s store.Store) error {
 			}
 			login := newLogin(u, 1)
 			login.session.Label = odd
-			if no, err = refused(fmt.Sprintf("a session with the label %.40q", odd), s.CreateSession(ctx, login.session, login.tokens)); err != nil {
+			if no, err = refused(fmt.Sprintf("a session with the label %.40q", odd),
+				s.CreateSession(ctx, login.session, login.tokens)); err != nil {
 				return err
 			}
 			sessions, err := s.SessionsByUser(ctx, u.ID)
@@ -122,7 +126,8 @@ func authUnstorable(ctx context.Context, s store.Store) error {
 				return err
 			}
 			if no && len(sessions) != 0 || !no && (len(sessions) != 1 || sessions[0] != login.session) {
-				return fmt.Errorf("a session with the label %.40q, refused %t, came back as %.300s", odd, no, show(sessions))
+				return fmt.Errorf("a session with the label %.40q, refused %t, came back as %.300s", odd, no,
+					show(sessions))
 			}
 		}
 	}
@@ -150,7 +155,8 @@ func ratingUnstorable(ctx context.Context, s store.Store) error {
 				return fmt.Errorf("%s: %w", what, err)
 			}
 			got, there, err := ratingByKey(ctx, s, k)
-			if err := errors.Join(err, want(what+": the change is applied", there, true), want("the key", got.Key, k)); err != nil {
+			if err := errors.Join(err, want(what+": the change is applied", there, true),
+				want("the key", got.Key, k)); err != nil {
 				return err
 			}
 			numbers, err := statsOf(ctx, s, k.Content)

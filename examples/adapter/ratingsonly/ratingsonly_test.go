@@ -19,7 +19,8 @@ import (
 // The whole test of an adapter is the suite.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(*testing.T) rating.Store { return ratingsonly.New(memstore.NewEngine()) }, storetest.Config{})
+	storetest.Run(t, func(*testing.T) rating.Store { return ratingsonly.New(memstore.NewEngine()) },
+		storetest.Config{})
 }
 
 // posts are the host's contents, and when each was published.

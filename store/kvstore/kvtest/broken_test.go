@@ -116,7 +116,11 @@ var brokenEngines = []struct {
 	}), []string{"get", "delete"}},
 	{"takes an empty value for none", transactions(func(tx kvstore.Tx) wrong {
 		return wrong{
-			get: func(key []byte) ([]byte, bool, error) { v, ok, err := tx.Get(key); return v, ok && len(v) > 0, err },
+			get: func(key []byte) ([]byte, bool, error) {
+				v, ok, err := tx.Get(key)
+				return v, ok &&
+					len(v) > 0, err
+			},
 		}
 	}), []string{"empty value"}},
 	{"ends keys at a zero byte", transactions(func(tx kvstore.Tx) wrong {
@@ -331,7 +335,10 @@ var brokenEngines = []struct {
 		}}
 	}, []string{"seen later"}},
 	{"views without a snapshot", func(e kvstore.Engine) kvstore.Engine {
-		return broken{Engine: e, view: func(ctx context.Context, fn function) error { return fn(uncommitted{ctx, e}) }}
+		return broken{Engine: e, view: func(ctx context.Context,
+			fn function) error {
+			return fn(uncommitted{ctx, e})
+		}}
 	}, []string{"snapshot"}},
 	{"updates without transactions", func(e kvstore.Engine) kvstore.Engine {
 		return broken{
