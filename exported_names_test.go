@@ -77,6 +77,7 @@ var (
 	_ *content.Field
 	_ *content.FieldError
 	_ *content.Filter
+	_ *content.FilterPart
 	_ *content.Hash
 	_ *content.Hooks
 	_ *content.IdempotencyKey
@@ -165,6 +166,7 @@ var (
 	_ *rating.Stats
 	_ *rating.Store
 	_ *rating.Submission
+	_ *rating.Tally
 	_ *rating.Task
 	_ *rating.TaskError
 	_ *rating.TaskResult
