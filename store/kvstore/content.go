@@ -95,7 +95,7 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 		st, _ := numbers.get(t, id)
 		t.reindex(append(contentKeys(c), numberKeys(id, st.Stats)...), nil)
 		contents.delete(t, id)
-		t.forget(id)
+		t.eraseRatings(id)
 		return nil
 	})
 }

@@ -24,28 +24,28 @@ func deadLetterKeys(r rating.DeadLetter) [][]byte {
 	}
 }
 
-// reject records a message unless it is recorded.
-func (t *tx) reject(r rating.DeadLetter) {
+// recordDeadLetter records a dead letter unless it is recorded.
+func (t *tx) recordDeadLetter(r rating.DeadLetter) {
 	if _, ok := t.first(span{prefix: key(deadLetterByName, name(r.Position, r.Key))}); ok {
 		return
 	}
 	r.ID = t.next("rejected")
-	rejections.put(t, r, r.ID)
+	deadLetters.put(t, r, r.ID)
 	t.reindex(nil, deadLetterKeys(r))
 }
 
-// unreject removes a message.
-func (t *tx) unreject(id int64) {
-	if r, ok := rejections.get(t, id); ok {
-		rejections.delete(t, id)
+// deleteDeadLetter removes a dead letter.
+func (t *tx) deleteDeadLetter(id int64) {
+	if r, ok := deadLetters.get(t, id); ok {
+		deadLetters.delete(t, id)
 		t.reindex(deadLetterKeys(r), nil)
 	}
 }
 
 // ListDeadLetters implements rating.Store.
 func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) ([]rating.DeadLetter, error) {
-	return view(ctx, s, "list rejected", func(t *tx) (found []rating.DeadLetter, _ error) {
-		in := span{prefix: key(byte(rejections))}
+	return view(ctx, s, "list dead letters", func(t *tx) (found []rating.DeadLetter, _ error) {
+		in := span{prefix: key(byte(deadLetters))}
 		switch {
 		case q.Key != "" && q.Position.Stream != "":
 			in.prefix = key(deadLetterByName, name(q.Position, q.Key))
@@ -56,7 +56,7 @@ func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) (
 		}
 		for end := range t.scan(in.beyond(extend(nil, q.After))) {
 			p := parts(end)
-			r, ok := rejections.get(t, p.integer())
+			r, ok := deadLetters.get(t, p.integer())
 			if !ok {
 				break // the transaction has failed
 			}
@@ -70,9 +70,9 @@ func (s *Store) ListDeadLetters(ctx context.Context, q rating.DeadLetterQuery) (
 
 // DeleteDeadLetters implements rating.Store.
 func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
-	return s.write(ctx, "remove rejected", func(t *tx) error {
+	return s.write(ctx, "delete dead letters", func(t *tx) error {
 		for _, id := range ids {
-			t.unreject(id)
+			t.deleteDeadLetter(id)
 		}
 		return nil
 	})

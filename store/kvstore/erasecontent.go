@@ -11,15 +11,16 @@ const piece = 1000
 
 // EraseContent implements rating.Store.
 func (s *Store) EraseContent(ctx context.Context, id string) error {
-	return s.write(ctx, "forget content "+id, func(t *tx) error {
-		t.forget(id)
+	return s.write(ctx, "erase content "+id, func(t *tx) error {
+		t.eraseRatings(id)
 		return nil
 	})
 }
 
-// forget removes everything about the ratings of a content, and has those refused that come later.
+// eraseRatings removes everything about the ratings of a content and leaves a tombstone, for which
+// later ratings are refused.
 // Of the ratings it removes a piece; the rest is hidden until it is swept.
-func (t *tx) forget(id string) {
+func (t *tx) eraseRatings(id string) {
 	tombstones.put(t, struct{}{}, id)
 	for _, b := range buckets.list(t, span{prefix: key(byte(buckets), id)}, -1) {
 		buckets.delete(t, id, int64(b.Index))
@@ -27,7 +28,7 @@ func (t *tx) forget(id string) {
 	for _, w := range windows.list(t, span{prefix: key(byte(windows), id)}, -1) {
 		windows.delete(t, id, w.ID)
 	}
-	openings.delete(t, id)
+	starts.delete(t, id)
 	if row, ok := numbers.get(t, id); ok {
 		numbers.delete(t, id)
 		t.reindex(dirtyKeys(row), nil)
@@ -66,7 +67,7 @@ func (t *tx) hides(id string) bool {
 	return t.hidden[id]
 }
 
-// sweepHidden removes what forget has left, piece by piece.
+// sweepHidden removes what eraseRatings has left, piece by piece.
 func (s *Store) sweepHidden(ctx context.Context) error {
 	for more := true; more; {
 		var err error

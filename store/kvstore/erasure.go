@@ -11,7 +11,7 @@ func erasureKeys(d rating.Erasure) [][]byte {
 	return [][]byte{key(erasuresByTime, d.At, d.Rater)}
 }
 
-func (t *tx) depart(d rating.Erasure) {
+func (t *tx) recordErasure(d rating.Erasure) {
 	var old [][]byte
 	if last, ok := erasures.get(t, d.Rater); ok {
 		old = erasureKeys(last)
@@ -23,7 +23,7 @@ func (t *tx) depart(d rating.Erasure) {
 // RecordErasure implements rating.Store.
 func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
 	return s.write(ctx, "erasure of "+d.Rater, func(t *tx) error {
-		t.depart(d)
+		t.recordErasure(d)
 		return nil
 	})
 }
@@ -64,7 +64,7 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 		}
 		for _, p := range old(deadLetterByTime) {
 			p.time()
-			t.unreject(p.integer())
+			t.deleteDeadLetter(p.integer())
 			swept++
 		}
 		for _, p := range old(erasuresByTime) {

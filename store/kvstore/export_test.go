@@ -36,7 +36,7 @@ func (s *Store) Audit(ctx context.Context) error {
 			want(contentKeys(c))
 			want(numberKeys(c.ID, st.Stats))
 		}
-		for _, r := range creations.list(t, span{prefix: key(byte(creations))}, -1) {
+		for _, r := range idempotency.list(t, span{prefix: key(byte(idempotency))}, -1) {
 			want(recordKeys(r))
 		}
 		for _, tb := range []table[rating.Rating]{ratings, withdrawn} {
@@ -50,7 +50,7 @@ func (s *Store) Audit(ctx context.Context) error {
 		for _, d := range erasures.list(t, span{prefix: key(byte(erasures))}, -1) {
 			want(erasureKeys(d))
 		}
-		for _, r := range rejections.list(t, span{prefix: key(byte(rejections))}, -1) {
+		for _, r := range deadLetters.list(t, span{prefix: key(byte(deadLetters))}, -1) {
 			want(deadLetterKeys(r))
 		}
 		for _, login := range sessions.list(t, span{prefix: key(byte(sessions))}, -1) {

@@ -8,15 +8,15 @@ import (
 )
 
 func recordKeys(r content.IdempotencyRecord) [][]byte {
-	return [][]byte{key(creationsByTime, r.At, r.Author, [32]byte(r.Key))}
+	return [][]byte{key(idempotencyByTime, r.At, r.Author, [32]byte(r.Key))}
 }
 
 // CreateContentIdempotent implements content.Store.
 func (s *Store) CreateContentIdempotent(
 	ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time,
 ) (content.IdempotencyRecord, error) {
-	return update(ctx, s, "create content "+c.ID+" once", func(t *tx) (content.IdempotencyRecord, error) {
-		kept, ok := creations.get(t, r.Author, [32]byte(r.Key))
+	return update(ctx, s, "create content "+c.ID+" with an idempotency key", func(t *tx) (content.IdempotencyRecord, error) {
+		kept, ok := idempotency.get(t, r.Author, [32]byte(r.Key))
 		if ok && !kept.At.Before(since) {
 			return kept, nil
 		}
@@ -27,7 +27,7 @@ func (s *Store) CreateContentIdempotent(
 		if ok {
 			old = recordKeys(kept)
 		}
-		creations.put(t, r, r.Author, [32]byte(r.Key))
+		idempotency.put(t, r, r.Author, [32]byte(r.Key))
 		t.reindex(old, recordKeys(r))
 		return r, nil
 	})
@@ -36,8 +36,8 @@ func (s *Store) CreateContentIdempotent(
 // IdempotencyRecordByKey implements content.Store.
 func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
 	key content.Hash) (content.IdempotencyRecord, error) {
-	return view(ctx, s, "creation by key", func(t *tx) (content.IdempotencyRecord, error) {
-		r, ok := creations.get(t, author, [32]byte(key))
+	return view(ctx, s, "idempotency record by key", func(t *tx) (content.IdempotencyRecord, error) {
+		r, ok := idempotency.get(t, author, [32]byte(key))
 		if !ok {
 			return r, content.ErrNotFound
 		}
@@ -47,12 +47,12 @@ func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
 
 // SweepIdempotencyRecords implements content.Store.
 func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error) {
-	return update(ctx, s, "sweep creations", func(t *tx) (int, error) {
-		old := t.rests(span{prefix: key(creationsByTime), high: extend(nil, before)}, limit)
+	return update(ctx, s, "sweep idempotency records", func(t *tx) (int, error) {
+		old := t.rests(span{prefix: key(idempotencyByTime), high: extend(nil, before)}, limit)
 		for _, p := range old {
-			t.delete(append(key(creationsByTime), p...))
+			t.delete(append(key(idempotencyByTime), p...))
 			p.time()
-			creations.delete(t, p.text(), p.hash())
+			idempotency.delete(t, p.text(), p.hash())
 		}
 		return len(old), nil
 	})

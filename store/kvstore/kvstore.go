@@ -4,9 +4,9 @@
 // # Layout
 //
 // A row is a value under the name of its table and its identifiers. An index is a set of keys
-// without values: what a list is ordered by or a row is looked up by, then the identifiers of the
-// row. A page of a list, a search, a claim and a sweep look at the keys of their page only, however
-// many keys there are. Filters that no index serves look at more; Query.MaxRows bounds how many.
+// without values: what a list is ordered by or a row is found by, then the identifiers of the
+// row. A page of a list, a search, a claim and a sweep read the keys of their page only, however many
+// keys there are. Filters that no index serves read more; Query.MaxRows bounds how many.
 //
 // # Errors
 //
@@ -31,7 +31,7 @@ import (
 
 // Config adjusts a Store; the zero value is usable.
 type Config struct {
-	// Now is the clock of rating.Stats.AsOf and of the leases of ticks. Nil: time.Now.
+	// Now is the clock of rating.Stats.AsOf and of the leases of leases. Nil: time.Now.
 	Now func() time.Time
 }
 

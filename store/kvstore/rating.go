@@ -69,7 +69,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 			t.count(id, d)
 		}
 		for _, r := range batch.DeadLetters {
-			t.reject(r)
+			t.recordDeadLetter(r)
 		}
 		return outcomes, nil
 	})

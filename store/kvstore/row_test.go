@@ -82,12 +82,12 @@ func TestRows(t *testing.T) {
 	t.Parallel()
 	rows(t, contents)
 	rows(t, tombstones)
-	rows(t, creations)
+	rows(t, idempotency)
 	rows(t, ratings)
 	rows(t, buckets)
 	rows(t, windows)
 	rows(t, erasures)
-	rows(t, rejections)
+	rows(t, deadLetters)
 	rows(t, epochs)
 	rows(t, identity)
 	rows(t, users)
@@ -146,7 +146,7 @@ func TestLayout(t *testing.T) {
 	for _, v := range []any{
 		content.Content{}, content.IdempotencyRecord{}, rating.Rating{}, numbersRow{}, score.Bucket{},
 		rating.Window{},
-		rating.Erasure{}, rating.DeadLetter{}, tick{}, auth.User{}, auth.Session{}, auth.Token{},
+		rating.Erasure{}, rating.DeadLetter{}, lease{}, auth.User{}, auth.Session{}, auth.Token{},
 	} {
 		all.WriteString(reflect.TypeOf(v).String() + " " + shape(reflect.TypeOf(v)) + "\n")
 	}

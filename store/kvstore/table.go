@@ -17,26 +17,26 @@ type index = byte
 
 // The tables and the parts of their keys. The name of a table that is removed stays unused.
 var (
-	contents   = table[content.Content](1)           // content
-	tombstones = table[struct{}](2)                  // content that was deleted or forgotten
-	creations  = table[content.IdempotencyRecord](3) // author, hash of the key
-	ratings    = table[rating.Rating](4)             // content, rater; those that are not withdrawn
-	withdrawn  = table[rating.Rating](5)             // content, rater
-	numbers    = table[numbersRow](6)                // content
-	buckets    = table[score.Bucket](7)              // content, index
-	windows    = table[rating.Window](8)             // content, window
-	openings   = table[time.Time](9)                 // content
-	erasures   = table[rating.Erasure](10)           // rater
-	rejections = table[rating.DeadLetter](11)        // number
-	epochs     = table[int64](12)                    // hash of the stream
-	ticks      = table[tick](13)                     // job
-	counters   = table[int64](14)                    // what is counted
-	identity   = table[string](15)                   // nothing
-	users      = table[auth.User](16)                // user
-	names      = table[string](17)                   // canonical name, of deleted users too
-	sessions   = table[auth.Session](18)             // session
-	tokens     = table[auth.Token](19)               // hash
-	hidden     = table[struct{}](20)                 // content that is gone, with ratings that are left
+	contents    = table[content.Content](1)           // content
+	tombstones  = table[struct{}](2)                  // content that was deleted, or whose ratings were erased
+	idempotency = table[content.IdempotencyRecord](3) // author, hash of the key
+	ratings     = table[rating.Rating](4)             // content, rater; those that are not withdrawn
+	withdrawn   = table[rating.Rating](5)             // content, rater
+	numbers     = table[numbersRow](6)                // content
+	buckets     = table[score.Bucket](7)              // content, index
+	windows     = table[rating.Window](8)             // content, window
+	starts      = table[time.Time](9)                 // content
+	erasures    = table[rating.Erasure](10)           // rater
+	deadLetters = table[rating.DeadLetter](11)        // number
+	epochs      = table[int64](12)                    // hash of the stream
+	leases      = table[lease](13)                    // job
+	counters    = table[int64](14)                    // what is counted
+	identity    = table[string](15)                   // nothing
+	users       = table[auth.User](16)                // user
+	names       = table[string](17)                   // canonical name, of deleted users too
+	sessions    = table[auth.Session](18)             // session
+	tokens      = table[auth.Token](19)               // hash
+	hidden      = table[struct{}](20)                 // content that was erased, with ratings that are left
 )
 
 // The indexes and the parts of their keys. A new index stands last; one that is removed leaves its
@@ -49,7 +49,7 @@ const (
 	contentsByRatings                      // count, content
 	contentsByAuthor                       // author, time of creation, content
 	contentsByTerm                         // term, time of creation, content
-	creationsByTime                        // time, author, hash of the key
+	idempotencyByTime                      // time, author, hash of the key
 	ratingsByTime                          // time of update, content, rater
 	ratingsByContent                       // content, time of update, rater
 	ratingsByRater                         // rater, time of update, content

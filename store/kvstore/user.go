@@ -82,7 +82,7 @@ func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 			t.endSession(login)
 		}
 		if d.Ratings != "" {
-			t.depart(rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At})
+			t.recordErasure(rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At})
 		}
 		return nil
 	})

@@ -6,9 +6,9 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// history returns what the score of a content is folded from.
+// history returns what the score of a content is computed from.
 func (t *tx) history(id string) rating.History {
-	opened, _ := openings.get(t, id)
+	opened, _ := starts.get(t, id)
 	return rating.History{
 		Start:   opened,
 		Buckets: buckets.list(t, span{prefix: key(byte(buckets), id)}, -1),
@@ -23,13 +23,13 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 
 // StartHistories implements rating.Store.
 func (s *Store) StartHistories(ctx context.Context, opened []rating.HistoryStart) ([]rating.HistoryStart, error) {
-	return update(ctx, s, "open contents", func(t *tx) ([]rating.HistoryStart, error) {
+	return update(ctx, s, "start histories", func(t *tx) ([]rating.HistoryStart, error) {
 		recorded := make([]rating.HistoryStart, len(opened))
 		for i, o := range opened {
-			if at, ok := openings.get(t, o.Content); ok {
+			if at, ok := starts.get(t, o.Content); ok {
 				o.At = at
 			} else {
-				openings.put(t, o.At, o.Content)
+				starts.put(t, o.At, o.Content)
 			}
 			recorded[i] = o
 		}

@@ -35,7 +35,7 @@ const applyChanges = changeRows + deltaHead + changeNumbers
 
 // reassign is applyChanges for a batch with ReassignTo raters. What such a withdrawal takes away,
 // which its row remembers, goes into a row that nobody else writes, and cancels out in delta.
-const reassign = changeRows + handRows + deltaHead + handed + changeNumbers
+const reassign = changeRows + reassignRows + deltaHead + reassignedNumbers + changeNumbers
 
 // The parts of applyChanges and reassign.
 const (
@@ -66,7 +66,7 @@ const (
 		prev_updated_at, result, created_at, updated_at
 )`
 
-	handRows = `, handed AS (
+	reassignRows = `, reassigned AS (
 	INSERT INTO khodnevis.ratings (content_id, rater, epoch, position, score, bucket, withdrawn, result,
 		created_at, updated_at)
 	SELECT c.content_id, v.anonymous, c.epoch, c.position, c.prev_score, c.prev_bucket, false, 'created',
@@ -84,8 +84,8 @@ const (
 		SELECT content_id, bucket, score, 1 AS n FROM changed WHERE NOT withdrawn
 		UNION ALL`
 
-	handed = `
-		SELECT content_id, bucket, score, 1 FROM handed
+	reassignedNumbers = `
+		SELECT content_id, bucket, score, 1 FROM reassigned
 		UNION ALL`
 
 	changeNumbers = `
@@ -187,7 +187,7 @@ func times(at []time.Time) string {
 }
 
 // ApplyRatings implements rating.Store. Without dead letters, which are few, it is one round
-// trip; a second one looks at the rows of changes that were not the newest.
+// trip; a second one reads the rows of changes that were not the newest.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.apply(ctx, batch)
 	if err != nil {
@@ -199,7 +199,7 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 
 func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	text, args := statementOf(batch.Changes)
-	rejected := deadLetterArrays(batch.DeadLetters)
+	deadLetters := deadLetterArrays(batch.DeadLetters)
 	var changed map[rating.Key]changedRow
 	var err error
 	switch {
@@ -214,7 +214,7 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 					return err
 				}
 			}
-			_, err = tx.exec(reject, rejected...)
+			_, err = tx.exec(recordDeadLetters, deadLetters...)
 			return err
 		})
 	case len(batch.Changes) > 0:

@@ -133,8 +133,8 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 func (s *Store) EraseContent(ctx context.Context, id string) error {
 	if _, err := s.exec(ctx, `INSERT INTO khodnevis.deleted_contents (id) VALUES ($1) ON CONFLICT DO NOTHING`,
 		id); err != nil {
-		return fmt.Errorf("pgstore: forget content %s: %w", id, err)
+		return fmt.Errorf("pgstore: erase content %s: %w", id, err)
 	}
-	_, _ = s.clear(ctx, id, 5) // it is forgotten, whatever becomes of this
+	_, _ = s.clear(ctx, id, 5) // they are erased, whatever becomes of this
 	return nil
 }

@@ -170,7 +170,7 @@ func (l contentList) source(where *conditions, scores, stats bool, rows int) str
 }
 
 // byRatings has what an index on the numbers of ratings would give, which would make every rating
-// dearer: the copies of them that folding leaves behind have an index, and those that changed since
+// dearer: the copies of them that a refresh of the scores leaves have an index, and those that changed since
 // are few. The server merges both.
 func (l contentList) byRatings(where *conditions, rows int) string {
 	part := func(from, n, id string) string {
@@ -204,7 +204,7 @@ func (l contentList) by(key, id string) string {
 	return ` ORDER BY ` + key + ` ` + l.way + `, ` + id + ` ` + l.way
 }
 
-// served returns the statement of a list that an index serves, or that may look at any number of
+// served returns the statement of a list that an index serves, or that may read any number of
 // rows.
 func (l contentList) served() (text string, args []any, ok bool) {
 	var where conditions
@@ -219,7 +219,7 @@ func (l contentList) served() (text string, args []any, ok bool) {
 	return text + where.bind(` LIMIT ?`, l.Limit), where.args, ok || l.MaxRows == 0
 }
 
-// window returns the statement that looks for the piece among the next rows in the order of the
+// window returns the statement that finds the page among the next rows in the order of the
 // list, and returns the row after them too if it gets there.
 func (l contentList) window(rows int) statement {
 	var where, hit conditions
@@ -241,7 +241,7 @@ func contentParts(f content.Filter) []content.FilterPart {
 	return slices.DeleteFunc(f.Parts(), func(p content.FilterPart) bool { return p.Indexed.RatingsMin > 0 })
 }
 
-// gathered returns the statement that looks for the piece in all of a part. It returns a row more
+// gathered returns the statement that finds the page in all of a part. It returns a row more
 // if the part has too many contents.
 func (l contentList) gathered(p content.FilterPart) statement {
 	with, where := gatherContents(p.Indexed, l.MaxRows)

@@ -11,22 +11,22 @@ import (
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// reject records messages that are not recorded. The order keeps two callers from waiting for each
+// recordDeadLetters records the messages that are not recorded yet. The order keeps two callers from waiting for each
 // other.
-const reject = `INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at)
+const recordDeadLetters = `INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at)
 	SELECT v.stream, v.position, v.key, v.body, v.reason, v.detail, v.at
 	FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[],
 		$7::timestamptz[]) WITH ORDINALITY
 		AS v (stream, position, key, body, reason, detail, at, i)
 	ORDER BY v.stream COLLATE "C", v.position, sha256(v.key), v.i ON CONFLICT DO NOTHING`
 
-// deadLetterArrays returns messages as arguments of reject.
-func deadLetterArrays(rejected []rating.DeadLetter) []any {
-	n := len(rejected)
+// deadLetterArrays returns messages as arguments of recordDeadLetters.
+func deadLetterArrays(messages []rating.DeadLetter) []any {
+	n := len(messages)
 	streams, reasons, positions := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.Int64Array, n)
 	keys, bodies, details := make(pq.ByteaArray, n), make(pq.ByteaArray, n), make(pq.ByteaArray, n)
 	at := make([]time.Time, n)
-	for i, r := range rejected {
+	for i, r := range messages {
 		streams[i], positions[i], reasons[i] = r.Position.Stream, r.Position.Offset, r.Reason
 		keys[i], bodies[i], details[i] = []byte(r.Key), append([]byte{}, r.Body...), []byte(r.Detail)
 		at[i] = r.At
@@ -58,7 +58,7 @@ const deleteDeadLetters = `DELETE FROM khodnevis.rejected WHERE id = ANY($1)`
 // DeleteDeadLetters implements rating.Store.
 func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
 	if _, err := s.exec(ctx, deleteDeadLetters, pq.Int64Array(ids)); err != nil {
-		return fmt.Errorf("pgstore: remove %d dead letters: %w", len(ids), err)
+		return fmt.Errorf("pgstore: delete %d dead letters: %w", len(ids), err)
 	}
 	return nil
 }

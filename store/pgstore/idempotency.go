@@ -13,7 +13,7 @@ import (
 const (
 	recordByKey = `SELECT request, content_id, at FROM khodnevis.creations WHERE author = $1 AND key = $2`
 
-	// createIdempotent waits for whoever is at the same key. It writes nothing where there is one that
+	// createIdempotent waits for another call with the same key. It writes nothing where there is a record that
 	// counts, or the content's identifier is used.
 	createIdempotent = `WITH held AS (INSERT INTO khodnevis.creations AS kept (author, key, request, content_id, at)
 			SELECT $10::text, $11::bytea, $12::bytea, $13::text, $14::timestamptz WHERE ` + unusedContent + `
@@ -49,13 +49,13 @@ func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, 
 			err = content.ErrConflict
 		}
 		if err = unsure(again, err); err != nil {
-			return content.IdempotencyRecord{}, fmt.Errorf("pgstore: create content %s once: %w", c.ID, err)
+			return content.IdempotencyRecord{}, fmt.Errorf("pgstore: create content %s with an idempotency key: %w", c.ID, err)
 		}
 		return kept, nil
 	}
 }
 
-// errSwept says that the creation which kept another one out was swept in between.
+// errSwept says that the record that kept a new one out was swept in between.
 var errSwept = errors.New("pgstore: swept")
 
 // IdempotencyRecordByKey implements content.Store.
@@ -67,7 +67,7 @@ func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
 		err = content.ErrNotFound
 	}
 	if err != nil {
-		return content.IdempotencyRecord{}, fmt.Errorf("pgstore: creation by key: %w", err)
+		return content.IdempotencyRecord{}, fmt.Errorf("pgstore: idempotency record by key: %w", err)
 	}
 	return found[0].Of(author, key), nil
 }
@@ -81,7 +81,7 @@ func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, l
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("pgstore: sweep creations: %w", err)
+		return 0, fmt.Errorf("pgstore: sweep idempotency records: %w", err)
 	}
 	return n, nil
 }

@@ -59,7 +59,7 @@ func steps() ([]migrate.Step, error) {
 // without a statement timeout.
 func (s *Store) migrate(ctx context.Context, steps []migrate.Step) (err error) {
 	if o, ok := s.db.Driver().(opened); ok {
-		db, err := o.patient()
+		db, err := o.forMigration()
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (tx transaction) due(steps []migrate.Step) ([]migrate.Step, error) {
 	return migrate.Due(steps, done)
 }
 
-// alone keeps others from migrating the schema until the transaction ends. Whoever waits does so
+// alone keeps others from migrating the schema until the transaction ends. Other callers wait
 // for as long as a step takes.
 func (tx transaction) alone() error {
 	if _, err := tx.exec(`SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0`); err != nil {

@@ -70,7 +70,7 @@ func (c OpenConfig) validate() error {
 // silence is how long a connection waits for a server that says nothing.
 func (c OpenConfig) silence() time.Duration { return c.StatementTimeout + time.Second }
 
-// Open returns a database handle for New; whoever calls it closes it. It does not talk to the
+// Open returns a database handle for New; the caller closes it. It does not talk to the
 // server, so that a program can start before its database. The connection string is a URL,
 // postgres://user:password@host:port/database?parameter=value, or pairs such as host=…
 // password='…'; the parameters are those of lib/pq, and others are an error. Several hosts,
@@ -136,8 +136,8 @@ type opened struct {
 // that is gone is noticed sooner, by keep-alive.
 const migrationSilence = time.Hour
 
-// patient returns a handle of one connection on which a statement may take as long as it takes.
-func (o opened) patient() (*sqlx.DB, error) {
+// forMigration returns a handle of one connection without a bound on statements.
+func (o opened) forMigration() (*sqlx.DB, error) {
 	made, err := pq.NewConnectorConfig(o.settings)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
 // Package pgstore is a store in PostgreSQL (15 or later), for any number of processes.
 //
-// A host opens its own *sqlx.DB, or lets Open do it, hands it to New and calls Migrate once.
+// A host opens its own *sqlx.DB, or lets Open do it, passes it to New and calls Migrate once.
 // Everything lives in a schema of its own, so that the tables stand beside those of the host in one
 // database.
 //
@@ -10,12 +10,12 @@
 // method returns at most 50 ms after its context is done, whatever the driver does, and the
 // connections that Open makes, as well as those of a host that uses Dialer, give up on a server
 // that says nothing. A call whose context has no deadline is bounded by the latter. A write whose
-// caller left may still be done. After five calls in a row without an answer the server is taken to
-// be down: every call fails at once, but for one a second that tries again.
+// caller left may still be done. After five calls in a row without an answer a circuit breaker
+// opens: every call fails at once, but for one a second that tries again.
 //
 // # Errors
 //
-// Errors of the database are told apart by SQLSTATE. Those that may pass wrap store.ErrUnavailable:
+// Errors of the database are distinguished by SQLSTATE. Transient ones wrap store.ErrUnavailable:
 // no connection, a server that starts, stops or takes no writes (a standby,
 // default_transaction_read_only), no room, timeouts, and deadlocks that occurred several times in a
 // row. Those of values that the server will never take (class 22, broken checks, limits) wrap
@@ -23,19 +23,19 @@
 //
 // # Limits
 //
-// A list that no index serves looks at about Query.MaxRows rows in each of the ways that it is
+// A list that no index serves reads about Query.MaxRows rows in each of the ways that it is
 // tried in, or fails with ErrTooBroad. Beside them, a search for several words reads as much of the
 // index of words as these words fill, and an order by the number of ratings the numbers of those
-// contents that were rated since the last fold. After a deletion of a content with many ratings,
+// contents that were rated since the last refresh of scores. After a deletion of a content with many ratings,
 // lists pass over what SweepRatings has not removed yet.
 //
 // # Concurrency
 //
 // Lists and counts take a part of the connections only (Config.Lists), and wait for their turn for
-// half of their time, so that rows that are looked up by key never wait for a list.
+// half of their time, so that reads by key never wait for a list.
 //
 // A Store may be used concurrently. Statements that run often are prepared once a connection;
-// behind a pooler that hands out connections by transaction, PostgreSQL's sessions are not what
+// behind a pooler that lends connections for one transaction, PostgreSQL's sessions are not what
 // they seem, and Migrate returns ErrPooled.
 package pgstore
 
@@ -61,7 +61,7 @@ type Config struct {
 	// underscores, not beginning with a digit. Default "khodnevis". Stores with different schemas
 	// share nothing.
 	Schema string
-	// Lists is how many connections lists and counts take at once, at most; those that look at many
+	// Lists is how many connections lists and counts take at once, at most; those that read many
 	// rows take half of them. Default: a quarter of the handle's MaxOpenConns, or 4 if it has no
 	// bound; always at least 1.
 	Lists int
@@ -108,7 +108,7 @@ var (
 	_ store.Breaker = (*Store)(nil)
 )
 
-// New returns a Store over db, which stays the host's: whoever opened it closes it. It does not
+// New returns a Store over db, which stays the host's: the caller closes it. It does not
 // talk to the server.
 func New(db *sqlx.DB, cfg Config) (*Store, error) {
 	if db == nil {

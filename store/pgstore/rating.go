@@ -118,7 +118,7 @@ func (s *Store) ListRatings(ctx context.Context, q rating.Query) ([]rating.Ratin
 	return rows.All(found, func(r listedRating) rating.Rating { return r.Rating.Rating() }), nil
 }
 
-// ratingQuery returns the statement of a list, and whether an index serves it, or it may look at
+// ratingQuery returns the statement of a list, and whether an index serves it, or it may read
 // any number of rows.
 func ratingQuery(q rating.Query) (text string, args []any, served bool) {
 	var where conditions
@@ -129,7 +129,7 @@ func ratingQuery(q rating.Query) (text string, args []any, served bool) {
 	return text + where.bind(` LIMIT ?`, q.Limit), where.args, q.Served()
 }
 
-// ratingWindow returns the statement that looks for a piece among the next rows in the order of the
+// ratingWindow returns the statement that finds a page among the next rows in the order of the
 // list, and returns the row after them too if it gets there.
 func ratingWindow(q rating.Query, rows int) statement {
 	var where, hit conditions
@@ -158,7 +158,7 @@ func gatherRatings(part rating.Filter, maxRows int) (with string, where conditio
 	return with, conditions{args: where.args}
 }
 
-// gatheredRatings returns the statement that looks for a piece in all of a part. It returns a row
+// gatheredRatings returns the statement that finds a page in all of a part. It returns a row
 // more if the part has too many ratings.
 func gatheredRatings(q rating.Query, part rating.Filter) statement {
 	with, where := gatherRatings(part, q.MaxRows)

@@ -57,7 +57,7 @@ SELECT DISTINCT content_id FROM (
 	UNION ALL SELECT content_id, 'bucket', bucket, -n, -n * score FROM counted) x
 GROUP BY content_id, what, part HAVING sum(n) <> 0 OR sum(sum) <> 0 ORDER BY content_id`
 
-// auditRows is how many ratings one audit looks at, unless a single content has more. A million
+// auditRows is how many ratings one audit reads, unless a single content has more. A million
 // take about a second.
 const auditRows = 200_000
 
@@ -132,8 +132,8 @@ func (s *Store) recount(ctx context.Context, ids []string) ([]rating.Drift, erro
 const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings r WHERE r.content_id = $1
 	AND NOT r.withdrawn AND ` + there + ` GROUP BY r.bucket, r.score`
 
-// repair recounts a content and returns what was wrong, or nil. Whoever applies a rating of it
-// waits from the first statement to the end; the next one sees everything that was applied before,
+// repair recounts a content and returns what was wrong, or nil. An ApplyRatings of the same
+// content waits from the first statement to the end; the next one sees everything that was applied before,
 // and what is applied after adds to what is written here. Counting in the statement that takes the
 // lock would count what was there when it began to wait.
 func (tx transaction) repair(id string) (*rating.Drift, error) {
@@ -174,7 +174,7 @@ func (tx transaction) repair(id string) (*rating.Drift, error) {
 	return drift, tx.replace(id, is)
 }
 
-// replace writes the numbers of a content anew and has them folded.
+// replace writes the numbers of a content anew and has the score refreshed.
 func (tx transaction) replace(id string, is rating.Tally) error {
 	var scores, counts, indexes, ns, sums pq.Int64Array
 	for score, n := range is.Histogram {

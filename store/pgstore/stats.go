@@ -108,7 +108,7 @@ func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (fou
 	return found, missing, nil
 }
 
-// dirtyRow is a content that waits for its fold, with its buckets as of Revision.
+// dirtyRow is a content that waits for its score, with its buckets as of Revision.
 type dirtyRow struct {
 	Content  string        `db:"content_id"`
 	Revision int64         `db:"revision"`
@@ -127,7 +127,7 @@ func (r dirtyRow) buckets() []score.Bucket {
 }
 
 const (
-	// claim locks rows that only folding writes, so that ratings are applied meanwhile. It looks at
+	// claim locks rows that only RefreshScores writes, so that ratings are applied meanwhile. It reads
 	// rating_stats as they were when it began, though: dirtyBuckets, which begins when the locks
 	// are held, says what is dirty still.
 	claim = `SELECT r.content_id FROM khodnevis.rating_stats r
@@ -160,7 +160,7 @@ const (
 )
 
 // RefreshScores implements rating.Store.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats,
+func (s *Store) RefreshScores(ctx context.Context, limit int, compute func(rating.History) score.Score) ([]rating.Stats,
 	error) {
 	var refreshed []rating.Stats
 	err := s.transact(ctx, func(tx transaction) error {
@@ -182,15 +182,15 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 			return err
 		}
 		n := len(dirty)
-		contents, revisions, folded := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
+		contents, revisions, computed := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
 		values, weights, ranks, counts := make(pq.Float64Array, n), make(pq.Float64Array, n),
 			make(pq.Float64Array, n), make(pq.Int64Array, n)
 		for i, r := range dirty {
-			f := fold(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
+			f := compute(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
 			contents[i], revisions[i], counts[i] = r.Content, r.Revision, r.N
-			values[i], weights[i], ranks[i], folded[i] = f.Value, f.Weight, f.Rank, f.Computed
+			values[i], weights[i], ranks[i], computed[i] = f.Value, f.Weight, f.Rank, f.Computed
 		}
-		if _, err := tx.exec(recordScores, contents, values, weights, ranks, folded, counts); err != nil {
+		if _, err := tx.exec(recordScores, contents, values, weights, ranks, computed, counts); err != nil {
 			return err
 		}
 		if _, err := tx.exec(clean, contents, revisions); err != nil {

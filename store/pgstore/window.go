@@ -52,7 +52,7 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 }
 
 // mark locks rows in the order in which those who apply ratings do. The revision grows, so that a
-// fold under way does not take the mark away.
+// refresh in flight does not take the mark away.
 const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1, as_of = greatest(as_of,
 	clock_timestamp())
 	WHERE content_id = ANY(ARRAY(SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1)

@@ -17,16 +17,16 @@ import (
 // written in turn.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	changes := slices.Clone(batch.Changes)
-	rejected := slices.Clone(batch.DeadLetters)
-	for i := range rejected {
-		rejected[i].Body = bytes.Clone(rejected[i].Body)
+	deadLetters := slices.Clone(batch.DeadLetters)
+	for i := range deadLetters {
+		deadLetters[i].Body = bytes.Clone(deadLetters[i].Body)
 	}
 	var outcomes []rating.Outcome
 	err := s.file.WriteLong(ctx, func(tx Tx) (err error) {
 		if outcomes, err = apply(tx, changes); err != nil {
 			return err
 		}
-		return reject(tx, rejected)
+		return recordDeadLetters(tx, deadLetters)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: apply %d ratings: %w", len(changes), err)
@@ -83,16 +83,16 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 			return nil, err
 		}
 		stored[c.Key] = next
-		heir, ok := c.Reassign(old)
-		if _, known := stored[heir.Key]; !ok || known {
+		successor, ok := c.Reassign(old)
+		if _, known := stored[successor.Key]; !ok || known {
 			counted[c.Content].Add(old, -1)
 			counted[c.Content].Add(next, 1)
 			continue
 		}
-		if err := putRating(tx, heir); err != nil { // no number changes
+		if err := putRating(tx, successor); err != nil { // no number changes
 			return nil, err
 		}
-		stored[heir.Key] = heir
+		stored[successor.Key] = successor
 	}
 	return outcomes, count(tx, counted)
 }

@@ -114,7 +114,7 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 				return err
 			}
 		}
-		return forget(tx, id)
+		return eraseRatings(tx, id)
 	})
 	if err != nil {
 		return fmt.Errorf("sqlitestore: delete content %s at version %d: %w", id, version, err)
@@ -124,8 +124,8 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 
 // EraseContent implements rating.Store.
 func (s *Store) EraseContent(ctx context.Context, id string) error {
-	if err := s.file.Write(ctx, func(tx Tx) error { return forget(tx, id) }); err != nil {
-		return fmt.Errorf("sqlitestore: forget content %s: %w", id, err)
+	if err := s.file.Write(ctx, func(tx Tx) error { return eraseRatings(tx, id) }); err != nil {
+		return fmt.Errorf("sqlitestore: erase content %s: %w", id, err)
 	}
 	return nil
 }
@@ -137,9 +137,9 @@ const piece = 1000
 // notCleared holds for the ratings r that are not those of a deleted content.
 const notCleared = `r.content NOT IN (SELECT content FROM clearing)`
 
-// forget removes the ratings of a content and refuses those to come. Beyond a piece of them, it
+// eraseRatings removes the ratings of a content and leaves a tombstone, so that later ones are refused. Beyond a piece of them, it
 // hides them, and SweepRatings removes them.
-func forget(tx Tx, id string) error {
+func eraseRatings(tx Tx, id string) error {
 	for _, step := range []string{
 		`INSERT INTO deleted_contents (id) VALUES (?) ON CONFLICT DO NOTHING`,
 		`DELETE FROM rating_stats WHERE content = ?`,

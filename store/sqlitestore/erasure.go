@@ -9,7 +9,7 @@ import (
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-func depart(tx Tx, d rating.Erasure) error {
+func recordErasure(tx Tx, d rating.Erasure) error {
 	_, err := tx.Exec(`INSERT INTO departures (rater, fate, at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
 		SET fate = excluded.fate, at = excluded.at`,
 		d.Rater, string(d.Mode), d.At.UnixMicro())
@@ -18,7 +18,7 @@ func depart(tx Tx, d rating.Erasure) error {
 
 // RecordErasure implements rating.Store.
 func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
-	if err := s.file.Write(ctx, func(tx Tx) error { return depart(tx, d) }); err != nil {
+	if err := s.file.Write(ctx, func(tx Tx) error { return recordErasure(tx, d) }); err != nil {
 		return fmt.Errorf("sqlitestore: erasure of %s: %w", d.Rater, err)
 	}
 	return nil

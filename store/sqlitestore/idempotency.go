@@ -35,7 +35,7 @@ func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, 
 		return createContent(tx, c, terms)
 	})
 	if err != nil {
-		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: create content %s once: %w", c.ID, err)
+		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: create content %s with an idempotency key: %w", c.ID, err)
 	}
 	return kept, nil
 }
@@ -49,7 +49,7 @@ func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
 		err = content.ErrNotFound
 	}
 	if err != nil {
-		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: creation by key: %w", err)
+		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: idempotency record by key: %w", err)
 	}
 	return row.Of(author, key), nil
 }
@@ -60,7 +60,7 @@ func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, l
 		WHERE at < ? ORDER BY at LIMIT ?)`,
 		before.UnixMicro(), limit)
 	if err != nil {
-		return 0, fmt.Errorf("sqlitestore: sweep creations: %w", err)
+		return 0, fmt.Errorf("sqlitestore: sweep idempotency records: %w", err)
 	}
 	return int(n), nil
 }

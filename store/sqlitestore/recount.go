@@ -76,8 +76,8 @@ func (a audit) tallies() (stored, counted rating.Tally, err error) {
 	return stored, counted, nil
 }
 
-// Recount implements rating.Store. It looks without holding anybody up, and locks and counts again
-// only what was wrong. With an error it returns what it has repaired before.
+// Recount implements rating.Store. It counts without a lock, and locks and counts again only what
+// was wrong. With an error it returns what it has repaired before.
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	var drifts []rating.Drift
 	ids = slices.Clone(ids)

@@ -108,8 +108,8 @@ func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (fou
 }
 
 // RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx,
-// because fold runs within it.
-func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats,
+// because compute runs within it.
+func (s *Store) RefreshScores(ctx context.Context, limit int, compute func(rating.History) score.Score) ([]rating.Stats,
 	error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (s *Store) RefreshScores(ctx context.Context, limit int, fold func(rating.H
 			if err != nil {
 				return err
 			}
-			score := fold(h)
+			score := compute(h)
 			if _, err := tx.Exec(`UPDATE rating_stats SET value = ?, weight = ?, rank = ?, folded = ?,
 				revision = revision + 1, as_of = ?, dirty_at = NULL WHERE content = ?`,
 				score.Value, score.Weight, score.Rank, score.Computed, at, id); err != nil {

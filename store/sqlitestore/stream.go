@@ -81,8 +81,8 @@ func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) erro
 	return nil
 }
 
-// reject records messages that are not recorded yet.
-func reject(tx Tx, messages []rating.DeadLetter) error {
+// recordDeadLetters records the messages that are not recorded yet.
+func recordDeadLetters(tx Tx, messages []rating.DeadLetter) error {
 	for _, m := range messages {
 		if m.Body == nil {
 			m.Body = []byte{}
@@ -122,7 +122,7 @@ func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
 	}
 	if _, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(?))`,
 		array(ids)); err != nil {
-		return fmt.Errorf("sqlitestore: remove dead letters: %w", err)
+		return fmt.Errorf("sqlitestore: delete dead letters: %w", err)
 	}
 	return nil
 }

@@ -95,8 +95,8 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFil
 	return nil
 }
 
-// conflictIf tells, after nothing was updated, which of two errors it is: it was there in another
-// version if query finds it.
+// conflictIf returns why nothing was updated: ErrConflict if query finds the row, which then has
+// another version, and ErrNotFound otherwise.
 func conflictIf(tx Tx, query string, id string) error {
 	var one int
 	switch ok, err := tx.Get(&one, query, id); {
@@ -118,7 +118,7 @@ func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 		if err != nil || d.Ratings == "" {
 			return err
 		}
-		return depart(tx, rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At})
+		return recordErasure(tx, rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At})
 	})
 	if err != nil {
 		return fmt.Errorf("sqlitestore: delete user %s: %w", d.User, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// history reads what the score of a content is folded from.
+// history reads what the score of a content is computed from.
 func history(read func(dest any, text string, args ...any) error, id string) (rating.History, error) {
 	var buckets []rows.Bucket
 	if err := read(&buckets, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0
