@@ -5,10 +5,11 @@
 // database. Each of these ports is made of named slices of at most six methods, so that an adapter
 // can be written and read slice by slice. A host that brings its own contents and users needs the
 // slices of rating.Store alone. An adapter holds no rules: the services check, decide, and make
-// identifiers and times; the adapter keeps what it is given and answers queries. Adapters of this module: sqlitestore (the
-// embedded default, one file), pgstore (PostgreSQL), memstore (nothing survives the process). For
-// another database, package kvstore makes a Store of any ordered key-value store. A new adapter is
-// right when it passes the suite in package storetest.
+// identifiers and times; the adapter keeps what it is given and answers queries.
+//
+// Adapters of this module: sqlitestore (the embedded default, one file), pgstore (PostgreSQL),
+// memstore (nothing survives the process). For another database, package kvstore makes a Store of
+// any ordered key-value store. A new adapter is right when it passes the suite in package storetest.
 //
 // # Rules across the ports
 //

@@ -15,7 +15,7 @@ func recordKeys(r content.IdempotencyRecord) [][]byte {
 func (s *Store) CreateContentIdempotent(
 	ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time,
 ) (content.IdempotencyRecord, error) {
-	return update(ctx, s, "create content "+c.ID+" with an idempotency key", func(t *tx) (content.IdempotencyRecord, error) {
+	return update(ctx, s, "create content "+c.ID+" idempotently", func(t *tx) (content.IdempotencyRecord, error) {
 		kept, ok := idempotency.get(t, r.Author, [32]byte(r.Key))
 		if ok && !kept.At.Before(since) {
 			return kept, nil

@@ -31,7 +31,7 @@ import (
 
 // Config adjusts a Store; the zero value is usable.
 type Config struct {
-	// Now is the clock of rating.Stats.AsOf and of the leases of leases. Nil: time.Now.
+	// Now is the clock of rating.Stats.AsOf and of leases. Nil: time.Now.
 	Now func() time.Time
 }
 

@@ -49,7 +49,7 @@ func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, 
 			err = content.ErrConflict
 		}
 		if err = unsure(again, err); err != nil {
-			return content.IdempotencyRecord{}, fmt.Errorf("pgstore: create content %s with an idempotency key: %w", c.ID, err)
+			return content.IdempotencyRecord{}, fmt.Errorf("pgstore: create content %s idempotently: %w", c.ID, err)
 		}
 		return kept, nil
 	}

@@ -160,8 +160,9 @@ const (
 )
 
 // RefreshScores implements rating.Store.
-func (s *Store) RefreshScores(ctx context.Context, limit int, compute func(rating.History) score.Score) ([]rating.Stats,
-	error) {
+func (s *Store) RefreshScores(
+	ctx context.Context, limit int, compute func(rating.History) score.Score,
+) ([]rating.Stats, error) {
 	var refreshed []rating.Stats
 	err := s.transact(ctx, func(tx transaction) error {
 		var ids pq.StringArray

@@ -137,8 +137,8 @@ const piece = 1000
 // notCleared holds for the ratings r that are not those of a deleted content.
 const notCleared = `r.content NOT IN (SELECT content FROM clearing)`
 
-// eraseRatings removes the ratings of a content and leaves a tombstone, so that later ones are refused. Beyond a piece of them, it
-// hides them, and SweepRatings removes them.
+// eraseRatings removes the ratings of a content and leaves a tombstone, so that later ratings are
+// refused. It removes a piece of the rows; the others are hidden until SweepRatings removes them.
 func eraseRatings(tx Tx, id string) error {
 	for _, step := range []string{
 		`INSERT INTO deleted_contents (id) VALUES (?) ON CONFLICT DO NOTHING`,

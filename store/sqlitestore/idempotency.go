@@ -35,7 +35,7 @@ func (s *Store) CreateContentIdempotent(ctx context.Context, c content.Content, 
 		return createContent(tx, c, terms)
 	})
 	if err != nil {
-		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: create content %s with an idempotency key: %w", c.ID, err)
+		return content.IdempotencyRecord{}, fmt.Errorf("sqlitestore: create content %s idempotently: %w", c.ID, err)
 	}
 	return kept, nil
 }

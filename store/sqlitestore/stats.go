@@ -109,8 +109,9 @@ func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (fou
 
 // RefreshScores implements rating.Store. It waits for its transaction whatever happens to ctx,
 // because compute runs within it.
-func (s *Store) RefreshScores(ctx context.Context, limit int, compute func(rating.History) score.Score) ([]rating.Stats,
-	error) {
+func (s *Store) RefreshScores(
+	ctx context.Context, limit int, compute func(rating.History) score.Score,
+) ([]rating.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -27,14 +27,18 @@ var searches = []struct {
 	{ // What full-text searches take for operators are words or nothing.
 		"foo near bar or a not baz column",
 		[]string{
-			"baz*", `"baz"`, `"bar foo"`, `"foo`, "NEAR(", "near(foo bar)", "a OR", "OR a", "NOT foo", "foo -bar", "foo !bar", "-foo", "+foo",
-			"foo & bar", "foo | bar", "foo <-> baz", "^foo", "column : foo", "{foo bar} : baz", "(foo", "foo)", "foo:*", "'foo'", "foo' or ''", "%foo%", `\foo`, "foo\x00bar", "foo;",
+			"baz*", `"baz"`, `"bar foo"`, `"foo`, "NEAR(", "near(foo bar)", "a OR",
+			"OR a", "NOT foo", "foo -bar", "foo !bar", "-foo", "+foo",
+			"foo & bar", "foo | bar", "foo <-> baz", "^foo", "column : foo",
+			"{foo bar} : baz", "(foo", "foo)", "foo:*", "'foo'", "foo' or ''", "%foo%",
+			`\foo`, "foo\x00bar", "foo;",
 		},
 		[]string{"fo*", "foo OR nothing", "nothing | foo", "b%", "_oo", "foo AND bar"},
 	},
 	{ // Persian: with and without joiners, and as Arabic keyboards write it.
 		"کتاب\u200cهای خوب، می\u200dروم؛ یک کـــار ۱۲۳",
-		[]string{"کتابهای", "کتاب\u200cهای", "خوب", "میروم", "می\u200cروم", "۱۲۳", "يك", "\u0643تاب\u200cها\u06cc", "\u0643تابها\u064a", "کار", "كار خوب"},
+		[]string{"کتابهای", "کتاب\u200cهای", "خوب", "میروم", "می\u200cروم", "۱۲۳", "يك",
+			"\u0643تاب\u200cها\u06cc", "\u0643تابها\u064a", "کار", "كار خوب"},
 		[]string{"کتاب", "های", "123", "خو", "خوبی", "٠", "می", "رو"},
 	},
 	{
@@ -44,12 +48,14 @@ var searches = []struct {
 	},
 	{ // Without spaces there is one word from one sign of punctuation to the next.
 		"我爱北京。東京タワー、한국어 문서 ภาษาไทย",
-		[]string{"我爱北京", "東京タワー", "한국어", "문서", "ภาษาไทย", "문서 我爱北京", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165"},
+		[]string{"我爱北京", "東京タワー", "한국어", "문서", "ภาษาไทย",
+			"문서 我爱北京", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165"},
 		[]string{"北京", "我", "東京", "タワー", "한국", "ภาษา", "我爱北京東京タワー"},
 	},
 	{
 		"re\u0301sume\u0301 na\u00efve a\u0328\u0301 हिन्दी ΣΊΣΥΦΟΣ İstanbul ẞ",
-		[]string{"r\u00e9sum\u00e9", "re\u0301sume\u0301", "R\u00c9SUM\u00c9", "nai\u0308ve", "\u0105\u0301", "हिन्दी", "σίσυφος", "istanbul", "ß"},
+		[]string{"r\u00e9sum\u00e9", "re\u0301sume\u0301", "R\u00c9SUM\u00c9", "nai\u0308ve", "\u0105\u0301",
+			"हिन्दी", "σίσυφος", "istanbul", "ß"},
 		[]string{"resume", "naive", "a", "हिन", "σισυφοσ", "ıstanbul", "ss"},
 	},
 	{ // Emoji are no words, and part none and join none.
@@ -60,7 +66,8 @@ var searches = []struct {
 	{
 		strings.Repeat("ab", 4000) + " " + strings.Repeat("ب", 1500) + " end",
 		[]string{"end", strings.Repeat("ab", 4000), strings.Repeat("ب", 1500)},
-		[]string{strings.Repeat("ab", 100), strings.Repeat("ab", 3999), strings.Repeat("ب", 1499), strings.Repeat("ب", 100)},
+		[]string{strings.Repeat("ab", 100), strings.Repeat("ab", 3999),
+			strings.Repeat("ب", 1499), strings.Repeat("ب", 100)},
 	},
 }
 

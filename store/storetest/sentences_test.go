@@ -27,7 +27,7 @@ func TestSentences(t *testing.T) {
 		"A Store keeps ratings and every number derived from them.":                       "says what it is",
 		"A Store is what a Service needs of a database: Users and Sessions.":              "says what it is",
 		"fold must not call the store.":                                                   "binds the caller",
-		"What was repaired is claimed by the next RefreshScores.":                         "nothing can be broken, and so repaired, through the port",
+		"What was repaired is claimed by the next RefreshScores.":                         "the port can break nothing",
 	}
 	said, promised := map[string]string{}, map[string][]string{}
 	for port, dirs := range sources {
