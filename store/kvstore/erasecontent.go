@@ -66,20 +66,3 @@ func (t *tx) hides(id string) bool {
 	}
 	return t.hidden[id]
 }
-
-// sweepHidden removes what eraseRatings has left, piece by piece.
-func (s *Store) sweepHidden(ctx context.Context) error {
-	for more := true; more; {
-		var err error
-		if more, err = update(ctx, s, "sweep deleted contents", func(t *tx) (bool, error) {
-			first, ok := t.first(span{prefix: key(byte(hidden))})
-			if ok {
-				t.removePiece(first.text())
-			}
-			return ok, nil
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 )
@@ -22,10 +20,6 @@ var (
 	// lists what it must be granted.
 	ErrRights = errors.New("pgstore: the database role lacks rights")
 )
-
-// probes is how often a connection is looked at: a pooler under load may give it the same session
-// by chance.
-const probes = 3
 
 // Check reports what the store lacks once it is migrated: ErrRights, with the rights that are
 // missing; and timeouts of Open that are not in force. A program calls it when it begins.
@@ -57,63 +51,6 @@ func (s *Store) check(ctx context.Context) error {
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("%w: %s", ErrRights, strings.Join(missing, ", "))
-	}
-	return nil
-}
-
-// looking is held while two connections are taken: of two who each have one, neither would get
-// another.
-var looking sync.Mutex
-
-// ownSessions returns ErrPooled if connections do not lead to sessions of their own. It looks at
-// two at once: no session belongs to both, nor does one change its session while the other one
-// holds what it left.
-func (s *Store) ownSessions(ctx context.Context) error {
-	if s.db.Stats().MaxOpenConnections == 1 {
-		return nil // a handle with one connection cannot be looked at this way
-	}
-	looking.Lock()
-	defer looking.Unlock()
-	first, err := s.db.Connx(ctx)
-	if err != nil {
-		return err
-	}
-	defer first.Close() //nolint:errcheck // it goes back
-	second, err := s.db.Connx(ctx)
-	if err != nil {
-		return err
-	}
-	defer second.Close() //nolint:errcheck // it goes back
-	for range probes {
-		if err := distinct(ctx, first, second); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func distinct(ctx context.Context, first, second *sqlx.Conn) error {
-	const session = `SELECT pg_backend_pid()`
-	var before, other, after int
-	if err := first.GetContext(ctx, &before, session); err != nil {
-		return err
-	}
-	tx, err := second.BeginTxx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // there is nothing in it
-	if err := tx.GetContext(ctx, &other, session); err != nil {
-		return err
-	}
-	if before == other {
-		return ErrPooled
-	}
-	if err := first.GetContext(ctx, &after, session); err != nil {
-		return err
-	}
-	if before != after {
-		return ErrPooled
 	}
 	return nil
 }
