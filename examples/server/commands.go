@@ -13,17 +13,17 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// command is something that the server does when it is told to.
+// command is what the server does in place of serving.
 type command struct {
-	usage string // its name, and what it takes: [ID] may be left out
+	usage string // its name and arguments: [ID] may be left out
 	about string
-	// on does it on the store. Nil: it is not done there.
+	// on runs the command on the store. Nil: the command does not use it.
 	on func(ctx context.Context, b *backend, args []string, stdin io.Reader, stdout io.Writer) error
-	// apart does it without opening anything for use.
+	// apart runs the command without a backend.
 	apart func(ctx context.Context, s settings, args []string, stdout io.Writer) error
 }
 
-// commands are all there are. The first one is what is done without any.
+// commands are all commands. The first one is the default.
 var commands = []command{
 	{usage: "serve", about: "serve requests and store ratings, as -role says; the same without a command"},
 	{usage: "staff NAME", about: "make a registered user staff, and end its sessions",
@@ -38,7 +38,7 @@ var commands = []command{
 		about: "set a user's password to the first line of the standard input, and end its sessions",
 		on:    onAccount("has a new password", setPassword)},
 	{usage: "recalculate [ID]",
-		about: "recount the numbers of one content or all from the ratings, and fold the scores anew", on: recalculate},
+		about: "recount the numbers of one content or all from the ratings, and compute the scores anew", on: recalculate},
 	{usage: "verify", about: "the same for all, and exit with 1 if any number was wrong", on: verify},
 	{usage: "migrate", about: "bring the tables up to date, with a role that owns them, and do nothing else",
 		on: migrated},
@@ -78,14 +78,14 @@ func find(args []string) (command, []string, error) {
 
 var word = regexp.MustCompile(`^[a-z]{1,16}$`)
 
-// verify recounts every number and folds every score anew, repairs what differs, and fails if
-// something did. It says of each content that had drifted what was the first number that was wrong.
+// verify recounts every number, computes every score anew, repairs what differs, and fails if
+// something did. For each content that had drifted it prints the first number that was wrong.
 func verify(ctx context.Context, b *backend, _ []string, _ io.Reader, stdout io.Writer) error {
 	return report(ctx, b, stdout, "verified", b.app.Verify)
 }
 
-// recalculate recounts the contents named, or without a name every content, and folds their scores
-// anew.
+// recalculate recounts the contents named, or without a name every content, and computes their
+// scores anew.
 func recalculate(ctx context.Context, b *backend, contents []string, _ io.Reader, stdout io.Writer) error {
 	err := report(ctx, b, stdout, "recalculated", func(ctx context.Context, drift func(rating.Drift)) (int, error) {
 		for _, id := range contents {
@@ -103,7 +103,7 @@ func recalculate(ctx context.Context, b *backend, contents []string, _ io.Reader
 
 var errDrift = errors.New("numbers had drifted")
 
-// report does a recalculation and tells how it went. Drift is an error.
+// report runs a recalculation and prints the result. Drift is an error.
 func report(ctx context.Context, b *backend, stdout io.Writer, what string,
 	do func(context.Context, func(rating.Drift)) (int, error)) error {
 	drifted, first := 0, ""
@@ -123,19 +123,19 @@ func report(ctx context.Context, b *backend, stdout io.Writer, what string,
 	return nil
 }
 
-// migrated says that the tables are up to date, which they are before any command begins.
+// migrated reports that the tables are up to date: every command migrates them before it begins.
 func migrated(_ context.Context, _ *backend, _ []string, _ io.Reader, stdout io.Writer) error {
 	fmt.Fprintln(stdout, "the tables are up to date")
 	return nil
 }
 
-// health is of another process.
+// health checks another process.
 func health(ctx context.Context, s settings, _ []string, _ io.Writer) error {
 	return checkHealth(ctx, s.addr)
 }
 
-// backup copies the data to a new file. It leaves the file as it is, also one of an older release.
-// What is in other servers has its own ways, such as pg_dump.
+// backup copies the data to a new file. It does not change the file, not even one of an older
+// release. The data of other servers is backed up by their own tools, such as pg_dump.
 func backup(ctx context.Context, s settings, args []string, stdout io.Writer) (err error) {
 	if s.postgres != "" {
 		return errors.New("backup: the data is not in a file; a database is backed up by its own means, such as pg_dump")

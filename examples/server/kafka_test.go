@@ -115,13 +115,14 @@ func TestKafkaSettingsFit(t *testing.T) {
 		"-kafka-sasl word9":                 "-kafka-sasl: give plain",
 		"-kafka-sasl plain -kafka-user ana": "either -kafka-password or -kafka-password-file",
 
-		"-kafka-sasl plain -kafka-password word9":                                           "give -kafka-user",
-		"-kafka-tls on -kafka-ca none.pem":                                                  "-kafka-ca: open none.pem",
-		"-kafka-tls on -kafka-ca " + key:                                                    "-kafka-ca: there is no certificate",
-		"-kafka-tls on -kafka-cert none -kafka-key none":                                    "-kafka-cert and -kafka-key: open none",
-		"-kafka-sasl plain -kafka-user ana -kafka-password-file none":                       "-kafka-password-file: open none",
-		"-kafka-sasl plain -kafka-user ana -kafka-password-file " + os.DevNull:              "its first line is empty",
 		"-kafka-sasl plain -kafka-user ana -kafka-password word9 -kafka-password-file none": "either -kafka-password or",
+
+		"-kafka-sasl plain -kafka-password word9":                              "give -kafka-user",
+		"-kafka-tls on -kafka-ca none.pem":                                     "-kafka-ca: open none.pem",
+		"-kafka-tls on -kafka-ca " + key:                                       "-kafka-ca: there is no certificate",
+		"-kafka-tls on -kafka-cert none -kafka-key none":                       "-kafka-cert and -kafka-key: open none",
+		"-kafka-sasl plain -kafka-user ana -kafka-password-file none":          "-kafka-password-file: open none",
+		"-kafka-sasl plain -kafka-user ana -kafka-password-file " + os.DevNull: "its first line is empty",
 	} {
 		s, _, err := readSettings(append([]string{"-kafka", "127.0.0.1:1"}, strings.Fields(line)...), nil, io.Discard)
 		if err == nil {

@@ -30,7 +30,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		"%d, from a /48 four times as many; trusted proxies and the machine itself as many as there are",
 		maxConnections/shareOfConnections)
 	row("idle connection", "%s", idleTimeout)
-	row("requests in hand when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout,
+	row("requests in flight when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout,
 		finishTimeout)
 	row("memory", "Go keeps that of the server to about %d MiB (`GOMEMLIMIT`)", maxHeap>>20)
 	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)

@@ -20,8 +20,8 @@ const (
 	maxOwnConnections = 16
 	// shareOfConnections is the part of all that one IP prefix may have.
 	shareOfConnections = 8
-	// otherFiles is how many files are for the database, the logs and what else there is, or half
-	// of all if there are few.
+	// otherFiles is how many files are kept for the database, the logs and the rest, or half of all
+	// if there are few.
 	otherFiles = 256
 )
 
@@ -29,16 +29,16 @@ const (
 type connectionLimits struct {
 	all    int // together
 	prefix int // of one IPv4 /24 or IPv6 /64, and four times as many of an IPv6 /48
-	own    int // beyond all, of this machine: those who watch over the process get through whoever else is there
+	own    int // beyond all, of this machine: health checks get through when all are taken
 	// loopback are addresses of this machine. So is, of a connection, the one that it arrives at.
 	loopback []netip.Prefix
-	// trusted are addresses of proxies, which hand over the connections of many. Like this machine,
-	// they are no prefix of their own.
+	// trusted are addresses of proxies, which forward the connections of many clients. Like this
+	// machine, they are not counted as a prefix.
 	trusted []netip.Prefix
 }
 
-// connectionLimits are what the settings make of the bounds, and the files that this process may
-// have open. A server without a file for the next connection could not even close it.
+// connectionLimits returns the limits for the settings and for the number of files that this process
+// may have open. A server without a file for the next connection could not even close it.
 func (s settings) connectionLimits(files int) (connectionLimits, error) {
 	all := maxConnections
 	if files > 0 {
@@ -54,9 +54,9 @@ func (s settings) connectionLimits(files int) (connectionLimits, error) {
 	return l, err
 }
 
-// bounded is a listener that has so many places for connections. It closes a connection that gets
-// none at once: left waiting, it and everybody behind it would take the server for dead. It may be
-// used concurrently.
+// bounded is a listener that limits the connections in flight, with a fair share for each IP prefix.
+// It closes a connection beyond the limit at once (load shedding): a client that is left waiting
+// takes the server for dead. It may be used concurrently.
 type bounded struct {
 	net.Listener
 	limits     connectionLimits
@@ -75,10 +75,10 @@ func newBounded(l net.Listener, limits connectionLimits, log *slog.Logger) *boun
 	}
 }
 
-// Accept waits for the next connection that there is a place for.
+// Accept waits for the next connection that is within the limits.
 func (b *bounded) Accept() (net.Conn, error) {
 	for {
-		runtime.Gosched() // who is connected comes first, also when hundreds connect at once
+		runtime.Gosched() // requests of open connections come first, also when hundreds connect at once
 		conn, err := b.Listener.Accept()
 		if err != nil {
 			return nil, err

@@ -57,7 +57,7 @@ func tune() {
 	}
 }
 
-// run is main with what it touches handed in.
+// run is main, which passes it everything that it touches.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	s, rest, err := readSettings(args, environ, stdout)
 	if errors.Is(err, flag.ErrHelp) {

@@ -25,7 +25,7 @@ import (
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
-// slowQueue takes its time for each call of Publish, so that requests in hand bound what a server
+// slowQueue takes its time for each call of Publish, so that requests in flight bound what a server
 // takes in a second.
 type slowQueue struct {
 	queue.Queue

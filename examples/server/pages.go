@@ -110,7 +110,7 @@ func home(w http.ResponseWriter, b *backend, api, ready bool) {
 	h.Set("Content-Type", mediaTypes[".html"])
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Cache-Control", "no-store")
-	_ = homePage.Execute(w, struct { // the client is gone; there is nobody to tell
+	_ = homePage.Execute(w, struct { // an error means that the client has left
 		API, Ready              bool
 		Role, Adapters, Version string
 	}{api, ready, roles[b.role], b.adapters, version()})

@@ -353,7 +353,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	}
 }
 
-// SIGTERM under load: requests in hand get their answers, the process ends with 0, and nothing
+// SIGTERM under load: requests in flight get their answers, the process ends with 0, and nothing
 // accepted is lost.
 func TestStoppedServerCutsNothingOff(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
-	// shutdownTimeout is how long requests in hand have to end, finishTimeout how long the worker
+	// shutdownTimeout is how long requests in flight have to end, finishTimeout how long the worker
 	// has afterwards.
 	shutdownTimeout = 25 * time.Second
 	finishTimeout   = 10 * time.Second
