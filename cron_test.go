@@ -55,7 +55,8 @@ func (m *member) ClaimLease(ctx context.Context, job string, at time.Time, lease
 	return claimed, err
 }
 
-func (m *member) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats, error) {
+func (m *member) RefreshScores(ctx context.Context, limit int, fold func(rating.History) score.Score) ([]rating.Stats,
+	error) {
 	if m.trap.CompareAndSwap(true, false) {
 		m.stuck <- m.last
 		<-m.killed
@@ -138,7 +139,8 @@ func TestCronOfAFleet(t *testing.T) {
 			for i, s := range open(t, 3) {
 				m := &member{Store: s, fleet: f, number: i, killed: make(chan struct{})}
 				m.kill = sync.OnceFunc(func() { close(m.killed) })
-				app, err := khodnevis.New(khodnevis.Config{Store: m, Queue: memqueue.New(memqueue.Config{}), Recalculate: "@every 1s"})
+				app, err := khodnevis.New(khodnevis.Config{Store: m, Queue: memqueue.New(memqueue.Config{}),
+					Recalculate: "@every 1s"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -190,7 +192,8 @@ func TestCronOfAFleet(t *testing.T) {
 			if after := next(); after.member == held.member {
 				t.Errorf("the tick at %s is done by a process that was killed", after.at)
 			} else {
-				t.Logf("%d was killed with the tick at %s, %d did the one %s later", held.member, held.at.Format(time.TimeOnly), after.member, after.at.Sub(held.at))
+				t.Logf("%d was killed with the tick at %s, %d did the one %s later", held.member, held.at.Format(time.TimeOnly),
+					after.member, after.at.Sub(held.at))
 			}
 		})
 	}

@@ -26,7 +26,8 @@ func ExampleHooks() {
 			refusal.Add("title", "advertisement", "Titles may not have the word BUY.", map[string]any{"word": "BUY"})
 			return refusal
 		}},
-		Ratings: rating.Hooks{AfterApply: func(_ context.Context, applied []rating.Rating) error { // in the worker, at least once
+		// in the worker, at least once
+		Ratings: rating.Hooks{AfterApply: func(_ context.Context, applied []rating.Rating) error {
 			for _, r := range applied {
 				stored <- r
 			}

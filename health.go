@@ -47,7 +47,8 @@ func readOnly(get http.HandlerFunc) http.Handler {
 			h.Set("Allow", allowed)
 			h.Set("Content-Type", "application/problem+json")
 			detail := fmt.Sprintf("%.100s is not allowed here, only %s.", r.Method, allowed)
-			body, err := json.Marshal(map[string]any{"type": "urn:khodnevis:problem:method_not_allowed", "title": "Method not allowed",
+			body, err := json.Marshal(map[string]any{"type": "urn:khodnevis:problem:method_not_allowed",
+				"title":  "Method not allowed",
 				"status": 405, "code": "method_not_allowed", "detail": detail, "instance": r.URL.EscapedPath(), "request_id": id})
 			if err != nil {
 				panic(err) // a map of strings and a number

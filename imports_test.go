@@ -10,7 +10,8 @@ import (
 const module = "github.com/khodnevis/khodnevis"
 
 // drivers are what only an adapter may compile.
-var drivers = []string{"github.com/lib/pq", "github.com/IBM/sarama", "github.com/gomodule/redigo", "modernc.org/sqlite", "github.com/jmoiron/sqlx", "github.com/mattn/go-sqlite3"}
+var drivers = []string{"github.com/lib/pq", "github.com/IBM/sarama", "github.com/gomodule/redigo",
+	"modernc.org/sqlite", "github.com/jmoiron/sqlx", "github.com/mattn/go-sqlite3"}
 
 func list(t *testing.T, args ...string) []string {
 	t.Helper()
@@ -24,7 +25,8 @@ func list(t *testing.T, args ...string) []string {
 // A host that imports the root and brings its own adapters compiles no driver.
 func TestRootAndDomainsCompileNoDriver(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range []string{".", "./content", "./rating", "./auth", "./store", "./queue", "./cache", "./httpapi", "./store/kvstore", "./store/memstore", "./queue/memqueue", "./cache/lrucache",
+	for _, pkg := range []string{".", "./content", "./rating", "./auth", "./store", "./queue", "./cache", "./httpapi",
+		"./store/kvstore", "./store/memstore", "./queue/memqueue", "./cache/lrucache",
 		"./store/storetest", "./store/kvstore/kvtest", "./queue/queuetest", "./cache/cachetest", "./auth/authtest"} {
 		for _, dep := range list(t, "-deps", pkg) {
 			for _, driver := range drivers {
@@ -84,7 +86,8 @@ func TestAdaptersAreLeaves(t *testing.T) {
 			t.Errorf("%s depends on what stands above it", pkg)
 		}
 		found := 0
-		for _, driver := range []string{"github.com/lib/pq", "github.com/IBM/sarama", "github.com/gomodule/redigo/redis", "modernc.org/sqlite"} {
+		for _, driver := range []string{"github.com/lib/pq", "github.com/IBM/sarama", "github.com/gomodule/redigo/redis",
+			"modernc.org/sqlite"} {
 			if slices.Contains(deps, driver) {
 				found++
 			}
@@ -98,7 +101,8 @@ func TestAdaptersAreLeaves(t *testing.T) {
 // Nothing needs cgo: not the core, not an adapter, not the bundled server.
 func TestNoCgo(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range list(t, "-deps", "-f", "{{if not .Standard}}{{if .CgoFiles}}{{.ImportPath}}{{end}}{{end}}", "./...") {
+	for _, pkg := range list(t, "-deps", "-f", "{{if not .Standard}}{{if .CgoFiles}}{{.ImportPath}}{{end}}{{end}}",
+		"./...") {
 		t.Errorf("%s needs cgo", pkg)
 	}
 }

@@ -55,7 +55,8 @@ func running(t *testing.T, app *khodnevis.App) (stop func()) {
 // rate submits a rating and returns its receipt.
 func rate(t *testing.T, app *khodnevis.App, rater, content string) rating.Receipt {
 	t.Helper()
-	receipt, err := app.Ratings.Submit(t.Context(), actor.Actor{User: rater}, rating.Submission{Content: content, Score: 5})
+	receipt, err := app.Ratings.Submit(t.Context(), actor.Actor{User: rater}, rating.Submission{Content: content,
+		Score: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,8 @@ func TestInstallationsShareACache(t *testing.T) {
 			t.Errorf("%s has %+v, %v, want %d ratings", name, stats, err, x.count)
 		}
 	}
-	if _, _, err := b.Ratings.Get(t.Context(), actor.Actor{User: "ann"}, rating.Key{Content: "post-1", Rater: "ann"}); !errors.Is(err, rating.ErrNotFound) {
+	if _, _, err := b.Ratings.Get(t.Context(), actor.Actor{User: "ann"}, rating.Key{Content: "post-1",
+		Rater: "ann"}); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("b has the rating of a: %v", err)
 	}
 }
@@ -132,7 +134,10 @@ func TestForeignMessage(t *testing.T) {
 	b := host(t, khodnevis.Config{Store: there, Queue: q})
 	receipt := rate(t, b, "ben", "post-1")
 	stop := running(t, a)
-	soon(t, "the worker of a stops", func() bool { return a.Ready() != nil && log.count("a batch is not stored yet") > 2 })
+	soon(t, "the worker of a stops", func() bool {
+		return a.Ready() != nil &&
+			log.count("a batch is not stored yet") > 2
+	})
 	own, _ := here.Installation(t.Context())
 	other, _ := there.Installation(t.Context())
 	foreign := (*rating.ForeignError)(nil)
@@ -147,7 +152,8 @@ func TestForeignMessage(t *testing.T) {
 		t.Errorf("b, which does not work: %v", err)
 	}
 	stop()
-	if rejected, err := here.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 1}); len(rejected) > 0 || err != nil {
+	if rejected, err := here.ListDeadLetters(t.Context(), rating.DeadLetterQuery{Limit: 1}); len(rejected) > 0 ||
+		err != nil {
 		t.Errorf("a has rejected %+v, %v", rejected, err)
 	}
 	if n, err := here.CountRatings(t.Context(), rating.Filter{}, 0); n > 0 || err != nil {

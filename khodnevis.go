@@ -246,23 +246,27 @@ func New(cfg Config) (*App, error) {
 
 // rating returns the configuration of what deals with ratings.
 func (c Config) rating() rating.Config {
-	return rating.Config{Scale: c.Scale, Hooks: c.Hooks.Ratings, Policy: c.Score, Cache: c.Cache, Batch: c.Batch, SkipForeign: c.SkipForeign, Now: c.Now, Logger: c.Logger}
+	return rating.Config{Scale: c.Scale, Hooks: c.Hooks.Ratings, Policy: c.Score, Cache: c.Cache, Batch: c.Batch,
+		SkipForeign: c.SkipForeign, Now: c.Now, Logger: c.Logger}
 }
 
 // api returns the configuration of the REST surface but for the services.
 func (c Config) api() httpapi.Config {
-	return httpapi.Config{Authenticator: c.Authenticator, Prefix: c.Prefix, PrivateRatings: c.PrivateRatings, RequireIfMatch: c.RequireIfMatch,
-		Cache: c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Now: c.Now, Logger: c.Logger}
+	return httpapi.Config{Authenticator: c.Authenticator, Prefix: c.Prefix, PrivateRatings: c.PrivateRatings,
+		RequireIfMatch: c.RequireIfMatch,
+		Cache:          c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Now: c.Now, Logger: c.Logger}
 }
 
 // validate reports what those say of whom the parts of c are.
 func (a *App) validate(c Config) error {
 	errs := []error{c.rating().Validate(), c.api().Validate()}
 	if c.RatedContents != nil && !reflect.ValueOf(c.Hooks.Contents).IsZero() {
-		errs = append(errs, errors.New("khodnevis: Config.Hooks.Contents are never called with Config.RatedContents: the contents are the host's"))
+		errs = append(errs, errors.New("khodnevis: Config.Hooks.Contents are never called with Config.RatedContents: "+
+			"the contents are the host's"))
 	}
 	if _, ok := c.Store.(content.Store); !ok && c.RatedContents == nil {
-		errs = append(errs, errors.New("khodnevis: Config.Store does not implement content.Store, and there are no Config.RatedContents"))
+		errs = append(errs, errors.New("khodnevis: Config.Store does not implement content.Store, and there are no "+
+			"Config.RatedContents"))
 	}
 	var err error
 	if users, ok := c.Store.(auth.Store); c.Authenticator == nil && ok {

@@ -69,12 +69,18 @@ func Example_forget() {
 
 func TestConfigReportsEveryProblem(t *testing.T) {
 	t.Parallel()
-	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65, Scale: score.Scale{Min: 5, Max: 1}, Batch: -1, Prefix: "api",
-		Auth: auth.Config{PasswordMin: 3}, Limits: httpapi.Limits{Reads: -1}, RatedContents: everything{}, Hooks: khodnevis.Hooks{Contents: content.Hooks{BeforeCreate: func(context.Context, content.Content) error { return nil }}}})
+	_, err := khodnevis.New(khodnevis.Config{Recalculate: "0 0 30 2 *", Recount: "nonsense", Workers: 65,
+		Scale: score.Scale{Min: 5, Max: 1}, Batch: -1, Prefix: "api",
+		Auth: auth.Config{
+			PasswordMin: 3,
+		}, Limits: httpapi.Limits{Reads: -1},
+		RatedContents: everything{}, Hooks: khodnevis.Hooks{Contents: content.Hooks{
+			BeforeCreate: func(context.Context, content.Content) error { return nil }}}})
 	if err == nil {
 		t.Fatal("it is accepted")
 	}
-	for _, want := range []string{"never due", "nonsense", "Workers", "scale", "Batch", "Prefix", "PasswordMin", "Limits.Reads", "Hooks.Contents"} {
+	for _, want := range []string{"never due", "nonsense", "Workers", "scale", "Batch", "Prefix", "PasswordMin",
+		"Limits.Reads", "Hooks.Contents"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not mention %q", err, want)
 		}
@@ -83,7 +89,8 @@ func TestConfigReportsEveryProblem(t *testing.T) {
 
 func TestSchedules(t *testing.T) {
 	t.Parallel()
-	for _, spec := range []string{"TZ=UTC", "CRON_TZ=Europe/Rome 0 3 * * *", "@every 10ms", "@every 1500ms", "@every", "0 0 31 2 *", "* * * * * *", ""} {
+	for _, spec := range []string{"TZ=UTC", "CRON_TZ=Europe/Rome 0 3 * * *", "@every 10ms", "@every 1500ms", "@every",
+		"0 0 31 2 *", "* * * * * *", ""} {
 		if spec == "" {
 			continue // the default
 		}
@@ -190,14 +197,16 @@ func (s sweptStore) SweepSessions(context.Context, time.Time, int) (int, error) 
 // A host that brings its own contents and users gets ratings alone.
 func TestHostRoutes(t *testing.T) {
 	t.Parallel()
-	app, err := khodnevis.New(khodnevis.Config{Authenticator: nobody{}, RatedContents: everything{}, Prefix: "/blog/api/"})
+	app, err := khodnevis.New(khodnevis.Config{Authenticator: nobody{}, RatedContents: everything{},
+		Prefix: "/blog/api/"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if app.Users != nil || app.Contents != nil {
 		t.Error("the host's own things are there twice")
 	}
-	for path, want := range map[string]int{"/blog/api/ratings/": 200, "/blog/api/contents/": 404, "/blog/api/contents/post-17/stats/": 200, "/blog/api/users/": 404, "/api/ratings/": 200} {
+	for path, want := range map[string]int{"/blog/api/ratings/": 200, "/blog/api/contents/": 404,
+		"/blog/api/contents/post-17/stats/": 200, "/blog/api/users/": 404, "/api/ratings/": 200} {
 		w := httptest.NewRecorder()
 		app.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
 		if w.Code != want {

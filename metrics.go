@@ -40,7 +40,8 @@ func exposition(s Stats) []byte {
 		}
 	}
 	if s.Backlog.Messages >= 0 {
-		metric("queue_messages", "gauge", "Ratings that are accepted and not stored yet.", fmt.Sprintf(" %d", s.Backlog.Messages))
+		metric("queue_messages", "gauge", "Ratings that are accepted and not stored yet.",
+			fmt.Sprintf(" %d", s.Backlog.Messages))
 	}
 	if s.Backlog.Oldest >= 0 {
 		metric("queue_oldest_seconds", "gauge", "For how long the oldest of them has waited.",
@@ -48,8 +49,10 @@ func exposition(s Stats) []byte {
 	}
 	metric("requests_in_hand", "gauge", "Requests in flight.", fmt.Sprintf(" %d", s.InFlight))
 	metric("waits", "gauge", "Requests that wait for a rating to be stored.", fmt.Sprintf(" %d", s.Waiting))
-	metric("answers_total", "counter", "Responses since the process began.", samples(s.Responses, `{class="%dxx"} %d`)...)
-	metric("rejected_total", "counter", "Accepted messages that became dead letters.", samples(s.DeadLetters, `{reason=%q} %d`)...)
+	metric("answers_total", "counter", "Responses since the process began.",
+		samples(s.Responses, `{class="%dxx"} %d`)...)
+	metric("rejected_total", "counter", "Accepted messages that became dead letters.", samples(s.DeadLetters,
+		`{reason=%q} %d`)...)
 	down := map[string]int{}
 	for name, open := range s.OpenBreakers {
 		down[name] = 0
@@ -57,7 +60,8 @@ func exposition(s Stats) []byte {
 			down[name] = 1
 		}
 	}
-	metric("down", "gauge", "Whether the circuit breaker of a dependency is open.", samples(down, `{dependency=%q} %d`)...)
+	metric("down", "gauge", "Whether the circuit breaker of a dependency is open.",
+		samples(down, `{dependency=%q} %d`)...)
 	return b.Bytes()
 }
 

@@ -84,11 +84,12 @@ func TestRequirementsAreChecked(t *testing.T) {
 		return slices.Replace(rows, i, i+1, with)
 	}
 	for want, rows := range map[string][][]string{
-		"there is no test auth.TestNothing":   change("A3", "A3", "x", "`auth.TestNothing`"),
-		"names no tests":                      change("A3", "A3", "x", ""),
-		"not as":                              change("A3", "A3", "x", "TestPasswordNormalization"),
-		"is no row":                           change("A3", "A3", "", "`auth.TestToken`"),
-		"A3 has no row":                       slices.DeleteFunc(slices.Clone(whole), func(r []string) bool { return r[0] == "A3" }),
+		"there is no test auth.TestNothing": change("A3", "A3", "x", "`auth.TestNothing`"),
+		"names no tests":                    change("A3", "A3", "x", ""),
+		"not as":                            change("A3", "A3", "x", "TestPasswordNormalization"),
+		"is no row":                         change("A3", "A3", "", "`auth.TestToken`"),
+		"A3 has no row": slices.DeleteFunc(slices.Clone(whole),
+			func(r []string) bool { return r[0] == "A3" }),
 		"A3 has two rows":                     append(slices.Clone(whole), []string{"A3", "x", "`auth.TestToken`"}),
 		"there is no test auth.BenchmarkFold": change("A3", "A3", "x", "`auth.TestToken` `auth.BenchmarkFold`"),
 	} {
@@ -100,8 +101,10 @@ func TestRequirementsAreChecked(t *testing.T) {
 
 // fuzzed are the parsers of untrusted bytes.
 var fuzzed = []string{
-	"httpapi.FuzzDecodeStrict", "internal/id.FuzzParseID", "httpapi.FuzzCursor", "auth.FuzzParsePHC", "auth.FuzzBearer", "httpapi.FuzzIfMatch", "auth.FuzzUsername",
-	"rating.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer", "rating.FuzzTaskID", "rating.FuzzRatingID", "httpapi.FuzzFields",
+	"httpapi.FuzzDecodeStrict", "internal/id.FuzzParseID", "httpapi.FuzzCursor", "auth.FuzzParsePHC", "auth.FuzzBearer",
+	"httpapi.FuzzIfMatch", "auth.FuzzUsername",
+	"rating.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer", "rating.FuzzTaskID", "rating.FuzzRatingID",
+	"httpapi.FuzzFields",
 	"httpapi.FuzzClientIP", "internal/text.FuzzCheck", "internal/address.FuzzParse",
 }
 
@@ -168,7 +171,8 @@ func TestDependencies(t *testing.T) {
 	}
 	slices.Sort(direct)
 	if !slices.Equal(direct, documented) {
-		t.Errorf("SECURITY.md gives reasons for\n%s\ngo.mod requires\n%s", strings.Join(documented, "\n"), strings.Join(direct, "\n"))
+		t.Errorf("SECURITY.md gives reasons for\n%s\ngo.mod requires\n%s", strings.Join(documented, "\n"),
+			strings.Join(direct, "\n"))
 	}
 }
 
@@ -213,10 +217,14 @@ func TestModules(t *testing.T) {
 func TestGate(t *testing.T) {
 	t.Parallel()
 	for file, wants := range map[string][]string{
-		".ci/run":             {"set -euo pipefail", "KHODNEVIS_TEST_REQUIRE=postgres,redis,kafka", "make test", "make faults", "make syncs", "make browser", "make lint", "make vulnerabilities"},
-		"Makefile":            {"go test -race", "NESTED = $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod | sort))\n", "gofmt -l .", "go vet ./...", "staticcheck@v0.8.2", "golangci-lint/v2/cmd/golangci-lint@v2.15.0", ".ci/vulnerabilities"},
+		".ci/run": {"set -euo pipefail", "KHODNEVIS_TEST_REQUIRE=postgres,redis,kafka", "make test",
+			"make faults", "make syncs", "make browser", "make lint", "make vulnerabilities"},
+		"Makefile": {"go test -race", "NESTED = $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name " +
+			"go.mod | sort))\n", "gofmt -l .", "go vet ./...", "staticcheck@v0.8.2",
+			"golangci-lint/v2/cmd/golangci-lint@v2.15.0", ".ci/vulnerabilities"},
 		".ci/vulnerabilities": {"govulncheck@v1.9.0", "3) exit 1", "NOTICE"},
-		".golangci.yml":       {"gosec", "errorlint", "bodyclose", "sqlclosecheck", "rowserrcheck", "noctx", "contextcheck", "depguard"},
+		".golangci.yml": {"gosec", "errorlint", "bodyclose", "sqlclosecheck", "rowserrcheck", "noctx", "contextcheck",
+			"depguard"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(read(t, file), want) {
@@ -282,7 +290,8 @@ func sourceTests(t *testing.T) map[string]*ast.FuncDecl {
 		}
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
-			if ok && f.Recv == nil && f.Name.Name != "TestMain" && (strings.HasPrefix(f.Name.Name, "Test") || strings.HasPrefix(f.Name.Name, "Fuzz")) {
+			if ok && f.Recv == nil && f.Name.Name != "TestMain" && (strings.HasPrefix(f.Name.Name, "Test") ||
+				strings.HasPrefix(f.Name.Name, "Fuzz")) {
 				tests[folder+"."+f.Name.Name] = f
 			}
 		}

@@ -41,7 +41,8 @@ func (a *App) Stats() Stats {
 	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
 	defer cancel()
 	api := a.api.Stats()
-	s := Stats{DeadLetters: map[string]int64{}, InFlight: api.InFlight, Waiting: a.Ratings.Waiting(), Responses: api.Responses, OpenBreakers: map[string]bool{}}
+	s := Stats{DeadLetters: map[string]int64{}, InFlight: api.InFlight, Waiting: a.Ratings.Waiting(),
+		Responses: api.Responses, OpenBreakers: map[string]bool{}}
 	var err error
 	if s.Backlog, err = a.Ratings.Backlog(ctx); err != nil {
 		a.log.WarnContext(ctx, "khodnevis: the queue does not return its backlog", "error", err)

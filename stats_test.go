@@ -30,9 +30,11 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/api/contents/", "/api/contents/", "/api/nowhere/"} {
-		app.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		app.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, path,
+			nil))
 	}
-	if _, err := app.Ratings.Submit(t.Context(), actor.Actor{User: "ben"}, rating.Submission{Content: film.ID, Score: 5}); err != nil {
+	if _, err := app.Ratings.Submit(t.Context(), actor.Actor{User: "ben"}, rating.Submission{Content: film.ID,
+		Score: 5}); err != nil {
 		t.Fatal(err)
 	}
 	s := app.Stats()
@@ -45,7 +47,8 @@ func TestStats(t *testing.T) {
 	if want := map[string]bool{"store": true}; !maps.Equal(s.OpenBreakers, want) {
 		t.Errorf("open circuit breakers are %v, want %v", s.OpenBreakers, want)
 	}
-	if want := map[string]int64{"malformed": 0, "invalid_score": 0, "does_not_exist": 0, "unstorable": 0}; !maps.Equal(s.DeadLetters, want) {
+	if want := map[string]int64{"malformed": 0, "invalid_score": 0, "does_not_exist": 0,
+		"unstorable": 0}; !maps.Equal(s.DeadLetters, want) {
 		t.Errorf("dead letters are %v, want %v", s.DeadLetters, want)
 	}
 }

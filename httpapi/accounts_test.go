@@ -51,23 +51,29 @@ func TestPasswords(t *testing.T) {
 				{"cafe\u0301 cafe\u0301 cafe\u0301!", 201, ""},
 			} {
 				name := fmt.Sprintf("user%d", i)
-				s.runAll(t, []exchange{{fmt.Sprintf("at %d, %.20q", least, x.password), request{method: "POST", path: "users/", body: say("username", name, "password", x.password)}, x.status, x.problem}})
+				s.runAll(t, []exchange{{fmt.Sprintf("at %d, %.20q", least, x.password), request{method: "POST", path: "users/",
+					body: say("username", name, "password", x.password)}, x.status, x.problem}})
 				want := 401
 				if x.status == 201 {
 					want = 200
 				}
 				if len(x.password) <= 1<<10 {
 					typed := strings.ReplaceAll(x.password, "e\u0301", "\u00e9")
-					if a := s.do(t, request{method: "POST", path: "users/login/", body: say("username", name, "password", typed)}); a.status != want {
+					if a := s.do(t, request{method: "POST", path: "users/login/", body: say("username", name, "password",
+						typed)}); a.status != want {
 						t.Errorf("at %d, log in with %.20q: %s", least, typed, a)
 					}
 				}
 			}
 			s.runAll(t, []exchange{
-				{"full-width", request{method: "POST", path: "users/login/", body: say("username", "user9", "password", "ａaaaa bbbbb ccccc")}, 401, "invalid_login"},
-				{"in another case", request{method: "POST", path: "users/login/", body: say("username", "user9", "password", "Aaaaa bbbbb ccccc")}, 401, "invalid_login"},
-				{"decomposed, as the current one", request{method: "POST", path: "users/me/password/", as: ada, body: say("current_password", password, "new_password", "re\u0301sume\u0301 re\u0301sume\u0301 ...")}, 204, ""},
-				{"composed, as the current one", request{method: "POST", path: "users/me/password/", as: ada, body: say("current_password", "r\u00e9sum\u00e9 r\u00e9sum\u00e9 ...", "new_password", password)}, 204, ""},
+				{"full-width", request{method: "POST", path: "users/login/", body: say("username", "user9", "password",
+					"ａaaaa bbbbb ccccc")}, 401, "invalid_login"},
+				{"in another case", request{method: "POST", path: "users/login/", body: say("username", "user9", "password",
+					"Aaaaa bbbbb ccccc")}, 401, "invalid_login"},
+				{"decomposed, as the current one", request{method: "POST", path: "users/me/password/", as: ada,
+					body: say("current_password", password, "new_password", "re\u0301sume\u0301 re\u0301sume\u0301 ...")}, 204, ""},
+				{"composed, as the current one", request{method: "POST", path: "users/me/password/", as: ada,
+					body: say("current_password", "r\u00e9sum\u00e9 r\u00e9sum\u00e9 ...", "new_password", password)}, 204, ""},
 			})
 		}
 	})
@@ -79,20 +85,26 @@ func TestNames(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
 		register := func(name, status string) exchange {
-			x := exchange{fmt.Sprintf("%+q", name), request{method: "POST", path: "users/", body: say("username", name, "password", password, "email", "one@example.org")}, 400, "validation_failed #/username=" + status}
+			x := exchange{fmt.Sprintf("%+q", name), request{method: "POST", path: "users/", body: say("username", name,
+				"password", password, "email", "one@example.org")}, 400, "validation_failed #/username=" + status}
 			if status == "" {
 				x.status, x.problem = 201, ""
 			}
 			return x
 		}
 		s.runAll(t, []exchange{
-			register("kelvin", ""), register("\u212aelvin", "unique"), register("KELVIN", "unique"), register("ｋelvin", "unique"),
-			register("علی_رضا", ""), register("علي_رضا", "unique"), register("می\u200cخواهم", ""), register("میخواهم", "unique"),
-			register("al\u202eice", "invalid"), register("al\x00ice", "invalid"), register("al ice", "invalid"), register("al😀ice", "invalid"), register("۱۲۳۴", "invalid"),
+			register("kelvin", ""), register("\u212aelvin", "unique"), register("KELVIN", "unique"), register("ｋelvin",
+				"unique"),
+			register("علی_رضا", ""), register("علي_رضا", "unique"),
+			register("می\u200cخواهم", ""), register("میخواهم",
+				"unique"),
+			register("al\u202eice", "invalid"), register("al\x00ice", "invalid"), register("al ice",
+				"invalid"), register("al😀ice", "invalid"), register("۱۲۳۴", "invalid"),
 			register("admin", "reserved"), register("ＡＤＭＩＮ", "reserved"),
 		})
 		s.login(t, "kelvin")
-		if err := s.want(t, 204, request{method: "DELETE", path: "users/me/", as: "kelvin", body: say("current_password", password, "ratings", "delete")}); err != nil {
+		if err := s.want(t, 204, request{method: "DELETE", path: "users/me/", as: "kelvin", body: say("current_password",
+			password, "ratings", "delete")}); err != nil {
 			t.Fatal(err)
 		}
 		s.runAll(t, []exchange{register("kelvin", "unique"), register("Kelvin", "unique")})
@@ -108,10 +120,13 @@ func TestFailedLoginsAreAlike(t *testing.T) {
 		}
 		var first answer
 		for i, body := range []string{
-			say("username", "nobody_here", "password", password), say("username", ada, "password", "wrong wrong wrong"), say("username", ben, "password", password),
-			say("username", ben, "password", "wrong wrong wrong"), say("username", "no name", "password", password), say("username", ada, "password", "\x00"),
+			say("username", "nobody_here", "password", password), say("username", ada, "password",
+				"wrong wrong wrong"), say("username", ben, "password", password),
+			say("username", ben, "password", "wrong wrong wrong"), say("username", "no name", "password",
+				password), say("username", ada, "password", "\x00"),
 		} {
-			a := s.do(t, request{method: "POST", path: "users/login/", body: body, header: map[string]string{"X-Request-Id": "the-same"}})
+			a := s.do(t, request{method: "POST", path: "users/login/", body: body,
+				header: map[string]string{"X-Request-Id": "the-same"}})
 			a.header.Del("Date")
 			if i == 0 {
 				first = a
@@ -129,7 +144,8 @@ func TestReauthThrottled(t *testing.T) {
 		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Auth.LimitsOff = false }})
 		tries := []request{
 			{method: "PATCH", path: "users/me/", as: ada, body: say("email", "new@example.org", "current_password", "wrong")},
-			{method: "POST", path: "users/me/password/", as: ada, body: say("new_password", "another horse battery", "current_password", "wrong")},
+			{method: "POST", path: "users/me/password/", as: ada, body: say("new_password", "another horse battery",
+				"current_password", "wrong")},
 		}
 		for n := range 5 {
 			s.runAll(t, []exchange{{fmt.Sprint("try ", n), tries[n%2], 403, "reauth_required"}})
@@ -158,7 +174,8 @@ func TestNobodyToBeginWith(t *testing.T) {
 			for _, r := range []request{
 				{method: "POST", path: "users/", body: fmt.Sprintf(`{"username":"dora","password":%q,%q:true}`, password, field)},
 				{method: "PATCH", path: "users/me/", as: ada, body: fmt.Sprintf(`{%q:true}`, field)},
-				{method: "POST", path: "users/login/", body: fmt.Sprintf(`{"username":"ada","password":%q,%q:true}`, password, field)},
+				{method: "POST", path: "users/login/", body: fmt.Sprintf(`{"username":"ada","password":%q,%q:true}`, password,
+					field)},
 			} {
 				if a := s.do(t, r); a.status != 400 || a.problem() != "validation_failed #/"+field+"=unknown_field" {
 					t.Errorf("%s %s %s: %s", r.method, r.path, r.body, a)
@@ -202,10 +219,14 @@ func TestAccountEvents(t *testing.T) {
 	send(request{path: "users/me/", header: bearer("junk")})
 	send(request{path: "users/", header: me})
 	send(request{method: "DELETE", path: "contents/" + contentID + "/", header: me})
-	send(request{method: "PATCH", path: "users/me/", header: me, body: say("email", "d@example.org", "current_password", first)})
-	send(request{method: "POST", path: "users/me/password/", header: me, body: say("current_password", "wrong wrong", "new_password", second)})
-	send(request{method: "POST", path: "users/me/password/", header: me, body: say("current_password", first, "new_password", second)})
-	refreshed := send(request{method: "POST", path: "users/token/refresh/", body: say("refresh", tokens.text(t, "refresh"))})
+	send(request{method: "PATCH", path: "users/me/", header: me, body: say("email", "d@example.org", "current_password",
+		first)})
+	send(request{method: "POST", path: "users/me/password/", header: me, body: say("current_password", "wrong wrong",
+		"new_password", second)})
+	send(request{method: "POST", path: "users/me/password/", header: me, body: say("current_password", first,
+		"new_password", second)})
+	refreshed := send(request{method: "POST", path: "users/token/refresh/",
+		body: say("refresh", tokens.text(t, "refresh"))})
 	secrets = append(secrets, refreshed.text(t, "access"), refreshed.text(t, "refresh"))
 	s.clock.Advance(time.Minute)
 	send(request{method: "POST", path: "users/token/refresh/", body: say("refresh", tokens.text(t, "refresh"))})
@@ -243,7 +264,8 @@ func TestAccountEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "account_events", answer{status: http.StatusOK, body: body})
-	for _, name := range []string{"auth.login", "auth.login_failed", "auth.throttled", "auth.refresh_reuse", "auth.logout", "auth.denied", "auth.password_changed"} {
+	for _, name := range []string{"auth.login", "auth.login_failed", "auth.throttled", "auth.refresh_reuse",
+		"auth.logout", "auth.denied", "auth.password_changed"} {
 		if !slices.ContainsFunc(events, func(e map[string]any) bool { return e["msg"] == name }) {
 			t.Errorf("%s is not in the log", name)
 		}

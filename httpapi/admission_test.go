@@ -61,16 +61,19 @@ func TestTooManyInFlight(t *testing.T) {
 	}
 	hold("203.0.113.1")
 	hold("203.0.113.2")
-	if a := s.do(t, request{path: "ratings/", header: from("203.0.113.3")}); a.problem() != "throttled" || a.status != 429 || a.header.Get("Retry-After") != "1" {
+	if a := s.do(t, request{path: "ratings/", header: from("203.0.113.3")}); a.problem() != "throttled" ||
+		a.status != 429 || a.header.Get("Retry-After") != "1" {
 		t.Errorf("the third of a prefix: %s", a)
 	}
 	hold("203.0.114.1")
 	for _, ip := range []string{"203.0.113.3", "203.0.114.1", "203.0.115.1"} {
-		if a := s.do(t, request{path: "ratings/", header: from(ip), faulty: true}); a.status != 503 || a.problem() != "unavailable" || strings.Contains(string(a.body), "outcome") {
+		if a := s.do(t, request{path: "ratings/", header: from(ip), faulty: true}); a.status != 503 ||
+			a.problem() != "unavailable" || strings.Contains(string(a.body), "outcome") {
 			t.Errorf("one too many, from %s: %s", ip, a)
 		}
 	}
-	a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: `{}`, header: from("203.0.115.1"), faulty: true})
+	a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: `{}`, header: from("203.0.115.1"),
+		faulty: true})
 	if a.status != 503 || a.at(t, "outcome") != "not_accepted" {
 		t.Errorf("a write that is one too many: %s", a)
 	}
@@ -162,7 +165,8 @@ func (l narrow) Accept() (net.Conn, error) {
 func TestSlowReaders(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits = httpapi.Limits{InFlight: 6, PrefixInFlight: 4} }})
-	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t", Description: strings.Repeat("\U0001f600", 65_536)})
+	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t",
+		Description: strings.Repeat("\U0001f600", 65_536)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +199,8 @@ func TestWaitsAreNotInFlight(t *testing.T) {
 	id := s.write(t, "Stalker")
 	var all sync.WaitGroup
 	ask := func() answer {
-		a, err := s.send(t, request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"})
+		a, err := s.send(t, request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`,
+			prefer: "wait=10"})
 		if err != nil {
 			t.Error(err)
 		}
@@ -221,7 +226,8 @@ func TestWaitsAreNotInFlight(t *testing.T) {
 func TestClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Limits.WriteTimeout = 200 * time.Millisecond }})
-	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t", Description: strings.Repeat("\U0001f600", 65_536)})
+	great, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: "t",
+		Description: strings.Repeat("\U0001f600", 65_536)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +243,8 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	s.url = web.URL
 	conn := s.dial(t)
 	const asked = 200 // more than fits between the two
-	if _, err := io.WriteString(conn, strings.Repeat("GET /api/contents/"+great.ID+"/ HTTP/1.1\r\nHost: a\r\n\r\n", asked)); err != nil {
+	if _, err := io.WriteString(conn, strings.Repeat("GET /api/contents/"+great.ID+"/ HTTP/1.1\r\nHost: a\r\n\r\n",
+		asked)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the connection is closed", closed.Load)

@@ -20,11 +20,14 @@ func TestReadYourOwnWrite(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, idle: true})
 		contentID := s.write(t, "A film")
-		a := s.do(t, request{method: "POST", path: "ratings/", as: ben, body: fmt.Sprintf(`{"content":%q,"score":4}`, contentID)})
+		a := s.do(t, request{method: "POST", path: "ratings/", as: ben, body: fmt.Sprintf(`{"content":%q,"score":4}`,
+			contentID)})
 		ratingID := contentID + ":" + s.ids[ben]
 		task := a.text(t, "task")
-		if a.status != 202 || a.header.Get("Location") != "/api/tasks/"+task+"/" || a.header.Get("Preference-Applied") != "respond-async" ||
-			a.text(t, "status_url") != a.header.Get("Location") || a.text(t, "rating.id") != ratingID || a.text(t, "rating.url") != "/api/ratings/"+ratingID+"/" ||
+		if a.status != 202 || a.header.Get("Location") != "/api/tasks/"+task+"/" ||
+			a.header.Get("Preference-Applied") != "respond-async" ||
+			a.text(t, "status_url") != a.header.Get("Location") || a.text(t, "rating.id") != ratingID ||
+			a.text(t, "rating.url") != "/api/ratings/"+ratingID+"/" ||
 			a.header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("accepted: %s %v", a, a.header)
 		}
@@ -52,17 +55,20 @@ func TestReadYourOwnWrite(t *testing.T) {
 		}
 		for method, path := range map[string]string{"PUT": rating, "PATCH": rating} {
 			read := s.get(t, ben, path)
-			if got := s.do(t, request{method: method, path: path, as: ben, body: string(read.body), prefer: "respond-async"}); got.status != 202 {
+			if got := s.do(t, request{method: method, path: path, as: ben, body: string(read.body),
+				prefer: "respond-async"}); got.status != 202 {
 				t.Errorf("what was read while pending, sent back: %s", got)
 			}
 		}
 		read := s.get(t, ben, rating)
 		s.work()
 		done := s.do(t, request{path: status, as: ben, prefer: "wait=60"})
-		if done.at(t, "state") != "SUCCESS" || done.header.Get("Retry-After") != "" || done.header.Get("Preference-Applied") != "wait=10" {
+		if done.at(t, "state") != "SUCCESS" || done.header.Get("Retry-After") != "" ||
+			done.header.Get("Preference-Applied") != "wait=10" {
 			t.Errorf("done: %s %v", done, done.header)
 		}
-		if got := s.do(t, request{method: "PUT", path: rating, as: ben, body: string(read.body), prefer: "wait=10"}); got.status != 200 || got.at(t, "state") != "stored" {
+		if got := s.do(t, request{method: "PUT", path: rating, as: ben, body: string(read.body),
+			prefer: "wait=10"}); got.status != 200 || got.at(t, "state") != "stored" {
 			t.Errorf("what was read while pending, sent back when it is stored: %s", got)
 		}
 		for _, as := range []string{nobody, ada, ben, sam} {
@@ -113,7 +119,8 @@ func TestPreferences(t *testing.T) {
 		} {
 			a := s.do(t, request{method: x.method, path: x.path, as: ada, body: x.body, prefer: x.prefer})
 			if a.status != x.status || a.header.Get("Preference-Applied") != x.applied {
-				t.Errorf("%d: %s %s %s, Prefer: %s: %s, applied %q", i, x.method, x.path, x.body, x.prefer, a, a.header.Get("Preference-Applied"))
+				t.Errorf("%d: %s %s %s, Prefer: %s: %s, applied %q", i, x.method, x.path, x.body, x.prefer, a,
+					a.header.Get("Preference-Applied"))
 			}
 			location := a.header.Get("Location")
 			switch a.status {
@@ -142,7 +149,8 @@ func TestWaitsEnd(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{idle: true})
 	contentID := s.write(t, "A film")
-	r := request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":4}`, prefer: "wait=1"}
+	r := request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":4}`,
+		prefer: "wait=1"}
 	first := s.do(t, r)
 	if first.status != 202 || first.header.Get("Preference-Applied") != "respond-async" {
 		t.Errorf("a wait for nothing: %s", first)
@@ -162,7 +170,8 @@ func TestWaitsEnd(t *testing.T) {
 	if a := <-waiting; a.status != 202 || time.Since(began) > 8*time.Second {
 		t.Errorf("a wait that is ended: %s after %v", a, time.Since(began))
 	}
-	if a := s.do(t, request{path: first.text(t, "status_url"), as: ada, prefer: "wait=10"}); a.at(t, "state") != "PENDING" || time.Since(began) > 8*time.Second {
+	if a := s.do(t, request{path: first.text(t, "status_url"), as: ada, prefer: "wait=10"}); a.at(t,
+		"state") != "PENDING" || time.Since(began) > 8*time.Second {
 		t.Errorf("a wait while draining: %s after %v", a, time.Since(began))
 	}
 }
@@ -180,7 +189,8 @@ func TestWithdrawals(t *testing.T) {
 		}
 		status := a.header.Get("Location")
 		done := s.do(t, request{path: status, as: sam, prefer: "wait=10"})
-		if done.at(t, "state") != "SUCCESS" || done.text(t, "result.outcome") != "withdrawn" || done.text(t, "result.rating") != ratingID {
+		if done.at(t, "state") != "SUCCESS" || done.text(t, "result.outcome") != "withdrawn" ||
+			done.text(t, "result.rating") != ratingID {
 			t.Errorf("its task: %s", done)
 		}
 		if a := s.get(t, ada, status); a.status != 404 {
@@ -191,13 +201,16 @@ func TestWithdrawals(t *testing.T) {
 			{"twice", request{method: "DELETE", path: path, as: ada}, 404, "not_found"},
 			{"a change of what is gone", request{method: "PUT", path: path, as: ada, body: `{"score":4}`}, 404, "not_found"},
 			{"own", request{method: "DELETE", path: "contents/" + contentID + "/rating/", as: ada}, 404, "not_found"},
-			{"own of nothing", request{method: "PUT", path: "contents/none/rating/", as: ada, body: `{"score":4}`}, 404, "not_found"},
+			{"own of nothing", request{method: "PUT", path: "contents/none/rating/", as: ada, body: `{"score":4}`}, 404,
+				"not_found"},
 			{"own of nothing", request{path: "contents/none/rating/", as: ada}, 404, "not_found"},
-			{"again", request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":2}`}, 201, ""},
+			{"again", request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":2}`}, 201,
+				""},
 			{"and gone", request{method: "DELETE", path: path, as: ada}, 204, ""},
 		})
 		s.settle(t, contentID)
-		if a := s.get(t, nobody, "contents/"+contentID+"/stats/"); a.at(t, "ratings_count") != 0.0 || a.at(t, "average_score") != nil || a.at(t, "histogram.4") != 0.0 {
+		if a := s.get(t, nobody, "contents/"+contentID+"/stats/"); a.at(t, "ratings_count") != 0.0 ||
+			a.at(t, "average_score") != nil || a.at(t, "histogram.4") != 0.0 {
 			t.Errorf("the numbers are %s", a)
 		}
 	})
@@ -231,7 +244,8 @@ func TestOutcomes(t *testing.T) {
 		contentID, doomed := s.write(t, "A film"), s.write(t, "A doomed film")
 		post := func(contentID string, score int) string {
 			t.Helper()
-			a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":%d}`, contentID, score)})
+			a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":%d}`,
+				contentID, score)})
 			return a.header.Get("Location")
 		}
 		first, second, lost := post(contentID, 1), post(contentID, 2), post(doomed, 3)
@@ -257,17 +271,20 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("a pending rating of what is gone: %s", a)
 		}
 		s.work()
-		for link, want := range map[string][]string{first: {"SUCCESS", "superseded"}, second: {"SUCCESS", "created"}, lost: {"FAILURE", ""}} {
+		for link, want := range map[string][]string{first: {"SUCCESS", "superseded"}, second: {"SUCCESS", "created"},
+			lost: {"FAILURE", ""}} {
 			a := s.do(t, request{path: link, as: ada, prefer: "wait=10"})
 			if a.at(t, "state") != want[0] || want[1] != "" && a.text(t, "result.outcome") != want[1] {
 				t.Errorf("want %q: %s", want, a)
 			}
-			if want[0] == "FAILURE" && (a.text(t, "error.code") != "does_not_exist" || a.at(t, "result") != nil || a.header.Get("Retry-After") != "") {
+			if want[0] == "FAILURE" && (a.text(t, "error.code") != "does_not_exist" || a.at(t, "result") != nil ||
+				a.header.Get("Retry-After") != "") {
 				t.Errorf("a failure: %s", a)
 			}
 		}
 		got := map[string]bool{<-answers: true, <-answers: true}
-		for _, want := range []string{"POST 400 validation_failed #/content=does_not_exist<nil>", "PUT 404 not_found<nil>"} {
+		for _, want := range []string{"POST 400 validation_failed #/content=does_not_exist<nil>",
+			"PUT 404 not_found<nil>"} {
 			if !got[want] {
 				t.Errorf("those who waited got %v, want %s", got, want)
 			}
@@ -282,7 +299,8 @@ func TestTasks(t *testing.T) {
 		cached.forget()
 		s := serve(t, setup{open: open, idle: true, config: func(c *khodnevis.Config) { c.Cache = cached }})
 		contentID := s.write(t, "A film")
-		accepted := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":4}`, contentID)})
+		accepted := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":4}`,
+			contentID)})
 		link, task := accepted.header.Get("Location"), accepted.text(t, "task")
 		cached.forget()
 		s.runAll(t, []exchange{
@@ -290,7 +308,8 @@ func TestTasks(t *testing.T) {
 			{"the task, still", request{path: link, as: ada}, 200, ""},
 			{"somebody else's", request{path: link, as: ben}, 404, "not_found"},
 			{"anonymously", request{path: link}, 401, "not_authenticated"},
-			{"another letter", request{path: "tasks/" + task[:10] + flip(task[10]) + task[11:] + "/", as: ada}, 404, "not_found"},
+			{"another letter", request{path: "tasks/" + task[:10] + flip(task[10]) + task[11:] + "/", as: ada}, 404,
+				"not_found"},
 			{"a letter less", request{path: "tasks/" + task[:len(task)-1] + "/", as: ada}, 404, "not_found"},
 			{"a letter more", request{path: "tasks/" + task + "A/", as: ada}, 404, "not_found"},
 			{"another form of the same", request{path: "tasks/" + task + "=/", as: ada}, 404, "not_found"},
@@ -362,7 +381,8 @@ func TestNumbers(t *testing.T) {
 		for _, n := range a.at(t, "histogram").(map[string]any) {
 			sum += n.(float64)
 		}
-		if a.at(t, "ratings_count") != 3.0 || a.at(t, "sum") != 14.0 || a.at(t, "average_score") != 14.0/3 || sum != 3 || a.at(t, "histogram.5") != 2.0 || a.at(t, "histogram.1") != 0.0 || a.at(t, "as_of") == nil {
+		if a.at(t, "ratings_count") != 3.0 || a.at(t, "sum") != 14.0 || a.at(t, "average_score") != 14.0/3 || sum != 3 ||
+			a.at(t, "histogram.5") != 2.0 || a.at(t, "histogram.1") != 0.0 || a.at(t, "as_of") == nil {
 			t.Errorf("the numbers are %s", a)
 		}
 		for _, path := range []string{"contents/" + contentID + "/", "contents/?author=" + s.ids[ada]} {
@@ -378,7 +398,8 @@ func TestNumbers(t *testing.T) {
 		if a := s.do(t, request{method: "DELETE", path: "contents/" + contentID + "/", as: sam}); a.status != 204 {
 			t.Errorf("staff deletes: %s", a)
 		}
-		for _, path := range []string{"contents/" + contentID + "/", "contents/" + contentID + "/stats/", "ratings/" + contentID + ":" + s.ids[ada] + "/"} {
+		for _, path := range []string{"contents/" + contentID + "/", "contents/" + contentID + "/stats/", "ratings/" +
+			contentID + ":" + s.ids[ada] + "/"} {
 			if a := s.get(t, ada, path); a.status != 404 {
 				t.Errorf("%s of what is gone: %s", path, a)
 			}
@@ -386,7 +407,8 @@ func TestNumbers(t *testing.T) {
 		if a := s.do(t, request{method: "DELETE", path: "contents/" + contentID + "/", as: ada}); a.status != 404 {
 			t.Errorf("deleted twice: %s", a)
 		}
-		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, contentID)}); a.problem() != "validation_failed #/content=does_not_exist" {
+		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`,
+			contentID)}); a.problem() != "validation_failed #/content=does_not_exist" {
 			t.Errorf("a rating of what is gone: %s", a)
 		}
 	})

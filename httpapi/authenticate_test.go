@@ -82,7 +82,8 @@ func TestHostAuthenticator(t *testing.T) {
 	for name, want := range map[string]int{
 		"fine": 201, "": 401, "wrong": 401, "wrong, with a name": 401,
 		"down": 503, "down and wrong": 503, "down and nobody": 503, "busy": 503, "late": 503,
-		"broken": 500, "not found": 500, "conflict": 500, "refused": 500, "not accepted": 500, "panics": 500, "no identifier": 500, "long": 500, "blank": 500,
+		"broken": 500, "not found": 500, "conflict": 500, "refused": 500, "not accepted": 500, "panics": 500,
+		"no identifier": 500, "long": 500, "blank": 500,
 	} {
 		for _, r := range []request{{method: "POST", path: "contents/", body: `{"title":"t"}`}, {path: "contents/"}} {
 			if r.method == "" && (want == 201 || name == "") {
@@ -124,7 +125,8 @@ func TestHostAuthenticatorHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := &syncBuffer{}
-		app, err := khodnevis.New(khodnevis.Config{Authenticator: badHost{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		app, err := khodnevis.New(khodnevis.Config{Authenticator: badHost{},
+			Logger: slog.New(slog.NewTextHandler(log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +172,8 @@ func TestHostAuthenticatorDropsTheConnection(t *testing.T) {
 			t.Errorf("recovered %v", v)
 		}
 	}()
-	app.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/contents/", nil))
+	app.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet,
+		"/api/contents/", nil))
 }
 
 // cookieUsers is a host's authenticator that tells how its users sign in.
@@ -189,11 +192,13 @@ func TestSchemeOfAHost(t *testing.T) {
 	} {
 		s := serve(t, setup{config: func(c *khodnevis.Config) { c.Authenticator = cookieUsers{scheme: scheme} }})
 		a := s.do(t, request{method: "POST", path: "contents/", body: `{"title":"t"}`})
-		if a.status != 401 || a.header.Get("WWW-Authenticate") != scheme.Challenge || !strings.Contains(a.text(t, "detail"), place+" "+scheme.Cookie+scheme.Header) || strings.Contains(string(a.body), "Bearer") {
+		if a.status != 401 || a.header.Get("WWW-Authenticate") != scheme.Challenge || !strings.Contains(a.text(t, "detail"),
+			place+" "+scheme.Cookie+scheme.Header) || strings.Contains(string(a.body), "Bearer") {
 			t.Errorf("%s: %s\n%v", place, a, a.header)
 		}
 		schema := s.get(t, nobody, "schema/")
-		if got := schema.at(t, "components.securitySchemes"); !reflect.DeepEqual(got, map[string]any{"host": map[string]any{"type": "apiKey", "in": place, "name": scheme.Cookie + scheme.Header}}) {
+		if got := schema.at(t, "components.securitySchemes"); !reflect.DeepEqual(got,
+			map[string]any{"host": map[string]any{"type": "apiKey", "in": place, "name": scheme.Cookie + scheme.Header}}) {
 			t.Errorf("%s: the schema has %v", place, got)
 		}
 		if bytes.Contains(schema.body, []byte("earer")) {
@@ -201,10 +206,12 @@ func TestSchemeOfAHost(t *testing.T) {
 		}
 	}
 	for name, bad := range map[string]auth.Scheme{
-		"nothing": {}, "no challenge": {Cookie: "c"}, "no place": {Challenge: "Session"}, "two places": {Challenge: "Session", Cookie: "c", Header: "H"},
+		"nothing": {}, "no challenge": {Cookie: "c"}, "no place": {Challenge: "Session"},
+		"two places":   {Challenge: "Session", Cookie: "c", Header: "H"},
 		"a line break": {Challenge: "Session\r\nX: y", Cookie: "c"},
 	} {
-		if _, err := khodnevis.New(khodnevis.Config{Authenticator: cookieUsers{scheme: bad}}); err == nil || !strings.Contains(err.Error(), "Scheme") {
+		if _, err := khodnevis.New(khodnevis.Config{Authenticator: cookieUsers{scheme: bad}}); err == nil ||
+			!strings.Contains(err.Error(), "Scheme") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

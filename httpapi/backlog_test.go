@@ -36,8 +36,12 @@ func (q *ageing) Age(ctx context.Context) (oldest, retention time.Duration, err 
 func TestUnappliedTooLong(t *testing.T) {
 	t.Parallel()
 	q := &ageing{clock: &clock{}}
-	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { q.Queue, c.Queue, c.Now = c.Queue, q, q.clock.Now }})
-	rate := request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, s.write(t, "A film"))}
+	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) {
+		q.Queue, c.Queue, c.Now = c.Queue, q,
+			q.clock.Now
+	}})
+	rate := request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`,
+		s.write(t, "A film"))}
 	if a := s.do(t, rate); a.status != 202 {
 		t.Fatalf("the first one: %s", a)
 	}
@@ -46,7 +50,8 @@ func TestUnappliedTooLong(t *testing.T) {
 	rate.faulty = true
 	var refused answer
 	eventually(t, "a rating is refused", func() bool { refused = s.do(t, rate); return refused.status != 202 })
-	if refused.status != 503 || refused.problem() != "unavailable" || refused.at(t, "outcome") != "not_accepted" || refused.header.Get("Retry-After") == "" {
+	if refused.status != 503 || refused.problem() != "unavailable" || refused.at(t, "outcome") != "not_accepted" ||
+		refused.header.Get("Retry-After") == "" {
 		t.Errorf("past half the retention: %s", refused)
 	}
 	s.work()

@@ -63,15 +63,24 @@ func TestScores(t *testing.T) {
 			}
 		}
 		s.runAll(t, []exchange{
-			{"no score", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"` + contentID + `"}`}, 400, "validation_failed #/score=required"},
-			{"no content", request{method: "POST", path: "ratings/", as: ada, body: `{"score":5}`}, 400, "validation_failed #/content=required"},
-			{"nothing", request{method: "POST", path: "ratings/", as: ada, body: `{}`}, 400, "validation_failed #/content=required #/score=required"},
-			{"a number for the content", request{method: "POST", path: "ratings/", as: ada, body: `{"content":7,"score":0}`}, 400, "validation_failed #/content=invalid #/score=min_value"},
-			{"an unknown content", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"none","score":5}`}, 400, "validation_failed #/content=does_not_exist"},
-			{"no identifier", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"..","score":5}`}, 400, "validation_failed #/content=does_not_exist"},
-			{"a NUL", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"a\u0000","score":5}`}, 400, "validation_failed #/content=does_not_exist"},
-			{"somebody else as rater", request{method: "POST", path: "ratings/", as: sam, body: `{"content":"` + contentID + `","score":5,"rater":"` + s.ids[ada] + `"}`}, 400, "validation_failed #/rater=read_only"},
-			{"PUT without a score", request{method: "PUT", path: "ratings/" + ratingID + "/", as: ada, body: `{}`}, 400, "validation_failed #/score=required"},
+			{"no score", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"` + contentID + `"}`}, 400,
+				"validation_failed #/score=required"},
+			{"no content", request{method: "POST", path: "ratings/", as: ada, body: `{"score":5}`}, 400,
+				"validation_failed #/content=required"},
+			{"nothing", request{method: "POST", path: "ratings/", as: ada, body: `{}`}, 400,
+				"validation_failed #/content=required #/score=required"},
+			{"a number for the content", request{method: "POST", path: "ratings/", as: ada, body: `{"content":7,"score":0}`},
+				400, "validation_failed #/content=invalid #/score=min_value"},
+			{"an unknown content", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"none","score":5}`},
+				400, "validation_failed #/content=does_not_exist"},
+			{"no identifier", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"..","score":5}`}, 400,
+				"validation_failed #/content=does_not_exist"},
+			{"a NUL", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"a\u0000","score":5}`}, 400,
+				"validation_failed #/content=does_not_exist"},
+			{"somebody else as rater", request{method: "POST", path: "ratings/", as: sam, body: `{"content":"` + contentID +
+				`","score":5,"rater":"` + s.ids[ada] + `"}`}, 400, "validation_failed #/rater=read_only"},
+			{"PUT without a score", request{method: "PUT", path: "ratings/" + ratingID + "/", as: ada, body: `{}`}, 400,
+				"validation_failed #/score=required"},
 			{"PATCH of nothing", request{method: "PATCH", path: "ratings/" + ratingID + "/", as: ada, body: `{}`}, 200, ""},
 		})
 		if a := s.get(t, ada, "ratings/"+ratingID+"/"); a.at(t, "score") != 3.0 || a.at(t, "state") != "stored" {
@@ -145,7 +154,8 @@ func TestMalformedBodies(t *testing.T) {
 		`{"title":"t","description":"\u0085"}`:         "validation_failed #/description=bad_character",
 		`{"title":"` + strings.Repeat("آ", 256) + `"}`: "validation_failed #/title=max_length",
 		`{"title":"","description":"\u0000"}`:          "validation_failed #/title=blank #/description=bad_character",
-		`{"description":7,"nonsense":1}`:               "validation_failed #/title=required #/description=invalid #/nonsense=unknown_field",
+		`{"description":7,"nonsense":1}`: "validation_failed #/title=required #/description=invalid " +
+			"#/nonsense=unknown_field",
 	} {
 		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: body})
 		if a.status != 400 || a.problem() != want {
@@ -215,21 +225,27 @@ func TestSizes(t *testing.T) {
 				t.Errorf("%s, %d bytes, chunked %v: %s", x.path, x.limit+1, chunked, a)
 			}
 		}
-		a := s.do(t, request{method: "POST", path: "contents/", as: ada, chunked: chunked, body: `{"title":"t","description":"` + strings.Repeat(`\ud83d\ude00`, 65_536) + `"}`})
+		a := s.do(t, request{method: "POST", path: "contents/", as: ada, chunked: chunked,
+			body: `{"title":"t","description":"` + strings.Repeat(`\ud83d\ude00`, 65_536) + `"}`})
 		if a.status != 201 {
 			t.Errorf("the longest description, escaped: %d", a.status)
 		}
 	}
 	for _, x := range []exchange{
-		{"where there is no body", request{method: "GET", path: "contents/", body: `{"title":"t"}`}, 400, "body_not_allowed"},
-		{"where there is none, at length", request{method: "DELETE", path: "contents/" + contentID + "/", as: ada, body: strings.Repeat("a", 1<<20)}, 413, "too_large"},
-		{"an empty object is no body", request{method: "POST", path: "contents/" + contentID + "/stats/recalculate/", as: sam, body: " {} "}, 202, ""},
-		{"an empty body, chunked", request{method: "DELETE", path: "contents/" + contentID + "/", as: ada, body: " ", chunked: true}, 204, ""},
+		{"where there is no body", request{method: "GET", path: "contents/", body: `{"title":"t"}`}, 400,
+			"body_not_allowed"},
+		{"where there is none, at length", request{method: "DELETE", path: "contents/" + contentID + "/", as: ada,
+			body: strings.Repeat("a", 1<<20)}, 413, "too_large"},
+		{"an empty object is no body", request{method: "POST", path: "contents/" + contentID + "/stats/recalculate/",
+			as: sam, body: " {} "}, 202, ""},
+		{"an empty body, chunked", request{method: "DELETE", path: "contents/" + contentID + "/", as: ada, body: " ",
+			chunked: true}, 204, ""},
 	} {
 		s.runAll(t, []exchange{x})
 	}
 	// 2 MB may be cut off while they are sent, but never taken.
-	if a, err := s.send(t, request{method: "POST", path: "contents/", as: ada, body: pad(`{"title":"t"}`, 2<<20)}); err == nil && a.status != 413 {
+	if a, err := s.send(t, request{method: "POST", path: "contents/", as: ada, body: pad(`{"title":"t"}`,
+		2<<20)}); err == nil && a.status != 413 {
 		t.Errorf("2 MB: %s", a)
 	}
 }
@@ -258,12 +274,14 @@ func TestMediaTypes(t *testing.T) {
 		{";", 415},
 		{"", 415},
 	} {
-		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`, header: map[string]string{"Content-Type": x.contentType}})
+		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`,
+			header: map[string]string{"Content-Type": x.contentType}})
 		if a.status != x.status {
 			t.Errorf("Content-Type %q: %s", x.contentType, a)
 		}
 	}
-	for encoding, status := range map[string]int{"identity": 201, "Identity": 201, "gzip": 415, "br": 415, "identity, gzip": 415, "x": 415} {
+	for encoding, status := range map[string]int{"identity": 201, "Identity": 201, "gzip": 415, "br": 415,
+		"identity, gzip": 415, "x": 415} {
 		var body bytes.Buffer
 		w := gzip.NewWriter(&body)
 		_, _ = w.Write([]byte(`{"title":"t"}`))
@@ -272,15 +290,18 @@ func TestMediaTypes(t *testing.T) {
 			body.Reset()
 			body.WriteString(`{"title":"t"}`)
 		}
-		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: body.String(), header: map[string]string{"Content-Encoding": encoding}})
+		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: body.String(),
+			header: map[string]string{"Content-Encoding": encoding}})
 		if a.status != status {
 			t.Errorf("Content-Encoding %q: %s", encoding, a)
 		}
 	}
 	for accept, status := range map[string]int{
-		"*/*": 200, "application/json": 200, "application/*": 200, "text/html, */*;q=0.1": 200, "application/json; q=0.2": 200, " ": 200,
+		"*/*": 200, "application/json": 200, "application/*": 200, "text/html, */*;q=0.1": 200,
+		"application/json; q=0.2": 200, " ": 200,
 		"application/problem+json": 200, "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": 200,
-		"text/html": 406, "application/json;q=0": 406, "application/json;q=0, */*": 406, "text/*": 406, "application/xml": 406,
+		"text/html": 406, "application/json;q=0": 406, "application/json;q=0, */*": 406, "text/*": 406,
+		"application/xml": 406,
 	} {
 		if a := s.do(t, request{path: "contents/", header: map[string]string{"Accept": accept}}); a.status != status {
 			t.Errorf("Accept %q: %s", accept, a)
@@ -298,7 +319,8 @@ func TestBrokenBodies(t *testing.T) {
 		hangUp          bool
 		token           string
 	}{
-		{"POST /api/contents/", "incomplete_body", true, ada}, {"POST /api/contents/", "timeout", false, ada}, {"POST /api/users/login/", "timeout", false, ada},
+		{"POST /api/contents/", "incomplete_body", true, ada}, {"POST /api/contents/", "timeout", false,
+			ada}, {"POST /api/users/login/", "timeout", false, ada},
 		{"POST /api/users/logout/", "timeout", false, ada}, {"GET /api/contents/", "timeout", false, ada},
 		// Before the body is waited for.
 		{"POST /api/ratings/", "invalid_token", false, nobody}, {"POST /api/ratings/", "invalid_token", true, nobody},
@@ -308,7 +330,8 @@ func TestBrokenBodies(t *testing.T) {
 			s = patient
 		}
 		conn := s.dial(t)
-		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", x.target, s.tokens[x.token])
+		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer "+
+			"%s\r\nContent-Length: 100\r\n\r\n{", x.target, s.tokens[x.token])
 		if x.hangUp {
 			_ = conn.(*net.TCPConn).CloseWrite()
 		}

@@ -17,23 +17,26 @@ func TestTooBroad(t *testing.T) {
 	s.rate(t, ada, ids[0], 5)
 	for i := range content.MaxRows + 200 {
 		at := time.Now().UTC().Truncate(time.Microsecond).Add(-time.Duration(i) * time.Second)
-		c := content.Content{ID: fmt.Sprintf("c%d", i), Title: fmt.Sprintf("common %d", i), Author: fmt.Sprintf("author%d", i%100), Version: 1, CreatedAt: at, UpdatedAt: at}
+		c := content.Content{ID: fmt.Sprintf("c%d", i), Title: fmt.Sprintf("common %d", i), Author: fmt.Sprintf("author%d",
+			i%100), Version: 1, CreatedAt: at, UpdatedAt: at}
 		if err := s.store.CreateContent(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	words := "a+b+c+d+e+f+g+h"
 	for query, want := range map[string]string{
-		"search=" + words + "+i":                                   "query_too_broad ?search=query_too_broad",
-		"search=" + words + "+i&author=author1":                    "query_too_broad ?search=query_too_broad",
-		"score__lte=1&ordering=title":                              "query_too_broad ?ordering=query_too_broad ?score__lte=query_too_broad",
-		"score__lte=1&page_size=1":                                 "query_too_broad ?score__lte=query_too_broad",
-		"score__lte=4.5&count=exact&search=common&fields=id":       "query_too_broad ?count=query_too_broad ?score__lte=query_too_broad ?search=query_too_broad",
-		"search=" + words:                                          "",
-		"search=" + words + "+a+B":                                 "",
-		"search=":                                                  "",
-		"search=common":                                            "",
-		"search=common&ordering=title&count=exact":                 "",
+		"search=" + words + "+i":                "query_too_broad ?search=query_too_broad",
+		"search=" + words + "+i&author=author1": "query_too_broad ?search=query_too_broad",
+		"score__lte=1&ordering=title": "query_too_broad ?ordering=query_too_broad " +
+			"?score__lte=query_too_broad",
+		"score__lte=1&page_size=1": "query_too_broad ?score__lte=query_too_broad",
+		"score__lte=4.5&count=exact&search=common&fields=id": "query_too_broad ?count=query_too_broad " +
+			"?score__lte=query_too_broad ?search=query_too_broad",
+		"search=" + words:          "",
+		"search=" + words + "+a+B": "",
+		"search=":                  "",
+		"search=common":            "",
+		"search=common&ordering=title&count=exact": "",
 		"ordering=title":                                           "",
 		"ordering=-ratings_count&count=exact":                      "",
 		"author=author1&search=common&ordering=-title&count=exact": "",

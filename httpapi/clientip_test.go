@@ -37,7 +37,8 @@ func TestClientIP(t *testing.T) {
 		{"the peer is no proxy", lb, "203.0.113.9:4000", []string{"198.51.100.1"}, "203.0.113.9"},
 		{"one proxy", lb, "10.0.0.1:4000", []string{"203.0.113.9"}, "203.0.113.9"},
 		{"one proxy that saw nothing", lb, "10.0.0.1:4000", nil, "10.0.0.1"},
-		{"what the client sent itself stands before", lb, "10.0.0.1:4000", []string{"198.51.100.1, 203.0.113.9"}, "203.0.113.9"},
+		{"what the client sent itself stands before", lb, "10.0.0.1:4000", []string{"198.51.100.1, 203.0.113.9"},
+			"203.0.113.9"},
 		{"and claims to be a proxy's", lb, "10.0.0.1:4000", []string{"10.9.9.9, 203.0.113.9"}, "203.0.113.9"},
 		{"in a line of its own", lb, "10.0.0.1:4000", []string{"198.51.100.1", "203.0.113.9"}, "203.0.113.9"},
 		{"two proxies", lb, "10.0.0.1:4000", []string{"198.51.100.1, 203.0.113.9,10.0.0.2"}, "203.0.113.9"},
@@ -113,7 +114,10 @@ func TestSpoofedHeaderChangesNoBucket(t *testing.T) {
 	}{
 		"no proxy is trusted":          {nil, spread},
 		"the peer is no trusted proxy": {prefixes("10.0.0.0/8"), spread},
-		"behind a proxy":               {prefixes("127.0.0.1/32"), func(n int) string { return spread(n) + ", 203.0.113.9" }},
+		"behind a proxy": {prefixes("127.0.0.1/32"), func(n int) string {
+			return spread(n) +
+				", 203.0.113.9"
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,7 +138,8 @@ func TestSpoofedHeaderChangesNoBucket(t *testing.T) {
 			if x.trusted == nil {
 				return
 			}
-			if _, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password}, auth.Source{IP: netip.MustParseAddr("192.0.2.1")}); err != nil {
+			if _, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password},
+				auth.Source{IP: netip.MustParseAddr("192.0.2.1")}); err != nil {
 				t.Errorf("elsewhere: %v", err)
 			}
 		})
@@ -149,7 +154,8 @@ func spread(n int) string {
 func TestTrustedProxiesAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []netip.Prefix{{}, netip.MustParsePrefix("::ffff:10.0.0.0/104")} {
-		if _, err := khodnevis.New(khodnevis.Config{TrustedProxies: []netip.Prefix{bad}}); err == nil || !strings.Contains(err.Error(), "TrustedProxies") {
+		if _, err := khodnevis.New(khodnevis.Config{TrustedProxies: []netip.Prefix{bad}}); err == nil ||
+			!strings.Contains(err.Error(), "TrustedProxies") {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}

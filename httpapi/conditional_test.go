@@ -22,17 +22,21 @@ func TestIfNoneMatch(t *testing.T) {
 		}
 		for given, want := range map[string]int{
 			tag: 304, "W/" + tag: 304, "*": 304, `"x", ` + tag: 304, `"x",W/` + tag + `,"y"`: 304, " " + tag + " ": 304,
-			`"c1.s1"`: 200, `"c2.s0"`: 200, `"c1"`: 200, `"x"`: 200, `c1.s0`: 200, `"c1.s0`: 200, `w/` + tag: 200, `"C1.S0"`: 200, `"c01.s0"`: 200,
+			`"c1.s1"`: 200, `"c2.s0"`: 200, `"c1"`: 200, `"x"`: 200, `c1.s0`: 200, `"c1.s0`: 200, `w/` +
+				tag: 200, `"C1.S0"`: 200, `"c01.s0"`: 200,
 		} {
 			for _, method := range []string{"GET", "HEAD"} {
 				a := s.do(t, request{method: method, path: path, header: map[string]string{"If-None-Match": given}})
-				if a.status != want || a.header.Get("ETag") != tag || a.header.Get("Cache-Control") != "public, max-age=0, must-revalidate" {
-					t.Errorf("%s, If-None-Match %s: %d with ETag %q, Cache-Control %q, want %d", method, given, a.status, a.header.Get("ETag"), a.header.Get("Cache-Control"), want)
+				if a.status != want || a.header.Get("ETag") != tag ||
+					a.header.Get("Cache-Control") != "public, max-age=0, must-revalidate" {
+					t.Errorf("%s, If-None-Match %s: %d with ETag %q, Cache-Control %q, want %d", method, given, a.status,
+						a.header.Get("ETag"), a.header.Get("Cache-Control"), want)
 				}
 			}
 		}
 		s.rate(t, ada, contentID, 4)
-		if a := s.do(t, request{path: path, header: map[string]string{"If-None-Match": tag}}); a.status != 200 || a.at(t, "ratings_count") != 1.0 {
+		if a := s.do(t, request{path: path, header: map[string]string{"If-None-Match": tag}}); a.status != 200 ||
+			a.at(t, "ratings_count") != 1.0 {
 			t.Errorf("after a rating: %s", a)
 		}
 		if a := s.get(t, ada, path); a.header.Get("Cache-Control") != "private, no-cache" {
@@ -47,7 +51,8 @@ func TestIfMatch(t *testing.T) {
 		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
 			for given, want := range map[string]int{
 				`"c1.s0"`: 200, `"c1.s7"`: 200, `*`: 200, `"c7.s0", "c1.s0"`: 200, `"x","c1.s0"`: 200,
-				`"c2.s0"`: 412, `W/"c1.s0"`: 412, `"c1"`: 412, `"x"`: 412, `"c01.s0"`: 412, `"c+1.s0"`: 412, `"c1.s"`: 412, `"c1.s99999999999999999999"`: 412, `"*"`: 412,
+				`"c2.s0"`: 412, `W/"c1.s0"`: 412, `"c1"`: 412, `"x"`: 412, `"c01.s0"`: 412, `"c+1.s0"`: 412, `"c1.s"`: 412,
+				`"c1.s99999999999999999999"`: 412, `"*"`: 412,
 				`c1.s0`: 400, `"c1.s0`: 400, `"a" "b"`: 400, `*, "c1.s0"`: 400, `,`: 400,
 			} {
 				path := "contents/" + s.write(t, "A film") + "/"
@@ -72,12 +77,14 @@ func TestIfMatch(t *testing.T) {
 		}
 		path := "contents/" + s.write(t, "A film") + "/"
 		for _, name := range []string{"If-None-Match", "If-Unmodified-Since"} {
-			a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`, header: map[string]string{name: `*`}})
+			a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`,
+				header: map[string]string{name: `*`}})
 			if a.problem() != "validation_failed "+name+"=unsupported_header" {
 				t.Errorf("%s on a write: %s", name, a)
 			}
 		}
-		if a := s.do(t, request{method: "PUT", path: "contents/none/", as: ada, body: `{"title":"t","description":""}`, header: map[string]string{"If-Match": "*"}}); a.status != 404 {
+		if a := s.do(t, request{method: "PUT", path: "contents/none/", as: ada, body: `{"title":"t","description":""}`,
+			header: map[string]string{"If-Match": "*"}}); a.status != 404 {
 			t.Errorf("If-Match * on nothing: %s", a)
 		}
 	})
@@ -89,16 +96,20 @@ func TestRequireIfMatch(t *testing.T) {
 		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.RequireIfMatch = true }})
 		path := "contents/" + s.write(t, "A film") + "/"
 		now := map[string]string{"If-Match": s.get(t, nobody, path).header.Get("ETag")}
-		for method, body := range map[string]string{"PUT": `{"title":"A film","description":"About A film"}`, "PATCH": `{"title":"A film"}`, "DELETE": ""} {
+		for method, body := range map[string]string{"PUT": `{"title":"A film","description":"About A film"}`,
+			"PATCH": `{"title":"A film"}`, "DELETE": ""} {
 			s.runAll(t, []exchange{
 				{"", request{method: method, path: path, as: ada, body: body}, 428, "precondition_required"},
-				{method + " by somebody else", request{method: method, path: path, as: ben, body: body}, 403, "permission_denied"},
+				{method + " by somebody else", request{method: method, path: path, as: ben, body: body}, 403,
+					"permission_denied"},
 				{method + " of nothing", request{method: method, path: "contents/none/", as: ada, body: body}, 404, "not_found"},
 			})
 		}
 		s.runAll(t, []exchange{
-			{"of another version", request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`, header: map[string]string{"If-Match": `"c7.s0"`}}, 412, "precondition_failed"},
-			{"nothing has changed", request{method: "PATCH", path: path, as: ada, body: `{"title":"A film"}`, header: now}, 200, ""},
+			{"of another version", request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`,
+				header: map[string]string{"If-Match": `"c7.s0"`}}, 412, "precondition_failed"},
+			{"nothing has changed", request{method: "PATCH", path: path, as: ada, body: `{"title":"A film"}`, header: now},
+				200, ""},
 			{"of the present one", request{method: "DELETE", path: path, as: ada, header: now}, 204, ""},
 		})
 	})
@@ -115,19 +126,24 @@ func TestRatingsDoNotDisturbEdits(t *testing.T) {
 		read := s.get(t, ada, path)
 		match := map[string]string{"If-Match": read.header.Get("ETag")}
 		s.rate(t, ben, contentID, 1)
-		if a := s.do(t, request{method: "PUT", path: path, as: ada, body: string(read.body), header: match}); a.status != 200 || a.at(t, "version") != 1.0 || a.at(t, "ratings_count") != 2.0 {
+		if a := s.do(t, request{method: "PUT", path: path, as: ada, body: string(read.body),
+			header: match}); a.status != 200 || a.at(t, "version") != 1.0 || a.at(t, "ratings_count") != 2.0 {
 			t.Errorf("the whole of what was read, before a rating: %s", a)
 		}
-		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"title":"Another"}`, header: match}); a.status != 200 || a.at(t, "version") != 2.0 {
+		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"title":"Another"}`,
+			header: match}); a.status != 200 || a.at(t, "version") != 2.0 {
 			t.Errorf("a new title: %s", a)
 		}
 		// Without a tag nobody knows that the numbers were read before the rating.
-		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"ratings_count":1}`}); a.problem() != "validation_failed #/ratings_count=read_only" {
+		if a := s.do(t, request{method: "PATCH", path: path, as: ada,
+			body: `{"ratings_count":1}`}); a.problem() != "validation_failed #/ratings_count=read_only" {
 			t.Errorf("an old number without a tag: %s", a)
 		}
 		s.fold(t, contentID)
 		now := s.get(t, ada, path)
-		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"ratings_count":7}`, header: map[string]string{"If-Match": now.header.Get("ETag")}}); a.problem() != "validation_failed #/ratings_count=read_only" {
+		if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"ratings_count":7}`,
+			header: map[string]string{"If-Match": now.header.Get("ETag")}}); a.problem() != "validation_failed "+
+			"#/ratings_count=read_only" {
 			t.Errorf("a made-up number with the present tag: %s", a)
 		}
 	})
@@ -139,7 +155,8 @@ func TestUnmodifiedPut(t *testing.T) {
 		s := serve(t, setup{open: open})
 		contentID := s.write(t, "A film")
 		unrated := s.get(t, ada, "contents/"+contentID+"/")
-		if a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/", as: ada, body: string(unrated.body)}); a.status != 200 || !bytes.Equal(a.body, unrated.body) {
+		if a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/", as: ada,
+			body: string(unrated.body)}); a.status != 200 || !bytes.Equal(a.body, unrated.body) {
 			t.Errorf("without ratings: %s", a)
 		}
 		for i, name := range []string{ada, ben, sam} { // a mean that is no short fraction
@@ -149,7 +166,8 @@ func TestUnmodifiedPut(t *testing.T) {
 		read := s.get(t, ada, "contents/"+contentID+"/")
 		for _, as := range []string{ada, sam} {
 			a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/", as: as, body: string(read.body)})
-			if a.status != 200 || a.at(t, "version") != 1.0 || a.header.Get("ETag") != read.header.Get("ETag") || !bytes.Equal(a.body, read.body) {
+			if a.status != 200 || a.at(t, "version") != 1.0 || a.header.Get("ETag") != read.header.Get("ETag") ||
+				!bytes.Equal(a.body, read.body) {
 				t.Errorf("%s sends back what was read, and gets %s", as, a)
 			}
 		}
@@ -160,7 +178,8 @@ func TestUnmodifiedPut(t *testing.T) {
 				if path[0] == 'c' && method == "PATCH" {
 					continue
 				}
-				if a := s.do(t, request{method: method, path: path, as: ben, body: string(read.body), prefer: "wait=10"}); a.status != 200 || !bytes.Equal(a.body, read.body) {
+				if a := s.do(t, request{method: method, path: path, as: ben, body: string(read.body),
+					prefer: "wait=10"}); a.status != 200 || !bytes.Equal(a.body, read.body) {
 					t.Errorf("%s %s: %s\nread %s", method, path, a, read)
 				}
 			}
@@ -180,7 +199,8 @@ func TestReadOnlyFields(t *testing.T) {
 			writable   []string
 			methods    []string
 		}{
-			{"contents/" + contentID + "/", `"title":"A film","description":"About A film"`, []string{"title", "description"}, []string{"PUT", "PATCH"}},
+			{"contents/" + contentID + "/", `"title":"A film","description":"About A film"`, []string{"title", "description"},
+				[]string{"PUT", "PATCH"}},
 			{"ratings/" + ratingID + "/", `"score":4`, []string{"score"}, []string{"PUT", "PATCH"}},
 			{"contents/" + contentID + "/rating/", `"score":4`, []string{"score"}, []string{"PUT"}},
 		} {
@@ -198,7 +218,8 @@ func TestReadOnlyFields(t *testing.T) {
 						continue
 					}
 					for _, method := range x.methods {
-						a := s.do(t, request{method: method, path: x.path, as: ada, body: fmt.Sprintf(`{%s,%q:%s}`, x.base, name, value)})
+						a := s.do(t, request{method: method, path: x.path, as: ada, body: fmt.Sprintf(`{%s,%q:%s}`, x.base, name,
+							value)})
 						if a.problem() != "validation_failed #/"+name+"=read_only" {
 							t.Errorf("%s %s with %s %s: %s", method, x.path, name, value, a)
 						}
@@ -227,7 +248,8 @@ func TestReadOnlyFields(t *testing.T) {
 				if path == "ratings/" {
 					body = fmt.Sprintf(`{%s,"score":4,%q:null}`, base, name)
 				}
-				if a := s.do(t, request{method: "POST", path: path, as: ada, body: body}); a.problem() != "validation_failed #/"+name+"=read_only" {
+				if a := s.do(t, request{method: "POST", path: path, as: ada,
+					body: body}); a.problem() != "validation_failed #/"+name+"=read_only" {
 					t.Errorf("POST %s with %s: %s", path, name, a)
 				}
 			}
@@ -274,7 +296,8 @@ func TestParallelEdits(t *testing.T) {
 		stop := s.keepRating(t, contentID)
 		const n = 50
 		statuses := s.parallel(t, n, func(i int) request {
-			return request{method: "PUT", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit %d","description":""}`, i), header: map[string]string{"If-Match": tag}}
+			return request{method: "PUT", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit %d","description":""}`, i),
+				header: map[string]string{"If-Match": tag}}
 		})
 		if statuses[200] != 1 || statuses[412] != n-1 || len(statuses) != 2 {
 			t.Errorf("with one tag: %v", statuses)
@@ -283,7 +306,8 @@ func TestParallelEdits(t *testing.T) {
 		for i := range 10 {
 			tag := s.get(t, ada, path).header.Get("ETag")
 			s.rate(t, ben, contentID, 1+i%5)
-			a := s.do(t, request{method: "PUT", path: path, as: ada, body: fmt.Sprintf(`{"title":"edit %d again","description":""}`, i), header: map[string]string{"If-Match": tag}})
+			a := s.do(t, request{method: "PUT", path: path, as: ada,
+				body: fmt.Sprintf(`{"title":"edit %d again","description":""}`, i), header: map[string]string{"If-Match": tag}})
 			if now := a.header.Get("ETag"); a.status != 200 || now == tag {
 				t.Errorf("edit %d with the tag %s: %s, tag %s", i, tag, a, now)
 			}
@@ -320,7 +344,8 @@ func (s *server) keepRating(t *testing.T, contentID string) (stop func()) {
 				return
 			default:
 			}
-			a, err := s.send(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: sam, body: fmt.Sprintf(`{"score":%d}`, 1+i%5), prefer: "wait=10"})
+			a, err := s.send(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: sam,
+				body: fmt.Sprintf(`{"score":%d}`, 1+i%5), prefer: "wait=10"})
 			if err != nil || a.status != 200 {
 				t.Errorf("rating %d: %s, %v", i, a, err)
 				return
@@ -338,7 +363,8 @@ func TestDeletesAndEditsMeet(t *testing.T) {
 		s := serve(t, setup{open: open})
 		path := "contents/" + s.write(t, "A film") + "/"
 		statuses := s.parallel(t, 45, func(i int) request {
-			r := request{method: "PATCH", path: path, as: []string{ada, sam, ben}[i%3], body: fmt.Sprintf(`{"title":"edit %d"}`, i)}
+			r := request{method: "PATCH", path: path, as: []string{ada, sam, ben}[i%3],
+				body: fmt.Sprintf(`{"title":"edit %d"}`, i)}
 			if i/3%3 == 0 {
 				r.method, r.body = "DELETE", ""
 			}
@@ -395,16 +421,20 @@ func TestIdempotencyKey(t *testing.T) {
 		s := serve(t, setup{open: open})
 		send := func(as, key, body string) answer {
 			t.Helper()
-			return s.do(t, request{method: "POST", path: "contents/", as: as, body: body, header: map[string]string{"Idempotency-Key": key}})
+			return s.do(t, request{method: "POST", path: "contents/", as: as, body: body,
+				header: map[string]string{"Idempotency-Key": key}})
 		}
 		first := send(ada, "a-1", `{"title":"t","description":"<d>"}`)
 		if first.status != 201 || first.header.Get("Idempotency-Replayed") != "" {
 			t.Fatalf("the first: %s", first)
 		}
-		for _, body := range []string{`{"title":"t","description":"<d>"}`, "\n{\"description\": \"\\u003cd>\", \"title\": \"t\"}"} {
+		for _, body := range []string{`{"title":"t","description":"<d>"}`,
+			"\n{\"description\": \"\\u003cd>\", \"title\": \"t\"}"} {
 			again := send(ada, "a-1", body)
-			if again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.body, first.body) ||
-				again.header.Get("Location") != first.header.Get("Location") || again.header.Get("ETag") != first.header.Get("ETag") {
+			if again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.body,
+				first.body) ||
+				again.header.Get("Location") != first.header.Get("Location") ||
+				again.header.Get("ETag") != first.header.Get("ETag") {
 				t.Errorf("again: %s %v", again, again.header)
 			}
 		}
@@ -417,7 +447,8 @@ func TestIdempotencyKey(t *testing.T) {
 		if a := send(ada, "a-2", `{"title":"t"}`); a.status != 201 || a.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("the key of what was refused: %s", a)
 		}
-		if a := send(ben, "a-1", `{"title":"t","description":"<d>"}`); a.status != 201 || a.header.Get("Idempotency-Replayed") != "" {
+		if a := send(ben, "a-1", `{"title":"t","description":"<d>"}`); a.status != 201 ||
+			a.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("somebody else's key: %s", a)
 		}
 		for _, key := range []string{" ", "a b", "é", string(bytes.Repeat([]byte("k"), 129))} {
@@ -430,7 +461,8 @@ func TestIdempotencyKey(t *testing.T) {
 		}
 		before := s.get(t, nobody, "contents/?count=exact").at(t, "count").(float64)
 		statuses := s.parallel(t, 20, func(int) request {
-			return request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "p"}}
+			return request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`,
+				header: map[string]string{"Idempotency-Key": "p"}}
 		})
 		if statuses[201] < 1 || statuses[201]+statuses[409] != 20 {
 			t.Errorf("20 at once: %v", statuses)
@@ -463,7 +495,8 @@ func TestIdempotencyKeyInFlight(t *testing.T) {
 				c.Cache = kept
 				f.into(c)
 			}})
-			r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "k"}}
+			r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`,
+				header: map[string]string{"Idempotency-Key": "k"}}
 			first := make(chan answer, 1)
 			go func() {
 				a, err := s.send(t, r)
@@ -508,7 +541,8 @@ func TestConflict(t *testing.T) {
 	s := serve(t, setup{config: f.into})
 	path := "contents/" + s.write(t, "A film") + "/"
 	f.update.Store(content.ErrConflict)
-	if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`}); a.status != 409 || a.problem() != "conflict" {
+	if a := s.do(t, request{method: "PATCH", path: path, as: ada, body: `{"title":"x"}`}); a.status != 409 ||
+		a.problem() != "conflict" {
 		t.Errorf("%s", a)
 	}
 }

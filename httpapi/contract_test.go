@@ -53,7 +53,8 @@ var contracts sync.Map
 
 // contractOf compiles a schema.
 func contractOf(document []byte) (*contract, error) {
-	once, _ := contracts.LoadOrStore(string(document), sync.OnceValues(func() (*contract, error) { return compileContract(document) }))
+	once, _ := contracts.LoadOrStore(string(document),
+		sync.OnceValues(func() (*contract, error) { return compileContract(document) }))
 	return once.(func() (*contract, error))()
 }
 
@@ -102,7 +103,8 @@ func compileContract(document []byte) (*contract, error) {
 			if method == "parameters" {
 				continue
 			}
-			op := operation{method: strings.ToUpper(method), path: strings.Split(strings.Trim(path, "/"), "/"), answers: map[int]described{}}
+			op := operation{method: strings.ToUpper(method), path: strings.Split(strings.Trim(path, "/"), "/"),
+				answers: map[int]described{}}
 			if err := json.Unmarshal(raw, &op); err != nil {
 				return nil, err
 			}
@@ -168,7 +170,8 @@ func (c *contract) check(prefix string, hostUsers bool, r *http.Request, body st
 	op := c.find(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), prefix))
 	if op == nil {
 		switch {
-		case r.Method == http.MethodOptions && a.status == http.StatusNoContent, strings.Contains(r.URL.Path, "/docs") && a.status < 400:
+		case r.Method == http.MethodOptions && a.status == http.StatusNoContent, strings.Contains(r.URL.Path, "/docs") &&
+			a.status < 400:
 			return nil
 		case a.status < 400:
 			return fmt.Errorf("the schema does not describe that")
@@ -204,8 +207,10 @@ func (o *operation) checkAnswer(method string, a answer) error {
 			}
 		}
 	}
-	for _, name := range []string{"ETag", "Location", "Link", "Retry-After", "Idempotency-Replayed", "Allow", "Www-Authenticate", "Accept", "Preference-Applied", "Ratelimit", "Ratelimit-Policy"} {
-		described := slices.ContainsFunc(slices.Collect(maps.Keys(want.headers)), func(h string) bool { return strings.EqualFold(h, name) })
+	for _, name := range []string{"ETag", "Location", "Link", "Retry-After", "Idempotency-Replayed", "Allow",
+		"Www-Authenticate", "Accept", "Preference-Applied", "Ratelimit", "Ratelimit-Policy"} {
+		described := slices.ContainsFunc(slices.Collect(maps.Keys(want.headers)),
+			func(h string) bool { return strings.EqualFold(h, name) })
 		if a.header.Get(name) != "" && !described {
 			return fmt.Errorf("the schema does not have the header %s", name)
 		}
@@ -252,7 +257,8 @@ func (o *operation) checkRequest(r *http.Request, body string, hostUsers bool) e
 			return fmt.Errorf("header %s: %w", name, err)
 		}
 	}
-	if !hostUsers && len(o.Security) > 0 && !slices.ContainsFunc(o.Security, func(m map[string][]string) bool { return len(m) == 0 }) && r.Header.Get("Authorization") == "" {
+	if !hostUsers && len(o.Security) > 0 && !slices.ContainsFunc(o.Security,
+		func(m map[string][]string) bool { return len(m) == 0 }) && r.Header.Get("Authorization") == "" {
 		return fmt.Errorf("there are no credentials")
 	}
 	if o.body == nil {

@@ -98,7 +98,8 @@ func (c countingConn) QueryContext(ctx context.Context, query string, args []dri
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }
 
-func (c countingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c countingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result,
+	error) {
 	c.n.Add(1)
 	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 }
@@ -154,7 +155,10 @@ func testNoNPlusOne(t *testing.T, open func(*testing.T, *atomic.Int64) store.Sto
 	var n atomic.Int64
 	kept := &forgetful{}
 	kept.forget()
-	s := serve(t, setup{idle: true, config: configOf(kept), open: func(testing.TB, func() time.Time) store.Store { return open(t, &n) }})
+	s := serve(t, setup{idle: true, config: configOf(kept), open: func(testing.TB,
+		func() time.Time) store.Store {
+		return open(t, &n)
+	}})
 	const size = 100
 	hot := s.shelve(t, size+1)
 	s.rateAll(t, hot)
@@ -171,7 +175,8 @@ func testNoNPlusOne(t *testing.T, open func(*testing.T, *atomic.Int64) store.Sto
 	}
 	for _, as := range []string{nobody, ada} {
 		for _, list := range []string{
-			"contents/?", "contents/?ordering=-score&", "contents/?ordering=ratings_count&search=film&", "contents/?count=exact&author=" + s.ids[ada] + "&",
+			"contents/?", "contents/?ordering=-score&", "contents/?ordering=ratings_count&search=film&",
+			"contents/?count=exact&author=" + s.ids[ada] + "&",
 			"ratings/?", "ratings/?content=" + hot + "&", "ratings/?rater=" + s.ids[ada] + "&", "ratings/?rater=me&",
 		} {
 			if strings.Contains(list, "rater=me") && as == nobody {

@@ -15,7 +15,8 @@ import (
 
 // leave deletes the account of the one who asks.
 func leave(as, fate string) request {
-	return request{method: "DELETE", path: "users/me/", as: as, body: fmt.Sprintf(`{"current_password":%q,"ratings":%q}`, password, fate)}
+	return request{method: "DELETE", path: "users/me/", as: as, body: fmt.Sprintf(`{"current_password":%q,"ratings":%q}`,
+		password, fate)}
 }
 
 // gone looks for the ratings of those who left until none is stored or on its way.
@@ -69,16 +70,23 @@ func TestDeleteMeRefuses(t *testing.T) {
 			{"nobody", request{method: "DELETE", path: "users/me/", body: `{`}, 401, "not_authenticated"},
 			try("nothing", `{}`, 400, "validation_failed #/ratings=required"),
 			try("no word on the ratings", `{"current_password":"`+password+`"}`, 400, "validation_failed #/ratings=required"),
-			try("an unknown word", `{"current_password":"`+password+`","ratings":"keep"}`, 400, "validation_failed #/ratings=invalid_choice"),
-			try("another case", `{"current_password":"`+password+`","ratings":"Delete"}`, 400, "validation_failed #/ratings=invalid_choice"),
-			try("an empty one", `{"current_password":"`+password+`","ratings":""}`, 400, "validation_failed #/ratings=invalid_choice"),
+			try("an unknown word", `{"current_password":"`+password+`","ratings":"keep"}`, 400,
+				"validation_failed #/ratings=invalid_choice"),
+			try("another case", `{"current_password":"`+password+`","ratings":"Delete"}`, 400,
+				"validation_failed #/ratings=invalid_choice"),
+			try("an empty one", `{"current_password":"`+password+`","ratings":""}`, 400,
+				"validation_failed #/ratings=invalid_choice"),
 			try("null", `{"current_password":"`+password+`","ratings":null}`, 400, "validation_failed #/ratings=null"),
-			try("no word at all", `{"current_password":"`+password+`","ratings":true}`, 400, "validation_failed #/ratings=invalid"),
-			try("the word before the password", `{"current_password":"wrong","ratings":"keep"}`, 400, "validation_failed #/ratings=invalid_choice"),
-			try("too much", `{"current_password":"`+password+`","ratings":"delete","contents":"delete"}`, 400, "validation_failed #/contents=unknown_field"),
+			try("no word at all", `{"current_password":"`+password+`","ratings":true}`, 400,
+				"validation_failed #/ratings=invalid"),
+			try("the word before the password", `{"current_password":"wrong","ratings":"keep"}`, 400,
+				"validation_failed #/ratings=invalid_choice"),
+			try("too much", `{"current_password":"`+password+`","ratings":"delete","contents":"delete"}`, 400,
+				"validation_failed #/contents=unknown_field"),
 			try("no password", `{"ratings":"delete"}`, 403, "reauth_required"),
 			try("a wrong password", `{"current_password":"wrong","ratings":"delete"}`, 403, "reauth_required"),
-			{"a query", request{method: "DELETE", path: "users/me/?ratings=delete", as: ada, body: leave(ada, "delete").body}, 400, "validation_failed ?ratings=unknown_parameter"},
+			{"a query", request{method: "DELETE", path: "users/me/?ratings=delete", as: ada, body: leave(ada, "delete").body},
+				400, "validation_failed ?ratings=unknown_parameter"},
 			{"all is as it was", request{path: "users/me/", as: ada}, 200, ""},
 		})
 		s.gone(t, "nobody at all")
@@ -112,12 +120,14 @@ func testDeleteMe(t *testing.T, s *server, f *faults, fate string, kept int) {
 	s.fold(t, still)
 	score := s.get(t, nobody, "contents/"+still+"/").header.Get("ETag")
 	old := s.tokens[ada]
-	login := s.do(t, request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` + password + `"}`})
+	login := s.do(t, request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` + password +
+		`"}`})
 	s.tokens[ada] = login.text(t, "access")
 
 	f.apply.Store(store.ErrUnavailable) // what is accepted from now on is in flight
 	for id, n := range map[string]int{changed: 4, fresh: 3} {
-		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":%d}`, id, n)}); a.status != 202 {
+		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":%d}`,
+			id, n)}); a.status != 202 {
 			t.Fatalf("rate: %s", a)
 		}
 	}
@@ -127,16 +137,21 @@ func testDeleteMe(t *testing.T, s *server, f *faults, fate string, kept int) {
 	s.runAll(t, []exchange{
 		{"a second time", leave(ada, fate), 401, "invalid_token"},
 		{"another session", request{path: "users/me/", header: bearer(old)}, 401, "invalid_token"},
-		{"rate", request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":1}`, fresh)}, 401, "invalid_token"},
-		{"refresh", request{method: "POST", path: "users/token/refresh/", body: fmt.Sprintf(`{"refresh":%q}`, login.text(t, "refresh"))}, 401, "invalid_token"},
-		{"log in", request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` + password + `"}`}, 401, "invalid_login"},
-		{"take the name", request{method: "POST", path: "users/", body: `{"username":"ADA","password":"` + password + `"}`}, 400, "validation_failed #/username=unique"},
+		{"rate", request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":1}`, fresh)},
+			401, "invalid_token"},
+		{"refresh", request{method: "POST", path: "users/token/refresh/", body: fmt.Sprintf(`{"refresh":%q}`,
+			login.text(t, "refresh"))}, 401, "invalid_token"},
+		{"log in", request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` + password + `"}`},
+			401, "invalid_login"},
+		{"take the name", request{method: "POST", path: "users/", body: `{"username":"ADA","password":"` + password + `"}`},
+			400, "validation_failed #/username=unique"},
 		{"the contents stay", request{path: "contents/" + still + "/"}, 200, ""},
 	})
 
 	f.apply.Store(nil)
 	s.gone(t, s.ids[ada])
-	for id, want := range map[string][]int{still: {0, 1, 0, 0, kept}, changed: {0, 1, 0, kept, 0}, fresh: {0, 0, kept, 0, 0}} {
+	for id, want := range map[string][]int{still: {0, 1, 0, 0, kept}, changed: {0, 1, 0, kept, 0}, fresh: {0, 0, kept, 0,
+		0}} {
 		if got := s.numbers(t, id); !slices.Equal(got, want) {
 			t.Errorf("the ratings of %s are %v, want %v", id, got, want)
 		}

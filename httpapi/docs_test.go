@@ -9,7 +9,8 @@ import (
 )
 
 // pagePolicy lets the page of the docs load what is served beside it.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' " +
+	"data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 // TestDocs checks that the page and everything that it loads is served, under whatever prefix, and
@@ -32,7 +33,8 @@ func TestDocs(t *testing.T) {
 				continue // it is read by a script, which asks for JSON
 			}
 			want := "text/html; charset=utf-8"
-			for ending, mediaType := range map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"} {
+			for ending, mediaType := range map[string]string{".js": "text/javascript; charset=utf-8",
+				".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"} {
 				if strings.HasSuffix(path, ending) {
 					want = mediaType
 				}
@@ -40,11 +42,14 @@ func TestDocs(t *testing.T) {
 			if a.status != 200 || a.header.Get("Content-Type") != want || len(a.body) == 0 {
 				t.Errorf("%s: %d %s", path, a.status, a.header.Get("Content-Type"))
 			}
-			if again := s.do(t, request{path: path, header: map[string]string{"If-None-Match": a.header.Get("ETag")}}); again.status != 304 {
+			unless := map[string]string{"If-None-Match": a.header.Get("ETag")}
+			if again := s.do(t, request{path: path, header: unless}); again.status != 304 {
 				t.Errorf("%s again: %d", path, again.status)
 			}
 			text := strings.ReplaceAll(string(a.body), "http://www.w3.org/2000/svg", "")
-			if at := regexp.MustCompile(`https?://|<script>|style=|\son[a-z]+=|\{prefix\}|innerHTML|localStorage|sessionStorage`).FindString(text); at != "" {
+			unsafe := regexp.MustCompile(`https?://|<script>|style=|\son[a-z]+=|\{prefix\}|innerHTML|` +
+				`localStorage|sessionStorage`)
+			if at := unsafe.FindString(text); at != "" {
 				t.Errorf("%s has %q", path, at)
 			}
 			for _, m := range links.FindAllStringSubmatch(text, -1) {

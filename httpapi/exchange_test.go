@@ -235,7 +235,9 @@ var (
 	word   = regexp.MustCompile(`^[a-z][a-z_]*$`)
 	number = regexp.MustCompile(`^[1-9][0-9]*$`)
 	// leaks are signs of the inside in what goes out.
-	leaks = regexp.MustCompile(`(?i)\bpq:|\bsql|goroutine|127\.0\.0\.1|panic|\.go:|memstore|httpapi:|/tmp/|runtime|\binvalid character\b`)
+	leaks = regexp.MustCompile(
+		`(?i)\bpq:|\bsql|goroutine|127\.0\.0\.1|panic|\.go:|memstore|httpapi:|/tmp/|runtime|\binvalid character\b`,
+	)
 )
 
 // sound checks what holds for every answer.
@@ -260,11 +262,13 @@ func sound(r request, a answer) error {
 		return fmt.Errorf("the X-Request-Id is %q", h.Get("X-Request-Id"))
 	}
 	for name := range h {
-		if name == "Server" || strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" || name == "X-Powered-By" {
+		if name == "Server" || strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" ||
+			name == "X-Powered-By" {
 			return fmt.Errorf("there is a header %s", name)
 		}
 	}
-	if c := h.Get("Cache-Control"); !slices.Contains([]string{"no-store", "private, no-cache", "public, max-age=0, must-revalidate"}, c) {
+	if c := h.Get("Cache-Control"); !slices.Contains([]string{"no-store", "private, no-cache",
+		"public, max-age=0, must-revalidate"}, c) {
 		return fmt.Errorf("Cache-Control is %q", c)
 	}
 	if r.as != nobody && strings.HasPrefix(h.Get("Cache-Control"), "public") {
@@ -312,13 +316,18 @@ func soundProblem(r request, a answer) error {
 		return fmt.Errorf("not the shape of a problem: %w", err)
 	}
 	switch {
-	case p.Status != a.status, p.Type != "urn:khodnevis:problem:"+p.Code, !word.MatchString(p.Code), p.Title == "", p.Detail == "":
+	case p.Status != a.status,
+		p.Type != "urn:khodnevis:problem:"+p.Code,
+		!word.MatchString(p.Code),
+		p.Title == "",
+		p.Detail == "":
 		return fmt.Errorf("type, title, status, code and detail do not agree")
 	case p.RequestID != a.header.Get("X-Request-Id"):
 		return fmt.Errorf("the request_id is not that of the header")
 	case !strings.HasPrefix(p.Instance, "/"):
 		return fmt.Errorf("the instance is %q", p.Instance)
-	case p.Code == "validation_failed" != (len(p.Errors) > 0) && !strings.HasSuffix(p.Code, "cursor") && p.Code != "cursor_mismatch" && p.Code != "query_too_broad" && !r.refused:
+	case p.Code == "validation_failed" != (len(p.Errors) > 0) && !strings.HasSuffix(p.Code, "cursor") &&
+		p.Code != "cursor_mismatch" && p.Code != "query_too_broad" && !r.refused:
 		return fmt.Errorf("errors and code do not agree")
 	case p.Outcome != "" && p.Outcome != "unknown" && p.Outcome != "not_accepted":
 		return fmt.Errorf("the outcome is %q", p.Outcome)

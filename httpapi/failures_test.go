@@ -93,7 +93,8 @@ func (s *server) prepare(t *testing.T, n int) stage {
 		return tokens
 	}
 	g := stage{
-		seen: s.write(t, "seen"), unseen: s.write(t, "unseen"), changed: s.write(t, "changed"), deleted: s.write(t, "deleted"),
+		seen: s.write(t, "seen"), unseen: s.write(t, "unseen"), changed: s.write(t, "changed"), deleted: s.write(t,
+			"deleted"),
 		name: fmt.Sprint("new", n),
 		out:  login("out").Access, renamed: login("renamed").Access, refresh: login("refresher").Refresh,
 	}
@@ -224,7 +225,8 @@ func (d *doors) Dial(network, addr string) (net.Conn, error) {
 func overPostgres(t *testing.T) (func(*khodnevis.Config), *doors) {
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Port() == "" || u.Query().Get("sslmode") != "disable" {
-		t.Skip("the server's address is no URL with a port and sslmode=disable") // a proxy takes its place; addresses that make test gives allow that
+		// a proxy takes its place; addresses that make test gives allow that
+		t.Skip("the server's address is no URL with a port and sslmode=disable")
 	}
 	d := newDoors(t)
 	u.Host = d.to(u.Host)

@@ -87,7 +87,8 @@ func (s faultyStore) CreateContent(ctx context.Context, c content.Content) error
 	return s.Store.CreateContent(ctx, c)
 }
 
-func (s faultyStore) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord, since time.Time) (content.IdempotencyRecord, error) {
+func (s faultyStore) CreateContentIdempotent(ctx context.Context, c content.Content, r content.IdempotencyRecord,
+	since time.Time) (content.IdempotencyRecord, error) {
 	if err := s.f.create(); err != nil {
 		return content.IdempotencyRecord{}, err
 	}
@@ -219,7 +220,8 @@ func TestQueueFails(t *testing.T) {
 	s := serve(t, setup{config: f.into})
 	contentID := s.write(t, "A film")
 	ratingID := s.rate(t, ada, contentID, 4)
-	for outcome, err := range map[string]error{"not_accepted": queue.ErrNotAccepted, "unknown": errors.New("the connection is gone")} {
+	for outcome, err := range map[string]error{"not_accepted": queue.ErrNotAccepted,
+		"unknown": errors.New("the connection is gone")} {
 		f.publish.Store(err)
 		for _, r := range []request{
 			{method: "POST", path: "ratings/", body: fmt.Sprintf(`{"content":%q,"score":5}`, contentID)},
@@ -236,7 +238,8 @@ func TestQueueFails(t *testing.T) {
 			}
 			r.faulty = true
 			a := s.do(t, r)
-			if a.status != 503 || a.problem() != "unavailable" || a.at(t, "outcome") != outcome || a.header.Get("Location") != "" || a.header.Get("Preference-Applied") != "" {
+			if a.status != 503 || a.problem() != "unavailable" || a.at(t, "outcome") != outcome ||
+				a.header.Get("Location") != "" || a.header.Get("Preference-Applied") != "" {
 				t.Errorf("%s %s: %s, want the outcome %s", r.method, r.path, a, outcome)
 			}
 		}
@@ -282,7 +285,8 @@ func TestStoreFails(t *testing.T) {
 	known := &absent{Cache: lrucache.New(lrucache.Config{})}
 	s := serve(t, setup{config: func(c *khodnevis.Config) { f.into(c); c.Cache = known }, idle: true})
 	contentID := s.write(t, "A film")
-	accepted := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":4}`, contentID)})
+	accepted := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":4}`,
+		contentID)})
 	ratingID, task := accepted.text(t, "rating.id"), accepted.text(t, "task")
 	for _, name := range []string{ada, ben, sam} { // so that the tokens are known
 		s.get(t, name, "users/me/")
@@ -307,7 +311,8 @@ func TestStoreFails(t *testing.T) {
 				t.Errorf("%s %s with %v: %s", r.method, r.path, x.fault, a)
 			}
 			writesRating := r.method != "" && (strings.HasPrefix(r.path, "ratings/") || strings.HasSuffix(r.path, "/rating/"))
-			if outcome := strings.Contains(string(a.body), `"outcome":"not_accepted"`); x.status == 503 && outcome != writesRating {
+			if outcome := strings.Contains(string(a.body), `"outcome":"not_accepted"`); x.status == 503 &&
+				outcome != writesRating {
 				t.Errorf("%s %s: says not_accepted: %v", r.method, r.path, outcome)
 			}
 			if !strings.Contains(f.log.String(), id) {
@@ -335,7 +340,8 @@ func TestStoreFails(t *testing.T) {
 		}
 	}
 	f.update.Store(content.ErrUnavailable)
-	for _, r := range []request{{method: "POST", path: "contents/", body: `{"title":"t"}`}, {method: "PATCH", path: "contents/" + contentID + "/", body: `{"title":"t"}`}} {
+	for _, r := range []request{{method: "POST", path: "contents/", body: `{"title":"t"}`},
+		{method: "PATCH", path: "contents/" + contentID + "/", body: `{"title":"t"}`}} {
 		r.as, r.faulty = ada, true
 		if a := s.do(t, r); a.status != 503 {
 			t.Errorf("%s %s: %s", r.method, r.path, a)
@@ -358,13 +364,17 @@ func TestContentsAreReadWhileTheStoreIsDown(t *testing.T) {
 	f.read.Store(content.ErrUnavailable)
 	after := s.do(t, request{path: path})
 	lately := func(a answer) bool { return len(a.header.Get("Age")) == 1 } // a few seconds
-	if after.status != 200 || !lately(after) || string(after.body) != string(before.body) || after.header.Get("ETag") != before.header.Get("ETag") {
+	if after.status != 200 || !lately(after) || string(after.body) != string(before.body) ||
+		after.header.Get("ETag") != before.header.Get("ETag") {
 		t.Errorf("while the store is down: %s, want %s", after, before)
 	}
-	if a := s.do(t, request{path: path, header: map[string]string{"If-None-Match": before.header.Get("ETag")}}); a.status != 304 || !lately(a) {
+	unless := map[string]string{"If-None-Match": before.header.Get("ETag")}
+	if a := s.do(t, request{path: path, header: unless}); a.status != 304 ||
+		!lately(a) {
 		t.Errorf("a conditional request: %s", a)
 	}
-	for _, r := range []request{{path: "contents/" + unknown + "/"}, {method: "PATCH", path: path, as: ada, body: `{"title":"x"}`}} {
+	for _, r := range []request{{path: "contents/" + unknown + "/"}, {method: "PATCH", path: path, as: ada,
+		body: `{"title":"x"}`}} {
 		if r.faulty = true; s.do(t, r).status != 503 {
 			t.Errorf("%s %s: %s", r.method, r.path, s.do(t, r))
 		}
@@ -414,7 +424,8 @@ func TestUnstorable(t *testing.T) {
 		}
 		logged := false
 		for line := range strings.Lines(f.log.String()) {
-			logged = logged || strings.Contains(line, id) && strings.Contains(line, "level=WARN") && strings.Contains(line, "secret")
+			logged = logged || strings.Contains(line, id) && strings.Contains(line, "level=WARN") && strings.Contains(line,
+				"secret")
 		}
 		if !logged {
 			t.Errorf("%s %s is no warning in the log", r.method, r.path)
@@ -431,16 +442,19 @@ func TestAcceptedThenStoreFails(t *testing.T) {
 	contentID := s.write(t, "A film")
 	s.rate(t, ada, contentID, 4)
 	f.apply.Store(content.ErrUnavailable)
-	a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":5}`, prefer: "wait=1"})
+	a := s.do(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":5}`,
+		prefer: "wait=1"})
 	if a.status != 202 {
 		t.Fatalf("while nothing can be stored: %s", a)
 	}
 	eventually(t, "the task is tried again", func() bool {
 		task := s.get(t, ada, a.text(t, "status_url"))
-		return task.at(t, "state") == "RETRY" && task.text(t, "error.code") == "unavailable" && task.header.Get("Retry-After") != ""
+		return task.at(t, "state") == "RETRY" && task.text(t, "error.code") == "unavailable" &&
+			task.header.Get("Retry-After") != ""
 	})
 	f.apply.Store(nil)
-	if done := s.do(t, request{path: a.text(t, "status_url"), as: ada, prefer: "wait=10"}); done.at(t, "state") != "SUCCESS" || done.text(t, "result.outcome") != "updated" {
+	if done := s.do(t, request{path: a.text(t, "status_url"), as: ada, prefer: "wait=10"}); done.at(t,
+		"state") != "SUCCESS" || done.text(t, "result.outcome") != "updated" {
 		t.Errorf("once it can: %s", done)
 	}
 }
@@ -454,7 +468,8 @@ func TestStoredThenStoreFails(t *testing.T) {
 	contentID := s.write(t, "A film")
 	answers := make(chan answer, 1)
 	go func() {
-		a, err := s.send(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":5}`, prefer: "wait=10"})
+		a, err := s.send(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: ada, body: `{"score":5}`,
+			prefer: "wait=10"})
 		if err != nil {
 			t.Error(err)
 		}
@@ -499,7 +514,8 @@ func TestHostContents(t *testing.T) {
 			{"", request{path: "contents/film%7C7/stats/"}, 200, ""},
 			{"", request{path: "contents/none/stats/"}, 404, "not_found"},
 			{"", request{method: "POST", path: "contents/film%7C7/stats/recalculate/", as: sam}, 202, ""},
-			{"", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"none","score":4}`}, 400, "validation_failed #/content=does_not_exist"},
+			{"", request{method: "POST", path: "ratings/", as: ada, body: `{"content":"none","score":4}`}, 400,
+				"validation_failed #/content=does_not_exist"},
 		})
 	})
 }
@@ -509,10 +525,12 @@ func TestRequestIDs(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})
 	for given, kept := range map[string]bool{
-		"a": true, "A.b_c-9": true, strings.Repeat("x", 64): true, strings.Repeat("x", 65): false, "a b": false, "a/b": false, "é": false, "<x>": false, "": false,
+		"a": true, "A.b_c-9": true, strings.Repeat("x", 64): true, strings.Repeat("x",
+			65): false, "a b": false, "a/b": false, "é": false, "<x>": false, "": false,
 	} {
 		for _, path := range []string{"contents/", "nowhere/"} {
-			if got := s.do(t, request{path: path, header: map[string]string{"X-Request-Id": given}}).header.Get("X-Request-Id"); (got == given) != kept {
+			a := s.do(t, request{path: path, header: map[string]string{"X-Request-Id": given}})
+			if got := a.header.Get("X-Request-Id"); (got == given) != kept {
 				t.Errorf("%q becomes %q", given, got)
 			}
 		}

@@ -64,26 +64,36 @@ func TestForgedTasks(t *testing.T) {
 		film := s.write(t, "Stalker")
 		s.rate(t, ada, film, 5)
 		other := s.write(t, "Solaris") // that nobody has rated
-		seen := s.do(t, request{method: "POST", path: "ratings/", as: ben, body: fmt.Sprintf(`{"content":%q,"score":4}`, film)}).text(t, "task")
+		seen := s.do(t, request{method: "POST", path: "ratings/", as: ben, body: fmt.Sprintf(`{"content":%q,"score":4}`,
+			film)}).text(t, "task")
 		a, b, staff := s.ids[ada], s.ids[ben], s.ids[sam]
 		for what, x := range map[string]struct {
 			task      madeUp
 			nobody    int
 			ben, boss int
 		}{
-			"the very one that was seen":                {madeUp{kind: taskRate, ids: []string{film, b}}, 401, 200, 200},
-			"a rating of his own that was never given":  {madeUp{kind: taskRate, ids: []string{other, b}}, 401, 200, 200},
-			"a withdrawal of his own":                   {madeUp{kind: taskWithdraw, ids: []string{film, b, b}}, 401, 200, 200},
-			"a rating of another":                       {madeUp{kind: taskRate, ids: []string{film, a}}, 401, 404, 200},
-			"a rating of another that was never given":  {madeUp{kind: taskRate, ids: []string{other, a}}, 401, 404, 200},
-			"a withdrawal of another's, by him":         {madeUp{kind: taskWithdraw, ids: []string{film, a, b}}, 401, 404, 200},
-			"a withdrawal of another's, by the other":   {madeUp{kind: taskWithdraw, ids: []string{film, a, a}}, 401, 404, 200},
-			"a withdrawal of his own, by staff":         {madeUp{kind: taskWithdraw, ids: []string{film, b, staff}}, 401, 404, 200},
-			"a recalculation by him":                    {madeUp{kind: taskRecalculate, ids: []string{film, b}}, 401, 404, 200},
-			"a recalculation by staff":                  {madeUp{kind: taskRecalculate, ids: []string{film, staff}}, 401, 404, 200},
-			"a rating of his own that nothing was yet":  {madeUp{kind: taskRate, ids: []string{film, b}, beyond: 1}, 401, 404, 404},
-			"a withdrawal far beyond the end":           {madeUp{kind: taskWithdraw, ids: []string{film, b, b}, beyond: 1 << 40}, 401, 404, 404},
-			"a recalculation by staff, beyond the end":  {madeUp{kind: taskRecalculate, ids: []string{film, staff}, beyond: 1}, 401, 404, 404},
+			"the very one that was seen":               {madeUp{kind: taskRate, ids: []string{film, b}}, 401, 200, 200},
+			"a rating of his own that was never given": {madeUp{kind: taskRate, ids: []string{other, b}}, 401, 200, 200},
+			"a withdrawal of his own": {madeUp{kind: taskWithdraw, ids: []string{film, b, b}}, 401, 200,
+				200},
+			"a rating of another":                      {madeUp{kind: taskRate, ids: []string{film, a}}, 401, 404, 200},
+			"a rating of another that was never given": {madeUp{kind: taskRate, ids: []string{other, a}}, 401, 404, 200},
+			"a withdrawal of another's, by him": {madeUp{kind: taskWithdraw, ids: []string{film, a, b}}, 401, 404,
+				200},
+			"a withdrawal of another's, by the other": {madeUp{kind: taskWithdraw, ids: []string{film, a, a}}, 401, 404,
+				200},
+			"a withdrawal of his own, by staff": {madeUp{kind: taskWithdraw, ids: []string{film, b, staff}}, 401, 404,
+				200},
+			"a recalculation by him": {madeUp{kind: taskRecalculate, ids: []string{film, b}}, 401, 404,
+				200},
+			"a recalculation by staff": {madeUp{kind: taskRecalculate, ids: []string{film, staff}}, 401, 404,
+				200},
+			"a rating of his own that nothing was yet": {madeUp{kind: taskRate, ids: []string{film, b}, beyond: 1}, 401, 404,
+				404},
+			"a withdrawal far beyond the end": {madeUp{kind: taskWithdraw, ids: []string{film, b, b},
+				beyond: 1 << 40}, 401, 404, 404},
+			"a recalculation by staff, beyond the end": {madeUp{kind: taskRecalculate, ids: []string{film, staff}, beyond: 1},
+				401, 404, 404},
 			"a rating of a content that is not there":   {madeUp{kind: taskRate, ids: []string{a, b}}, 401, 200, 200},
 			"a rating of another on a content that not": {madeUp{kind: taskRate, ids: []string{b, a}}, 401, 404, 200},
 		} {
@@ -92,7 +102,8 @@ func TestForgedTasks(t *testing.T) {
 					if want == 200 && prefer != "" { // it would wait
 						continue
 					}
-					if got := s.do(t, request{path: "tasks/" + x.task.like(t, seen) + "/", as: as, prefer: prefer}); got.status != want {
+					if got := s.do(t, request{path: "tasks/" + x.task.like(t, seen) + "/", as: as,
+						prefer: prefer}); got.status != want {
 						t.Errorf("%s, asked for by %q, %q: %s, want %d", what, as, prefer, got, want)
 					}
 				}
@@ -145,7 +156,8 @@ func TestMadeUpTasksKeepNobodyWaiting(t *testing.T) {
 	}
 	for range 16 {
 		all.Go(func() {
-			got, err := s.send(t, request{method: "PUT", path: "contents/" + film + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"})
+			got, err := s.send(t, request{method: "PUT", path: "contents/" + film + "/rating/", as: ben, body: `{"score":2}`,
+				prefer: "wait=10"})
 			if err != nil || got.status != 201 && got.status != 200 {
 				t.Errorf("one who waits for a rating of his own: %s, %v", got, err)
 			}

@@ -21,9 +21,12 @@ import (
 // same to it, and does so again when it is encoded and read once more.
 func FuzzDecodeStrict(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"title":"t"}`, ` {"a":1,"b":[true,false,null,-0,1e400,1.50]} `, `{"a":{"b":{"c":"\ud83d\ude00\u0000"}}}`, `{"a":1,"a":2}`, `{"a":1,"A":2}`, `{"ſ":1,"s":2}`,
-		`{"\u0061":1,"a":1}`, `{"a":"\ud800"}`, `{"a":"\\ud800"}`, `{"a":"\udc00\ud800"}`, `{"a" 1}`, `{"a":1,}`, `{,}`, `{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 2]}`, `[]`, `null`, `{}{}`, `{}x`,
-		"\ufeff{}", "{\"a\":\"\xff\"}", `{"a":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`, `{"":0}`, `{"a":01}`, `{1:2}`, `{"a":1]`, `{"a":[}]`, `{"a"::1}`, `{"a":1:2}`,
+		`{}`, `{"title":"t"}`, ` {"a":1,"b":[true,false,null,-0,1e400,1.50]} `, `{"a":{"b":{"c":"\ud83d\ude00\u0000"}}}`,
+		`{"a":1,"a":2}`, `{"a":1,"A":2}`, `{"ſ":1,"s":2}`,
+		`{"\u0061":1,"a":1}`, `{"a":"\ud800"}`, `{"a":"\\ud800"}`, `{"a":"\udc00\ud800"}`, `{"a" 1}`, `{"a":1,}`, `{,}`,
+		`{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 2]}`, `[]`, `null`, `{}{}`, `{}x`,
+		"\ufeff{}", "{\"a\":\"\xff\"}", `{"a":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) +
+			`}`, `{"":0}`, `{"a":01}`, `{1:2}`, `{"a":1]`, `{"a":[}]`, `{"a"::1}`, `{"a":1:2}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -86,12 +89,15 @@ func depth(v any) int {
 // FuzzCursor: a cursor that is accepted is exactly what would be handed out for its place, and the
 // place is one.
 func FuzzCursor(f *testing.F) {
-	contentOrders := []content.Order{{Field: content.ByCreated}, {Field: content.ByTitle, Desc: true}, {Field: content.ByScore}, {Field: content.ByRatings, Desc: true}}
+	contentOrders := []content.Order{{Field: content.ByCreated}, {Field: content.ByTitle, Desc: true},
+		{Field: content.ByScore}, {Field: content.ByRatings, Desc: true}}
 	ratingOrders := []rating.Order{rating.ByKey, rating.NewestFirst}
 	at := binary.BigEndian.AppendUint64(nil, uint64(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()))
 	for _, place := range [][]byte{
-		append([]byte("\x03abc"), at...), []byte("\x03abctitle"), append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil, math.Float64bits(4.5))...),
-		append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil, math.Float64bits(math.Inf(-1)))...), []byte("a:b"), append(at, "a:b"...), {}, {0}, {255}, []byte("\x02.."),
+		append([]byte("\x03abc"), at...), []byte("\x03abctitle"), append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil,
+			math.Float64bits(4.5))...),
+		append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil,
+			math.Float64bits(math.Inf(-1)))...), []byte("a:b"), append(at, "a:b"...), {}, {0}, {255}, []byte("\x02.."),
 	} {
 		f.Add(httpapi.SealCursor(7, place), uint64(7))
 	}
@@ -125,7 +131,8 @@ func FuzzCursor(f *testing.F) {
 // FuzzIfMatch: a change is let through by * or by the strong tag of the version, and by nothing
 // else.
 func FuzzIfMatch(f *testing.F) {
-	for _, seed := range []string{`*`, `"c1.s0"`, `W/"c1.s0"`, `"a", "c1.s5"`, `"c1.s0`, `"c01.s0"`, `"c1.s-1"`, ``, `,`, `"a",,"c1.s0"`, `"a" "c1.s0"`, `""`, ` "c1.s0" `, `"c1.s0",`, `"*"`, `*,*`} {
+	for _, seed := range []string{`*`, `"c1.s0"`, `W/"c1.s0"`, `"a", "c1.s5"`, `"c1.s0`, `"c01.s0"`, `"c1.s-1"`, ``, `,`,
+		`"a",,"c1.s0"`, `"a" "c1.s0"`, `""`, ` "c1.s0" `, `"c1.s0",`, `"*"`, `*,*`} {
 		f.Add(seed, int64(1), int64(0))
 	}
 	f.Fuzz(func(t *testing.T, value string, version, revision int64) {
@@ -153,7 +160,8 @@ func FuzzIfMatch(f *testing.F) {
 		if httpapi.NotModified([]string{value}, version, revision) && !star && !strings.Contains(value, own) {
 			t.Fatalf("If-None-Match: %s finds %s", value, own)
 		}
-		if !httpapi.NotModified([]string{own}, version, revision) || !httpapi.NotModified([]string{"W/" + own}, version, revision) {
+		if !httpapi.NotModified([]string{own}, version, revision) || !httpapi.NotModified([]string{"W/" + own}, version,
+			revision) {
 			t.Fatalf("If-None-Match does not find %s", own)
 		}
 	})
@@ -161,7 +169,8 @@ func FuzzIfMatch(f *testing.F) {
 
 // FuzzPrefer: whatever a client prefers, it waits within the bounds, and only if it says so.
 func FuzzPrefer(f *testing.F) {
-	for _, seed := range []string{"respond-async", "wait=5", `wait="5"`, "Wait=5; x", "respond-async, wait=100", "handling=lenient", "handling=strict, handling=lenient", "wait=-1", "wait=99999999999999999999",
+	for _, seed := range []string{"respond-async", "wait=5", `wait="5"`, "Wait=5; x", "respond-async, wait=100",
+		"handling=lenient", "handling=strict, handling=lenient", "wait=-1", "wait=99999999999999999999",
 		"wait=1, wait=9", ",,;=", `x="a,wait=5"`, "wait=5,return=minimal"} {
 		f.Add(seed, "wait=3")
 	}
@@ -171,7 +180,8 @@ func FuzzPrefer(f *testing.F) {
 		switch {
 		case wait < 0 || wait > httpapi.MaxWait || wait%time.Second != 0, wait != 0 && !waiting:
 			t.Fatalf("waits %v", wait)
-		case async && !strings.Contains(lower, "respond-async"), waiting && !strings.Contains(lower, "wait"), lenient && !strings.Contains(lower, "lenient"):
+		case async && !strings.Contains(lower, "respond-async"), waiting && !strings.Contains(lower, "wait"), lenient &&
+			!strings.Contains(lower, "lenient"):
 			t.Fatalf("%q, %q: async %v, waiting %v, lenient %v", one, two, async, waiting, lenient)
 		}
 		a, w, l, d := httpapi.Prefer([]string{one + "," + two})
@@ -184,7 +194,8 @@ func FuzzPrefer(f *testing.F) {
 // FuzzProblem: whatever names clients make up, they get a problem document of the right shape, and
 // a short one.
 func FuzzProblem(f *testing.F) {
-	for _, seed := range []string{"", "score", "a/b~c", "a b", "é", "\x00", "\xff", `"`, "<script>", strings.Repeat("x", 9000), "\u2028", "%41", "#", "?a=b", "..", "\r\nX: y"} {
+	for _, seed := range []string{"", "score", "a/b~c", "a b", "é", "\x00", "\xff", `"`, "<script>",
+		strings.Repeat("x", 9000), "\u2028", "%41", "#", "?a=b", "..", "\r\nX: y"} {
 		f.Add("GET", "/api/"+seed, seed, seed)
 		f.Add(seed, seed, "id", "name")
 	}
@@ -207,7 +218,8 @@ func FuzzProblem(f *testing.F) {
 
 // FuzzFields: what is picked is what was asked for, once each, and nothing that is not there.
 func FuzzFields(f *testing.F) {
-	for _, seed := range []string{"id", "id,title", "", ",", "id,", "id,id", "ID", " id", "id,nonsense", strings.Repeat("id,", 5000), "\x00", "\xff", "description", "id;title"} {
+	for _, seed := range []string{"id", "id,title", "", ",", "id,", "id,id", "ID", " id", "id,nonsense",
+		strings.Repeat("id,", 5000), "\x00", "\xff", "description", "id;title"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

@@ -15,7 +15,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // volatile is what differs from run to run.
 var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}` +
-	`|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z|kh[ar]_[A-Za-z0-9_-]{51}|"A[A-Za-z0-9_-]{60,}"|cursor=[A-Za-z0-9_-]+|/tasks/[A-Za-z0-9_-]+/`)
+	`|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z|kh[ar]_[A-Za-z0-9_-]{51}|"A[A-Za-z0-9_-]{60,}"` +
+	`|cursor=[A-Za-z0-9_-]+|/tasks/[A-Za-z0-9_-]+/`)
 
 // golden compares a JSON answer with the file of that name. Identifiers, times, tokens and cursors
 // are replaced by what they are, identifiers numbered as they come.
@@ -79,7 +80,8 @@ func TestShapes(t *testing.T) {
 		golden(t, "task_pending", s.get(t, ada, accepted.header.Get("Location")))
 		golden(t, "rating_pending", s.get(t, ada, accepted.text(t, "rating.url")))
 		s.work()
-		eventually(t, "it is known how it was stored", func() bool { return s.get(t, ada, accepted.header.Get("Location")).at(t, "attempts") == 1.0 })
+		eventually(t, "it is known how it was stored",
+			func() bool { return s.get(t, ada, accepted.header.Get("Location")).at(t, "attempts") == 1.0 })
 		golden(t, "task_success", s.get(t, ada, accepted.header.Get("Location")))
 		golden(t, "rating", s.get(t, nobody, accepted.text(t, "rating.url")))
 		s.fold(t, contentID)
@@ -91,15 +93,24 @@ func TestShapes(t *testing.T) {
 		golden(t, "ratings", s.get(t, nobody, "ratings/?content="+contentID+"&count=exact"))
 		recalculate := post(sam, "contents/"+contentID+"/stats/recalculate/", "")
 		golden(t, "recalculate_accepted", recalculate)
-		golden(t, "task_recalculated", s.do(t, request{path: recalculate.header.Get("Location"), as: sam, prefer: "wait=10"}))
-		golden(t, "user", post(nobody, "users/", `{"username":"Carl","password":"correct horse battery","email":"carl@example.org"}`))
+		golden(t, "task_recalculated", s.do(t, request{path: recalculate.header.Get("Location"), as: sam,
+			prefer: "wait=10"}))
+		golden(
+			t,
+			"user",
+			post(nobody, "users/", `{"username":"Carl","password":"correct horse battery","email":"carl@example.org"}`),
+		)
 		login := post(nobody, "users/login/", `{"username":"carl","password":"correct horse battery"}`)
 		golden(t, "login", login)
-		golden(t, "sessions", s.do(t, request{path: "users/me/sessions/", header: map[string]string{"Authorization": "Bearer " + login.text(t, "access"), "User-Agent": "test"}}))
+		golden(t, "sessions", s.do(t, request{path: "users/me/sessions/",
+			header: map[string]string{"Authorization": "Bearer " + login.text(t, "access"), "User-Agent": "test"}}))
 		id := map[string]string{"X-Request-Id": "an-id"}
-		golden(t, "problem_fields", s.do(t, request{method: "POST", path: "ratings/", as: ada, body: `{"score":6,"extra":1}`, header: id}))
-		golden(t, "problem_parameters", s.do(t, request{path: "contents/" + contentID + "/?page=2&page_size=0", header: id}))
-		golden(t, "problem_header", s.do(t, request{method: "PUT", path: "contents/" + contentID + "/", as: ada, body: `{"title":"t","description":""}`,
+		golden(t, "problem_fields", s.do(t, request{method: "POST", path: "ratings/", as: ada,
+			body: `{"score":6,"extra":1}`, header: id}))
+		golden(t, "problem_parameters", s.do(t, request{path: "contents/" + contentID + "/?page=2&page_size=0",
+			header: id}))
+		golden(t, "problem_header", s.do(t, request{method: "PUT", path: "contents/" + contentID + "/", as: ada,
+			body:   `{"title":"t","description":""}`,
 			header: map[string]string{"X-Request-Id": "an-id", "If-Match": "x"}}))
 		golden(t, "problem_not_found", s.do(t, request{path: "nowhere/", header: id}))
 	})

@@ -77,7 +77,8 @@ func postgres(t testing.TB) *sqlx.DB {
 		case strings.Contains(dsn, "?"):
 			settings = "&" + settings[1:]
 		}
-		shared.db, shared.err = pgstore.Open(dsn+settings, pgstore.OpenConfig{MaxConns: 10, StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second})
+		shared.db, shared.err = pgstore.Open(dsn+settings, pgstore.OpenConfig{MaxConns: 10,
+			StatementTimeout: 30 * time.Second, LockTimeout: 20 * time.Second})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -196,7 +197,8 @@ func serve(t testing.TB, s setup) *server {
 		handler = s.mount(handler)
 	}
 	web := httptest.NewServer(handler)
-	v := &server{app: app, store: cfg.Store.(store.Store), queue: accepted, url: web.URL, prefix: "/api/", clock: now, ids: map[string]string{}, tokens: map[string]string{}}
+	v := &server{app: app, store: cfg.Store.(store.Store), queue: accepted, url: web.URL, prefix: "/api/", clock: now,
+		ids: map[string]string{}, tokens: map[string]string{}}
 	if cfg.Prefix != "" {
 		v.prefix = cfg.Prefix
 	}
@@ -236,7 +238,8 @@ func (s *server) work() { s.run() }
 // join makes an account and logs in.
 func (s *server) join(t testing.TB, name string) {
 	t.Helper()
-	u, err := s.app.Users.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: name + "@example.org"}, auth.Source{})
+	u, err := s.app.Users.Register(t.Context(), auth.Registration{Username: name, Password: password, Email: name +
+		"@example.org"}, auth.Source{})
 	if err != nil {
 		t.Fatalf("register %s: %v", name, err)
 	}
@@ -252,7 +255,8 @@ func (s *server) join(t testing.TB, name string) {
 // login gives name a fresh token.
 func (s *server) login(t testing.TB, name string) {
 	t.Helper()
-	tokens, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: name, Password: password}, auth.Source{Label: "test"})
+	tokens, err := s.app.Users.Login(t.Context(), auth.Credentials{Username: name, Password: password},
+		auth.Source{Label: "test"})
 	if err != nil {
 		t.Fatalf("log %s in: %v", name, err)
 	}
@@ -273,7 +277,8 @@ func (s *server) write(t testing.TB, title string) string {
 // returns its identifier.
 func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 	t.Helper()
-	a := s.insist(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as, body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
+	a := s.insist(t, request{method: "PUT", path: "contents/" + contentID + "/rating/", as: as,
+		body: fmt.Sprintf(`{"score":%d}`, score), prefer: "wait=10"})
 	if a.status != http.StatusOK && a.status != http.StatusCreated {
 		t.Fatalf("%s rates %s: %s", as, contentID, a)
 	}
@@ -302,7 +307,8 @@ func (s *server) settle(t *testing.T, contentID string) {
 func (s *server) fold(t *testing.T, contentID string) {
 	t.Helper()
 	a := s.do(t, request{method: "POST", path: "contents/" + contentID + "/stats/recalculate/", as: sam})
-	if done := s.do(t, request{path: a.header.Get("Location"), as: sam, prefer: "wait=10"}); done.at(t, "state") != "SUCCESS" {
+	if done := s.do(t, request{path: a.header.Get("Location"), as: sam, prefer: "wait=10"}); done.at(t,
+		"state") != "SUCCESS" {
 		t.Fatalf("recalculate: %s", done)
 	}
 	eventually(t, "the score is folded", func() bool { // by the worker, which may have claimed it a moment before

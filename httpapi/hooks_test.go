@@ -90,33 +90,50 @@ func TestHooks(t *testing.T) {
 		score := func(n int) string { return fmt.Sprintf(`{"content":%q,"score":%d}`, contentID, n) }
 		one, rated := "contents/"+contentID+"/", "ratings/"+contentID+":"+s.ids[ada]+"/"
 		s.runAll(t, []exchange{
-			{"refused", request{method: "POST", path: "contents/", as: ada, body: title("refused"), refused: true}, 422, "refused"},
-			{"with a field", request{method: "POST", path: "contents/", as: ada, body: title("a spoiler"), refused: true}, 400, "spoiler #/title=spoiler_word"},
-			{"too often", request{method: "POST", path: "contents/", as: ada, body: title("often"), refused: true}, 429, "too_often"},
-			{"cannot tell", request{method: "POST", path: "contents/", as: ada, body: title("down"), faulty: true}, 503, "unavailable"},
-			{"another's error", request{method: "POST", path: "contents/", as: ada, body: title("missing"), faulty: true}, 500, "internal_error"},
-			{"a broken refusal", request{method: "POST", path: "contents/", as: ada, body: title("broken"), faulty: true}, 500, "internal_error"},
-			{"an error", request{method: "PATCH", path: one, as: ada, body: title("fails"), faulty: true}, 500, "internal_error"},
-			{"a panic", request{method: "PATCH", path: one, as: ada, body: title("panics"), faulty: true}, 500, "internal_error"},
+			{"refused", request{method: "POST", path: "contents/", as: ada, body: title("refused"), refused: true}, 422,
+				"refused"},
+			{"with a field", request{method: "POST", path: "contents/", as: ada, body: title("a spoiler"), refused: true}, 400,
+				"spoiler #/title=spoiler_word"},
+			{"too often", request{method: "POST", path: "contents/", as: ada, body: title("often"), refused: true}, 429,
+				"too_often"},
+			{"cannot tell", request{method: "POST", path: "contents/", as: ada, body: title("down"), faulty: true}, 503,
+				"unavailable"},
+			{"another's error", request{method: "POST", path: "contents/", as: ada, body: title("missing"), faulty: true}, 500,
+				"internal_error"},
+			{"a broken refusal", request{method: "POST", path: "contents/", as: ada, body: title("broken"), faulty: true}, 500,
+				"internal_error"},
+			{"an error", request{method: "PATCH", path: one, as: ada, body: title("fails"), faulty: true}, 500,
+				"internal_error"},
+			{"a panic", request{method: "PATCH", path: one, as: ada, body: title("panics"), faulty: true}, 500,
+				"internal_error"},
 			{"a change", request{method: "PATCH", path: one, as: ada, body: title("closed"), refused: true}, 403, "closed"},
-			{"a whole change", request{method: "PUT", path: one, as: ada, body: `{"title":"closed","description":""}`, refused: true}, 403, "closed"},
-			{"a removal", request{method: "DELETE", path: closed.header.Get("Location"), as: ada, refused: true}, 403, "closed"},
+			{"a whole change", request{method: "PUT", path: one, as: ada, body: `{"title":"closed","description":""}`,
+				refused: true}, 403, "closed"},
+			{"a removal", request{method: "DELETE", path: closed.header.Get("Location"), as: ada, refused: true}, 403,
+				"closed"},
 			{"a rating", request{method: "POST", path: "ratings/", as: ada, body: score(1), refused: true}, 403, "closed"},
-			{"a rating that cannot be decided on", request{method: "POST", path: "ratings/", as: ada, body: score(2), faulty: true}, 503, "unavailable"},
-			{"a rating with a panic", request{method: "POST", path: "ratings/", as: ada, body: score(3), faulty: true}, 500, "internal_error"},
-			{"a change of a rating", request{method: "PATCH", path: rated, as: ada, body: `{"score":1}`, refused: true}, 403, "closed"},
-			{"one's own rating", request{method: "PUT", path: one + "rating/", as: ben, body: `{"score":4}`, refused: true}, 429, "too_often"},
+			{"a rating that cannot be decided on", request{method: "POST", path: "ratings/", as: ada, body: score(2),
+				faulty: true}, 503, "unavailable"},
+			{"a rating with a panic", request{method: "POST", path: "ratings/", as: ada, body: score(3), faulty: true}, 500,
+				"internal_error"},
+			{"a change of a rating", request{method: "PATCH", path: rated, as: ada, body: `{"score":1}`, refused: true}, 403,
+				"closed"},
+			{"one's own rating", request{method: "PUT", path: one + "rating/", as: ben, body: `{"score":4}`, refused: true},
+				429, "too_often"},
 			{"a withdrawal", request{method: "DELETE", path: rated, as: ada, refused: true}, 409, "final"},
 			{"one's own withdrawal", request{method: "DELETE", path: one + "rating/", as: ada, refused: true}, 409, "final"},
 		})
-		if a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("often"), refused: true}); !number.MatchString(a.header.Get("Retry-After")) {
+		if a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("often"),
+			refused: true}); !number.MatchString(a.header.Get("Retry-After")) {
 			t.Errorf("429 with Retry-After %q", a.header.Get("Retry-After"))
 		}
-		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: score(2), faulty: true}); a.at(t, "outcome") != "not_accepted" || a.header.Get("Retry-After") == "" {
+		if a := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: score(2), faulty: true}); a.at(t,
+			"outcome") != "not_accepted" || a.header.Get("Retry-After") == "" {
 			t.Errorf("503: %s", a)
 		}
 		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: title("a spoiler"), refused: true})
-		for path, want := range map[string]string{"title": "Bad Request", "detail": "Do not tell how it ends.", "errors.0.detail": "This word tells how it ends.", "errors.0.params.word": "dies"} {
+		for path, want := range map[string]string{"title": "Bad Request", "detail": "Do not tell how it ends.",
+			"errors.0.detail": "This word tells how it ends.", "errors.0.params.word": "dies"} {
 			if got := a.at(t, path); got != want {
 				t.Errorf("%s is %q, want %q", path, got, want)
 			}
@@ -124,7 +141,8 @@ func TestHooks(t *testing.T) {
 		if a := s.get(t, nobody, "contents/?count=exact"); a.at(t, "count") != 2.0 {
 			t.Errorf("there are %s", a)
 		}
-		if a := s.get(t, nobody, one); a.at(t, "title") != "A film" || a.at(t, "ratings_count") != 1.0 || a.at(t, "average_score") != 5.0 {
+		if a := s.get(t, nobody, one); a.at(t, "title") != "A film" || a.at(t, "ratings_count") != 1.0 ||
+			a.at(t, "average_score") != 5.0 {
 			t.Errorf("it is %s", a)
 		}
 		if n := s.lag(t); n != 0 {
@@ -134,7 +152,9 @@ func TestHooks(t *testing.T) {
 			{"what passes", request{method: "PATCH", path: one, as: ada, body: title("fine")}, 200, ""},
 			{"what passes", request{method: "DELETE", path: one, as: ada}, 204, ""},
 		})
-		for _, want := range []string{"hook content.BeforeUpdate", "hook content.BeforeCreate: a refusal has the status 302", "hook=content.AfterCreate", "hook=content.AfterUpdate", "hook=content.AfterDelete"} {
+		for _, want := range []string{"hook content.BeforeUpdate",
+			"hook content.BeforeCreate: a refusal has the status 302", "hook=content.AfterCreate",
+			"hook=content.AfterUpdate", "hook=content.AfterDelete"} {
 			if !strings.Contains(f.log.String(), want) {
 				t.Errorf("the log has no %q", want)
 			}
@@ -156,7 +176,8 @@ func TestHooksAndIdempotencyKey(t *testing.T) {
 		}
 	}})
 	for i, want := range []int{http.StatusUnprocessableEntity, http.StatusCreated, http.StatusCreated} {
-		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`, header: map[string]string{"Idempotency-Key": "k"}, refused: i == 0})
+		a := s.do(t, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`,
+			header: map[string]string{"Idempotency-Key": "k"}, refused: i == 0})
 		if a.status != want || (a.header.Get("Idempotency-Replayed") != "") != (i == 2) {
 			t.Errorf("try %d: %s", i, a)
 		}

@@ -19,7 +19,8 @@ import (
 
 // keyed is a request to create a content, with a key.
 func keyed(as, key, body string) request {
-	return request{method: http.MethodPost, path: "contents/", as: as, body: body, header: map[string]string{"Idempotency-Key": key}}
+	return request{method: http.MethodPost, path: "contents/", as: as, body: body,
+		header: map[string]string{"Idempotency-Key": key}}
 }
 
 // contents counts them all.
@@ -43,21 +44,27 @@ func TestIdempotencyKeyForgotten(t *testing.T) {
 		}
 		kept.forget()
 		again = s.do(t, keyed(ada, "k", body))
-		if again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.body, first.body) ||
-			again.header.Get("Location") != first.header.Get("Location") || again.header.Get("ETag") != first.header.Get("ETag") {
+		if again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.body,
+			first.body) ||
+			again.header.Get("Location") != first.header.Get("Location") ||
+			again.header.Get("ETag") != first.header.Get("ETag") {
 			t.Errorf("forgotten: %s %v", again, again.header)
 		}
 		s.rate(t, ben, first.text(t, "id"), 4)
 		s.fold(t, first.text(t, "id"))
-		if a := s.do(t, request{method: "PATCH", path: first.header.Get("Location"), as: ada, body: `{"title":"changed"}`}); a.status != 200 {
+		if a := s.do(t, request{method: "PATCH", path: first.header.Get("Location"), as: ada,
+			body: `{"title":"changed"}`}); a.status != 200 {
 			t.Fatalf("a change: %s", a)
 		}
 		now, again := s.get(t, ada, first.header.Get("Location")), s.do(t, keyed(ada, "k", body))
-		if again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || again.at(t, "title") != "changed" || again.at(t, "ratings_count") != 1.0 ||
-			again.header.Get("Location") != first.header.Get("Location") || again.header.Get("ETag") != now.header.Get("ETag") {
+		if again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || again.at(t, "title") != "changed" ||
+			again.at(t, "ratings_count") != 1.0 ||
+			again.header.Get("Location") != first.header.Get("Location") ||
+			again.header.Get("ETag") != now.header.Get("ETag") {
 			t.Errorf("changed since: %s %v", again, again.header)
 		}
-		if a := s.do(t, keyed(ada, "k", `{"title":"another"}`)); a.status != 422 || a.problem() != "idempotency_key_reused" {
+		if a := s.do(t, keyed(ada, "k", `{"title":"another"}`)); a.status != 422 ||
+			a.problem() != "idempotency_key_reused" {
 			t.Errorf("with another body: %s", a)
 		}
 		if a := s.do(t, keyed(ben, "k", body)); a.status != 201 || a.header.Get("Idempotency-Replayed") != "" {
@@ -70,7 +77,8 @@ func TestIdempotencyKeyForgotten(t *testing.T) {
 			t.Fatalf("a deletion: %s", a)
 		}
 		for range 2 {
-			if a := s.do(t, keyed(ada, "k", body)); a.status != 410 || a.problem() != "content_deleted" || a.header.Get("Location") != "" {
+			if a := s.do(t, keyed(ada, "k", body)); a.status != 410 || a.problem() != "content_deleted" ||
+				a.header.Get("Location") != "" {
 				t.Errorf("deleted since: %s", a)
 			}
 		}
@@ -80,7 +88,8 @@ func TestIdempotencyKeyForgotten(t *testing.T) {
 		s.clock.Advance(25 * time.Hour)
 		s.login(t, ada)
 		kept.forget()
-		if a := s.do(t, keyed(ada, "k", `{"title":"another"}`)); a.status != 201 || a.header.Get("Idempotency-Replayed") != "" {
+		if a := s.do(t, keyed(ada, "k", `{"title":"another"}`)); a.status != 201 ||
+			a.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("a day later: %s", a)
 		}
 	})
@@ -105,7 +114,8 @@ func TestIdempotencyKeyOnTwoNodes(t *testing.T) {
 			}
 		}
 		first := node[0].do(t, keyed(ada, "k", `{"title":"once"}`))
-		if second := node[1].do(t, keyed(ada, "k", `{"title":"once"}`)); first.status != 201 || second.status != 201 || first.text(t, "id") != second.text(t, "id") {
+		if second := node[1].do(t, keyed(ada, "k", `{"title":"once"}`)); first.status != 201 || second.status != 201 ||
+			first.text(t, "id") != second.text(t, "id") {
 			t.Errorf("after them: %s and %s", first, second)
 		}
 		if n := node[0].contents(t); n != 1 {
@@ -133,10 +143,12 @@ var _ cache.Counter = down{}
 func TestIdempotencyKeyWithoutCache(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{config: func(c *khodnevis.Config) { c.Cache = down{} }})
-	if got := s.parallel(t, 20, func(int) request { return keyed(ada, "k", `{"title":"once"}`) }); got[201] < 1 || got[201]+got[409] != 20 {
+	if got := s.parallel(t, 20, func(int) request { return keyed(ada, "k", `{"title":"once"}`) }); got[201] < 1 ||
+		got[201]+got[409] != 20 {
 		t.Errorf("20 at once: %v", got)
 	}
-	if a := s.do(t, keyed(ada, "k", `{"title":"once"}`)); a.status != 201 || a.header.Get("Idempotency-Replayed") != "true" {
+	if a := s.do(t, keyed(ada, "k", `{"title":"once"}`)); a.status != 201 ||
+		a.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("after them: %s", a)
 	}
 	if n := s.contents(t); n != 1 {
@@ -171,7 +183,8 @@ func TestLongAnswersAreNotKept(t *testing.T) {
 	for i, length := range []int{10, 15 << 10, 17 << 10, 65_536} {
 		r := keyed(ada, fmt.Sprint("k", i), fmt.Sprintf(`{"title":"long","description":%q}`, strings.Repeat("d", length)))
 		first, again := s.do(t, r), s.do(t, r)
-		if first.status != 201 || again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.body, first.body) {
+		if first.status != 201 || again.status != 201 || again.header.Get("Idempotency-Replayed") != "true" ||
+			!bytes.Equal(again.body, first.body) {
 			t.Errorf("%d bytes: %d, and again %d", length, first.status, again.status)
 		}
 	}
@@ -197,7 +210,8 @@ func TestIdempotencyKeyAfterALongRequest(t *testing.T) {
 			return nil
 		}
 	}})
-	r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`, header: map[string]string{"Idempotency-Key": "long"}, refused: true}
+	r := request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`,
+		header: map[string]string{"Idempotency-Key": "long"}, refused: true}
 	if a := s.do(t, r); a.status != 403 {
 		t.Fatalf("the one that takes long: %s", a)
 	}

@@ -43,15 +43,18 @@ func TestEnvelope(t *testing.T) {
 			"author", "average_score", "created_at", "id", "ratings_count", "score", "title", "updated_at", "version"}) {
 			t.Errorf("a content in a list has %q", got)
 		}
-		if got := s.get(t, nobody, "contents/"+ids[0]+"/").keys(t, ""); !slices.Contains(got, "description") || len(got) != 10 {
+		if got := s.get(t, nobody, "contents/"+ids[0]+"/").keys(t, ""); !slices.Contains(got, "description") ||
+			len(got) != 10 {
 			t.Errorf("a content by itself has %q", got)
 		}
 		a := s.get(t, nobody, "contents/?author=none&count=exact")
 		if string(a.body) != `{"count":0,"next":null,"previous":null,"results":[]}` {
 			t.Errorf("an empty list is %s", a)
 		}
-		for path, want := range map[string]float64{"contents/?count=exact&page_size=1": 3, "contents/?count=exact&search=film+2": 1, "ratings/?count=exact": 1,
-			"contents/?count=exact&search=nothing": 0, "contents/?count=exact&search=": 3, "contents/?count=exact&search=+": 3, "contents/?count=exact&search=%22!*": 0} {
+		for path, want := range map[string]float64{"contents/?count=exact&page_size=1": 3,
+			"contents/?count=exact&search=film+2": 1, "ratings/?count=exact": 1,
+			"contents/?count=exact&search=nothing": 0, "contents/?count=exact&search=": 3,
+			"contents/?count=exact&search=+": 3, "contents/?count=exact&search=%22!*": 0} {
 			if a := s.get(t, nobody, path); a.at(t, "count") != want {
 				t.Errorf("%s counts %v, want %v", path, a.at(t, "count"), want)
 			}
@@ -65,54 +68,55 @@ func TestParameters(t *testing.T) {
 	s, ids := library(t, stores()["memstore"], 2)
 	ratingID := s.rate(t, ada, ids[0], 4)
 	for query, want := range map[string]string{
-		"page_size=0":                                "?page_size=min_value",
-		"page_size=-1":                               "?page_size=min_value",
-		"page_size=101":                              "?page_size=max_value",
-		"page_size=x":                                "?page_size=invalid",
-		"page_size=":                                 "?page_size=invalid",
-		"page_size=5.0":                              "?page_size=invalid",
-		"page_size=05":                               "?page_size=invalid",
-		"page_size=%2B5":                             "?page_size=invalid",
-		"page_size=99999999999999999999":             "?page_size=invalid",
-		"page_size=1&page_size=1":                    "?page_size=repeated",
-		"page=2":                                     "?page=unknown_parameter",
-		"limit=2&offset=2":                           "?limit=unknown_parameter ?offset=unknown_parameter",
-		"PAGE_SIZE=2":                                "?PAGE_SIZE=unknown_parameter",
-		"count=yes":                                  "?count=invalid_choice",
-		"count=":                                     "?count=invalid_choice",
-		"ordering=":                                  "?ordering=invalid_choice",
-		"ordering=description":                       "?ordering=invalid_choice",
-		"ordering=--title":                           "?ordering=invalid_choice",
-		"ordering=title,id":                          "?ordering=invalid_choice",
-		"ordering=-created_at&ordering=title":        "?ordering=repeated",
-		"fields=":                                    "?fields=invalid_choice",
-		"fields=id,":                                 "?fields=invalid_choice",
-		"fields=id,description":                      "?fields=invalid_choice",
-		"fields=id,ID":                               "?fields=invalid_choice",
-		"fields=id,id":                               "?fields=repeated",
-		"author=":                                    "?author=invalid",
-		"author=a%00":                                "?author=invalid",
-		"author=" + strings.Repeat("a", 129):         "?author=invalid",
-		"author=x&author=x":                          "?author=repeated",
-		"search=" + strings.Repeat("a", 257):         "?search=max_length",
-		"search=%ff":                                 "?search=bad_character",
-		"created_at__gte=yesterday":                  "?created_at__gte=invalid",
-		"created_at__gte=2026-01-01":                 "?created_at__gte=invalid",
-		"created_at__lt=2026-13-01T00:00:00Z":        "?created_at__lt=invalid",
-		"created_at__lt=0001-01-01T00:00:00Z":        "?created_at__lt=invalid",
-		"created_at__lt=0000-01-01T00:00:00Z":        "?created_at__lt=invalid",
-		"created_at__lt=9999-12-31T23:59:59-23:59":   "?created_at__lt=invalid",
-		"updated_at__gte=":                           "?updated_at__gte=invalid",
-		"updated_at__lt=2026-01-01T00:00:00+03:30":   "?updated_at__lt=invalid", // a plus is a space
-		"score__gte=high":                            "?score__gte=invalid",
-		"score__gte=NaN":                             "?score__gte=invalid",
-		"score__lte=Inf":                             "?score__lte=invalid",
-		"score__lte=1e400":                           "?score__lte=invalid",
-		"score__lte=0x1p1":                           "?score__lte=invalid",
-		"ratings_count__gte=-1":                      "?ratings_count__gte=min_value",
-		"ratings_count__gte=1.5":                     "?ratings_count__gte=invalid",
-		"created_at__gt=2026-01-01T00:00:00Z":        "?created_at__gt=unknown_parameter",
-		"nonsense=1&page_size=0&ordering=x&fields=y": "?ordering=invalid_choice ?page_size=min_value ?fields=invalid_choice ?nonsense=unknown_parameter",
+		"page_size=0":                              "?page_size=min_value",
+		"page_size=-1":                             "?page_size=min_value",
+		"page_size=101":                            "?page_size=max_value",
+		"page_size=x":                              "?page_size=invalid",
+		"page_size=":                               "?page_size=invalid",
+		"page_size=5.0":                            "?page_size=invalid",
+		"page_size=05":                             "?page_size=invalid",
+		"page_size=%2B5":                           "?page_size=invalid",
+		"page_size=99999999999999999999":           "?page_size=invalid",
+		"page_size=1&page_size=1":                  "?page_size=repeated",
+		"page=2":                                   "?page=unknown_parameter",
+		"limit=2&offset=2":                         "?limit=unknown_parameter ?offset=unknown_parameter",
+		"PAGE_SIZE=2":                              "?PAGE_SIZE=unknown_parameter",
+		"count=yes":                                "?count=invalid_choice",
+		"count=":                                   "?count=invalid_choice",
+		"ordering=":                                "?ordering=invalid_choice",
+		"ordering=description":                     "?ordering=invalid_choice",
+		"ordering=--title":                         "?ordering=invalid_choice",
+		"ordering=title,id":                        "?ordering=invalid_choice",
+		"ordering=-created_at&ordering=title":      "?ordering=repeated",
+		"fields=":                                  "?fields=invalid_choice",
+		"fields=id,":                               "?fields=invalid_choice",
+		"fields=id,description":                    "?fields=invalid_choice",
+		"fields=id,ID":                             "?fields=invalid_choice",
+		"fields=id,id":                             "?fields=repeated",
+		"author=":                                  "?author=invalid",
+		"author=a%00":                              "?author=invalid",
+		"author=" + strings.Repeat("a", 129):       "?author=invalid",
+		"author=x&author=x":                        "?author=repeated",
+		"search=" + strings.Repeat("a", 257):       "?search=max_length",
+		"search=%ff":                               "?search=bad_character",
+		"created_at__gte=yesterday":                "?created_at__gte=invalid",
+		"created_at__gte=2026-01-01":               "?created_at__gte=invalid",
+		"created_at__lt=2026-13-01T00:00:00Z":      "?created_at__lt=invalid",
+		"created_at__lt=0001-01-01T00:00:00Z":      "?created_at__lt=invalid",
+		"created_at__lt=0000-01-01T00:00:00Z":      "?created_at__lt=invalid",
+		"created_at__lt=9999-12-31T23:59:59-23:59": "?created_at__lt=invalid",
+		"updated_at__gte=":                         "?updated_at__gte=invalid",
+		"updated_at__lt=2026-01-01T00:00:00+03:30": "?updated_at__lt=invalid", // a plus is a space
+		"score__gte=high":                          "?score__gte=invalid",
+		"score__gte=NaN":                           "?score__gte=invalid",
+		"score__lte=Inf":                           "?score__lte=invalid",
+		"score__lte=1e400":                         "?score__lte=invalid",
+		"score__lte=0x1p1":                         "?score__lte=invalid",
+		"ratings_count__gte=-1":                    "?ratings_count__gte=min_value",
+		"ratings_count__gte=1.5":                   "?ratings_count__gte=invalid",
+		"created_at__gt=2026-01-01T00:00:00Z":      "?created_at__gt=unknown_parameter",
+		"nonsense=1&page_size=0&ordering=x&fields=y": "?ordering=invalid_choice ?page_size=min_value " +
+			"?fields=invalid_choice ?nonsense=unknown_parameter",
 	} {
 		if a := s.get(t, nobody, "contents/?"+query); a.status != 400 || a.problem() != "validation_failed "+want {
 			t.Errorf("contents/?%s: %s\n got %q\nwant %q", query, a, a.problem(), "validation_failed "+want)
@@ -144,16 +148,25 @@ func TestParameters(t *testing.T) {
 		}
 	}
 	for _, r := range []request{
-		{method: "POST", path: "contents/?a=b", body: `{"title":"t"}`}, {method: "PUT", path: "contents/" + ids[0] + "/?a=b", body: `{"title":"t","description":""}`},
-		{method: "DELETE", path: "contents/" + ids[0] + "/?a=b"}, {method: "POST", path: "ratings/?a=b", body: `{"content":"` + ids[0] + `","score":4}`},
-		{method: "PUT", path: "ratings/" + ratingID + "/?a=b", body: `{"score":4}`}, {method: "DELETE", path: "ratings/" + ratingID + "/?a=b"},
-		{path: "contents/" + ids[0] + "/rating/?a=b"}, {method: "PUT", path: "contents/" + ids[0] + "/rating/?a=b", body: `{"score":4}`},
-		{method: "DELETE", path: "contents/" + ids[0] + "/rating/?a=b"}, {path: "tasks/none/?a=b"}, {path: "users/?a=b"}, {path: "users/?count=exact"},
-		{method: "POST", path: "users/?a=b", body: `{"username":"carl","password":"` + password + `"}`}, {path: "users/me/?a=b"},
-		{method: "PATCH", path: "users/me/?a=b", body: `{}`}, {path: "users/me/sessions/?page_size=1"}, {method: "DELETE", path: "users/me/sessions/?a=b"},
+		{method: "POST", path: "contents/?a=b", body: `{"title":"t"}`}, {method: "PUT", path: "contents/" + ids[0] +
+			"/?a=b", body: `{"title":"t","description":""}`},
+		{method: "DELETE", path: "contents/" + ids[0] + "/?a=b"}, {method: "POST", path: "ratings/?a=b",
+			body: `{"content":"` + ids[0] + `","score":4}`},
+		{method: "PUT", path: "ratings/" + ratingID + "/?a=b", body: `{"score":4}`}, {method: "DELETE", path: "ratings/" +
+			ratingID + "/?a=b"},
+		{path: "contents/" + ids[0] + "/rating/?a=b"}, {method: "PUT", path: "contents/" + ids[0] + "/rating/?a=b",
+			body: `{"score":4}`},
+		{method: "DELETE", path: "contents/" + ids[0] +
+			"/rating/?a=b"}, {path: "tasks/none/?a=b"}, {path: "users/?a=b"}, {path: "users/?count=exact"},
+		{method: "POST", path: "users/?a=b", body: `{"username":"carl","password":"` + password +
+			`"}`}, {path: "users/me/?a=b"},
+		{method: "PATCH", path: "users/me/?a=b", body: `{}`}, {path: "users/me/sessions/?page_size=1"}, {method: "DELETE",
+			path: "users/me/sessions/?a=b"},
 		{method: "DELETE", path: "users/me/sessions/none/?a=b"}, {method: "POST", path: "users/logout/?a=b"},
-		{method: "POST", path: "users/login/?a=b", body: `{"username":"ada","password":"` + password + `"}`}, {method: "POST", path: "users/token/refresh/?a=b", body: `{"refresh":"x"}`},
-		{method: "POST", path: "users/me/password/?a=b", body: `{"new_password":"x"}`}, {method: "POST", path: "contents/" + ids[0] + "/stats/recalculate/?a=b"},
+		{method: "POST", path: "users/login/?a=b", body: `{"username":"ada","password":"` + password +
+			`"}`}, {method: "POST", path: "users/token/refresh/?a=b", body: `{"refresh":"x"}`},
+		{method: "POST", path: "users/me/password/?a=b", body: `{"new_password":"x"}`}, {method: "POST", path: "contents/" +
+			ids[0] + "/stats/recalculate/?a=b"},
 	} {
 		r.as = sam
 		if r.path != "users/?count=exact" && !strings.HasPrefix(r.path, "users") {
@@ -167,17 +180,20 @@ func TestParameters(t *testing.T) {
 		}
 	}
 	lenient := s.do(t, request{path: "contents/?nonsense=1&page_size=1", prefer: "handling=lenient"})
-	if lenient.status != 200 || len(lenient.list(t, "id")) != 1 || lenient.header.Get("Preference-Applied") != "handling=lenient" {
+	if lenient.status != 200 || len(lenient.list(t, "id")) != 1 ||
+		lenient.header.Get("Preference-Applied") != "handling=lenient" {
 		t.Errorf("lenient: %s, applied %q", lenient, lenient.header.Get("Preference-Applied"))
 	}
-	if a := s.do(t, request{path: "contents/?nonsense=1", prefer: "handling=strict, handling=lenient"}); a.status != 400 {
+	if a := s.do(t, request{path: "contents/?nonsense=1",
+		prefer: "handling=strict, handling=lenient"}); a.status != 400 {
 		t.Errorf("first strict, then lenient: %s", a)
 	}
 	next := s.do(t, request{path: lenient.text(t, "next"), prefer: "handling=lenient"})
 	if next.status != 200 || len(next.list(t, "id")) != 1 {
 		t.Errorf("the page after a lenient one: %s", next)
 	}
-	if a := s.do(t, request{path: "contents/?page_size=0&nonsense=1", prefer: "handling=lenient"}); a.problem() != "validation_failed ?page_size=min_value" {
+	if a := s.do(t, request{path: "contents/?page_size=0&nonsense=1",
+		prefer: "handling=lenient"}); a.problem() != "validation_failed ?page_size=min_value" {
 		t.Errorf("lenient about a bad value: %s", a)
 	}
 }
@@ -186,7 +202,8 @@ func TestParameters(t *testing.T) {
 func TestFilters(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s, ids := library(t, open, 4)
-		other, err := s.app.Contents.Create(t.Context(), s.ids[ben], content.Draft{Title: "Aardvark", Description: "a NEAR( \"b\" OR"})
+		other, err := s.app.Contents.Create(t.Context(), s.ids[ben], content.Draft{Title: "Aardvark",
+			Description: "a NEAR( \"b\" OR"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +216,8 @@ func TestFilters(t *testing.T) {
 		s.rate(t, ben, ids[0], 5)
 		s.rate(t, ada, ids[1], 1)
 		s.fold(t, ids[0])
-		if _, err := s.app.Contents.Update(t.Context(), actor.Actor{User: s.ids[ada]}, ids[2], content.Patch{Title: new(string("film two"))}); err != nil {
+		if _, err := s.app.Contents.Update(t.Context(), actor.Actor{User: s.ids[ada]}, ids[2],
+			content.Patch{Title: new(string("film two"))}); err != nil {
 			t.Fatal(err)
 		}
 		middle := s.get(t, nobody, "contents/"+ids[2]+"/").text(t, "created_at")
@@ -249,7 +267,8 @@ func TestFilters(t *testing.T) {
 		if got := picked.keys(t, "results.0"); !slices.Equal(got, []string{"id", "title"}) {
 			t.Errorf("fields=title,id gives %q", got)
 		}
-		if got := s.get(t, nobody, "contents/"+ids[0]+"/?fields=description").keys(t, ""); !slices.Equal(got, []string{"description"}) {
+		if got := s.get(t, nobody, "contents/"+ids[0]+"/?fields=description").keys(t, ""); !slices.Equal(got,
+			[]string{"description"}) {
 			t.Errorf("fields=description gives %q", got)
 		}
 	})
@@ -317,7 +336,8 @@ func TestWalkDuringChanges(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 100 {
 				wg.Go(func() {
-					if _, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: fmt.Sprintf("film %d and more", i%10)}); err != nil {
+					if _, err := s.app.Contents.Create(t.Context(), s.ids[ada], content.Draft{Title: fmt.Sprintf("film %d and more",
+						i%10)}); err != nil {
 						t.Error(err)
 					}
 				})
@@ -368,10 +388,13 @@ func TestCursors(t *testing.T) {
 		}
 		created := cursor("contents/?page_size=1")
 		for _, path := range []string{
-			"contents/?page_size=1&ordering=created_at", "contents/?page_size=1&ordering=title", "contents/?page_size=1&ordering=-title", "contents/?author=" + s.ids[ada],
-			"contents/?search=film", "ratings/?page_size=1", "ratings/?page_size=1&content=" + ids[0], "users/?page_size=1", "contents/?ratings_count__gte=0",
+			"contents/?page_size=1&ordering=created_at", "contents/?page_size=1&ordering=title",
+			"contents/?page_size=1&ordering=-title", "contents/?author=" + s.ids[ada],
+			"contents/?search=film", "ratings/?page_size=1", "ratings/?page_size=1&content=" +
+				ids[0], "users/?page_size=1", "contents/?ratings_count__gte=0",
 		} {
-			if a := s.get(t, sam, path+"&cursor="+created); a.status != 400 || a.problem() != "cursor_mismatch ?cursor=cursor_mismatch" {
+			if a := s.get(t, sam, path+"&cursor="+created); a.status != 400 ||
+				a.problem() != "cursor_mismatch ?cursor=cursor_mismatch" {
 				t.Errorf("%s takes the cursor of another list: %s", path, a)
 			}
 		}
@@ -386,20 +409,26 @@ func TestCursors(t *testing.T) {
 				t.Errorf("%s with ada's cursor of her own ratings: %s", as, a)
 			}
 		}
-		for _, path := range []string{"contents/?", "contents/?page_size=2&count=exact&fields=id", "contents/?ordering=-created_at"} {
+		for _, path := range []string{"contents/?", "contents/?page_size=2&count=exact&fields=id",
+			"contents/?ordering=-created_at"} {
 			if a := s.get(t, nobody, path+"&cursor="+created); a.status != 200 {
 				t.Errorf("%s does not take its cursor: %s", path, a)
 			}
 		}
-		for _, c := range []string{"", "x", "AAAA", created[:len(created)-1], created + "A", created + "=", created + "%0A", created + "%00", strings.Repeat("A", 256), strings.Repeat("A", 5000), "%ff"} {
-			if a := s.get(t, nobody, "contents/?cursor="+c); a.status != 400 || a.problem() != "invalid_cursor ?cursor=invalid_cursor" {
+		for _, c := range []string{"", "x", "AAAA", created[:len(created)-1], created + "A", created + "=", created + "%0A",
+			created + "%00", strings.Repeat("A", 256), strings.Repeat("A", 5000), "%ff"} {
+			if a := s.get(t, nobody, "contents/?cursor="+c); a.status != 400 ||
+				a.problem() != "invalid_cursor ?cursor=invalid_cursor" {
 				t.Errorf("the cursor %.40q: %s", c, a)
 			}
 		}
-		if a := s.get(t, nobody, "contents/?cursor="+created+"&cursor="+created); a.problem() != "validation_failed ?cursor=repeated" {
+		a := s.get(t, nobody, "contents/?cursor="+created+"&cursor="+created)
+		if a.problem() != "validation_failed ?cursor=repeated" {
 			t.Errorf("two cursors: %s", a)
 		}
-		for _, path := range []string{"contents/?page_size=1", "contents/?page_size=1&ordering=title", "contents/?page_size=1&ordering=score", "ratings/?page_size=1", "ratings/?page_size=1&content=" + ids[0], "users/?page_size=1"} {
+		for _, path := range []string{"contents/?page_size=1", "contents/?page_size=1&ordering=title",
+			"contents/?page_size=1&ordering=score", "ratings/?page_size=1", "ratings/?page_size=1&content=" +
+				ids[0], "users/?page_size=1"} {
 			b, err := base64.RawURLEncoding.DecodeString(cursor(path))
 			if err != nil {
 				t.Fatal(err)
@@ -513,7 +542,8 @@ func TestUserList(t *testing.T) {
 				t.Errorf("pages of %s: %q", size, got)
 			}
 		}
-		if got := s.get(t, sam, "users/").keys(t, "results.0"); !slices.Equal(got, []string{"date_joined", "email", "id", "username"}) {
+		if got := s.get(t, sam, "users/").keys(t, "results.0"); !slices.Equal(got, []string{"date_joined", "email", "id",
+			"username"}) {
 			t.Errorf("a user has %q", got)
 		}
 		if got := s.get(t, sam, "users/?fields=username").keys(t, "results.0"); !slices.Equal(got, []string{"username"}) {

@@ -41,7 +41,8 @@ func testMethods(t *testing.T, prefix string) {
 						t.Errorf("OPTIONS %s: %s, Allow %q, want %q", path, a, a.header.Get("Allow"), allowed)
 					}
 				case !slices.Contains(allowed, method):
-					if a.status != 405 || method != "HEAD" && a.problem() != "method_not_allowed" || a.header.Get("Allow") != strings.Join(allowed, ", ") {
+					if a.status != 405 || method != "HEAD" && a.problem() != "method_not_allowed" ||
+						a.header.Get("Allow") != strings.Join(allowed, ", ") {
 						t.Errorf("%s %s: %s, Allow %q, want %q", method, path, a, a.header.Get("Allow"), allowed)
 					}
 				default:
@@ -70,8 +71,10 @@ func TestHead(t *testing.T) {
 		s.write(t, "Another film")
 		s.fold(t, contentID) // nothing changes between the two requests
 		for _, path := range []string{
-			"contents/", "contents/?page_size=1", "contents/" + contentID + "/", "contents/" + contentID + "/stats/", "contents/" + contentID + "/rating/",
-			"ratings/", "ratings/" + ratingID + "/", "users/me/", "users/me/sessions/", "users/", "contents/none/", "contents/?nonsense=1", "nowhere/",
+			"contents/", "contents/?page_size=1", "contents/" + contentID + "/", "contents/" + contentID +
+				"/stats/", "contents/" + contentID + "/rating/",
+			"ratings/", "ratings/" + ratingID + "/", "users/me/", "users/me/sessions/", "users/", "contents/none/",
+			"contents/?nonsense=1", "nowhere/",
 		} {
 			id := map[string]string{"X-Request-Id": "head.and_get-1"}
 			get := s.do(t, request{path: path, as: ada, header: id})
@@ -130,15 +133,18 @@ func TestMounts(t *testing.T) {
 			s := serve(t, setup{mount: m.mount, config: func(c *khodnevis.Config) { c.Prefix = m.prefix }})
 			for _, path := range []string{"contents/", "contents"} {
 				made := s.do(t, request{method: "POST", path: path, as: ada, body: `{"title":"t"}`})
-				if link := made.header.Get("Location"); made.status != 201 || link != m.prefix+"contents/"+made.text(t, "id")+"/" {
+				if link := made.header.Get("Location"); made.status != 201 || link != m.prefix+"contents/"+made.text(t,
+					"id")+"/" {
 					t.Fatalf("POST %s: %s, Location %q", path, made, link)
 				}
 				contentID := made.text(t, "id")
 				if got := s.do(t, request{path: strings.TrimSuffix(made.header.Get("Location"), "/")}); got.status != 200 {
 					t.Errorf("the Location leads to %s", got)
 				}
-				accepted := s.do(t, request{method: "POST", path: strings.Replace(path, "contents", "ratings", 1), as: ada, body: `{"content":"` + contentID + `","score":4}`})
-				for _, link := range []string{accepted.header.Get("Location"), accepted.text(t, "status_url"), accepted.text(t, "rating.url")} {
+				accepted := s.do(t, request{method: "POST", path: strings.Replace(path, "contents", "ratings", 1), as: ada,
+					body: `{"content":"` + contentID + `","score":4}`})
+				for _, link := range []string{accepted.header.Get("Location"), accepted.text(t, "status_url"),
+					accepted.text(t, "rating.url")} {
 					if got := s.do(t, request{path: link, as: ada}); !strings.HasPrefix(link, m.prefix) || got.status != 200 {
 						t.Errorf("%s leads to %s", link, got)
 					}

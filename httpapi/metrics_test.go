@@ -35,7 +35,8 @@ func TestMetrics(t *testing.T) {
 		t.Helper()
 		resp := scrape(s.app.Metrics(), "GET")
 		body, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" || resp.Header.Get("X-Request-Id") == "" {
+		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" ||
+			resp.Header.Get("X-Request-Id") == "" {
 			t.Errorf("%d %v", resp.StatusCode, resp.Header)
 		}
 		for _, line := range lines {
@@ -44,35 +45,54 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	told("khodnevis_queue_messages 0\n", "khodnevis_queue_oldest_seconds 0\n", "khodnevis_requests_in_hand 0\n", "khodnevis_waits 0\n", `khodnevis_answers_total{class="2xx"} 0`)
+	told("khodnevis_queue_messages 0\n", "khodnevis_queue_oldest_seconds 0\n", "khodnevis_requests_in_hand 0\n",
+		"khodnevis_waits 0\n", `khodnevis_answers_total{class="2xx"} 0`)
 	id := s.write(t, "Stalker")
 	s.repeat(t, 2, rates(ada, id, ""), 202)
 	s.repeat(t, 3, request{path: "contents/none/"}, 404)
 	waits := make(chan answer)
 	go func() {
-		a, err := s.send(t, request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"})
+		a, err := s.send(t, request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`,
+			prefer: "wait=10"})
 		if err != nil {
 			t.Error(err)
 		}
 		waits <- a
 	}()
 	eventually(t, "a request waits", func() bool { return s.app.Ratings.Waiting() == 1 })
-	told("khodnevis_queue_messages 3\n", "khodnevis_queue_oldest_seconds 0.", "khodnevis_requests_in_hand 0\n", "khodnevis_waits 1\n",
-		`khodnevis_answers_total{class="2xx"} 2`, `khodnevis_answers_total{class="4xx"} 3`, "# TYPE khodnevis_answers_total counter\n", "# TYPE khodnevis_waits gauge\n")
+	told(
+		"khodnevis_queue_messages 3\n",
+		"khodnevis_queue_oldest_seconds 0.",
+		"khodnevis_requests_in_hand 0\n",
+		"khodnevis_waits 1\n",
+		`khodnevis_answers_total{class="2xx"} 2`,
+		`khodnevis_answers_total{class="4xx"} 3`,
+		"# TYPE khodnevis_answers_total counter\n",
+		"# TYPE khodnevis_waits gauge\n",
+	)
 	s.work()
 	if a := <-waits; a.status != 201 {
 		t.Errorf("what waited: %s", a)
 	}
 	eventually(t, "the queue is empty", func() bool { return s.lag(t) == 0 })
-	told("khodnevis_queue_messages 0\n", "khodnevis_queue_oldest_seconds 0\n", "khodnevis_requests_in_hand 0\n", "khodnevis_waits 0\n", `khodnevis_answers_total{class="2xx"} 3`,
-		"# TYPE khodnevis_rejected_total counter\n", `khodnevis_rejected_total{reason="malformed"} 0`, `khodnevis_rejected_total{reason="unstorable"} 0`)
+	told(
+		"khodnevis_queue_messages 0\n",
+		"khodnevis_queue_oldest_seconds 0\n",
+		"khodnevis_requests_in_hand 0\n",
+		"khodnevis_waits 0\n",
+		`khodnevis_answers_total{class="2xx"} 3`,
+		"# TYPE khodnevis_rejected_total counter\n",
+		`khodnevis_rejected_total{reason="malformed"} 0`,
+		`khodnevis_rejected_total{reason="unstorable"} 0`,
+	)
 	if _, err := q.Publish(t.Context(), queue.Message{Key: "nobody's", Body: []byte("no event")}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the queue is empty", func() bool { return s.lag(t) == 0 })
 	told(`khodnevis_rejected_total{reason="malformed"} 1`, `khodnevis_rejected_total{reason="unstorable"} 0`)
 	for method, status := range map[string]int{"HEAD": 200, "OPTIONS": 204, "POST": 405} {
-		if resp := scrape(s.app.Metrics(), method); resp.StatusCode != status || method != "HEAD" && resp.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
+		if resp := scrape(s.app.Metrics(), method); resp.StatusCode != status || method != "HEAD" &&
+			resp.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
 			t.Errorf("%s: %d %v", method, resp.StatusCode, resp.Header)
 		}
 	}
@@ -95,7 +115,8 @@ func TestMetricsOfASilentQueue(t *testing.T) {
 	} {
 		s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) { c.Queue = wrap(c.Queue) }})
 		resp := scrape(s.app.Metrics(), "GET")
-		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || strings.Contains(string(body), "queue") || !strings.Contains(string(body), "khodnevis_waits 0") {
+		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || strings.Contains(string(body), "queue") ||
+			!strings.Contains(string(body), "khodnevis_waits 0") {
 			t.Errorf("%s: %d\n%s", name, resp.StatusCode, body)
 		}
 	}
@@ -126,7 +147,8 @@ func TestMetricsOfBreakers(t *testing.T) {
 		c.down.Store(x.cache)
 		db.down.Store(x.store)
 		body, _ := io.ReadAll(scrape(s.app.Metrics(), "GET").Body)
-		if want := fmt.Sprintf("\nkhodnevis_down{dependency=\"cache\"} %c\nkhodnevis_down{dependency=\"store\"} %c\n", x.want[0], x.want[1]); !strings.Contains(string(body), want) {
+		if want := fmt.Sprintf("\nkhodnevis_down{dependency=\"cache\"} %c\nkhodnevis_down{dependency=\"store\"} %c\n",
+			x.want[0], x.want[1]); !strings.Contains(string(body), want) {
 			t.Errorf("%+v: no %q in\n%s", x, want, body)
 		}
 	}
@@ -150,10 +172,12 @@ func TestHealth(t *testing.T) {
 		s.app.Drain()
 	}
 	a := scrape(ready, "GET")
-	if body, _ := io.ReadAll(a.Body); a.StatusCode != 503 || string(body) != "draining\n" || a.Header.Get("Retry-After") == "" || a.Header.Get("X-Request-Id") == "" {
+	if body, _ := io.ReadAll(a.Body); a.StatusCode != 503 || string(body) != "draining\n" ||
+		a.Header.Get("Retry-After") == "" || a.Header.Get("X-Request-Id") == "" {
 		t.Errorf("draining: %d %v", a.StatusCode, a.Header)
 	}
-	if a := scrape(serve(t, setup{idle: true}).app.Health(s.app.Ready), "PUT"); a.StatusCode != 405 || a.Header.Get("Content-Type") != "application/problem+json" {
+	if a := scrape(serve(t, setup{idle: true}).app.Health(s.app.Ready), "PUT"); a.StatusCode != 405 ||
+		a.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("PUT: %d %v", a.StatusCode, a.Header)
 	}
 }

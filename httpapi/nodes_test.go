@@ -92,7 +92,8 @@ func TestACacheThatTakesNoWrites(t *testing.T) {
 			if _, err := conn.Do(command[0].(string), command[1:]...); err != nil {
 				t.Fatal(err)
 			}
-			rate := request{method: "PUT", path: "contents/" + film + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"}
+			rate := request{method: "PUT", path: "contents/" + film + "/rating/", as: ben, body: `{"score":2}`,
+				prefer: "wait=10"}
 			remove := request{method: "DELETE", path: "contents/" + gone + "/", as: ada}
 			if err := errors.Join(node[0].want(t, 201, rate), node[0].want(t, 204, remove)); err != nil {
 				t.Fatal(err)
@@ -138,9 +139,13 @@ func TestEndsOnAnotherNode(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				var log syncBuffer
-				node := twoNodes(t, open, between(t), func(c *khodnevis.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+				node := twoNodes(t, open, between(t), func(c *khodnevis.Config) {
+					c.Logger = slog.New(slog.NewTextHandler(&log,
+						nil))
+				})
 				testEnds(t, node, func() time.Duration {
-					if name == "nothing" || strings.Contains(log.String(), "auth.throttle_local") { // a Redis that is too slow is none
+					// a Redis that is too slow is none
+					if name == "nothing" || strings.Contains(log.String(), "auth.throttle_local") {
 						return 30 * time.Second
 					}
 					return time.Second
@@ -161,13 +166,15 @@ func testEnds(t *testing.T, node [2]*server, within func() time.Duration) {
 		},
 		"another password": func(s *server, name, _ string) error {
 			s.login(t, name)
-			return s.want(t, 204, request{method: "POST", path: "users/me/password/", as: name, body: say("current_password", password, "new_password", "another horse battery")})
+			return s.want(t, 204, request{method: "POST", path: "users/me/password/", as: name, body: say("current_password",
+				password, "new_password", "another horse battery")})
 		},
 		"a role":    func(s *server, name, _ string) error { return s.app.Users.SetStaff(t.Context(), name, true) },
 		"disabling": func(s *server, name, _ string) error { return s.app.Users.SetDisabled(t.Context(), name, true) },
 		"deletion": func(s *server, name, _ string) error {
 			s.login(t, name)
-			return s.want(t, 204, request{method: "DELETE", path: "users/me/", as: name, body: say("current_password", password, "ratings", "anonymize")})
+			return s.want(t, 204, request{method: "DELETE", path: "users/me/", as: name, body: say("current_password",
+				password, "ratings", "anonymize")})
 		},
 	}
 	n := 0
@@ -284,8 +291,10 @@ func TestGuessesOnTwoNodes(t *testing.T) {
 					c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 				})
 				began := time.Now()
-				statuses, _ := eachNode(t, node, 200, request{method: "POST", path: "users/login/", body: say("username", ada, "password", "wrong wrong wrong")})
-				most := 5 + int(time.Since(began)/time.Second) // time goes on, and lets one more through after a second, two, four …
+				statuses, _ := eachNode(t, node, 200, request{method: "POST", path: "users/login/", body: say("username", ada,
+					"password", "wrong wrong wrong")})
+				// time goes on, and lets one more through after a second, two, four …
+				most := 5 + int(time.Since(began)/time.Second)
 				if strings.Contains(log.String(), "auth.throttle_local") {
 					most *= len(node) + 1 // some were counted together, the others by each node
 				}
@@ -302,17 +311,20 @@ func TestGuessesOnTwoNodes(t *testing.T) {
 func TestRefreshesOnTwoNodes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		node := twoNodes(t, open, nil, func(c *khodnevis.Config) { c.Auth.Grace = -1 })
-		login, err := node[0].app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password}, auth.Source{})
+		login, err := node[0].app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password},
+			auth.Source{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		statuses, answers := eachNode(t, node, 50, request{method: "POST", path: "users/token/refresh/", body: say("refresh", login.Refresh)})
+		statuses, answers := eachNode(t, node, 50, request{method: "POST", path: "users/token/refresh/",
+			body: say("refresh", login.Refresh)})
 		if statuses[200] != 1 || statuses[401] != 49 {
 			t.Errorf("50 refreshes: %v, want one that works", statuses)
 		}
 		for _, a := range answers {
 			if a.status == 200 {
-				if err := node[1].want(t, 401, request{method: "POST", path: "users/token/refresh/", body: say("refresh", a.text(t, "refresh"))}); err != nil {
+				if err := node[1].want(t, 401, request{method: "POST", path: "users/token/refresh/",
+					body: say("refresh", a.text(t, "refresh"))}); err != nil {
 					t.Errorf("the session goes on: %v", err)
 				}
 			}
@@ -362,7 +374,8 @@ func TestUncheckedTokens(t *testing.T) {
 				c.Store = kept
 			}})
 			contentID := s.write(t, "A film")
-			rate := request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, contentID)}
+			rate := request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`,
+				contentID)}
 			if err := s.want(t, 202, rate); err != nil {
 				t.Fatal(err)
 			}
@@ -379,7 +392,8 @@ func TestUncheckedTokens(t *testing.T) {
 					continue
 				}
 				all.Go(func() {
-					r := request{method: c.method, path: parameter.ReplaceAllString(c.path, "none"), as: ben, body: strings.ReplaceAll(c.body, "{content}", "none"), faulty: true}
+					r := request{method: c.method, path: parameter.ReplaceAllString(c.path, "none"), as: ben,
+						body: strings.ReplaceAll(c.body, "{content}", "none"), faulty: true}
 					a, err := s.send(t, r)
 					if err == nil {
 						err = sound(r, a)
@@ -394,7 +408,8 @@ func TestUncheckedTokens(t *testing.T) {
 				close(silence)
 			}
 			kept.set(nil)
-			eventually(t, "served when the store is back", func() bool { // who comes right then may still share the call that was silent
+			// who comes right then may still share the call that was silent
+			eventually(t, "served when the store is back", func() bool {
 				a, err := s.send(t, request{path: "users/me/", as: ben})
 				if err != nil || a.status != 200 && a.status != 503 {
 					t.Fatalf("when it is back: %s, %v", a, err)

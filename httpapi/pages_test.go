@@ -29,7 +29,8 @@ var opened = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
 // draw returns a content by ada with one of few titles and times, so that there are ties.
 func (s *server) draw(r *rand.Rand, many int) content.Content {
 	at := opened.Add(time.Duration(r.IntN(many)) * time.Millisecond)
-	return content.Content{ID: fmt.Sprintf("%016x", r.Uint64()), Title: fmt.Sprintf("film %d", r.IntN(many)), Author: s.ids[ada], Version: 1, CreatedAt: at, UpdatedAt: at}
+	return content.Content{ID: fmt.Sprintf("%016x", r.Uint64()), Title: fmt.Sprintf("film %d", r.IntN(many)),
+		Author: s.ids[ada], Version: 1, CreatedAt: at, UpdatedAt: at}
 }
 
 // keep stores contents, some at a time.
@@ -68,14 +69,17 @@ func (s *server) shelve(t testing.TB, n int) string {
 // rateAll stores a rating by ada of every content, and as many of the one named.
 func (s *server) rateAll(t testing.TB, hot string) {
 	t.Helper()
-	listed, err := s.store.ListContents(t.Context(), content.Query{Order: content.Order{Field: content.ByCreated}, Limit: 1000})
+	listed, err := s.store.ListContents(t.Context(), content.Query{Order: content.Order{Field: content.ByCreated},
+		Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var batch rating.Batch
 	for i, l := range listed {
-		for _, k := range []rating.Key{{Content: l.ID, Rater: s.ids[ada]}, {Content: hot, Rater: fmt.Sprintf("rater-%d", i)}} {
-			batch.Changes = append(batch.Changes, rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 1 + i%5, Bucket: 1, At: opened})
+		for _, k := range []rating.Key{{Content: l.ID, Rater: s.ids[ada]}, {Content: hot, Rater: fmt.Sprintf("rater-%d",
+			i)}} {
+			batch.Changes = append(batch.Changes, rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: 1},
+				Score: 1 + i%5, Bucket: 1, At: opened})
 		}
 	}
 	if _, err := s.store.ApplyRatings(t.Context(), batch); err != nil {

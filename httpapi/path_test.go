@@ -62,32 +62,40 @@ func TestStrangeIdentifiers(t *testing.T) {
 		names = append(names, "...", ".a", "a.", "..a", signs, strings.Repeat("|", 128), "auth0|me@example.org=")
 		const film = "tt=1|2+3@x"
 		for _, name := range names {
-			a := s.do(t, request{method: "POST", path: "ratings/", body: fmt.Sprintf(`{"content":%q,"score":4}`, name), prefer: "wait=10", header: as(name)})
+			a := s.do(t, request{method: "POST", path: "ratings/", body: fmt.Sprintf(`{"content":%q,"score":4}`, name),
+				prefer: "wait=10", header: as(name)})
 			if a.status != 201 || a.text(t, "id") != name+":"+name {
 				t.Fatalf("rate %q: %s", name, a)
 			}
 			link := a.header.Get("Location")
-			for _, path := range []string{link, strings.ReplaceAll(link, ":", "%3A"), "/api/ratings/" + everyByte(name+":"+name) + "/", strings.TrimSuffix(link, "/")} {
+			for _, path := range []string{link, strings.ReplaceAll(link, ":", "%3A"), "/api/ratings/" +
+				everyByte(name+":"+name) + "/", strings.TrimSuffix(link, "/")} {
 				if got := s.do(t, request{path: path}); got.status != 200 || got.text(t, "id") != name+":"+name {
 					t.Errorf("%s: %s", path, got)
 				}
 			}
-			if got := s.get(t, nobody, "contents/"+everyByte(name)+"/stats/"); got.text(t, "content") != name || got.at(t, "ratings_count") != 1.0 {
+			if got := s.get(t, nobody, "contents/"+everyByte(name)+"/stats/"); got.text(t, "content") != name ||
+				got.at(t, "ratings_count") != 1.0 {
 				t.Errorf("stats of %q: %s", name, got)
 			}
 			for _, filter := range []string{"content", "rater"} {
-				if got := s.get(t, nobody, "ratings/?"+url.Values{filter: {name}}.Encode()).list(t, "id"); len(got) != 1 || got[0] != name+":"+name {
+				if got := s.get(t, nobody, "ratings/?"+url.Values{filter: {name}}.Encode()).list(t, "id"); len(got) != 1 ||
+					got[0] != name+":"+name {
 					t.Errorf("ratings with %s %q: %q", filter, name, got)
 				}
 			}
-			s.do(t, request{method: "PUT", path: "contents/" + url.PathEscape(film) + "/rating/", body: `{"score":2}`, header: as(name), prefer: "wait=10"})
-			task := s.do(t, request{method: "POST", path: "ratings/", body: fmt.Sprintf(`{"content":%q,"score":5}`, name), header: as(name)})
-			if got := s.do(t, request{path: task.header.Get("Location"), header: as(name)}); got.status != 200 || got.text(t, "id") != task.text(t, "task") {
+			s.do(t, request{method: "PUT", path: "contents/" + url.PathEscape(film) + "/rating/", body: `{"score":2}`,
+				header: as(name), prefer: "wait=10"})
+			task := s.do(t, request{method: "POST", path: "ratings/", body: fmt.Sprintf(`{"content":%q,"score":5}`, name),
+				header: as(name)})
+			if got := s.do(t, request{path: task.header.Get("Location"), header: as(name)}); got.status != 200 ||
+				got.text(t, "id") != task.text(t, "task") {
 				t.Errorf("the task of %q: %s", name, got)
 			}
 		}
 		for _, ordering := range []string{"id", "updated_at", "-updated_at"} {
-			seen := s.walk(t, nobody, "ratings/?page_size=7&ordering="+ordering+"&"+url.Values{"content": {film}}.Encode(), "rater")
+			seen := s.walk(t, nobody, "ratings/?page_size=7&ordering="+ordering+"&"+url.Values{"content": {film}}.Encode(),
+				"rater")
 			if len(seen) != len(names) {
 				t.Errorf("ordered by %s, %d of %d raters are listed: %q", ordering, len(seen), len(names), seen)
 			}
@@ -135,15 +143,23 @@ func TestNoSuchPath(t *testing.T) {
 	ratingID := s.rate(t, ada, contentID, 4)
 	long := strings.Repeat("a", 129)
 	for _, path := range []string{
-		"", "contents", "..", "contents//", "contents/./", "contents/../", "contents/%2e/", "contents/%2e%2e/", "contents/..%2f/", "contents/a%2Fb/",
-		"contents/a%2541/", "contents/1%00/", "contents/%00/", "contents/" + long + "/", "contents/" + strings.Repeat("a", 600) + "/", "contents/a b/",
-		"contents/%20/", "contents/é/", "contents/%c3%a9/", "contents/%ff/", "contents/a;b/", "contents/a,b/", "contents/*/", "contents/:id/",
-		"contents/a:b/", "contents/~/", "contents/none/", "contents/none/stats/", "contents/none/nonsense/", "contents/" + contentID + "/nonsense/",
-		"contents/" + contentID + "/stats/nonsense/", "contents/" + contentID + "//stats/", "contents/" + contentID + "%2Fstats/", "contents/" + strings.ToUpper(contentID) + "X/",
-		"ratings/none/", "ratings/:/", "ratings/" + contentID + ":/", "ratings/" + contentID + "/", "ratings/" + ratingID + ":x/", "ratings/" + contentID + ":" + long + "/",
-		"ratings/" + contentID + "::" + s.ids[ada] + "/", "ratings/" + contentID + "%253A" + s.ids[ada] + "/", "ratings/..:../", "ratings/" + contentID + ":../",
+		"", "contents", "..", "contents//", "contents/./", "contents/../", "contents/%2e/", "contents/%2e%2e/",
+		"contents/..%2f/", "contents/a%2Fb/",
+		"contents/a%2541/", "contents/1%00/", "contents/%00/", "contents/" + long + "/", "contents/" +
+			strings.Repeat("a", 600) + "/", "contents/a b/",
+		"contents/%20/", "contents/é/", "contents/%c3%a9/", "contents/%ff/", "contents/a;b/", "contents/a,b/",
+		"contents/*/", "contents/:id/",
+		"contents/a:b/", "contents/~/", "contents/none/", "contents/none/stats/", "contents/none/nonsense/", "contents/" +
+			contentID + "/nonsense/",
+		"contents/" + contentID + "/stats/nonsense/", "contents/" + contentID + "//stats/", "contents/" + contentID +
+			"%2Fstats/", "contents/" + strings.ToUpper(contentID) + "X/",
+		"ratings/none/", "ratings/:/", "ratings/" + contentID + ":/", "ratings/" + contentID + "/", "ratings/" + ratingID +
+			":x/", "ratings/" + contentID + ":" + long + "/",
+		"ratings/" + contentID + "::" + s.ids[ada] + "/", "ratings/" + contentID + "%253A" + s.ids[ada] +
+			"/", "ratings/..:../", "ratings/" + contentID + ":../",
 		"tasks/", "tasks/none/", "tasks/" + strings.Repeat("A", 512) + "/", "tasks/" + strings.Repeat("A", 513) + "/",
-		"users/" + s.ids[ada] + "/", "users/me/nonsense/", "/", "/API/contents/", "/apicontents/", "/nowhere/contents/", "//api/contents/", "/api//contents/", "/%61pi/contents/",
+		"users/" + s.ids[ada] + "/", "users/me/nonsense/", "/", "/API/contents/", "/apicontents/", "/nowhere/contents/",
+		"//api/contents/", "/api//contents/", "/%61pi/contents/",
 	} {
 		if path == "contents" { // the other form of the path, which is served
 			continue
@@ -152,7 +168,8 @@ func TestNoSuchPath(t *testing.T) {
 			t.Errorf("%q: %s", path, a)
 		}
 	}
-	if a := s.do(t, request{path: "contents/?search=" + strings.Repeat("a", 9000)}); a.status != 414 || a.problem() != "uri_too_long" {
+	if a := s.do(t, request{path: "contents/?search=" + strings.Repeat("a", 9000)}); a.status != 414 ||
+		a.problem() != "uri_too_long" {
 		t.Errorf("a long query: %s", a)
 	}
 	if a := s.do(t, request{path: strings.Repeat("a/", 20_000)}); a.status != 414 || len(a.body) > 4<<10 {

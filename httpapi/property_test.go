@@ -59,7 +59,8 @@ func TestSchemaProperties(t *testing.T) {
 // foreseen, or nothing.
 func refusedForItsLooks(a answer) string {
 	// What depends on what is stored, or cannot be said in a schema.
-	known := []string{"does_not_exist", "unique", "reserved", "password_blocked", "invalid_cursor", "cursor_mismatch", "query_too_broad"}
+	known := []string{"does_not_exist", "unique", "reserved", "password_blocked", "invalid_cursor", "cursor_mismatch",
+		"query_too_broad"}
 	if a.status != 400 {
 		if slices.Contains([]int{405, 406, 408, 413, 414, 415}, a.status) {
 			return strconv.Itoa(a.status)
@@ -107,7 +108,8 @@ func newGenerator(t *testing.T, s *server, seed uint64) *generator {
 		rating := s.rate(t, []string{ada, ben, sam}[i%3], content, 4)
 		g.ids["contents"], g.ids["ratings"] = append(g.ids["contents"], content), append(g.ids["ratings"], rating)
 	}
-	task := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: `{"content":"` + g.ids["contents"][0] + `","score":3}`})
+	task := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: `{"content":"` + g.ids["contents"][0] +
+		`","score":3}`})
 	g.ids["tasks"] = []string{task.text(t, "task")}
 	return g
 }
@@ -126,7 +128,8 @@ func pickOne[T any](g *generator, from ...T) T { return from[g.IntN(len(from))] 
 
 // valid makes a request that the schema allows.
 func (g *generator) valid(op operation) request {
-	r := request{method: op.method, path: strings.Join(op.path, "/") + "/", as: pickOne(g, sam, sam, ada, ben), header: map[string]string{}}
+	r := request{method: op.method, path: strings.Join(op.path, "/") + "/", as: pickOne(g, sam, sam, ada, ben),
+		header: map[string]string{}}
 	query := url.Values{}
 	for _, p := range op.Parameters {
 		switch p.In {
@@ -146,13 +149,16 @@ func (g *generator) valid(op operation) request {
 			}
 		case "header":
 			if g.IntN(3) == 0 {
-				r.header[p.Name] = pickOne(g, map[string][]string{"Prefer": {"respond-async", "wait=1", "nothing"}, "If-Match": {"*", `"c1.s0"`, `W/"c1.s0", "x"`},
+				r.header[p.Name] = pickOne(g, map[string][]string{"Prefer": {"respond-async", "wait=1", "nothing"},
+					"If-Match":      {"*", `"c1.s0"`, `W/"c1.s0", "x"`},
 					"If-None-Match": {"*", `"c1.s0"`}, "Idempotency-Key": {fmt.Sprintf("key-%d", g.made)}}[p.Name]...)
 			}
 		}
 	}
 	if op.RequestBody != nil {
-		body, err := json.Marshal(g.value(op.RequestBody.Content["application/json"].(map[string]any)["schema"].(map[string]any), ""))
+		body, err := json.Marshal(
+			g.value(op.RequestBody.Content["application/json"].(map[string]any)["schema"].(map[string]any), ""),
+		)
 		if err != nil {
 			panic(err)
 		}
@@ -184,7 +190,8 @@ func (g *generator) resolve(schema map[string]any) map[string]any {
 		if !ok {
 			return schema
 		}
-		schema = g.document["components"].(map[string]any)["schemas"].(map[string]any)[strings.TrimPrefix(ref, "#/components/schemas/")].(map[string]any)
+		schema = g.document["components"].(map[string]any)["schemas"].(map[string]any)[strings.TrimPrefix(ref,
+			"#/components/schemas/")].(map[string]any)
 	}
 }
 
@@ -281,7 +288,8 @@ func (g *generator) broken(op operation, r request) (request, string) {
 		query.Set("nonsense", "1")
 	} else {
 		p := pickOne(g, in...)
-		bad := map[any][]string{"integer": {"", "x", "1.5", "99999999999999999999", "-2000000"}, "number": {"", "x", "NaN", "0x1p1", "1e999"}, "array": {"", "nonsense", "id,id"}}[p.Schema["type"]]
+		bad := map[any][]string{"integer": {"", "x", "1.5", "99999999999999999999", "-2000000"}, "number": {"", "x", "NaN",
+			"0x1p1", "1e999"}, "array": {"", "nonsense", "id,id"}}[p.Schema["type"]]
 		switch {
 		case p.Schema["enum"] != nil:
 			bad = []string{"", "nonsense"}

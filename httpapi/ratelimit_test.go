@@ -48,7 +48,8 @@ func limited(t *testing.T, limits httpapi.Limits, config func(*khodnevis.Config)
 
 // rates is a rating by somebody at an address.
 func rates(as, contentID, ip string) request {
-	return request{method: "POST", path: "ratings/", as: as, body: fmt.Sprintf(`{"content":%q,"score":3}`, contentID), header: map[string]string{"X-Forwarded-For": ip}}
+	return request{method: "POST", path: "ratings/", as: as, body: fmt.Sprintf(`{"content":%q,"score":3}`, contentID),
+		header: map[string]string{"X-Forwarded-For": ip}}
 }
 
 // repeat sends a request n times and wants the same answer each time.
@@ -70,7 +71,8 @@ var (
 // wantLimit checks what an answer tells of its quota.
 func wantLimit(t *testing.T, a answer, policy, limit string) {
 	t.Helper()
-	if p, l := a.header.Get("RateLimit-Policy"), a.header.Get("RateLimit"); p != policy || l != limit || !policyHeader.MatchString(p) || !limitHeader.MatchString(l) {
+	if p, l := a.header.Get("RateLimit-Policy"), a.header.Get("RateLimit"); p != policy || l != limit ||
+		!policyHeader.MatchString(p) || !limitHeader.MatchString(l) {
 		t.Errorf("RateLimit-Policy: %s\nRateLimit: %s\nwant\n%s\n%s", p, l, policy, limit)
 	}
 }
@@ -84,7 +86,8 @@ func TestRateLimits(t *testing.T) {
 	first := s.do(t, rates(ada, id, "203.0.113.1"))
 	wantLimit(t, first, `"rating-user";q=60;w=60`, `"rating-user";r=59;t=60`)
 	now.Advance(20*time.Second + time.Millisecond)
-	wantLimit(t, s.repeat(t, 59, rates(ada, id, "203.0.113.1"), 202), `"rating-user";q=60;w=60`, `"rating-user";r=0;t=40`)
+	wantLimit(t, s.repeat(t, 59, rates(ada, id, "203.0.113.1"), 202), `"rating-user";q=60;w=60`,
+		`"rating-user";r=0;t=40`)
 	refused := s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 429)
 	wantLimit(t, refused, `"rating-user";q=60;w=60`, `"rating-user";r=0;t=40`)
 	if got := refused.header.Get("Retry-After"); got != "40" || refused.problem() != "throttled" {
@@ -94,12 +97,15 @@ func TestRateLimits(t *testing.T) {
 	s.repeat(t, 1, request{method: "PUT", path: "contents/" + id + "/rating/", as: ada, body: `{"score":3}`}, 429)
 	s.repeat(t, 1, request{method: "DELETE", path: "ratings/" + id + ":" + s.ids[ada] + "/", as: ada}, 429)
 
-	wantLimit(t, s.repeat(t, 1, rates(ben, id, "203.0.113.2"), 202), `"rating-user";q=60;w=60`, `"rating-user";r=59;t=60`)
-	wantLimit(t, s.repeat(t, 1, request{path: "contents/" + id + "/", as: ada}, 200), `"read-user";q=600;w=60`, `"read-user";r=599;t=60`)
+	wantLimit(t, s.repeat(t, 1, rates(ben, id, "203.0.113.2"), 202), `"rating-user";q=60;w=60`,
+		`"rating-user";r=59;t=60`)
+	wantLimit(t, s.repeat(t, 1, request{path: "contents/" + id + "/", as: ada}, 200), `"read-user";q=600;w=60`,
+		`"read-user";r=599;t=60`)
 	s.repeat(t, 30, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 201)
 	wantLimit(t, s.repeat(t, 1, request{method: "POST", path: "contents/", as: ada, body: `{"title":"t"}`}, 429),
 		`"content-user";q=30;w=60`, `"content-user";r=0;t=60`)
-	wantLimit(t, s.repeat(t, 600, request{path: "contents/" + id + "/"}, 200), `"read-anonymous";q=600;w=60`, `"read-anonymous";r=0;t=60`)
+	wantLimit(t, s.repeat(t, 600, request{path: "contents/" + id + "/"}, 200), `"read-anonymous";q=600;w=60`,
+		`"read-anonymous";r=0;t=60`)
 	s.repeat(t, 1, request{path: "contents/" + id + "/"}, 429)
 	s.repeat(t, 1, request{path: "contents/" + id + "/", as: ben}, 200) // at the same address
 
@@ -133,12 +139,14 @@ func TestRateLimitOfAPrefix(t *testing.T) {
 	id := s.write(t, "Stalker")
 	s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 202)
 	s.repeat(t, 3, rates(ben, id, "203.0.113.200"), 202)
-	wantLimit(t, s.repeat(t, 1, rates(sam, id, "203.0.113.99"), 429), `"rating-prefix";q=6;w=60`, `"rating-prefix";r=0;t=60`)
+	wantLimit(t, s.repeat(t, 1, rates(sam, id, "203.0.113.99"), 429), `"rating-prefix";q=6;w=60`,
+		`"rating-prefix";r=0;t=60`)
 	s.repeat(t, 1, rates(sam, id, "203.0.114.1"), 202)
 	s.repeat(t, 1, rates(sam, id, "2001:db8:0:1::1"), 202)
 
 	at := func(ip, token string) request {
-		return request{path: "contents/" + id + "/", header: map[string]string{"X-Forwarded-For": ip, "Authorization": token}}
+		return request{path: "contents/" + id + "/", header: map[string]string{"X-Forwarded-For": ip,
+			"Authorization": token}}
 	}
 	s.repeat(t, 2, at("2001:db8:0:2::1", ""), 200)
 	s.repeat(t, 1, at("2001:db8:0:2::2", ""), 429)
@@ -280,7 +288,8 @@ func TestStrangersLeaveNeighboursTheirShare(t *testing.T) {
 	s.repeat(t, 3, rates(nobody, id, "203.0.113.1"), 401)
 	s.repeat(t, 20, rates(nobody, id, "203.0.113.1"), 429)
 	s.repeat(t, 3, rates(ada, id, "203.0.113.1"), 202)
-	s.repeat(t, 3, request{path: "contents/" + id + "/", as: ada, header: map[string]string{"X-Forwarded-For": "203.0.113.1"}}, 200)
+	s.repeat(t, 3, request{path: "contents/" + id + "/", as: ada,
+		header: map[string]string{"X-Forwarded-For": "203.0.113.1"}}, 200)
 }
 
 // L2: one IP prefix gives one content so many ratings, and another one others.
@@ -289,9 +298,11 @@ func TestRateLimitOfAContent(t *testing.T) {
 	s, _ := limited(t, httpapi.Limits{ContentRatings: 2}, nil)
 	one, other := s.write(t, "One"), s.write(t, "Other")
 	s.repeat(t, 1, rates(ada, one, "203.0.113.1"), 202)
-	put := request{method: "PUT", path: "contents/" + one + "/rating/", as: ben, body: `{"score":3}`, header: map[string]string{"X-Forwarded-For": "203.0.113.2"}}
+	put := request{method: "PUT", path: "contents/" + one + "/rating/", as: ben, body: `{"score":3}`,
+		header: map[string]string{"X-Forwarded-For": "203.0.113.2"}}
 	s.repeat(t, 1, put, 201)
-	wantLimit(t, s.repeat(t, 1, rates(sam, one, "203.0.113.3"), 429), `"rating-content";q=2;w=60`, `"rating-content";r=0;t=60`)
+	wantLimit(t, s.repeat(t, 1, rates(sam, one, "203.0.113.3"), 429), `"rating-content";q=2;w=60`,
+		`"rating-content";r=0;t=60`)
 	s.repeat(t, 1, put, 429)
 	s.repeat(t, 1, rates(sam, other, "203.0.113.3"), 202)
 	s.repeat(t, 1, rates(sam, one, "198.51.100.1"), 202)
@@ -372,7 +383,8 @@ func TestLimitsAreShared(t *testing.T) {
 func TestLimitsOff(t *testing.T) {
 	t.Parallel()
 	log := &syncBuffer{}
-	s, _ := limited(t, httpapi.Limits{Off: true, Reads: 1}, func(c *khodnevis.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	s, _ := limited(t, httpapi.Limits{Off: true, Reads: 1},
+		func(c *khodnevis.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	if a := s.repeat(t, 5, request{path: "contents/"}, 200); a.header.Get("RateLimit") != "" {
 		t.Errorf("RateLimit: %s", a.header.Get("RateLimit"))
 	}
@@ -432,8 +444,10 @@ func (a *askedUsers) Authenticate(_ context.Context, r *http.Request) (auth.Prin
 func TestWrongCredentialsAreBounded(t *testing.T) {
 	t.Parallel()
 	users := &askedUsers{}
-	s, now := limited(t, httpapi.Limits{Reads: 5, PrefixFactor: 4}, func(c *khodnevis.Config) { c.Authenticator = users })
-	wrong := request{path: "ratings/", header: map[string]string{"X-Forwarded-For": "203.0.113.1", "Authorization": "wrong"}}
+	s, now := limited(t, httpapi.Limits{Reads: 5, PrefixFactor: 4},
+		func(c *khodnevis.Config) { c.Authenticator = users })
+	wrong := request{path: "ratings/", header: map[string]string{"X-Forwarded-For": "203.0.113.1",
+		"Authorization": "wrong"}}
 	for range 100 {
 		s.do(t, wrong)
 	}

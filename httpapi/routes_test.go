@@ -41,7 +41,15 @@ func matrix(private bool) []cell {
 		{"GET", "contents/{content}/stats/", "", 200, 200, 200, 200},
 		{"POST", "contents/{content}/stats/recalculate/", "", 401, 403, 403, 202},
 		{"GET", "contents/{content}/windows/", "", 401, 403, 403, 200},
-		{"POST", "contents/{content}/windows/", `{"ruling":"excluded","from":"2026-01-31T12:00:00Z","until":"2026-02-01T12:00:00Z"}`, 401, 403, 403, 201},
+		{
+			"POST",
+			"contents/{content}/windows/",
+			`{"ruling":"excluded","from":"2026-01-31T12:00:00Z","until":"2026-02-01T12:00:00Z"}`,
+			401,
+			403,
+			403,
+			201,
+		},
 		{"DELETE", "contents/{content}/windows/", "", 401, 403, 403, 204},
 		{"GET", "contents/{content}/rating/", "", 401, 404, 200, 404},
 		{"PUT", "contents/{content}/rating/", `{"score":2}`, 401, 201, 200, 201},
@@ -59,8 +67,17 @@ func matrix(private bool) []cell {
 		{"POST", "users/token/refresh/", `{"refresh":"{refresh}"}`, 200, 200, 200, 200},
 		{"POST", "users/logout/", "", 401, 204, 204, 204},
 		{"GET", "users/me/", "", 401, 200, 200, 200},
-		{"PATCH", "users/me/", `{"email":"new@example.org","current_password":"correct horse battery"}`, 401, 200, 200, 200},
-		{"POST", "users/me/password/", `{"current_password":"correct horse battery","new_password":"correct horse battery"}`, 401, 204, 204, 204},
+		{"PATCH", "users/me/", `{"email":"new@example.org","current_password":"correct horse battery"}`, 401, 200, 200,
+			200},
+		{
+			"POST",
+			"users/me/password/",
+			`{"current_password":"correct horse battery","new_password":"correct horse battery"}`,
+			401,
+			204,
+			204,
+			204,
+		},
 		{"GET", "users/me/sessions/", "", 401, 200, 200, 200},
 		{"DELETE", "users/me/sessions/", "", 401, 204, 204, 204},
 		{"DELETE", "users/me/sessions/{session}/", "", 401, 404, 204, 404},
@@ -125,7 +142,8 @@ func testMatrix(t *testing.T, kind setup) {
 		}
 		r := request{method: c.method, path: fill.Replace(c.path), body: fill.Replace(c.body), header: bearer("junk")}
 		byBody := s.app.Handler().(*httpapi.API).Policy(c.route(), c.method) == "everybody, by the body"
-		if a := s.do(t, r); (a.problem() == "invalid_token") == byBody || !byBody && a.header.Get("WWW-Authenticate") != `Bearer realm="khodnevis", error="invalid_token"` {
+		if a := s.do(t, r); (a.problem() == "invalid_token") == byBody || !byBody &&
+			a.header.Get("WWW-Authenticate") != `Bearer realm="khodnevis", error="invalid_token"` {
 			t.Errorf("%s %s with a bad token: %s, challenge %q", c.method, c.path, a, a.header.Get("WWW-Authenticate"))
 		} else if byBody {
 			fill = s.fixture(t)
@@ -171,15 +189,18 @@ func (s *server) fixture(t *testing.T) *strings.Replacer {
 	t.Helper()
 	contentID := s.write(t, "A film")
 	ratingID := s.rate(t, ada, contentID, 5)
-	task := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, contentID)}).text(t, "task")
+	task := s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`,
+		contentID)}).text(t, "task")
 	var login auth.Tokens
 	if s.app.Users != nil {
 		var err error
-		if login, err = s.app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password}, auth.Source{}); err != nil {
+		if login, err = s.app.Users.Login(t.Context(), auth.Credentials{Username: ada, Password: password},
+			auth.Source{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return strings.NewReplacer("{file}", "docs.js", "{content}", contentID, "{rating}", ratingID, "{task}", task, "{session}", login.Session.ID,
+	return strings.NewReplacer("{file}", "docs.js", "{content}", contentID, "{rating}", ratingID, "{task}", task,
+		"{session}", login.Session.ID,
 		"{refresh}", login.Refresh, "{fresh}", "u"+strings.ReplaceAll(contentID, "-", "")[20:])
 }
 
@@ -232,7 +253,8 @@ func TestMatrixIsDocumented(t *testing.T) {
 			return fmt.Sprintf("%d (%d)", open, hidden)
 		}
 		p := private[i]
-		fmt.Fprintf(&b, "| %s `%s` | %s | %s | %s | %s | %s |\n", c.method, parameter.ReplaceAllString(c.path, "{id}"), api.Policy(c.route(), c.method),
+		fmt.Fprintf(&b, "| %s `%s` | %s | %s | %s | %s | %s |\n", c.method, parameter.ReplaceAllString(c.path, "{id}"),
+			api.Policy(c.route(), c.method),
 			status(c.nobody, p.nobody), status(c.ben, p.ben), status(c.owner, p.owner), status(c.staff, p.staff))
 	}
 	docsection.Check(t, filepath.Join("..", "SECURITY.md"), "authorisation", b.String(), *update)
@@ -248,23 +270,37 @@ func TestOrderOfChecks(t *testing.T) {
 		stale := map[string]string{"If-Match": `"c77.s0"`}
 		junk := map[string]string{"Authorization": "Bearer junk"}
 		s.runAll(t, []exchange{
-			{"an unknown path, without credentials and with a bad body", request{method: "POST", path: "nowhere/", body: `{`}, 404, "not_found"},
-			{"a wrong method before credentials", request{method: "DELETE", path: "contents/", body: `{`}, 405, "method_not_allowed"},
+			{"an unknown path, without credentials and with a bad body", request{method: "POST", path: "nowhere/", body: `{`},
+				404, "not_found"},
+			{"a wrong method before credentials", request{method: "DELETE", path: "contents/", body: `{`}, 405,
+				"method_not_allowed"},
 			{"credentials before the body", request{method: "POST", path: "contents/", body: `{`}, 401, "not_authenticated"},
-			{"credentials before the media type", request{method: "POST", path: "contents/", body: `a`, header: map[string]string{"Content-Type": "text/plain"}}, 401, "not_authenticated"},
-			{"credentials before the size", request{method: "POST", path: "ratings/", body: strings.Repeat(" ", 5000)}, 401, "not_authenticated"},
-			{"a bad token before the body", request{method: "POST", path: "contents/", body: `{`, header: junk}, 401, "invalid_token"},
+			{"credentials before the media type", request{method: "POST", path: "contents/", body: `a`,
+				header: map[string]string{"Content-Type": "text/plain"}}, 401, "not_authenticated"},
+			{"credentials before the size", request{method: "POST", path: "ratings/", body: strings.Repeat(" ", 5000)}, 401,
+				"not_authenticated"},
+			{"a bad token before the body", request{method: "POST", path: "contents/", body: `{`, header: junk}, 401,
+				"invalid_token"},
 			{"a bad token where none is needed", request{path: "contents/", header: junk}, 401, "invalid_token"},
 			{"credentials before existence", request{method: "DELETE", path: "contents/none/"}, 401, "not_authenticated"},
-			{"the body before existence", request{method: "PUT", path: "contents/none/", as: ben, body: `{`}, 400, "malformed_json"},
-			{"fields before existence", request{method: "PUT", path: "contents/none/", as: ben, body: `{"title":"t"}`}, 400, "validation_failed #/description=required"},
-			{"the score before existence", request{method: "PUT", path: "ratings/none:none/", as: ben, body: `{"score":9}`}, 400, "validation_failed #/score=max_value"},
-			{"fields before rights", request{method: "PATCH", path: "contents/" + contentID + "/", as: ben, body: `{"title":""}`}, 400, "validation_failed #/title=blank"},
-			{"existence before rights", request{method: "POST", path: "contents/none/stats/recalculate/", as: ben}, 404, "not_found"},
-			{"rights before read-only fields", request{method: "PATCH", path: "contents/" + contentID + "/", as: ben, body: `{"id":"x"}`}, 403, "permission_denied"},
-			{"rights before the precondition", request{method: "PATCH", path: "contents/" + contentID + "/", as: ben, body: `{"title":"x"}`, header: stale}, 403, "permission_denied"},
-			{"the precondition last", request{method: "DELETE", path: "contents/" + contentID + "/", as: ada, header: stale}, 412, "precondition_failed"},
-			{"somebody else's rating, read-only fields", request{method: "PUT", path: "ratings/" + ratingID + "/", as: ben, body: `{"score":1,"rater":"x"}`}, 403, "permission_denied"},
+			{"the body before existence", request{method: "PUT", path: "contents/none/", as: ben, body: `{`}, 400,
+				"malformed_json"},
+			{"fields before existence", request{method: "PUT", path: "contents/none/", as: ben, body: `{"title":"t"}`}, 400,
+				"validation_failed #/description=required"},
+			{"the score before existence", request{method: "PUT", path: "ratings/none:none/", as: ben, body: `{"score":9}`},
+				400, "validation_failed #/score=max_value"},
+			{"fields before rights", request{method: "PATCH", path: "contents/" + contentID + "/", as: ben,
+				body: `{"title":""}`}, 400, "validation_failed #/title=blank"},
+			{"existence before rights", request{method: "POST", path: "contents/none/stats/recalculate/", as: ben}, 404,
+				"not_found"},
+			{"rights before read-only fields", request{method: "PATCH", path: "contents/" + contentID + "/", as: ben,
+				body: `{"id":"x"}`}, 403, "permission_denied"},
+			{"rights before the precondition", request{method: "PATCH", path: "contents/" + contentID + "/", as: ben,
+				body: `{"title":"x"}`, header: stale}, 403, "permission_denied"},
+			{"the precondition last", request{method: "DELETE", path: "contents/" + contentID + "/", as: ada, header: stale},
+				412, "precondition_failed"},
+			{"somebody else's rating, read-only fields", request{method: "PUT", path: "ratings/" + ratingID + "/", as: ben,
+				body: `{"score":1,"rater":"x"}`}, 403, "permission_denied"},
 			{"staff only, before the query", request{path: "users/?nonsense=1", as: ben}, 403, "permission_denied"},
 		})
 		if got := s.get(t, nobody, "ratings/"+ratingID+"/"); got.at(t, "score") != 5.0 {
@@ -326,8 +362,10 @@ func TestCredentials(t *testing.T) {
 		try("a long one", "Bearer "+strings.Repeat("k", 4000), 401, wrong)
 		s.runAll(t, []exchange{
 			{"in the query", request{path: "users/me/?access_token=" + s.tokens[ada]}, 401, "not_authenticated"},
-			{"in the query of something public", request{path: "contents/?access_token=" + s.tokens[ada]}, 400, "validation_failed ?access_token=unknown_parameter"},
-			{"in a cookie", request{path: "users/me/", header: map[string]string{"Cookie": "access=" + s.tokens[ada]}}, 401, "not_authenticated"},
+			{"in the query of something public", request{path: "contents/?access_token=" + s.tokens[ada]}, 400,
+				"validation_failed ?access_token=unknown_parameter"},
+			{"in a cookie", request{path: "users/me/", header: map[string]string{"Cookie": "access=" + s.tokens[ada]}}, 401,
+				"not_authenticated"},
 		})
 		s.do(t, request{method: http.MethodPost, path: "users/logout/", as: ada})
 		try("logged out", good, 401, wrong)

@@ -24,13 +24,15 @@ func TestSchemaIsServed(t *testing.T) {
 	if again := s.get(t, ada, "schema"); again.header.Get("ETag") != etag || string(again.body) != string(a.body) {
 		t.Errorf("again it is another one: %s", again)
 	}
-	if fresh := s.do(t, request{path: "schema/", header: map[string]string{"If-None-Match": "W/" + etag}}); fresh.status != http.StatusNotModified {
+	if fresh := s.do(t, request{path: "schema/", header: map[string]string{"If-None-Match": "W/" +
+		etag}}); fresh.status != http.StatusNotModified {
 		t.Errorf("with its ETag it is %s", fresh)
 	}
 	s.runAll(t, []exchange{
 		{"a parameter", request{path: "schema/?format=yaml"}, 400, "validation_failed ?format=unknown_parameter"},
 		{"a method", request{method: "POST", path: "schema/", as: ada}, 405, "method_not_allowed"},
-		{"another media type", request{path: "schema/", header: map[string]string{"Accept": "text/html"}}, 406, "not_acceptable"},
+		{"another media type", request{path: "schema/", header: map[string]string{"Accept": "text/html"}}, 406,
+			"not_acceptable"},
 	})
 }
 
@@ -46,12 +48,14 @@ func TestSchemaFollowsTheConfiguration(t *testing.T) {
 		absent  []string
 		minimum float64 // of a score
 	}{
-		"everything":      {"/api/", own, "/api", nil, 1},
-		"another prefix":  {"/blog/v1/api/", own, "/blog/v1/api", nil, 1},
-		"no prefix":       {"/", own, "/", nil, 1},
-		"another scale":   {"/api/", func(c *khodnevis.Config) { c.Scale = score.Scale{Min: -2, Max: 2} }, "/api", nil, -2},
-		"host's users":    {"/api/", func(c *khodnevis.Config) { c.Authenticator = strangeUsers{} }, "/api", []string{"/users/"}, 1},
-		"host's contents": {"/api/", func(c *khodnevis.Config) { c.RatedContents = strangeContents{} }, "/api", []string{"/contents/", "/contents/{id}/"}, 1},
+		"everything":     {"/api/", own, "/api", nil, 1},
+		"another prefix": {"/blog/v1/api/", own, "/blog/v1/api", nil, 1},
+		"no prefix":      {"/", own, "/", nil, 1},
+		"another scale":  {"/api/", func(c *khodnevis.Config) { c.Scale = score.Scale{Min: -2, Max: 2} }, "/api", nil, -2},
+		"host's users": {"/api/", func(c *khodnevis.Config) { c.Authenticator = strangeUsers{} }, "/api",
+			[]string{"/users/"}, 1},
+		"host's contents": {"/api/", func(c *khodnevis.Config) { c.RatedContents = strangeContents{} }, "/api",
+			[]string{"/contents/", "/contents/{id}/"}, 1},
 	} {
 		s := serve(t, setup{config: func(c *khodnevis.Config) { x.config(c); c.Prefix = x.prefix }})
 		a := s.get(t, nobody, "schema/")
@@ -107,12 +111,15 @@ func TestSchemaLinks(t *testing.T) {
 		status string
 		next   string
 	}{
-		{request{method: "POST", path: "contents/", as: ada, body: `{"title":"Solaris"}`}, "/contents/", "201", "getContent"},
+		{request{method: "POST", path: "contents/", as: ada, body: `{"title":"Solaris"}`}, "/contents/", "201",
+			"getContent"},
 		{rates(ada, id, ""), "/ratings/", "202", "getTask"},
-		{request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"}, "/contents/{id}/rating/", "201", "getRating"},
+		{request{method: "PUT", path: "contents/" + id + "/rating/", as: ben, body: `{"score":2}`, prefer: "wait=10"},
+			"/contents/{id}/rating/", "201", "getRating"},
 	} {
 		a := s.do(t, x.what)
-		operation := schema.at(t, "paths").(map[string]any)[x.path].(map[string]any)[strings.ToLower(x.what.method)].(map[string]any)
+		path := schema.at(t, "paths").(map[string]any)[x.path].(map[string]any)
+		operation := path[strings.ToLower(x.what.method)].(map[string]any)
 		links := operation["responses"].(map[string]any)[x.status].(map[string]any)["links"].(map[string]any)
 		link := links[x.next].(map[string]any)
 		if link["operationId"] != x.next || len(links) != 1 {

@@ -85,7 +85,9 @@ func keptStores() map[string]func(t *testing.T) (store.Store, func() []byte) {
 			s, schema := newSchema(t, db)
 			return s, func() []byte {
 				var tables []string
-				if err := db.SelectContext(t.Context(), &tables, `SELECT table_name FROM information_schema.tables WHERE table_schema = $1`, schema); err != nil || len(tables) < 5 {
+				if err := db.SelectContext(t.Context(), &tables,
+					`SELECT table_name FROM information_schema.tables WHERE table_schema = $1`, schema); err != nil ||
+					len(tables) < 5 {
 					t.Fatalf("the schema has the tables %q, %v", tables, err)
 				}
 				var all bytes.Buffer
@@ -111,11 +113,12 @@ func TestSecretsAreKeptNowhere(t *testing.T) {
 			t.Parallel()
 			kept, dump := open(t)
 			w, log := &witness{}, &syncBuffer{}
-			s := serve(t, setup{open: func(testing.TB, func() time.Time) store.Store { return kept }, config: func(c *khodnevis.Config) {
-				c.Queue, c.Cache = watchedQueue{c.Queue, w}, watchedCache{lrucache.New(lrucache.Config{Now: c.Now}), w}
-				c.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				c.Auth.LimitsOff = false
-			}})
+			s := serve(t, setup{open: func(testing.TB, func() time.Time) store.Store { return kept },
+				config: func(c *khodnevis.Config) {
+					c.Queue, c.Cache = watchedQueue{c.Queue, w}, watchedCache{lrucache.New(lrucache.Config{Now: c.Now}), w}
+					c.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+					c.Auth.LimitsOff = false
+				}})
 			const first, second, wrong = "seven green bottles", "eight green bottles", "nine wrong bottles"
 			secrets := []string{first, second, wrong}
 			send := func(method, path, token, body string) answer {
@@ -135,7 +138,8 @@ func TestSecretsAreKeptNowhere(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					secrets = append(secrets, token[4:47], string(raw), hex.EncodeToString(raw), base64.StdEncoding.EncodeToString(raw))
+					secrets = append(secrets, token[4:47], string(raw), hex.EncodeToString(raw),
+						base64.StdEncoding.EncodeToString(raw))
 				}
 				return a.text(t, "access")
 			}
@@ -149,18 +153,23 @@ func TestSecretsAreKeptNowhere(t *testing.T) {
 			send("POST", "users/me/password/", token, say("current_password", wrong, "new_password", second))
 			send("POST", "users/me/password/", token, say("current_password", first, "new_password", second))
 			made := send("POST", "contents/", token, say("title", "A film"))
-			if a := s.do(t, request{method: "PUT", path: "contents/" + made.text(t, "id") + "/rating/", header: bearer(token), body: `{"score":4}`, prefer: "wait=10"}); a.status != 201 {
+			if a := s.do(t, request{method: "PUT", path: "contents/" + made.text(t, "id") + "/rating/", header: bearer(token),
+				body: `{"score":4}`, prefer: "wait=10"}); a.status != 201 {
 				t.Errorf("rate: %s", a)
 			}
-			s.do(t, request{method: "POST", path: "contents/", body: `{"title":"t"}`, header: map[string]string{"Authorization": "Bearer " + token, "Idempotency-Key": "k"}})
+			s.do(t, request{method: "POST", path: "contents/", body: `{"title":"t"}`,
+				header: map[string]string{"Authorization": "Bearer " + token, "Idempotency-Key": "k"}})
 			send("GET", "contents/?access_token="+token, "", "")
 			send("GET", "users/me/", token[:len(token)-1], "")
-			s.do(t, request{path: "users/me/", header: map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("dora:"+second)), "Cookie": "token=" + token}})
+			s.do(t, request{path: "users/me/", header: map[string]string{"Authorization": "Basic " +
+				base64.StdEncoding.EncodeToString([]byte("dora:"+second)), "Cookie": "token=" + token}})
 			send("POST", "users/logout/", token, "")
 			send("GET", "users/me/", token, "")
 
-			places := map[string][]byte{"the database": dump(), "the queue or the cache": []byte(w.said.String()), "the log": []byte(log.String())}
-			for place, sign := range map[string]string{"the database": "dora", "the queue or the cache": made.text(t, "id"), "the log": "auth.login"} {
+			places := map[string][]byte{"the database": dump(), "the queue or the cache": []byte(w.said.String()),
+				"the log": []byte(log.String())}
+			for place, sign := range map[string]string{"the database": "dora", "the queue or the cache": made.text(t, "id"),
+				"the log": "auth.login"} {
 				if !bytes.Contains(places[place], []byte(sign)) {
 					t.Errorf("the test shows nothing: %q is not in %s", sign, place)
 				}

@@ -21,7 +21,8 @@ func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 	}
 	var changes []rating.Change
 	for i := range 220 {
-		change := rating.Change{Key: rating.Key{Content: contentID, Rater: fmt.Sprintf("r%d", i)}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 25, At: c.CreatedAt}
+		change := rating.Change{Key: rating.Key{Content: contentID, Rater: fmt.Sprintf("r%d", i)},
+			Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 25, At: c.CreatedAt}
 		if i >= 20 {
 			change.Score, change.Bucket = 1, 27
 		}
@@ -45,8 +46,10 @@ func TestScoreBeforeItsFirstFold(t *testing.T) {
 			t.Errorf("without ratings: %s", a)
 		}
 		if _, err := s.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{
-			{Key: rating.Key{Content: contentID, Rater: "a"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: time.Now().UTC()},
-			{Key: rating.Key{Content: contentID, Rater: "b"}, Version: rating.Version{Epoch: 1, Offset: 2}, Score: 1, At: time.Now().UTC()},
+			{Key: rating.Key{Content: contentID, Rater: "a"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4,
+				At: time.Now().UTC()},
+			{Key: rating.Key{Content: contentID, Rater: "b"}, Version: rating.Version{Epoch: 1, Offset: 2}, Score: 1,
+				At: time.Now().UTC()},
 		}}); err != nil {
 			t.Fatal(err)
 		}
@@ -64,8 +67,12 @@ func TestExplanation(t *testing.T) {
 		s := serve(t, setup{open: open})
 		contentID, opened := s.campaign(t)
 		path := "contents/" + contentID + "/"
-		window := fmt.Sprintf(`{"ruling":"excluded","from":%q,"until":%q,"note":"a link in a channel"}`,
-			opened.Add(4*24*time.Hour+time.Hour).Format(time.RFC3339), opened.Add(4*24*time.Hour+2*time.Hour).Format(time.RFC3339))
+		window := fmt.Sprintf(
+			`{"ruling":"excluded","from":%q,"until":%q,"note":"a link in a channel"}`,
+			opened.Add(4*24*time.Hour+time.Hour).
+				Format(time.RFC3339),
+			opened.Add(4*24*time.Hour+2*time.Hour).Format(time.RFC3339),
+		)
 
 		golden(t, "stats_explained", s.get(t, sam, path+"stats/?explain=1"))
 		golden(t, "window", s.do(t, request{method: "POST", path: path + "windows/", as: sam, body: window}))
@@ -73,24 +80,29 @@ func TestExplanation(t *testing.T) {
 		golden(t, "stats_excluded", s.get(t, sam, path+"stats/?explain=1"))
 		golden(t, "windows", s.get(t, sam, path+"windows/"))
 		golden(t, "stats_with_window", s.get(t, nobody, path+"stats/"))
-		if a := s.get(t, nobody, path); a.at(t, "score") != 4.0 || a.at(t, "ratings_count") != 220.0 || a.at(t, "average_score") != 280.0/220 {
+		if a := s.get(t, nobody, path); a.at(t, "score") != 4.0 || a.at(t, "ratings_count") != 220.0 ||
+			a.at(t, "average_score") != 280.0/220 {
 			t.Errorf("the content is %s", a)
 		}
 		windowID := s.get(t, sam, path+"windows/").text(t, "results.0.id")
 		s.runAll(t, []exchange{
-			{"an unknown value", request{path: path + "stats/?explain=yes", as: sam}, 400, "validation_failed ?explain=invalid_choice"},
+			{"an unknown value", request{path: path + "stats/?explain=yes", as: sam}, 400,
+				"validation_failed ?explain=invalid_choice"},
 			{"an explanation for nobody", request{path: path + "stats/?explain=1"}, 401, "not_authenticated"},
 			{"an explanation for the author", request{path: path + "stats/?explain=1", as: ada}, 403, "permission_denied"},
 			{"an explanation of nothing", request{path: "contents/none/stats/?explain=1", as: ben}, 404, "not_found"},
 			{"no explanation", request{path: path + "stats/?explain=0"}, 200, ""},
 			{"a window without anything", request{method: "POST", path: path + "windows/", as: sam, body: `{}`}, 400,
 				"validation_failed #/ruling=required #/from=required #/until=required"},
-			{"a bad window", request{method: "POST", path: path + "windows/", as: sam, body: `{"ruling":"deleted","from":"yesterday","until":"2026-01-31T12:00:00Z"}`}, 400,
+			{"a bad window", request{method: "POST", path: path + "windows/", as: sam,
+				body: `{"ruling":"deleted","from":"yesterday","until":"2026-01-31T12:00:00Z"}`}, 400,
 				"validation_failed #/from=invalid #/ruling=invalid_choice"},
-			{"a window of nothing", request{method: "POST", path: "contents/none/windows/", as: ben, body: window}, 404, "not_found"},
+			{"a window of nothing", request{method: "POST", path: "contents/none/windows/", as: ben, body: window}, 404,
+				"not_found"},
 			{"the windows of nothing", request{path: "contents/none/windows/", as: ben}, 404, "not_found"},
 			{"the removal of nothing", request{method: "DELETE", path: "contents/none/windows/", as: ben}, 404, "not_found"},
-			{"the removal of no window", request{method: "DELETE", path: path + "windows/?id=none", as: sam}, 404, "not_found"},
+			{"the removal of no window", request{method: "DELETE", path: path + "windows/?id=none", as: sam}, 404,
+				"not_found"},
 			{"a removal", request{method: "DELETE", path: path + "windows/?id=" + windowID, as: sam}, 204, ""},
 			{"a removal again", request{method: "DELETE", path: path + "windows/?id=" + windowID, as: sam}, 404, "not_found"},
 			{"the removal of all", request{method: "DELETE", path: path + "windows/", as: sam}, 204, ""},
@@ -103,8 +115,12 @@ func TestExplanation(t *testing.T) {
 // The runs of the cron are tasks that staff read.
 func TestRuns(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
-		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Recalculate, c.Recount = "@every 1s", "@every 1s" }})
-		for job, result := range map[string][]string{rating.JobRefresh: {"contents"}, rating.JobRecount: {"contents", "drifted"}} {
+		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) {
+			c.Recalculate, c.Recount = "@every 1s",
+				"@every 1s"
+		}})
+		for job, result := range map[string][]string{rating.JobRefresh: {"contents"}, rating.JobRecount: {"contents",
+			"drifted"}} {
 			path := "tasks/" + job + "@latest/"
 			eventually(t, "the first run is done", func() bool {
 				a, err := s.send(t, request{path: path, as: sam})
@@ -137,7 +153,8 @@ func TestOrderByScoreIsByRank(t *testing.T) {
 		s.rate(t, ada, loved, 5)
 		var changes []rating.Change
 		for i := range 30 {
-			changes = append(changes, rating.Change{Key: rating.Key{Content: liked, Rater: fmt.Sprintf("r%d", i)}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 30, At: s.clock.Now()})
+			changes = append(changes, rating.Change{Key: rating.Key{Content: liked, Rater: fmt.Sprintf("r%d", i)},
+				Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 30, At: s.clock.Now()})
 		}
 		if _, err := s.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}); err != nil {
 			t.Fatal(err)
@@ -166,7 +183,8 @@ func TestRecalculationIsWaitedFor(t *testing.T) {
 		t.Errorf("%s\n%v", a, a.header)
 	}
 	r.prefer = "wait=10"
-	if a := s.do(t, r); a.status != 202 || a.header.Get("Preference-Applied") != "wait=10" || a.text(t, "state") != "SUCCESS" {
+	if a := s.do(t, r); a.status != 202 || a.header.Get("Preference-Applied") != "wait=10" ||
+		a.text(t, "state") != "SUCCESS" {
 		t.Errorf("with %s: %s\n%v", r.prefer, a, a.header)
 	}
 }

@@ -24,7 +24,10 @@ func TestTablesOfConditions(t *testing.T) {
 			c.Now, c.RequireIfMatch = now.Now, true
 			c.Limits = httpapi.Limits{RatingWrites: 1, ContentWrites: 1, Reads: 1, Logins: 1, PrefixFactor: 1}
 		}})
-		guarded := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Now, c.Auth.LimitsOff = now.Now, false }})
+		guarded := serve(t, setup{open: open, config: func(c *khodnevis.Config) {
+			c.Now, c.Auth.LimitsOff = now.Now,
+				false
+		}})
 		var rows []tried
 		try := func(s *server, name, path string, want int, r request) answer {
 			t.Helper()
@@ -53,7 +56,8 @@ func TestTablesOfConditions(t *testing.T) {
 		try(s, "a page that is not there", "docs/{file}/", 404, request{method: "GET", path: "docs/none/"})
 
 		f.creating = make(chan struct{})
-		keyed := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`, header: map[string]string{"Idempotency-Key": "k"}}
+		keyed := request{method: "POST", path: "contents/", as: ada, body: `{"title":"once"}`,
+			header: map[string]string{"Idempotency-Key": "k"}}
 		first := make(chan error, 1)
 		go func() {
 			_, err := s.send(t, keyed)
@@ -72,7 +76,8 @@ func TestTablesOfConditions(t *testing.T) {
 		again.header = map[string]string{"Idempotency-Key": "k"}
 		try(serve(t, setup{beside: s}), "the key of what is deleted, where the answer is not kept", "contents/", 410, again)
 
-		fill = strings.NewReplacer("{content}", strict.write(t, "A film"), "{rating}", "x:x", "{task}", "x", "{session}", "x", "{file}", "docs.js")
+		fill = strings.NewReplacer("{content}", strict.write(t, "A film"), "{rating}", "x:x", "{task}", "x", "{session}",
+			"x", "{file}", "docs.js")
 		for _, c := range matrix(false) {
 			now.Advance(time.Minute)
 			strict.login(t, ada)

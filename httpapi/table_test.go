@@ -77,7 +77,8 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 		if a.status != want {
 			t.Errorf("%s %s, %s: %s, want %d", sent.method, sent.path, name, a, want)
 		}
-		row := tried{name, sent.method + " " + strings.NewReplacer(fill.Replace(c.path), c.path, s.ids[ada], "{user}").Replace(sent.path), a.status, nil}
+		row := tried{name, sent.method + " " + strings.NewReplacer(fill.Replace(c.path), c.path, s.ids[ada],
+			"{user}").Replace(sent.path), a.status, nil}
 		if json.Valid(a.body) && c.path != "schema/" {
 			row.Answer = json.RawMessage(strings.ReplaceAll(string(a.body), fill.Replace("{fresh}"), "<fresh>"))
 		}
@@ -89,10 +90,14 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 	}
 	r := request{method: c.method, path: fill.Replace(c.path), as: as, body: fill.Replace(c.body)}
 	if r.method == http.MethodGet && strings.HasPrefix(r.path, "tasks/") {
-		eventually(t, "it is known how it was stored", func() bool { return s.get(t, ada, r.path).at(t, "attempts") == 1.0 })
+		eventually(t, "it is known how it was stored", func() bool {
+			return s.get(t, ada, r.path).at(t,
+				"attempts") == 1.0
+		})
 	}
 	if c.method == http.MethodGet && (c.path == "contents/" || c.path == "ratings/" || c.path == "users/") {
-		r.path += "?page_size=1&fields=" + map[string]string{"contents/": "title", "ratings/": "score", "users/": "username"}[c.path]
+		r.path += "?page_size=1&fields=" + map[string]string{"contents/": "title", "ratings/": "score",
+			"users/": "username"}[c.path]
 	}
 	join := "?"
 	if strings.Contains(r.path, "?") {
@@ -113,9 +118,11 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 	if c.ben == 403 {
 		try("somebody else", 403, r, func(r *request) { r.as = ben })
 	}
-	if strings.Contains(c.path, "{content}") || strings.Contains(c.path, "{rating}") || strings.Contains(c.path, "{task}") || strings.Contains(c.path, "{session}") {
+	if strings.Contains(c.path, "{content}") || strings.Contains(c.path, "{rating}") || strings.Contains(c.path,
+		"{task}") || strings.Contains(c.path, "{session}") {
 		try("what is not there", 404, r, func(r *request) {
-			r.path = strings.NewReplacer("{content}", "none", "{rating}", "none:"+s.ids[as], "{task}", "none", "{session}", "none").Replace(c.path)
+			r.path = strings.NewReplacer("{content}", "none", "{rating}", "none:"+s.ids[as], "{task}", "none", "{session}",
+				"none").Replace(c.path)
 			if strings.HasPrefix(c.path, "ratings/") && as == nobody {
 				r.path = "ratings/none:none/"
 			}
@@ -127,7 +134,8 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 		try("a long body", 413, r, func(r *request) { r.body = strings.Repeat(" ", 2<<20) })
 		try("another media type", 415, r, func(r *request) { r.header["Content-Type"] = "text/plain" })
 	}
-	if strings.HasPrefix(c.path, "contents/{content}/") && strings.Count(c.path, "/") == 2 && c.method != http.MethodGet {
+	if strings.HasPrefix(c.path, "contents/{content}/") && strings.Count(c.path, "/") == 2 &&
+		c.method != http.MethodGet {
 		try("an old tag", 412, r, func(r *request) { r.header["If-Match"] = `"c77.s0"` })
 	}
 	if c.path == "contents/{content}/" && (c.method == http.MethodPut || c.method == http.MethodPatch) {
@@ -135,7 +143,8 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 		try("a race that is lost", 409, r, nil)
 		f.update.Store(nil)
 	}
-	writesRating := c.method != http.MethodGet && (strings.HasPrefix(c.path, "ratings/") || strings.HasSuffix(c.path, "/rating/") || strings.HasSuffix(c.path, "recalculate/"))
+	writesRating := c.method != http.MethodGet && (strings.HasPrefix(c.path, "ratings/") || strings.HasSuffix(c.path,
+		"/rating/") || strings.HasSuffix(c.path, "recalculate/"))
 	switch {
 	case writesRating:
 		f.publish.Store(queue.ErrNotAccepted)
@@ -158,7 +167,10 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 		try("a failure", 500, r, func(r *request) { r.faulty = true })
 		f.update.Store(nil)
 	case c.path == "users/" && c.method == http.MethodPost:
-		try("a name that is taken", 400, r, func(r *request) { r.body = `{"username":"ada","password":"` + password + `"}` })
+		try("a name that is taken", 400, r, func(r *request) {
+			r.body = `{"username":"ada","password":"` + password +
+				`"}`
+		})
 	case c.path == "contents/" || c.path == "ratings/" || strings.HasPrefix(c.path, "ratings/"):
 		f.read.Store(content.ErrUnavailable)
 		try("a store that is down", 503, r, func(r *request) { r.faulty = true })

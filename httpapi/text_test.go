@@ -22,7 +22,10 @@ import (
 func TestRunes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		var log syncBuffer
-		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }})
+		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) {
+			c.Logger = slog.New(slog.NewTextHandler(&log,
+				nil))
+		}})
 		contentID := s.write(t, "A film")
 		var controls, bidi []rune
 		for r := rune(0); r < 0xa0; r++ {
@@ -39,13 +42,16 @@ func TestRunes(t *testing.T) {
 			case "title":
 				return s.do(t, request{method: "POST", path: "contents/", as: ada, body: say("title", value)})
 			case "description":
-				return s.do(t, request{method: "PATCH", path: "contents/" + contentID + "/", as: ada, body: say("description", value)})
+				return s.do(t, request{method: "PATCH", path: "contents/" + contentID + "/", as: ada, body: say("description",
+					value)})
 			case "username":
 				return s.do(t, request{method: "POST", path: "users/", body: say("username", value, "password", password)})
 			case "email":
-				return s.do(t, request{method: "POST", path: "users/", body: say("username", fmt.Sprint("user", n), "password", password, "email", value+"@example.org")})
+				return s.do(t, request{method: "POST", path: "users/", body: say("username", fmt.Sprint("user", n), "password",
+					password, "email", value+"@example.org")})
 			case "rated content":
-				return s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%s,"score":4}`, quoted(value))})
+				return s.do(t, request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%s,"score":4}`,
+					quoted(value))})
 			default:
 				return s.do(t, request{path: "contents/?" + url.Values{field: {value}}.Encode()})
 			}
@@ -59,7 +65,8 @@ func TestRunes(t *testing.T) {
 				allowed = string(controls) + string(bidi) // what is no part of a word ends it
 			}
 			for _, r := range append(controls, bidi...) {
-				if a := send(field, "abc"+string(r)+"def"); (a.status == 400) == strings.ContainsRune(allowed, r) || a.status >= 500 {
+				if a := send(field, "abc"+string(r)+"def"); (a.status == 400) == strings.ContainsRune(allowed, r) ||
+					a.status >= 500 {
 					t.Errorf("%U in the %s: %s", r, field, a)
 				}
 			}
@@ -92,7 +99,8 @@ func TestBomb(t *testing.T) { // not parallel: it looks at the memory that is ta
 	_ = w.Close()
 	s := serve(t, setup{})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/contents/", bytes.NewReader(bomb.Bytes()))
-	for name, value := range map[string]string{"Content-Type": "application/json", "Content-Encoding": "gzip", "Authorization": "Bearer " + s.tokens[ada]} {
+	for name, value := range map[string]string{"Content-Type": "application/json", "Content-Encoding": "gzip",
+		"Authorization": "Bearer " + s.tokens[ada]} {
 		r.Header.Set(name, value)
 	}
 	var before, after runtime.MemStats
@@ -117,11 +125,13 @@ func TestOtherOrigins(t *testing.T) {
 		path := "/api" + strings.ReplaceAll(path, ":id", "none")
 		for _, method := range append(methods, "OPTIONS") { // do looks for Access-Control-* in every answer
 			s.do(t, request{method: method, path: path, as: ada, body: `{}`, header: map[string]string{
-				"Origin": "https://evil.example", "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization", "Sec-Fetch-Site": "cross-site"}})
+				"Origin": "https://evil.example", "Access-Control-Request-Method": method,
+				"Access-Control-Request-Headers": "authorization", "Sec-Fetch-Site": "cross-site"}})
 		}
 	}
 	token := s.tokens[ada]
-	for _, cookie := range []string{"access=" + token, "Authorization=Bearer " + token, "token=" + token, "session=" + token} {
+	for _, cookie := range []string{"access=" + token, "Authorization=Bearer " + token, "token=" + token, "session=" +
+		token} {
 		if err := s.want(t, 401, request{path: "users/me/", header: map[string]string{"Cookie": cookie}}); err != nil {
 			t.Errorf("with a cookie: %v", err)
 		}
@@ -133,13 +143,16 @@ func TestMarkup(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
 		const title = `</script><script>alert(1)</script>&<!--` + "\u2028"
-		made := s.do(t, request{method: "POST", path: "contents/", as: ada, body: say("title", title, "description", title)})
-		for _, a := range []answer{made, s.get(t, nobody, "contents/"+made.text(t, "id")+"/"), s.get(t, nobody, "contents/")} {
+		made := s.do(t, request{method: "POST", path: "contents/", as: ada, body: say("title", title, "description",
+			title)})
+		for _, a := range []answer{made, s.get(t, nobody, "contents/"+made.text(t, "id")+"/"),
+			s.get(t, nobody, "contents/")} {
 			if bytes.ContainsAny(a.body, "<>&\u2028") {
 				t.Errorf("markup leaves as it is: %s", a)
 			}
 		}
-		if got := s.get(t, nobody, "contents/"+made.text(t, "id")+"/"); got.text(t, "title") != title || got.text(t, "description") != title {
+		if got := s.get(t, nobody, "contents/"+made.text(t, "id")+"/"); got.text(t, "title") != title ||
+			got.text(t, "description") != title {
 			t.Errorf("it came back as %s", got)
 		}
 	})

@@ -23,9 +23,10 @@ func TestRegister(t *testing.T) {
 		for body, want := range map[string]string{
 			`{}`:                                  "#/username=required #/password=required",
 			`{"username":"dora","password":null}`: "#/password=null",
-			`{"username":5,"password":"` + password + `"}`:                                  "#/username=invalid",
-			`{"username":"dora","password":"` + password + `","staff":true}`:                "#/staff=unknown_field",
-			`{"username":"dora","password":"` + password + `","is_staff":true,"id":"x"}`:    "#/id=unknown_field #/is_staff=unknown_field",
+			`{"username":5,"password":"` + password + `"}`:                   "#/username=invalid",
+			`{"username":"dora","password":"` + password + `","staff":true}`: "#/staff=unknown_field",
+			`{"username":"dora","password":"` + password +
+				`","is_staff":true,"id":"x"}`: "#/id=unknown_field #/is_staff=unknown_field",
 			`{"username":"dora","password":"short"}`:                                        "#/password=min_length",
 			`{"username":"dora","password":"password123"}`:                                  "#/password=password_blocked",
 			`{"username":"doradora","password":"DoraDora"}`:                                 "#/password=password_blocked",
@@ -42,7 +43,8 @@ func TestRegister(t *testing.T) {
 			s.runAll(t, []exchange{x})
 		}
 		a := s.do(t, request{method: "POST", path: "users/", body: `{"username":"Dora","password":"` + password + `"}`})
-		if a.status != 201 || a.text(t, "username") != "Dora" || a.text(t, "email") != "" || !slices.Equal(a.keys(t, ""), []string{"date_joined", "email", "id", "username"}) ||
+		if a.status != 201 || a.text(t, "username") != "Dora" || a.text(t, "email") != "" || !slices.Equal(a.keys(t, ""),
+			[]string{"date_joined", "email", "id", "username"}) ||
 			a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("registered: %s", a)
 		}
@@ -61,15 +63,19 @@ func TestSessions(t *testing.T) {
 		s := serve(t, setup{open: open})
 		const wrong = `Bearer realm="khodnevis"`
 		login := func(body string) answer {
-			return s.do(t, request{method: "POST", path: "users/login/", body: body, header: map[string]string{"User-Agent": "a browser\u202e"}})
+			return s.do(t, request{method: "POST", path: "users/login/", body: body,
+				header: map[string]string{"User-Agent": "a browser\u202e"}})
 		}
-		for _, body := range []string{`{"username":"ada","password":"wrong"}`, `{"username":"nobody","password":"` + password + `"}`, `{"username":"a\u0000","password":"a\u0000"}`,
+		for _, body := range []string{`{"username":"ada","password":"wrong"}`, `{"username":"nobody","password":"` +
+			password + `"}`, `{"username":"a\u0000","password":"a\u0000"}`,
 			`{"username":"` + strings.Repeat("x", 3000) + `","password":"x"}`} {
-			if a := login(body); a.status != 401 || a.problem() != "invalid_login" || a.header.Get("WWW-Authenticate") != wrong {
+			if a := login(body); a.status != 401 || a.problem() != "invalid_login" ||
+				a.header.Get("WWW-Authenticate") != wrong {
 				t.Errorf("%.60s: %s, %q", body, a, a.header.Get("WWW-Authenticate"))
 			}
 		}
-		if a := login(`{"username":"","password":""}`); a.problem() != "validation_failed #/username=blank #/password=blank" {
+		a := login(`{"username":"","password":""}`)
+		if a.problem() != "validation_failed #/username=blank #/password=blank" {
 			t.Errorf("nothing: %s", a)
 		}
 		first := login(`{"username":"Ada","password":"` + password + `"}`)
@@ -80,7 +86,8 @@ func TestSessions(t *testing.T) {
 			return s.do(t, request{method: "POST", path: "users/token/refresh/", body: fmt.Sprintf(`{"refresh":%q}`, token)})
 		}
 		second := refresh(first.text(t, "refresh"))
-		if second.status != 200 || second.text(t, "refresh") == first.text(t, "refresh") || second.text(t, "access") == first.text(t, "access") {
+		if second.status != 200 || second.text(t, "refresh") == first.text(t, "refresh") ||
+			second.text(t, "access") == first.text(t, "access") {
 			t.Errorf("refreshed: %s", second)
 		}
 		for _, token := range []string{"", "junk", first.text(t, "access"), strings.Repeat("k", 3000)} {
@@ -111,7 +118,8 @@ func TestSessions(t *testing.T) {
 		if a := s.get(t, ada, "users/me/"); a.status != 401 {
 			t.Errorf("another session still works: %s", a)
 		}
-		if got := s.do(t, request{path: "users/me/sessions/", header: bearer(token)}).list(t, "current"); !slices.Equal(got, []string{"true"}) {
+		if got := s.do(t, request{path: "users/me/sessions/", header: bearer(token)}).list(t, "current"); !slices.Equal(got,
+			[]string{"true"}) {
 			t.Errorf("what is left: %q", got)
 		}
 		if a := s.do(t, request{method: "POST", path: "users/logout/", header: bearer(token)}); a.status != 204 {
@@ -130,7 +138,8 @@ func TestMe(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open})
 		me := s.get(t, ada, "users/me/")
-		if me.text(t, "id") != s.ids[ada] || me.text(t, "email") != "ada@example.org" || !slices.Equal(me.keys(t, ""), []string{"date_joined", "email", "id", "username"}) || me.header.Get("Cache-Control") != "no-store" {
+		if me.text(t, "id") != s.ids[ada] || me.text(t, "email") != "ada@example.org" || !slices.Equal(me.keys(t, ""),
+			[]string{"date_joined", "email", "id", "username"}) || me.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("me: %s", me)
 		}
 		patch := func(name, body string, status int, problem string) exchange {
@@ -143,9 +152,11 @@ func TestMe(t *testing.T) {
 			patch("another identifier", `{"id":"x"}`, 400, "validation_failed #/id=read_only"),
 			patch("staff", `{"staff":true}`, 400, "validation_failed #/staff=unknown_field"),
 			patch("an address without the password", `{"email":"new@example.org"}`, 403, "reauth_required"),
-			patch("an address with a wrong one", `{"email":"new@example.org","current_password":"wrong"}`, 403, "reauth_required"),
+			patch("an address with a wrong one", `{"email":"new@example.org","current_password":"wrong"}`, 403,
+				"reauth_required"),
 			patch("a wrong one without an address", `{"current_password":"wrong"}`, 403, "reauth_required"),
-			patch("no address", `{"email":"nowhere","current_password":"`+password+`"}`, 400, "validation_failed #/email=invalid"),
+			patch("no address", `{"email":"nowhere","current_password":"`+password+`"}`, 400,
+				"validation_failed #/email=invalid"),
 			patch("null", `{"email":null}`, 400, "validation_failed #/email=null"),
 			patch("an address", `{"email":"new@example.org","current_password":"`+password+`"}`, 200, ""),
 		})
@@ -159,15 +170,21 @@ func TestMe(t *testing.T) {
 		}
 		s.runAll(t, []exchange{
 			change("without the old one", `{"new_password":"another horse battery"}`, 403, "reauth_required"),
-			change("with a wrong one", `{"current_password":"wrong","new_password":"another horse battery"}`, 403, "reauth_required"),
-			change("without a new one", `{"current_password":"`+password+`"}`, 400, "validation_failed #/new_password=required"),
-			change("too short", `{"current_password":"`+password+`","new_password":"short"}`, 400, "validation_failed #/new_password=min_length"),
-			change("a common one", `{"current_password":"`+password+`","new_password":"password123"}`, 400, "validation_failed #/new_password=password_blocked"),
+			change("with a wrong one", `{"current_password":"wrong","new_password":"another horse battery"}`, 403,
+				"reauth_required"),
+			change("without a new one", `{"current_password":"`+password+`"}`, 400,
+				"validation_failed #/new_password=required"),
+			change("too short", `{"current_password":"`+password+`","new_password":"short"}`, 400,
+				"validation_failed #/new_password=min_length"),
+			change("a common one", `{"current_password":"`+password+`","new_password":"password123"}`, 400,
+				"validation_failed #/new_password=password_blocked"),
 			change("a good one", `{"current_password":"`+password+`","new_password":"another horse battery"}`, 204, ""),
 			{"this session goes on", request{path: "users/me/", as: ada}, 200, ""},
 			{"the others do not", request{path: "users/me/", header: bearer(old)}, 401, "invalid_token"},
-			{"the old password", request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` + password + `"}`}, 401, "invalid_login"},
-			{"the new password", request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"another horse battery"}`}, 200, ""},
+			{"the old password", request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"` +
+				password + `"}`}, 401, "invalid_login"},
+			{"the new password", request{method: "POST", path: "users/login/",
+				body: `{"username":"ada","password":"another horse battery"}`}, 200, ""},
 		})
 	})
 }

@@ -30,11 +30,12 @@ func TestRefusals(t *testing.T) {
 		given content.Refusal
 		want  string // of status, code and detail; empty: it is no refusal
 	}{
-		"zero":               {content.Refusal{}, "422 refused This is refused."},
-		"whole":              {content.Refusal{Status: 403, Code: "too_new", Detail: "Wait."}, "403 too_new Wait."},
-		"lowest":             {content.Refusal{Status: 400}, "400 refused This is refused."},
-		"highest":            {content.Refusal{Status: 499}, "499 refused This is refused."},
-		"longest code":       {content.Refusal{Code: strings.Repeat("a", 64)}, "422 " + strings.Repeat("a", 64) + " This is refused."},
+		"zero":    {content.Refusal{}, "422 refused This is refused."},
+		"whole":   {content.Refusal{Status: 403, Code: "too_new", Detail: "Wait."}, "403 too_new Wait."},
+		"lowest":  {content.Refusal{Status: 400}, "400 refused This is refused."},
+		"highest": {content.Refusal{Status: 499}, "499 refused This is refused."},
+		"longest code": {content.Refusal{Code: strings.Repeat("a", 64)}, "422 " + strings.Repeat("a", 64) +
+			" This is refused."},
 		"success":            {content.Refusal{Status: 200}, ""},
 		"below":              {content.Refusal{Status: 399}, ""},
 		"above":              {content.Refusal{Status: 500}, ""},
@@ -43,11 +44,13 @@ func TestRefusals(t *testing.T) {
 		"code with a digit":  {content.Refusal{Code: "9lives"}, ""},
 		"code with blanks":   {content.Refusal{Code: "too new"}, ""},
 		"long code":          {content.Refusal{Code: strings.Repeat("a", 65)}, ""},
-		"a field":            {content.Refusal{Fields: field("title", "spoiler", "No.", map[string]any{"word": "x"})}, "422 refused This is refused."},
+		"a field": {content.Refusal{Fields: field("title", "spoiler", "No.", map[string]any{"word": "x"})},
+			"422 refused This is refused."},
 		"a field of no name": {content.Refusal{Fields: field("", "spoiler", "No.", nil)}, ""},
 		"a field's bad code": {content.Refusal{Fields: field("title", "", "No.", nil)}, ""},
 		"a field of no text": {content.Refusal{Fields: field("title", "spoiler", "", nil)}, ""},
-		"a field of no JSON": {content.Refusal{Fields: field("title", "spoiler", "No.", map[string]any{"f": func() {}})}, ""},
+		"a field of no JSON": {content.Refusal{Fields: field("title", "spoiler", "No.", map[string]any{"f": func() {}})},
+			""},
 	} {
 		err := before(t, fmt.Errorf("the host: %w", &tt.given))
 		var refused *content.Refusal
@@ -91,7 +94,8 @@ func TestAfter(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	hook.After(ctx, log, "test", func(ctx context.Context) error { return ctx.Err() }) // it has time, though the client is gone
+	// it has time, though the client is gone
+	hook.After(ctx, log, "test", func(ctx context.Context) error { return ctx.Err() })
 	if out.Len() > 0 {
 		t.Errorf("logged: %s", &out)
 	}
@@ -129,7 +133,8 @@ func TestDeadlines(t *testing.T) {
 						t.Errorf("a hook that heeds its context: %v", err)
 					}
 					began = time.Now()
-					if err := call(ctx, func(context.Context) error { time.Sleep(time.Hour); return nil }); err != nil || time.Since(began) != time.Hour {
+					if err := call(ctx, func(context.Context) error { time.Sleep(time.Hour); return nil }); err != nil ||
+						time.Since(began) != time.Hour {
 						t.Errorf("a hook that ignores its context: %v after %v", err, time.Since(began))
 					}
 				})

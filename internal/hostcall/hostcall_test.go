@@ -21,12 +21,15 @@ func TestDo(t *testing.T) {
 		want error
 		took time.Duration
 	}{
-		"nothing wrong":      {func(context.Context) error { return nil }, nil, 0},
-		"an error":           {func(context.Context) error { return own }, own, 0},
-		"in time":            {func(context.Context) error { time.Sleep(time.Second); return own }, own, time.Second},
-		"heeds its context":  {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, errs.Unavailable, 2 * time.Second},
-		"wraps its deadline": {func(ctx context.Context) error { <-ctx.Done(); return errors.Join(own, ctx.Err()) }, errs.Unavailable, 2 * time.Second},
-		"heeds nothing":      {func(context.Context) error { time.Sleep(time.Hour); return nil }, errs.Unavailable, 2 * time.Second},
+		"nothing wrong": {func(context.Context) error { return nil }, nil, 0},
+		"an error":      {func(context.Context) error { return own }, own, 0},
+		"in time":       {func(context.Context) error { time.Sleep(time.Second); return own }, own, time.Second},
+		"heeds its context": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, errs.Unavailable,
+			2 * time.Second},
+		"wraps its deadline": {func(ctx context.Context) error { <-ctx.Done(); return errors.Join(own, ctx.Err()) },
+			errs.Unavailable, 2 * time.Second},
+		"heeds nothing": {func(context.Context) error { time.Sleep(time.Hour); return nil }, errs.Unavailable,
+			2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +62,8 @@ func TestCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := hostcall.NewLimiter(1).Do(ctx, time.Minute, func(context.Context) error { time.Sleep(time.Hour); return nil })
+		err := hostcall.NewLimiter(1).Do(ctx, time.Minute,
+			func(context.Context) error { time.Sleep(time.Hour); return nil })
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errs.Unavailable) {
 			t.Errorf("got %v", err)
 		}
