@@ -251,8 +251,8 @@ func (c *call) createRating() error {
 	if err := c.countContent(contentID); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID,
-		Score: score, Request: c.id})
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(),
+		rating.Submission{Content: contentID, Score: score})
 	if err != nil {
 		return err
 	}
@@ -417,8 +417,8 @@ func (c *call) rate(contentID string, score int) error {
 	if err := c.countContent(contentID); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(), rating.Submission{Content: contentID,
-		Score: score, Request: c.id})
+	receipt, err := c.cfg.Ratings.Submit(c.r.Context(), c.who.Actor(),
+		rating.Submission{Content: contentID, Score: score})
 	var bad *rating.ValidationError
 	switch {
 	case errors.As(err, &bad) && bad.Fields[0].Name == "content":
@@ -447,7 +447,7 @@ func (c *call) withdraw(key rating.Key) error {
 	if err := c.countContent(key.Content); err != nil {
 		return err
 	}
-	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.who.Actor(), key, c.id)
+	receipt, err := c.cfg.Ratings.Withdraw(c.r.Context(), c.who.Actor(), key)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,23 @@
 package httpapi
 
 import (
+	"context"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/khodnevis/khodnevis/internal/requestid"
 )
+
+// WithRequestID returns a context with the identifier of a request, for a host that calls the
+// services itself: the logs and the messages in the queue have it.
+func WithRequestID(ctx context.Context, id string) context.Context { return requestid.With(ctx, id) }
+
+// RequestID returns the identifier of the request that ctx belongs to, as hooks and an
+// Authenticator may want it, or "". A request of the API has that of its header X-Request-Id.
+func RequestID(ctx context.Context) string { return requestid.From(ctx) }
 
 // acceptable reports whether the client takes JSON (RFC 9110, section 12.5.1). Without the header,
 // or with an empty one, it takes everything.

@@ -183,7 +183,7 @@ func (c *call) recalculate() error {
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
-	task, err := c.cfg.Ratings.Recalculate(c.r.Context(), c.who.Actor(), c.param, c.id)
+	task, err := c.cfg.Ratings.Recalculate(c.r.Context(), c.who.Actor(), c.param)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func TestUnappliedTooLong(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Unknown || !errors.Is(err, queue.ErrNotAccepted) {
 			t.Errorf("past half the retention: %v", err)
 		}
-		if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "s", Staff: true}, c, ""); !errors.Is(err, rating.ErrUnavailable) {
+		if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "s", Staff: true}, c); !errors.Is(err, rating.ErrUnavailable) {
 			t.Errorf("a recount past half the retention: %v", err)
 		}
 		q.silent = errors.New("no answer")

@@ -260,7 +260,7 @@ func TestOutcomes(t *testing.T) {
 	} {
 		var receipt rating.Receipt
 		if step.score == 0 {
-			receipt = check(w.ratings.Withdraw(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}, ""))(t)
+			receipt = check(w.ratings.Withdraw(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}))(t)
 			if _, _, err := w.ratings.Get(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
 				t.Errorf("a withdrawn rating is still readable by its rater: %v", err)
 			}
@@ -551,18 +551,18 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	c := w.content()
 	key := rating.Key{Content: c.ID, Rater: "u"}
 	w.await(w.submit("u", c.ID, 4).Task)
-	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "other"}, key, ""); !errors.Is(err, rating.ErrForbidden) {
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "other"}, key); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("another one: %v", err)
 	}
 	boss := actor.Actor{User: "boss", Staff: true}
-	receipt := check(w.ratings.Withdraw(t.Context(), boss, key, ""))(t)
+	receipt := check(w.ratings.Withdraw(t.Context(), boss, key))(t)
 	if receipt.Task.Creator != "boss" {
 		t.Errorf("the task is %q's", receipt.Task.Creator)
 	}
 	if done := w.awaitAs(boss, receipt.Task); done.State != rating.Success || done.Result.Outcome != rating.Withdrawn {
 		t.Errorf("it came to %+v", done)
 	}
-	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("a second time: %v", err)
 	}
 }
@@ -628,11 +628,11 @@ func TestRecalculateOnRequest(t *testing.T) {
 	w.work()
 	c := w.content()
 	w.await(w.submit("u", c.ID, 4).Task)
-	if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "u"}, c.ID, ""); !errors.Is(err, rating.ErrForbidden) {
+	if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "u"}, c.ID); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("a user: %v", err)
 	}
 	boss := actor.Actor{User: "boss", Staff: true}
-	task := check(w.ratings.Recalculate(t.Context(), boss, c.ID, ""))(t)
+	task := check(w.ratings.Recalculate(t.Context(), boss, c.ID))(t)
 	if done := w.awaitAs(boss, task); done.State != rating.Success || done.Name != rating.TaskRecalculate || done.Result.Content != c.ID || done.Result.Repaired {
 		t.Errorf("it came to %+v, %+v", done, done.Result)
 	}

@@ -91,7 +91,7 @@ func TestWhoMayAskForATask(t *testing.T) {
 	ada, ben, boss := actor.Actor{User: "ada"}, actor.Actor{User: "ben"}, actor.Actor{User: "boss", Staff: true}
 	key := rating.Key{Content: c.ID, Rater: "ada"}
 	withdraw := func(by actor.Actor) rating.Task {
-		task := check(w.ratings.Withdraw(t.Context(), by, key, ""))(t).Task
+		task := check(w.ratings.Withdraw(t.Context(), by, key))(t).Task
 		w.awaitAs(by, task)
 		return task
 	}
@@ -107,7 +107,7 @@ func TestWhoMayAskForATask(t *testing.T) {
 	rate(5)
 	staffs := map[string]string{
 		"withdrawal":    withdraw(boss).ID,
-		"recalculation": check(w.ratings.Recalculate(t.Context(), boss, c.ID, ""))(t).ID,
+		"recalculation": check(w.ratings.Recalculate(t.Context(), boss, c.ID))(t).ID,
 	}
 	for _, when := range []string{"remembered", "derived"} {
 		for i, task := range tasks {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth/actor"
+	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -85,8 +86,8 @@ func TestBeforeHooksComeLast(t *testing.T) {
 	t.Parallel()
 	var calls []string
 	w, _ := hooked(t, rating.Hooks{
-		BeforeSubmit: func(_ context.Context, actor actor.Actor, sub rating.Submission) error {
-			calls = append(calls, fmt.Sprint("submit ", actor.User, " ", sub.Score, " ", sub.Request))
+		BeforeSubmit: func(ctx context.Context, actor actor.Actor, sub rating.Submission) error {
+			calls = append(calls, fmt.Sprint("submit ", actor.User, " ", sub.Score, " ", httpapi.RequestID(ctx)))
 			return nil
 		},
 		BeforeWithdraw: func(_ context.Context, actor actor.Actor, key rating.Key) error {
@@ -101,16 +102,17 @@ func TestBeforeHooksComeLast(t *testing.T) {
 		}
 	}
 	key := rating.Key{Content: c.ID, Rater: "u"}
-	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key, ""); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("nothing is there: %v", err)
 	}
-	check(w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3, Request: "r1"}))(t)
-	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "v"}, key, ""); err == nil {
+	ctx := httpapi.WithRequestID(t.Context(), "r1")
+	check(w.ratings.Submit(ctx, actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3}))(t)
+	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "v"}, key); err == nil {
 		t.Error("another one withdraws it")
 	}
 	w.work()
 	for { // staff see it once it is stored
-		_, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "s", Staff: true}, key, "")
+		_, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "s", Staff: true}, key)
 		if err == nil {
 			break
 		}
@@ -152,7 +154,7 @@ func TestBeforeHooksDecide(t *testing.T) {
 			if _, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3}); err == nil || !tt.is(err) {
 				t.Errorf("submit: %v", err)
 			}
-			if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key, ""); err == nil || !tt.is(err) {
+			if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key); err == nil || !tt.is(err) {
 				t.Errorf("withdraw: %v", err)
 			}
 			if n := check(w.queue.Lag(t.Context()))(t); n != 0 {
@@ -195,7 +197,7 @@ func TestAfterApply(t *testing.T) {
 	heard.await(t, 3)
 	w.await(w.submit("a", c.ID, 4).Task)
 	heard.await(t, 4)
-	check(w.ratings.Withdraw(t.Context(), actor.Actor{User: "a"}, rating.Key{Content: c.ID, Rater: "a"}, ""))(t)
+	check(w.ratings.Withdraw(t.Context(), actor.Actor{User: "a"}, rating.Key{Content: c.ID, Rater: "a"}))(t)
 	if got, want := heard.await(t, 5)[2:], []string{"a 4 updated", "a 4 unchanged", "a 0 withdrawn"}; !slices.Equal(got, want) {
 		t.Errorf("told of %q, want %q", got, want)
 	}
@@ -299,4 +301,31 @@ func TestSlowHooks(t *testing.T) {
 		cancel()
 		running.Wait()
 	})
+}
+
+// A message has the identifier of the request that its context carries.
+func TestMessagesHaveTheRequestID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c := w.content()
+	ctx, cancel := context.WithCancel(httpapi.WithRequestID(t.Context(), "r1"))
+	defer cancel()
+	check(w.ratings.Submit(ctx, actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3}))(t)
+	check(w.ratings.Withdraw(ctx, actor.Actor{User: "u"}, rating.Key{Content: c.ID, Rater: "u"}))(t)
+	check(w.ratings.Recalculate(ctx, actor.Actor{User: "s", Staff: true}, c.ID))(t)
+	seen := 0
+	err := w.queue.Consume(ctx, 10, func(_ context.Context, batch []queue.Delivery) error {
+		for _, d := range batch {
+			if seen++; d.Header["request-id"] != "r1" {
+				t.Errorf("the message %s has the header %v", d.Body, d.Header)
+			}
+		}
+		if seen == 3 {
+			cancel()
+		}
+		return nil
+	})
+	if seen != 3 {
+		t.Errorf("%d messages, %v", seen, err)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/internal/planted"
+	"github.com/khodnevis/khodnevis/internal/requestid"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating/score"
 )
@@ -148,8 +149,6 @@ func (s *Service) Scale() score.Scale { return s.cfg.Scale }
 type Submission struct {
 	Content string
 	Score   int
-	// Request is the identifier of the request, for logs and the queue's header; it may be empty.
-	Request string
 }
 
 // Receipt is what a submission gets once the queue has it.
@@ -175,7 +174,7 @@ func (s *Service) Submit(ctx context.Context, actor actor.Actor, sub Submission)
 	if err := s.beforeSubmit(ctx, actor, sub); err != nil {
 		return Receipt{}, fmt.Errorf("rating: submit: %w", err)
 	}
-	return s.accept(ctx, Key{Content: sub.Content, Rater: actor.User}, event{Op: opRate, Score: sub.Score, At: s.cfg.time()}, sub.Request)
+	return s.accept(ctx, Key{Content: sub.Content, Rater: actor.User}, event{Op: opRate, Score: sub.Score, At: s.cfg.time()})
 }
 
 // CheckScore returns what Submit says of a score outside the scale, a *ValidationError, or nil.
@@ -211,7 +210,7 @@ func (s *Service) mayBeRated(ctx context.Context, content string) error {
 
 // Withdraw accepts the withdrawal of a rating, by its rater or by staff, like Submit. ErrNotFound:
 // there is no such rating. ErrForbidden: it is another one's.
-func (s *Service) Withdraw(ctx context.Context, actor actor.Actor, key Key, request string) (Receipt, error) {
+func (s *Service) Withdraw(ctx context.Context, actor actor.Actor, key Key) (Receipt, error) {
 	if _, _, err := s.Get(ctx, actor, key); err != nil {
 		return Receipt{}, err
 	}
@@ -221,17 +220,17 @@ func (s *Service) Withdraw(ctx context.Context, actor actor.Actor, key Key, requ
 	if err := s.beforeWithdraw(ctx, actor, key); err != nil {
 		return Receipt{}, fmt.Errorf("rating: withdraw %s: %w", key, err)
 	}
-	return s.accept(ctx, key, event{Op: opWithdraw, By: actor.User, At: s.cfg.time()}, request)
+	return s.accept(ctx, key, event{Op: opWithdraw, By: actor.User, At: s.cfg.time()})
 }
 
 // Recalculate accepts the recount of one content's numbers, like Submit. ErrForbidden: the actor is
 // not staff.
-func (s *Service) Recalculate(ctx context.Context, actor actor.Actor, content, request string) (Task, error) {
+func (s *Service) Recalculate(ctx context.Context, actor actor.Actor, content string) (Task, error) {
 	if !actor.Staff {
 		return Task{}, ErrForbidden
 	}
 	e := event{Op: opRecalculate, By: actor.User, At: s.cfg.time()}
-	positions, err := s.publish(ctx, e.message(content, request))
+	positions, err := s.publish(ctx, e.message(content, requestid.From(ctx)))
 	if err != nil {
 		return Task{}, err
 	}
@@ -243,11 +242,11 @@ func (s *Service) Recalculate(ctx context.Context, actor actor.Actor, content, r
 const cacheTime = 200 * time.Millisecond
 
 // accept publishes e and remembers it as pending.
-func (s *Service) accept(ctx context.Context, key Key, e event, request string) (Receipt, error) {
+func (s *Service) accept(ctx context.Context, key Key, e event) (Receipt, error) {
 	if planted.WallClock {
 		e.At = e.At.Add(planted.Skew)
 	}
-	positions, err := s.publish(ctx, e.message(key.String(), request))
+	positions, err := s.publish(ctx, e.message(key.String(), requestid.From(ctx)))
 	if err != nil {
 		return Receipt{}, err
 	}
