@@ -16,6 +16,7 @@ import (
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
@@ -48,7 +49,7 @@ var errKilled = errors.New("killed")
 
 func (m *member) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	claimed, err := m.Store.ClaimLease(ctx, job, at, lease)
-	if claimed && job == rating.JobRefresh {
+	if claimed && job == task.Recalculate {
 		m.last = claim{at, m.number}
 		m.claims <- m.last
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/kvstore"
 	"github.com/khodnevis/khodnevis/store/kvstore/kvtest"
@@ -141,41 +143,40 @@ var (
 	_ *rating.Cursor
 	_ *rating.DeadLetter
 	_ *rating.DeadLetterQuery
+	_ *rating.DeadLetterStore
 	_ *rating.Drift
 	_ *rating.Erasure
 	_ *rating.ErasureMode
+	_ *rating.ErasureStore
 	_ *rating.Explanation
 	_ *rating.FieldError
 	_ *rating.Filter
-	_ *rating.ForeignError
 	_ *rating.History
 	_ *rating.HistoryStart
 	_ *rating.Hooks
 	_ *rating.Key
+	_ *rating.LeaseStore
 	_ *rating.Order
 	_ *rating.Outcome
 	_ *rating.Query
 	_ *rating.Rating
-	_ *rating.Recalculator
+	_ *rating.RatingStore
 	_ *rating.Receipt
 	_ *rating.Refusal
 	_ *rating.Result
-	_ *rating.Schedule
+	_ *rating.ScoreStore
 	_ *rating.Service
-	_ *rating.State
 	_ *rating.Stats
+	_ *rating.StatsStore
 	_ *rating.Store
+	_ *rating.StreamStore
 	_ *rating.Submission
 	_ *rating.Tally
-	_ *rating.Task
-	_ *rating.TaskError
-	_ *rating.TaskResult
 	_ *rating.UnavailableError
 	_ *rating.ValidationError
 	_ *rating.Version
 	_ *rating.Window
-	_ *rating.WindowDraft
-	_ *rating.Worker
+	_ *rating.WindowStore
 	_ *rediscache.Cache
 	_ *rediscache.Config
 	_ *score.Bucket
@@ -196,4 +197,12 @@ var (
 	_ *store.Store
 	_ *storetest.Check
 	_ *storetest.Config
+	_ *task.Error
+	_ *task.Result
+	_ *task.State
+	_ *task.Task
+	_ *worker.ForeignError
+	_ *worker.Recalculator
+	_ *worker.Schedule
+	_ *worker.Worker
 )

@@ -19,6 +19,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -68,9 +70,9 @@ func stored(t *testing.T, app *khodnevis.App, receipt rating.Receipt) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	task, err := app.Ratings.Wait(ctx, actor.Actor{User: receipt.Rating.Rater}, receipt.Task.ID)
-	if err != nil || task.State != rating.Success {
-		t.Fatalf("the task is %s, %+v, %v", task.State, task.Error, err)
+	done, err := app.Ratings.Wait(ctx, actor.Actor{User: receipt.Rating.Rater}, receipt.Task.ID)
+	if err != nil || done.State != task.Success {
+		t.Fatalf("the task is %s, %+v, %v", done.State, done.Error, err)
 	}
 }
 
@@ -140,7 +142,7 @@ func TestForeignMessage(t *testing.T) {
 	})
 	own, _ := here.Installation(t.Context())
 	other, _ := there.Installation(t.Context())
-	foreign := (*rating.ForeignError)(nil)
+	foreign := (*worker.ForeignError)(nil)
 	if err := a.Ready(); !errors.As(err, &foreign) || foreign.Own != own || foreign.Other != other ||
 		!strings.Contains(err.Error(), own) || !strings.Contains(err.Error(), other) {
 		t.Errorf("a says %v, want that it is %s and the message of %s", err, own, other)
@@ -166,23 +168,6 @@ func TestForeignMessage(t *testing.T) {
 	stored(t, a, rate(t, a, "ann", "post-1"))
 	if err := a.Ready(); err != nil {
 		t.Errorf("a, after its own message: %v", err)
-	}
-}
-
-// With SkipForeign a worker passes over what is not its own, and stores the rest.
-func TestForeignMessageIsSkipped(t *testing.T) {
-	t.Parallel()
-	q, here := memqueue.New(memqueue.Config{}), memstore.New(memstore.Config{})
-	a, b := host(t, khodnevis.Config{Store: here, Queue: q, SkipForeign: true}), host(t, khodnevis.Config{Queue: q})
-	rate(t, b, "ben", "post-1")
-	running(t, a)
-	stored(t, a, rate(t, a, "ann", "post-1"))
-	soon(t, "the queue is empty", func() bool { n, err := q.Lag(t.Context()); return n == 0 && err == nil })
-	if n, err := here.CountRatings(t.Context(), rating.Filter{}, 0); n != 1 || err != nil {
-		t.Errorf("%d ratings, %v, want its own one", n, err)
-	}
-	if err := a.Ready(); err != nil {
-		t.Error(err)
 	}
 }
 

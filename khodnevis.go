@@ -36,7 +36,7 @@
 // Installation) is made together with the database. Messages in the queue and keys in the cache
 // carry it, so that installations which share a Kafka or a Redis do not disturb each other: the
 // keys of one are never those of another, and a worker that finds another one's message in its
-// queue stops; see rating.ForeignError. A copy of a database has the same identity: give it servers
+// queue stops; see worker.ForeignError. A copy of a database has the same identity: give it servers
 // of its own. A process whose store has not answered since it started accepts no rating, and uses
 // no cache that it may share.
 //
@@ -72,6 +72,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
@@ -128,10 +130,6 @@ type Config struct {
 	// a store that writes one transaction at a time, such as sqlitestore, a smaller one keeps
 	// requests from waiting behind it.
 	Batch int
-	// SkipForeign has workers pass over messages that another installation published into the
-	// queue; see rating.Config.SkipForeign. By default a worker stops at the first one, and Ready
-	// returns a *rating.ForeignError.
-	SkipForeign bool
 	// Workers is how many batches Run stores at once. Default 1; more help with stores that write
 	// concurrently.
 	Workers int
@@ -161,9 +159,9 @@ type App struct {
 	Users    *auth.Service
 
 	api          *httpapi.API
-	workers      []*rating.Worker
-	recalculator *rating.Recalculator
-	jobs         map[string]rating.Schedule
+	workers      []*worker.Worker
+	recalculator *worker.Recalculator
+	jobs         map[string]worker.Schedule
 	drain        func()
 	draining     chan struct{}
 	breakers     map[string]func() bool
@@ -224,8 +222,8 @@ func New(cfg Config) (*App, error) {
 	if cfg.Workers < 1 || cfg.Workers > maxWorkers {
 		errs = append(errs, fmt.Errorf("khodnevis: Config.Workers is %d, must be 1 to %d", cfg.Workers, maxWorkers))
 	}
-	jobs := map[string]rating.Schedule{rating.JobSweep: rating.Every(time.Hour)}
-	for job, spec := range map[string]string{rating.JobRefresh: cfg.Recalculate, rating.JobRecount: cfg.Recount} {
+	jobs := map[string]worker.Schedule{task.Sweep: worker.Every(time.Hour)}
+	for job, spec := range map[string]string{task.Recalculate: cfg.Recalculate, task.Recount: cfg.Recount} {
 		schedule, err := parseSchedule(spec, cfg.Now())
 		if err != nil {
 			errs = append(errs, fmt.Errorf("khodnevis: the schedule of %s: %w", job, err))
@@ -247,7 +245,7 @@ func New(cfg Config) (*App, error) {
 // rating returns the configuration of what deals with ratings.
 func (c Config) rating() rating.Config {
 	return rating.Config{Scale: c.Scale, Hooks: c.Hooks.Ratings, Policy: c.Score, Cache: c.Cache, Batch: c.Batch,
-		SkipForeign: c.SkipForeign, Now: c.Now, Logger: c.Logger}
+		Now: c.Now, Logger: c.Logger}
 }
 
 // api returns the configuration of the REST surface but for the services.
@@ -279,24 +277,23 @@ func (a *App) validate(c Config) error {
 
 // wire makes the services and what stands on them.
 func (a *App) wire(cfg Config) (err error) {
-	contents, remembered := cfg.RatedContents, cfg.RatedContents
+	contents, cached := cfg.RatedContents, cfg.RatedContents
 	if contents == nil {
 		if a.Contents, err = content.New(cfg.Store.(content.Store), content.Config{
 			Cache: cfg.Cache, Hooks: cfg.Hooks.Contents, Now: cfg.Now, Logger: cfg.Logger,
 		}); err != nil {
 			return err
 		}
-		contents, remembered = a.Contents, a.Contents.Cached()
+		contents, cached = a.Contents, a.Contents.Cached()
 	}
-	ratings := cfg.rating()
-	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, ratings); err != nil {
+	if a.Ratings, err = rating.New(cfg.Store, cfg.Queue, contents, cfg.rating()); err != nil {
 		return err
 	}
-	if a.recalculator, err = rating.NewRecalculator(cfg.Store, ratings); err != nil {
+	if a.recalculator, err = worker.NewRecalculator(a.Ratings, cfg.Store); err != nil {
 		return err
 	}
 	for range min(cfg.Workers, maxWorkers) {
-		w, err := rating.NewWorker(cfg.Store, cfg.Queue, remembered, a.recalculator, ratings)
+		w, err := worker.New(a.recalculator, cfg.Queue, cached)
 		if err != nil {
 			return err
 		}
@@ -330,7 +327,7 @@ func (a *App) Run(ctx context.Context) error {
 	for job, schedule := range a.jobs {
 		start(func(ctx context.Context) error { return a.recalculator.Run(ctx, job, schedule) })
 	}
-	start(a.Ratings.Run)
+	start(a.recalculator.RunErasures)
 	if a.Contents != nil {
 		start(a.Contents.Run)
 	}
@@ -363,7 +360,7 @@ func (a *App) Verify(ctx context.Context, drift func(rating.Drift)) (int, error)
 // Recalculate recounts the contents with the given identifiers, or with none every content, and
 // folds their scores anew, as a change of Config.Score asks for. It reports drift like Recount.
 func (a *App) Recalculate(ctx context.Context, drift func(rating.Drift), contents ...string) (int, error) {
-	return a.recalculator.Rebuild(ctx, contents, drift)
+	return a.recalculator.Recalculate(ctx, contents, drift)
 }
 
 // Drain prepares the end: Ready returns an error from now on, and requests that wait for a rating
@@ -375,7 +372,7 @@ var errDraining = errors.New("draining")
 
 // Ready returns why the process should get no requests, nil if it should get some. Drain was
 // called, or one of its workers has stopped at a message of another installation, which is a
-// *rating.ForeignError.
+// *worker.ForeignError.
 func (a *App) Ready() error {
 	select {
 	case <-a.draining:
@@ -393,13 +390,13 @@ func (a *App) Ready() error {
 // parseSchedule reads a cron spec. Unlike the parser it stands on, it refuses what never fires and
 // what fires more often than it can, never panics, and aligns "@every", so that all processes agree
 // when a job is due.
-func parseSchedule(spec string, now time.Time) (rating.Schedule, error) {
+func parseSchedule(spec string, now time.Time) (worker.Schedule, error) {
 	if every, ok := strings.CutPrefix(spec, "@every "); ok {
 		d, err := time.ParseDuration(strings.TrimSpace(every))
 		if err != nil || d < time.Second || d%time.Second != 0 {
 			return nil, fmt.Errorf("%q: give @every a duration of whole seconds, such as 30s", spec)
 		}
-		return rating.Every(d), nil
+		return worker.Every(d), nil
 	}
 	if strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ=") {
 		return nil, fmt.Errorf("%q: schedules are in UTC", spec)

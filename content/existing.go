@@ -90,12 +90,12 @@ func (s *Service) HistoryStarts(ctx context.Context, ids []string) (map[string]t
 	return s.historyStarts(ctx, ids, existsFor)
 }
 
-// CachedContents are the contents of a Service as a rating.Worker needs them: when they were
+// CachedContents are the contents of a Service as a worker of ratings needs them: when they were
 // created, which never changes. A deleted content may be among them for 10 minutes, because the
 // store refuses its ratings anyway.
 type CachedContents struct{ s *Service }
 
-// Cached returns the contents for a rating.Worker. The Service itself can be used in its place; it
+// Cached returns the contents for a worker of ratings. The Service itself can be used in its place; it
 // asks the store more often.
 func (s *Service) Cached() CachedContents { return CachedContents{s} }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // object is a JSON object whose members keep their order.
@@ -69,7 +70,7 @@ var (
 		{"pattern", `^(` + idNoDot + idLetters + `*|\.` + idNoDot + idLetters + `*|\.\.` + idLetters + `+)$`}}
 	ratingID = object{{"type", "string"}, {"maxLength", 2*id.MaxLen + 1},
 		{"pattern", `^` + idLetters + `{1,128}:` + idLetters + `{1,128}$`}}
-	taskID = object{{"type", "string"}, {"maxLength", rating.MaxTaskID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
+	taskID = object{{"type", "string"}, {"maxLength", task.MaxID}, {"pattern", `^[A-Za-z0-9_-]+$`}}
 )
 
 // names returns the names of the members of a schema type.
@@ -201,9 +202,9 @@ func nullable(schema object) object {
 // enumerations are the values of types that have few.
 var enumerations = map[reflect.Type]any{
 	reflect.TypeFor[taskName](): []string{
-		rating.TaskApply, rating.TaskRecalculate, rating.JobRecount, rating.JobSweep, rating.JobErase},
-	reflect.TypeFor[rating.State](): []rating.State{
-		rating.Pending, rating.Started, rating.Retry, rating.Success, rating.Failure},
+		task.Apply, task.Recalculate, task.Recount, task.Sweep, task.Erase},
+	reflect.TypeFor[task.State](): []task.State{
+		task.Pending, task.Started, task.Retry, task.Success, task.Failure},
 	reflect.TypeFor[rating.Result](): []rating.Result{
 		rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn},
 	reflect.TypeFor[score.Verdict](): []score.Verdict{score.VerdictCounted, score.VerdictFew, score.VerdictAgreed,

@@ -12,7 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/docsection"
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // TestLimitsAreDocumented keeps the limits of requests in SECURITY.md those of the code.
@@ -35,7 +35,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("page", "400", "%d results, %d by default", httpapi.MaxPage, httpapi.DefaultPage)
 	row("`Idempotency-Key`", "400", "%d visible ASCII signs", httpapi.MaxIdempotencyKey)
 	row("`Prefer: wait`", "202", "%s; changes of a rating wait for %s", httpapi.MaxWait, httpapi.WriteTimeout)
-	row("result of a task", "410", "%g hours", rating.Retention.Hours())
+	row("result of a task", "410", "%g hours", task.Retention.Hours())
 	l := httpapi.DefaultLimits()
 	const more = "429; `Config.Limits`"
 	row("an IP prefix, wherever it is counted", "",

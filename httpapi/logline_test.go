@@ -56,8 +56,8 @@ func TestSilentCacheIsLoggedRarely(t *testing.T) {
 		s.repeat(t, 1, request{path: "contents/" + id + "/"}, 200)
 		s.repeat(t, 1, request{method: "DELETE", path: "contents/" + s.write(t, "Solaris") + "/", as: ada}, 204)
 	}
-	for _, msg := range []string{"content: cache does not", "rating: cache does not answer",
-		"rating: cache does not take"} {
+	for _, msg := range []string{"content: cache does not", "rating: the cache does not answer",
+		"rating: the cache accepts no writes"} {
 		if n := strings.Count(log.String(), msg); n < 1 || n > 6 { // the service, the worker and the job have a place each
 			t.Errorf("%q is logged %d times", msg, n)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/invalid"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // ratingDetail is a rating.
@@ -262,7 +263,7 @@ func (c *call) createRating() error {
 // receiptBody is the response to a write that waits in the queue.
 type receiptBody struct {
 	Task      string          `json:"task" doc:"The identifier of the task."`
-	State     rating.State    `json:"state" doc:"The state of the task."`
+	State     task.State      `json:"state" doc:"The state of the task."`
 	StatusURL link            `json:"status_url" doc:"The path of the task."`
 	Rating    *acceptedRating `json:"rating,omitempty" doc:"The rating that will be stored, if any."`
 }
@@ -293,14 +294,14 @@ func (c *call) accepted(receipt rating.Receipt, otherwise time.Duration) error {
 	return c.acceptedAsync(task, receipt.Rating)
 }
 
-func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
+func (c *call) acceptedAsync(t task.Task, r rating.Rating) error {
 	h := c.w.Header()
-	where := c.url("tasks", task.ID)
+	where := c.url("tasks", t.ID)
 	h.Set("Location", where)
-	if h.Set("Preference-Applied", "respond-async"); task.State.Done() {
+	if h.Set("Preference-Applied", "respond-async"); t.State.Done() {
 		c.waited()
 	}
-	body := receiptBody{Task: task.ID, State: task.State, StatusURL: link(where)}
+	body := receiptBody{Task: t.ID, State: t.State, StatusURL: link(where)}
 	if !r.Withdrawn && r.Key != (rating.Key{}) {
 		body.Rating = &acceptedRating{r.Key.String(), link(c.url("ratings", r.Key.String())), r.Content, r.Rater,
 			scoreValue(r.Score), statePending}
@@ -309,19 +310,19 @@ func (c *call) acceptedAsync(task rating.Task, r rating.Rating) error {
 }
 
 // settled responds with the outcome of a task that is done.
-func (c *call) settled(r rating.Rating, task rating.Task) error {
-	if task.State == rating.Failure {
-		return c.refused(task)
+func (c *call) settled(r rating.Rating, t task.Task) error {
+	if t.State == task.Failure {
+		return c.refused(t)
 	}
-	if task.Result.Outcome == rating.Withdrawn || r.Withdrawn {
+	if rating.Result(t.Result.Outcome) == rating.Withdrawn || r.Withdrawn {
 		return c.empty(http.StatusNoContent)
 	}
 	stored, pending, err := c.cfg.Ratings.Get(c.r.Context(), c.who.Actor(), r.Key)
 	if err != nil { // withdrawn since, or the store is unavailable: it was accepted in any case
-		return c.acceptedAsync(task, r)
+		return c.acceptedAsync(t, r)
 	}
 	status := http.StatusOK
-	if task.Result.Outcome == rating.Created {
+	if rating.Result(t.Result.Outcome) == rating.Created {
 		status = http.StatusCreated
 		c.w.Header().Set("Location", c.url("ratings", r.Key.String()))
 	}
@@ -329,8 +330,8 @@ func (c *call) settled(r rating.Rating, task rating.Task) error {
 }
 
 // refused is the problem of a task that failed.
-func (c *call) refused(task rating.Task) error {
-	if task.Error.Code == rating.ReasonNoContent {
+func (c *call) refused(t task.Task) error {
+	if t.Error.Code == task.CodeNoContent {
 		if c.param != "" { // the path names the content
 			return problemNotFound
 		}
@@ -338,7 +339,7 @@ func (c *call) refused(task rating.Task) error {
 			Detail: "There is no such content."}})
 	}
 	return &problem{status: 400, code: "rejected", title: "Rejected",
-		detail: "The rating was accepted but cannot be stored: " + task.Error.Code + "."}
+		detail: "The rating was accepted but cannot be stored: " + t.Error.Code + "."}
 }
 
 func (c *call) getRating() error {

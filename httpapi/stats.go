@@ -210,7 +210,7 @@ func (c *call) listWindows() error {
 func (c *call) createWindow() error {
 	ruling, _ := c.input.text("ruling")
 	note, _ := c.input.text("note")
-	draft := rating.WindowDraft{Content: c.param, Ruling: score.Ruling(ruling), From: c.input.time("from"),
+	draft := rating.Window{Content: c.param, Ruling: score.Ruling(ruling), From: c.input.time("from"),
 		Until: c.input.time("until"), Note: note}
 	if err := c.input.check(draft.Validate()); err != nil {
 		return err

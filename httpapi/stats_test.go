@@ -8,6 +8,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // campaign is a content with twenty ratings of 4 on its third day and two hundred ones two days
@@ -119,7 +120,7 @@ func TestRuns(t *testing.T) {
 			c.Recalculate, c.Recount = "@every 1s",
 				"@every 1s"
 		}})
-		for job, result := range map[string][]string{rating.JobRefresh: {"contents"}, rating.JobRecount: {"contents",
+		for job, result := range map[string][]string{task.Recalculate: {"contents"}, task.Recount: {"contents",
 			"drifted"}} {
 			path := "tasks/" + job + "@latest/"
 			eventually(t, "the first run is done", func() bool {

@@ -9,20 +9,21 @@ import (
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // taskDetail is a task.
 type taskDetail struct {
-	ID        string       `json:"id" doc:"The identifier."`
-	Name      taskName     `json:"name" doc:"What the task does."`
-	State     rating.State `json:"state" doc:"The state. SUCCESS and FAILURE are final."`
-	Attempts  int          `json:"attempts" doc:"How many times a worker has tried, as far as is known."`
-	CreatedAt stamp        `json:"created_at" doc:"When the task was accepted."`
-	StartedAt stamp        `json:"started_at" null:"yes" doc:"When a worker began. Null if none has."`
-	DateDone  stamp        `json:"date_done" null:"yes" doc:"When it was done at the latest. Null before that."`
-	ExpiresAt stamp        `json:"expires_at" doc:"Until when the task is kept."`
-	Result    taskResult   `json:"result" doc:"With SUCCESS, what was done."`
-	Error     *taskError   `json:"error" doc:"What went wrong: with RETRY in the last attempt, with FAILURE for good."`
+	ID        string     `json:"id" doc:"The identifier."`
+	Name      taskName   `json:"name" doc:"What the task does."`
+	State     task.State `json:"state" doc:"The state. SUCCESS and FAILURE are final."`
+	Attempts  int        `json:"attempts" doc:"How many times a worker has tried, as far as is known."`
+	CreatedAt stamp      `json:"created_at" doc:"When the task was accepted."`
+	StartedAt stamp      `json:"started_at" null:"yes" doc:"When a worker began. Null if none has."`
+	DateDone  stamp      `json:"date_done" null:"yes" doc:"When it was done at the latest. Null before that."`
+	ExpiresAt stamp      `json:"expires_at" doc:"Until when the task is kept."`
+	Result    taskResult `json:"result" doc:"With SUCCESS, what was done."`
+	Error     *taskError `json:"error" doc:"What went wrong: with RETRY in the last attempt, with FAILURE for good."`
 }
 
 type taskName string
@@ -63,19 +64,19 @@ type (
 )
 
 // resultOf returns the result of a task.
-func resultOf(t rating.Task) taskResult {
+func resultOf(t task.Task) taskResult {
 	switch r := t.Result; {
 	case r == nil:
 		return nil
-	case t.Name == rating.TaskApply:
-		return applied{r.Key.String(), r.Outcome}
-	case t.Name == rating.TaskRecalculate && r.Content != "":
+	case t.Name == task.Apply:
+		return applied{r.Rating, rating.Result(r.Outcome)}
+	case t.Name == task.Recalculate && r.Content != "":
 		return recalculated{r.Content, r.Repaired}
-	case t.Name == rating.JobRecount:
+	case t.Name == task.Recount:
 		return ranRecount{r.Contents, r.Drifted}
-	case t.Name == rating.JobSweep:
+	case t.Name == task.Sweep:
 		return ranSweep{r.Removed}
-	case t.Name == rating.JobErase:
+	case t.Name == task.Erase:
 		return ranForgetting{r.Withdrawn}
 	default:
 		return ranRecalculation{r.Contents}
@@ -98,7 +99,7 @@ func (a *API) addTasks(t map[string]methods) {
 	}}
 }
 
-func taskDetailOf(t rating.Task) taskDetail {
+func taskDetailOf(t task.Task) taskDetail {
 	d := taskDetail{ID: t.ID, Name: taskName(t.Name), State: t.State, Attempts: t.Attempts, CreatedAt: stamp(t.CreatedAt),
 		StartedAt: stamp(t.StartedAt),
 		DateDone:  stamp(t.DoneAt), ExpiresAt: stamp(t.ExpiresAt), Result: resultOf(t)}
@@ -131,8 +132,8 @@ func (c *call) waited() {
 // one of the two methods of rating.Service. A call that waits is not in flight. The wait ends d
 // after the call began.
 func (c *call) waitFor(
-	taskID string, d time.Duration, wait func(context.Context, actor.Actor, string) (rating.Task, error),
-) (rating.Task, error) {
+	taskID string, d time.Duration, wait func(context.Context, actor.Actor, string) (task.Task, error),
+) (task.Task, error) {
 	user := counter.Group{Name: c.who.Subject, Factor: 1}
 	if d <= 0 {
 		return c.cfg.Ratings.Task(c.r.Context(), c.who.Actor(), taskID)

@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 )
 
 // crowd gives scores, by their shares in hundredths.
@@ -51,12 +52,12 @@ func (d *deck) deal(dice *rand.Rand) int {
 // recalculation.
 type campaign struct {
 	*world
-	recalculator *rating.Recalculator
+	recalculator *worker.Recalculator
 	dice         *rand.Rand
 	decks        map[crowd]*deck
 	content      string
 	raters       int
-	last         rating.Task
+	last         task.Task
 	honest       struct{ n, sum int } // of the ratings that are none of an attack
 }
 
@@ -64,7 +65,7 @@ func newCampaign(t *testing.T, seed uint64) *campaign {
 	t.Helper()
 	c := &campaign{world: newWorldAt(t, nil, func() time.Time { return someTime }), dice: rand.New(rand.NewPCG(seed, 7))} //nolint:gosec // repeatable on purpose
 	c.decks = map[crowd]*deck{honest: {of: honest}, middle: {of: middle}, ones: {of: ones}}
-	c.recalculator = check(rating.NewRecalculator(c.store, c.cfg))(t)
+	c.recalculator = check(worker.NewRecalculator(c.ratings, c.store))(t)
 	c.work()
 	c.content = c.world.content().ID
 	return c
@@ -98,10 +99,10 @@ func (c *campaign) hours(hours, honestly, attacking int, as crowd, each func(hou
 		if each == nil {
 			continue
 		}
-		if c.await(c.last).State != rating.Success {
+		if c.await(c.last).State != task.Success {
 			c.t.Fatal("a rating is not stored")
 		}
-		check(c.recalculator.Refresh(c.t.Context()))(c.t)
+		check(c.recalculator.RefreshScores(c.t.Context()))(c.t)
 		average, _ := c.stats(c.content).Average()
 		each(hour, c.stats(c.content).Score.Value, average)
 	}

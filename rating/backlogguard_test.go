@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/worker"
 )
 
 // forgetting is a queue that deletes messages after an hour, stored or not, and does not always say
@@ -90,7 +91,7 @@ func TestUnappliedTooLong(t *testing.T) {
 		q.silent = nil
 		told(1, 0)
 
-		worker := must(rating.NewWorker(w.store, w.queue, w.contents, nil, w.cfg))
+		worker := must(worker.New(must(worker.NewRecalculator(w.ratings, w.store)), w.queue, w.contents))
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { _ = worker.Run(ctx) })

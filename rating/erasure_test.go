@@ -14,6 +14,8 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -21,15 +23,15 @@ import (
 // by itself any more.
 func (w *world) settle() {
 	w.t.Helper()
-	recalculator := must(rating.NewRecalculator(w.store, w.cfg))
-	worker := must(rating.NewWorker(w.store, w.queue, w.contents, recalculator, w.cfg))
+	recalculator := must(worker.NewRecalculator(w.ratings, w.store))
+	worker := must(worker.New(recalculator, w.queue, w.contents))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = worker.Run(ctx) })
 	defer func() {
 		cancel()
 		wg.Wait()
-		check(recalculator.Refresh(w.t.Context()))(w.t)
+		check(recalculator.RefreshScores(w.t.Context()))(w.t)
 	}()
 	deadline := time.After(20 * time.Second)
 	for w.lag() > 0 {
@@ -278,17 +280,18 @@ func (s unclaimed) ClaimLease(_ context.Context, job string, _ time.Time, _ time
 	return false, nil
 }
 
-// Run asks for the ticks of its job, and ends with its context.
-func TestServiceRun(t *testing.T) {
+// RunErasures claims the leases of its job, and ends with its context.
+func TestRunErasures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	u := unclaimed{w.store, make(chan string)}
 	w.cfg.Now = func() time.Time { return time.Date(2026, 11, 23, 9, 59, 29, 999_000_000, time.UTC) } // a millisecond before a tick, always
 	ratings := must(rating.New(u, memqueue.New(memqueue.Config{}), w.contents, w.cfg))
+	recalculator := must(worker.NewRecalculator(ratings, u))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- ratings.Run(ctx) }()
-	if job := <-u.asked; job != rating.JobErase {
+	go func() { ended <- recalculator.RunErasures(ctx) }()
+	if job := <-u.asked; job != task.Erase {
 		t.Errorf("it asks for %s", job)
 	}
 	cancel()
@@ -324,13 +327,13 @@ func TestForgetContent(t *testing.T) {
 	var h deleting
 	w.ratings = must(rating.New(w.store, w.queue, &h, w.cfg))
 	const film = "film-1"
-	task := w.submit("rater", film, 4).Task
-	worker := must(rating.NewWorker(w.store, w.queue, &h, nil, w.cfg))
+	first := w.submit("rater", film, 4).Task
+	worker := must(worker.New(must(worker.NewRecalculator(w.ratings, w.store)), w.queue, &h))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	work := func() { running.Go(func() { _ = worker.Run(ctx) }) }
 	work()
-	w.await(task)
+	w.await(first)
 	cancel()
 	running.Wait()
 	if got := w.stats(film); got.Count != 1 {
@@ -355,7 +358,7 @@ func TestForgetContent(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	defer func() { cancel(); running.Wait() }()
 	work()
-	if done := w.await(late); done.State != rating.Failure || done.Error.Code != rating.ReasonNoContent {
+	if done := w.await(late); done.State != task.Failure || done.Error.Code != task.CodeNoContent {
 		t.Errorf("what was on its way: %+v", done)
 	}
 	var bad *rating.ValidationError

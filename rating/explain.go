@@ -8,22 +8,22 @@ import (
 	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// Explanation says how a content's published score comes about.
+// Explanation explains the published score of a content.
 type Explanation struct {
-	// Stats is what is shown now. Its score may be a recalculation behind.
+	// Stats are the published numbers. Their score may not include the latest changes.
 	Stats Stats
-	// Score is what a recalculation would publish now.
+	// Score is the score as computed now.
 	Score score.Score
-	// HistoryStarts is when the history opened; zero if it has not.
+	// Start is when the history of the content starts; zero if it was never rated.
 	Start   time.Time
 	Parts   []score.Part
 	Windows []Window
 }
 
-// Explain says how the published score of a content comes about. ErrNotFound: there is no such
-// content. ErrForbidden: the actor is not staff.
+// Explain explains the published score of a content. ErrNotFound: there is no such content.
+// ErrForbidden: the actor is not staff.
 func (s *Service) Explain(ctx context.Context, actor actor.Actor, content string) (Explanation, error) {
-	opened, h, err := s.history(ctx, content)
+	start, h, err := s.history(ctx, content)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -35,5 +35,5 @@ func (s *Service) Explain(ctx context.Context, actor actor.Actor, content string
 		return Explanation{}, err
 	}
 	parts, now := s.cfg.Policy.Explain(s.cfg.Scale, h.Buckets, h.Rulings())
-	return Explanation{Stats: stats[content], Score: now, Start: opened, Parts: parts, Windows: h.Windows}, nil
+	return Explanation{Stats: stats[content], Score: now, Start: start, Parts: parts, Windows: h.Windows}, nil
 }

@@ -19,7 +19,10 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/internal/event"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
@@ -62,8 +65,8 @@ func newWorldAt(t *testing.T, wrap func(store.Store) store.Store, clock func() t
 func (w *world) work() { w.workWith(w.queue) }
 
 func (w *world) workWith(q queue.Consumer) {
-	recalculator := must(rating.NewRecalculator(w.store, w.cfg))
-	worker := must(rating.NewWorker(w.store, q, w.contents, recalculator, w.cfg))
+	recalculator := must(worker.NewRecalculator(w.ratings, w.store))
+	worker := must(worker.New(recalculator, q, w.contents))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -85,25 +88,25 @@ func (w *world) submit(user, contentID string, score int) rating.Receipt {
 }
 
 // await returns the task once it is done, to the rater who asked for it.
-func (w *world) await(task rating.Task) rating.Task {
+func (w *world) await(accepted task.Task) task.Task {
 	w.t.Helper()
-	return w.awaitAs(actor.Actor{User: task.Creator}, task)
+	return w.awaitAs(actor.Actor{User: accepted.Creator}, accepted)
 }
 
-func (w *world) awaitAs(actor actor.Actor, task rating.Task) rating.Task {
+func (w *world) awaitAs(actor actor.Actor, accepted task.Task) task.Task {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
-	done := check(w.ratings.Wait(ctx, actor, task.ID))(w.t)
+	done := check(w.ratings.Wait(ctx, actor, accepted.ID))(w.t)
 	if !done.State.Done() {
 		w.t.Fatalf("the task is %s, not done: %+v", done.State, done.Error)
 	}
 	return done
 }
 
-func (w *world) task(task rating.Task) rating.Task {
+func (w *world) task(accepted task.Task) task.Task {
 	w.t.Helper()
-	return check(w.ratings.Task(w.t.Context(), actor.Actor{User: task.Creator}, task.ID))(w.t)
+	return check(w.ratings.Task(w.t.Context(), actor.Actor{User: accepted.Creator}, accepted.ID))(w.t)
 }
 
 func (w *world) stats(contentID string) rating.Stats {
@@ -166,13 +169,13 @@ func TestTaskOfADeletedContent(t *testing.T) {
 	w := newForgetful(t)
 	w.work()
 	c := w.content()
-	task := w.submit("rater", c.ID, 4).Task
-	w.await(task)
+	accepted := w.submit("rater", c.ID, 4).Task
+	w.await(accepted)
 	if err := w.contents.Delete(t.Context(), actor.Actor{User: "author"}, c.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.wipe()
-	if got := w.task(task); got.State != rating.Failure || got.Error == nil || got.Error.Code != rating.ReasonNoContent {
+	if got := w.task(accepted); got.State != task.Failure || got.Error == nil || got.Error.Code != task.CodeNoContent {
 		t.Errorf("the task is %s, %+v", got.State, got.Error)
 	}
 }
@@ -226,13 +229,13 @@ func TestRatingIsPendingThenStored(t *testing.T) {
 			t.Errorf("%+v reads a pending rating of another: %v", other, err)
 		}
 	}
-	if got := w.task(receipt.Task); got.State != rating.Pending || got.CreatedAt != receipt.Task.CreatedAt {
+	if got := w.task(receipt.Task); got.State != task.Pending || got.CreatedAt != receipt.Task.CreatedAt {
 		t.Errorf("the task is %+v", got)
 	}
 
 	w.work()
 	done := w.await(receipt.Task)
-	if done.State != rating.Success || done.Result.Outcome != rating.Created || done.Result.Key != key || done.Attempts != 1 || done.DoneAt.IsZero() {
+	if done.State != task.Success || done.Result.Outcome != string(rating.Created) || done.Result.Rating != key.String() || done.Attempts != 1 || done.DoneAt.IsZero() {
 		t.Errorf("the task came to %+v, %+v", done, done.Result)
 	}
 	r, pending, err = w.ratings.Get(t.Context(), actor.Actor{}, key)
@@ -267,7 +270,7 @@ func TestOutcomes(t *testing.T) {
 		} else {
 			receipt = w.submit("u", c.ID, step.score)
 		}
-		if done := w.await(receipt.Task); done.State != rating.Success || done.Result.Outcome != step.want {
+		if done := w.await(receipt.Task); done.State != task.Success || done.Result.Outcome != string(step.want) {
 			t.Errorf("step %d: %s %+v, want %s", i, done.State, done.Result, step.want)
 		}
 		if s := w.stats(c.ID); s.Count != step.count || s.Sum != step.sum {
@@ -288,13 +291,13 @@ func TestChangesInOneBatch(t *testing.T) {
 	}
 	w.work()
 	for i, want := range []rating.Result{rating.Superseded, rating.Superseded, rating.Created} {
-		if done := w.await(receipts[i].Task); done.Result == nil || done.Result.Outcome != want {
+		if done := w.await(receipts[i].Task); done.Result == nil || done.Result.Outcome != string(want) {
 			t.Errorf("submission %d came to %+v, want %s", i, done.Result, want)
 		}
 	}
 	w.wipe()
 	for i, want := range []rating.Result{rating.Superseded, rating.Superseded, rating.Created} {
-		if done := w.task(receipts[i].Task); done.Result == nil || done.Result.Outcome != want {
+		if done := w.task(receipts[i].Task); done.Result == nil || done.Result.Outcome != string(want) {
 			t.Errorf("with the cache wiped, submission %d came to %+v, want %s", i, done.Result, want)
 		}
 	}
@@ -316,21 +319,21 @@ func TestRejectedMessages(t *testing.T) {
 	}
 	for _, m := range []queue.Message{
 		{Key: c.ID + ":u2", Body: []byte("not json")},
-		{Key: "no key", Body: rating.EncodeRate(4, now)},
-		{Key: c.ID + ":u3", Body: rating.EncodeRate(6, now)},
-		{Key: "unknown:u4", Body: rating.EncodeRate(4, now)},
+		{Key: "no key", Body: encodeRate(4, now)},
+		{Key: c.ID + ":u3", Body: encodeRate(6, now)},
+		{Key: "unknown:u4", Body: encodeRate(4, now)},
 	} {
 		check(w.queue.Publish(t.Context(), m))(t)
 	}
 	last := w.submit("u5", c.ID, 2)
 	w.work()
 	w.await(last.Task)
-	if done := w.await(good.Task); done.State != rating.Success {
+	if done := w.await(good.Task); done.State != task.Success {
 		t.Errorf("the good one is %s", done.State)
 	}
-	failed := func(when string, task rating.Task) {
-		if task.State != rating.Failure || task.Error == nil || task.Error.Code != rating.ReasonNoContent {
-			t.Errorf("%s: a rating of a content deleted since is %s, %+v", when, task.State, task.Error)
+	failed := func(when string, accepted task.Task) {
+		if accepted.State != task.Failure || accepted.Error == nil || accepted.Error.Code != task.CodeNoContent {
+			t.Errorf("%s: a rating of a content deleted since is %s, %+v", when, accepted.State, accepted.Error)
 		}
 	}
 	failed("at once", w.await(late.Task))
@@ -341,7 +344,7 @@ func TestRejectedMessages(t *testing.T) {
 		reasons = append(reasons, r.Reason)
 	}
 	slices.Sort(reasons)
-	want := []string{rating.ReasonNoContent, rating.ReasonNoContent, rating.ReasonScale, rating.ReasonMalformed, rating.ReasonMalformed}
+	want := []string{task.CodeNoContent, task.CodeNoContent, task.CodeInvalidScore, task.CodeMalformed, task.CodeMalformed}
 	if !slices.Equal(reasons, want) {
 		t.Errorf("rejected for %v, want %v", reasons, want)
 	}
@@ -379,11 +382,11 @@ func TestDamagedMessagesAreRejected(t *testing.T) {
 	damaged, long := w.submit("damaged", c.ID, 1), w.submit("long", c.ID, 2)
 	good := w.submit("good", c.ID, 3)
 	w.workWith(vandal{w.queue, damaged.Rating.Key.String(), long.Rating.Key.String()})
-	if done := w.await(good.Task); done.State != rating.Success {
+	if done := w.await(good.Task); done.State != task.Success {
 		t.Errorf("the good one is %s", done.State)
 	}
-	for _, task := range []rating.Task{damaged.Task, long.Task} {
-		if done := w.await(task); done.State != rating.Failure || done.Error.Code != rating.ReasonMalformed {
+	for _, accepted := range []task.Task{damaged.Task, long.Task} {
+		if done := w.await(accepted); done.State != task.Failure || done.Error.Code != task.CodeMalformed {
 			t.Errorf("%s, %+v, want to be rejected", done.State, done.Error)
 		}
 	}
@@ -432,7 +435,7 @@ func TestUnavailableStoreLosesNothing(t *testing.T) {
 	w.work()
 	<-failed
 	for _, r := range receipts {
-		if done := w.await(r.Task); done.State != rating.Success || done.Attempts < 2 {
+		if done := w.await(r.Task); done.State != task.Success || done.Attempts < 2 {
 			t.Errorf("a task came to %s after %d attempts", done.State, done.Attempts)
 		}
 	}
@@ -464,9 +467,9 @@ func TestPoisonIsFound(t *testing.T) {
 	}
 	w.work()
 	for i, r := range receipts {
-		want := rating.Success
+		want := task.Success
 		if i == 37 {
-			want = rating.Failure
+			want = task.Failure
 		}
 		if done := w.await(r.Task); done.State != want {
 			t.Errorf("u%d: %s, want %s", i, done.State, want)
@@ -481,18 +484,18 @@ func TestTasksAreTheirRaters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content()
-	task := w.submit("u", c.ID, 4).Task
-	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "other"}, task.ID); !errors.Is(err, rating.ErrNotFound) {
+	accepted := w.submit("u", c.ID, 4).Task
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "other"}, accepted.ID); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("another one's task: %v", err)
 	}
-	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, task.ID); err != nil {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, accepted.ID); err != nil {
 		t.Errorf("staff: %v", err)
 	}
-	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, task.ID[:len(task.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, accepted.ID[:len(accepted.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("no task's identifier: %v", err)
 	}
-	w.offset.Store(int64(rating.Retention + time.Minute))
-	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, task.ID); !errors.Is(err, rating.ErrExpired) {
+	w.offset.Store(int64(task.Retention + time.Minute))
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, accepted.ID); !errors.Is(err, rating.ErrExpired) {
 		t.Errorf("after its retention: %v", err)
 	}
 }
@@ -559,7 +562,7 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	if receipt.Task.Creator != "boss" {
 		t.Errorf("the task is %q's", receipt.Task.Creator)
 	}
-	if done := w.awaitAs(boss, receipt.Task); done.State != rating.Success || done.Result.Outcome != rating.Withdrawn {
+	if done := w.awaitAs(boss, receipt.Task); done.State != task.Success || done.Result.Outcome != string(rating.Withdrawn) {
 		t.Errorf("it came to %+v", done)
 	}
 	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key); !errors.Is(err, rating.ErrNotFound) {
@@ -584,7 +587,7 @@ func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 	w := newWorld(t, nil)
 	q := memqueue.New(memqueue.Config{})
 	w.ratings = must(rating.New(w.store, q, hosts{}, w.cfg))
-	worker := must(rating.NewWorker(w.store, q, hosts{}, nil, w.cfg))
+	worker := must(worker.New(must(worker.NewRecalculator(w.ratings, w.store)), q, hosts{}))
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = worker.Run(ctx) })
@@ -632,8 +635,8 @@ func TestRecalculateOnRequest(t *testing.T) {
 		t.Errorf("a user: %v", err)
 	}
 	boss := actor.Actor{User: "boss", Staff: true}
-	task := check(w.ratings.Recalculate(t.Context(), boss, c.ID))(t)
-	if done := w.awaitAs(boss, task); done.State != rating.Success || done.Name != rating.TaskRecalculate || done.Result.Content != c.ID || done.Result.Repaired {
+	accepted := check(w.ratings.Recalculate(t.Context(), boss, c.ID))(t)
+	if done := w.awaitAs(boss, accepted); done.State != task.Success || done.Name != task.Recalculate || done.Result.Content != c.ID || done.Result.Repaired {
 		t.Errorf("it came to %+v, %+v", done, done.Result)
 	}
 }
@@ -716,14 +719,14 @@ func TestDerivedSuccessComesWithItsNumbers(t *testing.T) {
 		Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: epoch, Offset: deliveries[0].Offset}, Score: 4, At: receipt.Rating.CreatedAt,
 	}}}))(t)
 	done := w.task(receipt.Task)
-	if done.State != rating.Success {
+	if done.State != task.Success {
 		t.Fatalf("the task is %s", done.State)
 	}
 	if s := w.stats(c.ID); s.Count != 1 {
 		t.Errorf("count %d after the success", s.Count)
 	}
 	if done.Attempts != 1 || done.StartedAt.Before(done.CreatedAt) || done.DoneAt.Before(done.StartedAt) ||
-		done.DoneAt.After(w.now()) || done.Result.Outcome != rating.Created {
+		done.DoneAt.After(w.now()) || done.Result.Outcome != string(rating.Created) {
 		t.Errorf("it is not whole: %+v, %+v", done, done.Result)
 	}
 }
@@ -750,4 +753,8 @@ func TestForgottenTasksAreWhole(t *testing.T) {
 			t.Errorf("%s: it is not whole: %+v", name, done)
 		}
 	}
+}
+
+func encodeRate(score int, at time.Time) []byte {
+	return event.Event{Op: event.Rate, Score: score, At: at}.Encode()
 }

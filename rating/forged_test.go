@@ -12,8 +12,21 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/internal/event"
+	"github.com/khodnevis/khodnevis/rating/internal/taskid"
+	"github.com/khodnevis/khodnevis/rating/task"
 	"github.com/khodnevis/khodnevis/store"
 )
+
+// forge returns the identifier of a task of which change makes another one, as anybody could.
+func forge(taskID string, change func(*taskid.Ticket)) string {
+	ticket, ok := taskid.Parse(taskID)
+	if !ok {
+		panic("not the identifier of a task: " + taskID)
+	}
+	change(&ticket)
+	return ticket.ID()
+}
 
 // look returns how both ways to ask for a task answer the actor, who does not wait.
 func (w *world) look(actor actor.Actor, taskID string) []error {
@@ -61,8 +74,8 @@ func TestForgedTasksTellNothing(t *testing.T) {
 
 	eve, staff := actor.Actor{User: "eve"}, actor.Actor{User: "boss", Staff: true}
 	withdrawal := func(content, rater, by string) string {
-		return rating.Forge(own.ID, func(t *rating.Ticket) {
-			t.Op, t.Key, t.By = rating.OpWithdraw, rating.Key{Content: content, Rater: rater}, by
+		return forge(own.ID, func(t *taskid.Ticket) {
+			t.Op, t.Content, t.Rater, t.By = event.Withdraw, content, rater, by
 		})
 	}
 	for _, rater := range []string{"victim", "gone", "nobody"} {
@@ -73,8 +86,8 @@ func TestForgedTasksTellNothing(t *testing.T) {
 	w.unknown("a withdrawal of her own rating by another", eve, withdrawal(c.ID, "eve", "boss"))
 	for _, content := range []string{c.ID, "no-such-content"} {
 		for _, by := range []string{"eve", "boss"} {
-			recalculation := rating.Forge(own.ID, func(t *rating.Ticket) {
-				t.Op, t.Key, t.By = rating.OpRecalculate, rating.Key{Content: content}, by
+			recalculation := forge(own.ID, func(t *taskid.Ticket) {
+				t.Op, t.Content, t.Rater, t.By = event.Recalculate, content, "", by
 			})
 			w.unknown("a recalculation of "+content, eve, recalculation)
 			w.unknown("a recalculation of "+content, actor.Actor{}, recalculation)
@@ -90,16 +103,16 @@ func TestWhoMayAskForATask(t *testing.T) {
 	c := w.content()
 	ada, ben, boss := actor.Actor{User: "ada"}, actor.Actor{User: "ben"}, actor.Actor{User: "boss", Staff: true}
 	key := rating.Key{Content: c.ID, Rater: "ada"}
-	withdraw := func(by actor.Actor) rating.Task {
-		task := check(w.ratings.Withdraw(t.Context(), by, key))(t).Task
-		w.awaitAs(by, task)
-		return task
+	withdraw := func(by actor.Actor) task.Task {
+		accepted := check(w.ratings.Withdraw(t.Context(), by, key))(t).Task
+		w.awaitAs(by, accepted)
+		return accepted
 	}
-	var tasks []rating.Task
+	var tasks []task.Task
 	rate := func(score int) {
-		task := w.submit("ada", c.ID, score).Task
-		w.await(task)
-		tasks = append(tasks, task)
+		accepted := w.submit("ada", c.ID, score).Task
+		w.await(accepted)
+		tasks = append(tasks, accepted)
 	}
 	rate(3)
 	rate(4)
@@ -110,17 +123,17 @@ func TestWhoMayAskForATask(t *testing.T) {
 		"recalculation": check(w.ratings.Recalculate(t.Context(), boss, c.ID))(t).ID,
 	}
 	for _, when := range []string{"remembered", "derived"} {
-		for i, task := range tasks {
+		for i, accepted := range tasks {
 			what := fmt.Sprintf("%s task %d", when, i)
-			w.known(what, ada, task.ID)
-			w.known(what, boss, task.ID)
-			w.unknown(what, ben, task.ID)
-			w.unknown(what, actor.Actor{}, task.ID)
+			w.known(what, ada, accepted.ID)
+			w.known(what, boss, accepted.ID)
+			w.unknown(what, ben, accepted.ID)
+			w.unknown(what, actor.Actor{}, accepted.ID)
 		}
-		for what, task := range staffs {
-			w.known(when+" "+what, boss, task)
-			w.unknown(when+" "+what, ada, task)
-			w.unknown(when+" "+what+", once no longer staff", actor.Actor{User: "boss"}, task)
+		for what, accepted := range staffs {
+			w.known(when+" "+what, boss, accepted)
+			w.unknown(when+" "+what, ada, accepted)
+			w.unknown(when+" "+what+", once no longer staff", actor.Actor{User: "boss"}, accepted)
 		}
 		w.wipe()
 	}
@@ -134,7 +147,7 @@ func TestTaskOfTheFutureIsUnknown(t *testing.T) {
 	ada := actor.Actor{User: "ada"}
 	own := w.submit("ada", w.content().ID, 4).Task
 	at := func(d time.Duration) string {
-		return rating.Forge(own.ID, func(t *rating.Ticket) { t.At = w.now().UTC().Add(d) })
+		return forge(own.ID, func(t *taskid.Ticket) { t.At = w.now().UTC().Add(d) })
 	}
 	w.known("a task of another clock", ada, at(time.Minute))
 	for _, d := range []time.Duration{time.Minute + time.Microsecond, time.Hour, 100 * 365 * 24 * time.Hour} {
@@ -178,7 +191,7 @@ func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 	ada := actor.Actor{User: "ada"}
 	own := w.submit("ada", w.content().ID, 4).Task
 	on := func(stream string) string {
-		return rating.Forge(own.ID, func(t *rating.Ticket) { t.Position.Stream = stream })
+		return forge(own.ID, func(t *taskid.Ticket) { t.Position.Stream = stream })
 	}
 	for i := range 200 {
 		w.unknown("a task of an invented stream", ada, on(fmt.Sprint("stream-", i)))
@@ -203,13 +216,13 @@ func TestTaskOfANewStreamIsKnown(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
 	ada := actor.Actor{User: "ada"}
-	task := w.submit("ada", w.content().ID, 4).Task
+	accepted := w.submit("ada", w.content().ID, 4).Task
 	w.wipe()
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg)) // another process
-	w.known("a task of a new stream", ada, task.ID)
+	w.known("a task of a new stream", ada, accepted.ID)
 	w.cfg.Cache = nil
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
-	w.known("a task of a new stream, without a cache", ada, task.ID)
+	w.known("a task of a new stream, without a cache", ada, accepted.ID)
 }
 
 // The store may fail right when a task was accepted as the first one of its stream. It is accepted
@@ -219,14 +232,14 @@ func TestTaskOfANewStreamWithoutStore(t *testing.T) {
 	s := &streams{fail: rating.ErrUnavailable}
 	w := newWorld(t, func(inner store.Store) store.Store { s.Store = inner; return s })
 	ada := actor.Actor{User: "ada"}
-	task := w.submit("ada", w.content().ID, 4).Task
-	w.known("a task of a stream that has no epoch yet", ada, task.ID)
-	w.unknown("another one of that stream", ada, rating.Forge(task.ID, func(t *rating.Ticket) { t.Position.Offset++ }))
+	accepted := w.submit("ada", w.content().ID, 4).Task
+	w.known("a task of a stream that has no epoch yet", ada, accepted.ID)
+	w.unknown("another one of that stream", ada, forge(accepted.ID, func(t *taskid.Ticket) { t.Position.Offset++ }))
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg)) // another process
-	w.known("a task of a stream that has no epoch yet", ada, task.ID)
+	w.known("a task of a stream that has no epoch yet", ada, accepted.ID)
 	s.failing(nil)
 	w.work()
-	if done := w.await(task); done.State != rating.Success || done.Result.Outcome != rating.Created {
+	if done := w.await(accepted); done.State != task.Success || done.Result.Outcome != string(rating.Created) {
 		t.Errorf("it came to %s, %+v", done.State, done.Result)
 	}
 }

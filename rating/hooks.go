@@ -7,35 +7,35 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
-// Hooks are functions of the host that take part in the life of a rating. Nil ones are skipped.
-// They may be called concurrently.
+// Hooks are functions of the host that are called when ratings change. Nil hooks are skipped. Hooks
+// may be called concurrently.
 //
-// A Before function is called by the Service, just before the queue is asked to accept, and
-// decides. Nil lets the submission pass; a *Refusal ends it, and is what the client is told; an
-// error that wraps ErrUnavailable means that it cannot be decided now (503). Any other error and a
-// panic are failures of the server (500); so is a Refusal that breaks the rules of its fields. In
-// each of these cases nothing is published.
+// The Service calls a Before hook just before it publishes. If the hook returns nil, the submission
+// passes; a *Refusal refuses it and is the answer of the client; an error that wraps ErrUnavailable
+// says that the hook cannot decide now (503). Every other error and a panic are failures of the
+// server (500), and so is a Refusal that breaks the rules of its fields. In each of these cases
+// nothing is published.
 //
-// AfterApply is called by a Worker, in whichever process it runs, when the transaction of a batch
-// is committed and before the queue is told so. Its error or panic is logged and changes nothing,
-// and it is not called again because of that. The batches of that worker wait for it.
+// A worker calls AfterApply, in the process in which it runs, after the transaction of a batch is
+// committed and before the batch is acknowledged to the queue. Its error or panic is logged and
+// changes nothing, and the hook is not called again because of it. The batches of that worker wait
+// for it.
 //
-// Hooks run in the goroutine of whoever calls the Service, or of the Worker, so one that ignores
+// Hooks run in the goroutine of the caller of the Service, or of the worker, so a hook that ignores
 // its context delays that submission or that worker for as long as it takes. The context ends 2 s
-// after the call, and with the deadline of the request. A Before function that returns
+// after the call, and with the deadline of the request. A Before hook that returns
 // context.DeadlineExceeded then counts as ErrUnavailable. Pass slow work to a queue of your own.
 type Hooks struct {
-	// BeforeSubmit is handed a rating, the first one of a content or a change, whose score and
-	// content are good.
+	// BeforeSubmit gets a rating, new or changed, whose score and content are valid.
 	BeforeSubmit func(ctx context.Context, actor actor.Actor, sub Submission) error
-	// BeforeWithdraw is handed the key of a rating that the actor may withdraw.
+	// BeforeWithdraw gets the key of a rating that the actor may withdraw.
 	BeforeWithdraw func(ctx context.Context, actor actor.Actor, key Key) error
-	// AfterApply is handed what a batch has changed, each rating as it is stored, in the order of
-	// keys: its Result tells whether it was created, updated, left unchanged or withdrawn. Every
-	// change is reported at least once, twice or more when a worker dies between the commit and the
-	// queue's hearing of it: Version tells such a repetition. The exception is a change that a
-	// later one of the same rating superseded before it was reported; the later one is. What was
-	// rejected, and ratings removed with their content, are not reported.
+	// AfterApply gets the ratings that a batch has changed, as they are stored, in the order of keys;
+	// Result says whether each was created, updated, left unchanged or withdrawn. Every change is
+	// reported at least once, and more than once if a worker dies between the commit and the
+	// acknowledgement; Version identifies such a duplicate. A change that a later change of the same
+	// rating superseded before it was reported is not reported; the later change is. Dead letters, and
+	// ratings that are removed with their content, are not reported.
 	AfterApply func(ctx context.Context, applied []Rating) error
 }
 
@@ -53,21 +53,4 @@ func (s *Service) beforeWithdraw(ctx context.Context, actor actor.Actor, key Key
 		return nil
 	}
 	return hook.Before(ctx, "rating.BeforeWithdraw", func(ctx context.Context) error { return f(ctx, actor, key) })
-}
-
-// afterApply reports the changes of a committed batch, sorted by key.
-func (w *Worker) afterApply(ctx context.Context, changes []*handled) {
-	f := w.cfg.Hooks.AfterApply
-	if f == nil {
-		return
-	}
-	applied := make([]Rating, 0, len(changes))
-	for _, h := range changes {
-		if h.rejected == nil && h.outcome != Superseded {
-			applied = append(applied, h.stored)
-		}
-	}
-	if len(applied) > 0 {
-		hook.After(ctx, w.cfg.Logger, "rating.AfterApply", func(ctx context.Context) error { return f(ctx, applied) })
-	}
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 )
 
 // hooked returns a world whose ratings take these hooks along, and its log.
@@ -226,7 +228,7 @@ func TestAfterApplyAtLeastOnce(t *testing.T) {
 	w, _ := hooked(t, rating.Hooks{AfterApply: heard.hear})
 	c := w.content()
 	w.submit("a", c.ID, 5)
-	worker := must(rating.NewWorker(w.store, amnesiac{w.queue}, w.contents, nil, w.cfg))
+	worker := must(worker.New(must(worker.NewRecalculator(w.ratings, w.store)), amnesiac{w.queue}, w.contents))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = worker.Run(ctx) })
@@ -253,7 +255,7 @@ func TestAfterApplyFails(t *testing.T) {
 			w.work()
 			c := w.content()
 			for i := range 3 {
-				if done := w.await(w.submit("a", c.ID, i+1).Task); done.State != rating.Success || done.Attempts > 1 { // 0: told by the store, before the worker has
+				if done := w.await(w.submit("a", c.ID, i+1).Task); done.State != task.Success || done.Attempts > 1 { // 0: told by the store, before the worker has
 					t.Errorf("the task is %+v", done)
 				}
 			}
@@ -287,7 +289,7 @@ func TestSlowHooks(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, rating.ErrUnavailable) || took != 2*time.Second {
 			t.Errorf("before: %v after %v", err, took)
 		}
-		worker := must(rating.NewWorker(w.store, w.queue, w.contents, nil, w.cfg))
+		worker := must(worker.New(must(worker.NewRecalculator(w.ratings, w.store)), w.queue, w.contents))
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { _ = worker.Run(ctx) })

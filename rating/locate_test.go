@@ -13,6 +13,9 @@ import (
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/internal/event"
+	"github.com/khodnevis/khodnevis/rating/internal/taskid"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // retaining is a queue that deletes everything before an offset, as Kafka does with what is too
@@ -55,15 +58,15 @@ func TestExpiredUnread(t *testing.T) {
 	q.start.Store(1)
 	w.offset.Add(int64(2 * time.Minute)) // the cache is believed for a while
 	for _, remembered := range []bool{true, false} {
-		task, err := w.ratings.Task(t.Context(), ada, lost.Task.ID)
-		if err != nil || task.State != rating.Failure || task.Error == nil || task.Error.Code != rating.ReasonExpired {
-			t.Errorf("remembered %v: the task is %+v, %v", remembered, task, err)
+		accepted, err := w.ratings.Task(t.Context(), ada, lost.Task.ID)
+		if err != nil || accepted.State != task.Failure || accepted.Error == nil || accepted.Error.Code != task.CodeExpired {
+			t.Errorf("remembered %v: the task is %+v, %v", remembered, accepted, err)
 		}
 		if _, _, err := w.ratings.Get(t.Context(), ada, lost.Rating.Key); !errors.Is(err, rating.ErrNotFound) {
 			t.Errorf("remembered %v: its rating: %v", remembered, err)
 		}
-		if task := w.task(kept.Task); task.State != rating.Pending {
-			t.Errorf("remembered %v: one that is not deleted is %s", remembered, task.State)
+		if accepted := w.task(kept.Task); accepted.State != task.Pending {
+			t.Errorf("remembered %v: one that is not deleted is %s", remembered, accepted.State)
 		}
 		if remembered {
 			if _, pending, err := w.ratings.Get(t.Context(), ben, kept.Rating.Key); !pending || err != nil {
@@ -80,15 +83,15 @@ func TestDeletedAfterItWasStored(t *testing.T) {
 	c := w.content()
 	first, second := w.submit("ada", c.ID, 4), w.submit("ada", c.ID, 5)
 	w.work()
-	if done := w.await(second.Task); done.State != rating.Success {
+	if done := w.await(second.Task); done.State != task.Success {
 		t.Fatalf("the second is %s", done.State)
 	}
 	q.start.Store(2)
 	w.offset.Add(int64(2 * time.Minute))
 	w.wipe()
 	for i, want := range []rating.Result{rating.Superseded, rating.Created} {
-		if task := w.task([]rating.Receipt{first, second}[i].Task); task.State != rating.Success || task.Result.Outcome != want {
-			t.Errorf("task %d is %s, %+v, want %s", i, task.State, task.Result, want)
+		if accepted := w.task([]rating.Receipt{first, second}[i].Task); accepted.State != task.Success || accepted.Result.Outcome != string(want) {
+			t.Errorf("task %d is %s, %+v, want %s", i, accepted.State, accepted.Result, want)
 		}
 	}
 }
@@ -98,11 +101,11 @@ func TestDeletedAfterItWasStored(t *testing.T) {
 func TestQueueDoesNotTell(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)
-	task := w.submit("ada", w.content().ID, 4).Task
+	accepted := w.submit("ada", w.content().ID, 4).Task
 	q.failed.Store(true)
 	w.wipe()
 	for range 10 {
-		if got := w.task(task); got.State != rating.Pending {
+		if got := w.task(accepted); got.State != task.Pending {
 			t.Errorf("the task is %s", got.State)
 		}
 	}
@@ -115,8 +118,8 @@ func TestQueueDoesNotTell(t *testing.T) {
 func TestQueueIsNotAskedAboutYoungTasks(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)
-	task := w.submit("ada", w.content().ID, 4).Task
-	w.known("a young task", actor.Actor{User: "ada"}, task.ID)
+	accepted := w.submit("ada", w.content().ID, 4).Task
+	w.known("a young task", actor.Actor{User: "ada"}, accepted.ID)
 	if n := q.asked.Load(); n != 0 {
 		t.Errorf("it was asked %d times", n)
 	}
@@ -130,14 +133,14 @@ func TestTaskBeyondTheEndOfTheLog(t *testing.T) {
 	own := w.submit("ada", w.content().ID, 4).Task
 	ada, boss := actor.Actor{User: "ada"}, actor.Actor{User: "boss", Staff: true}
 	beyond := func(n int64) string {
-		return rating.Forge(own.ID, func(t *rating.Ticket) { t.Position.Offset += n })
+		return forge(own.ID, func(t *taskid.Ticket) { t.Position.Offset += n })
 	}
 	for _, n := range []int64{1, 2, 1 << 40} {
 		w.unknown("a task beyond the end", ada, beyond(n))
 		w.unknown("a task beyond the end", boss, beyond(n))
 	}
-	w.unknown("a recalculation beyond the end", boss, rating.Forge(own.ID, func(t *rating.Ticket) {
-		t.Op, t.Key, t.By, t.Position.Offset = rating.OpRecalculate, rating.Key{Content: w.content().ID}, "boss", 1
+	w.unknown("a recalculation beyond the end", boss, forge(own.ID, func(t *taskid.Ticket) {
+		t.Op, t.Content, t.Rater, t.By, t.Position.Offset = event.Recalculate, w.content().ID, "", "boss", 1
 	}))
 	w.submit("ben", w.content().ID, 4)
 	w.known("a task that was beyond the end", ada, beyond(1))
@@ -153,7 +156,7 @@ func TestMadeUpTasksWaitApart(t *testing.T) {
 	w.cfg.Waiters = 16 // and two for others
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
 	accepted, forgotten := w.submit("ben", w.content().ID, 4).Task, w.submit("ben", w.content().ID, 4).Task
-	forged := rating.Forge(accepted.ID, func(t *rating.Ticket) { t.Key.Content, t.Key.Rater, t.By = w.content().ID, "eve", "eve" })
+	forged := forge(accepted.ID, func(t *taskid.Ticket) { t.Content, t.Rater, t.By = w.content().ID, "eve", "eve" })
 	w.wipe()
 	genuine := w.submit("ben", w.content().ID, 4).Task
 
@@ -162,9 +165,9 @@ func TestMadeUpTasksWaitApart(t *testing.T) {
 	defer all.Wait()
 	defer end()
 	returned := make(chan struct{}, 1000)
-	wait := func(user, taskID string, how func(context.Context, actor.Actor, string) (rating.Task, error)) {
+	wait := func(user, taskID string, how func(context.Context, actor.Actor, string) (task.Task, error)) {
 		all.Go(func() {
-			if got, err := how(ctx, actor.Actor{User: user}, taskID); err != nil || got.State != rating.Pending {
+			if got, err := how(ctx, actor.Actor{User: user}, taskID); err != nil || got.State != task.Pending {
 				t.Errorf("a wait of %s ends with %s, %v", user, got.State, err)
 			}
 			returned <- struct{}{}

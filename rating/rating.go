@@ -1,84 +1,67 @@
-// Package rating takes ratings, stores them in the order in which a log accepted them, and keeps
-// the numbers derived from them.
+// Package rating accepts ratings, stores them in the order in which a log accepted them, and keeps
+// the numbers that follow from them.
 //
-// A rating begins as a Submission. The Service checks it and publishes it; from then on it cannot
-// be lost. A Worker takes submissions from the queue in batches and applies each batch to the Store
-// in one transaction, together with every number that follows from it; whoever submitted can follow
-// a Task. A Recalculator folds the published score and recounts the numbers. When a rater leaves,
-// Service.Erase withdraws the ratings, or makes them nobody's.
+// A rating begins as a Submission. The Service checks it and publishes it to the queue; from then on
+// it cannot be lost. A worker (package rating/worker) consumes submissions in batches and applies
+// each batch to the Store in one transaction, together with all numbers that follow from it. A task
+// (package rating/task) tells the rater what became of a submission. Package rating/score computes
+// the published score. When a rater leaves, Service.Erase withdraws or anonymizes the ratings.
+//
+// Hosts use Service, Config and Hooks. Declarations whose comment begins with "For adapters:" are
+// the port to a database, and methods whose comment begins with "For workers:" are the interface to
+// package rating/worker.
 //
 // # Order
 //
-// The order of writes is the log's, not a clock's. The Version of a rating is the place of its
-// message in the log; the highest version of a Key wins, a withdrawal is a version too. So
-// duplicates, replays, and workers that were believed dead change nothing.
+// Ratings are ordered by the log, not by a clock. The Version of a rating is the position of its
+// message in the log; the highest version of a Key wins, and a withdrawal is a version, too. So
+// applying a change is idempotent: delivery is at least once, but a duplicate, a replay, and a
+// worker that was believed dead and still writes, change nothing. Versions are the fencing tokens of
+// the store.
 //
 // # Errors
 //
 // ErrNotFound, ErrForbidden, ErrExpired, ErrTooBroad and ErrUnavailable are compared with
-// errors.Is; input that breaks a rule is a *ValidationError, what a hook of the host refuses a
-// *Refusal. Everything else is a failure of the store or a hook.
+// errors.Is. Invalid input is a *ValidationError, and the refusal of a hook is a *Refusal. Every
+// other error is a failure of the store or of a hook.
 //
 // # Concurrency
 //
-// Service, Worker and Recalculator may be used concurrently, and in any number of processes on the
-// same store and queue.
+// A Service may be used concurrently, and any number of processes may share a store and a queue.
 package rating
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/id"
-	"github.com/khodnevis/khodnevis/internal/invalid"
-	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 var (
-	// ErrNotFound says that there is no such rating or task, or none that the asking user may know of.
+	// ErrNotFound says that the rating or task does not exist, or that the actor may not know of it.
 	ErrNotFound = errors.New("rating: not found")
-	// ErrForbidden says that the acting user may not do this to the rating.
+	// ErrForbidden says that the actor may not do this to the rating.
 	ErrForbidden = errors.New("rating: forbidden")
 	// ErrExpired says that a task is past its retention.
 	ErrExpired = errors.New("rating: task expired")
-	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as
-	// package content's.
+	// ErrTooBroad says that a query would cost too much. It is the same value as package content's.
 	ErrTooBroad = errs.TooBroad
 	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission
-	// that the queue did not take fails with an *UnavailableError. It is the same value as the
+	// that the queue did not accept fails with an *UnavailableError. It is the same value as the
 	// other packages' ErrUnavailable.
 	ErrUnavailable = errs.Unavailable
-	// ErrUnstorable says that the store will never take a change, however often it is tried: it
-	// breaks a rule of the database. It is the same value as the other packages' ErrUnstorable.
+	// ErrUnstorable says that the store will never accept a change, however often it is tried: the
+	// change breaks a rule of the database. It is the same value as the other packages'
+	// ErrUnstorable.
 	ErrUnstorable = errs.Unstorable
 )
 
-// UnavailableError says that a submission was not, or perhaps not, accepted. It wraps
-// ErrUnavailable and the cause.
-type UnavailableError struct {
-	// Unknown tells that the submission may still be stored later; otherwise it never will.
-	Unknown bool
-	Cause   error
-}
-
-// Error implements error.
-func (e *UnavailableError) Error() string {
-	if e.Unknown {
-		return fmt.Sprintf("rating: outcome unknown: %v", e.Cause)
-	}
-	return fmt.Sprintf("rating: not accepted: %v", e.Cause)
-}
-
-// Unwrap makes errors.Is find ErrUnavailable and the cause.
-func (e *UnavailableError) Unwrap() []error { return []error{ErrUnavailable, e.Cause} }
-
-// Key names a rating: one rater has at most one rating of a content.
+// Key names a rating: a rater has at most one rating of a content.
 type Key struct{ Content, Rater string }
 
-// String returns the rating's identifier, "<content>:<rater>".
+// String returns the identifier of the rating, "<content>:<rater>".
 func (k Key) String() string { return k.Content + ":" + k.Rater }
 
 // Compare orders keys by content, then rater, bytewise.
@@ -89,8 +72,8 @@ func (k Key) Compare(o Key) int {
 	return strings.Compare(k.Rater, o.Rater)
 }
 
-// ParseKey is the inverse of Key.String. It reports false for what no key's String is: both halves
-// are identifiers of 1 to 128 bytes of [A-Za-z0-9_.@|=+-].
+// ParseKey is the inverse of Key.String. It returns false if s is not the String of a Key: both
+// halves are identifiers of 1 to 128 bytes of [A-Za-z0-9_.@|=+-].
 func ParseKey(s string) (Key, bool) {
 	content, rater, ok := strings.Cut(s, ":")
 	if !ok || !id.Valid(content) || !id.Valid(rater) {
@@ -99,63 +82,35 @@ func ParseKey(s string) (Key, bool) {
 	return Key{Content: content, Rater: rater}, true
 }
 
-// Version says where in the history of the log a change stands. Later ones are greater: a greater
-// Epoch, or the same and a greater Offset.
-type Version struct {
-	// Epoch is the store's number of the stream; see Store.StreamEpoch. It is at least 1.
-	Epoch int64
-	// Offset is the place within the stream.
-	Offset int64
-}
-
-// Compare returns -1, 0 or 1 as v is before, at or after o.
-func (v Version) Compare(o Version) int {
-	switch {
-	case v.Epoch != o.Epoch && v.Epoch < o.Epoch, v.Epoch == o.Epoch && v.Offset < o.Offset:
-		return -1
-	case v == o:
-		return 0
-	}
-	return 1
-}
-
 // Result is what a change did to the rating.
 type Result string
 
 // The results of a change.
 const (
-	Created    Result = "created"    // there was no rating, or it had been withdrawn
-	Updated    Result = "updated"    // the score is another one now
+	Created    Result = "created"    // there was no rating, or it was withdrawn
+	Updated    Result = "updated"    // the score is different now
 	Unchanged  Result = "unchanged"  // the score was the same already
-	Withdrawn  Result = "withdrawn"  // the rating is gone
-	Superseded Result = "superseded" // a later change was there already
+	Withdrawn  Result = "withdrawn"  // the rating is a tombstone now
+	Superseded Result = "superseded" // a later change was applied before
 )
 
 // Rating is a rater's judgement of a content.
 type Rating struct {
 	Key
-	// Score lies within the Scale that was in force when it was accepted. It is 0 when Withdrawn.
+	// Score lies on the scale that was in force when the rating was accepted. It is 0 when Withdrawn.
 	Score int
-	// Version is that of the last change that was applied, one that left the score the same included.
+	// Version is that of the last change that was applied, including one that left the score the
+	// same.
 	Version Version
 	// Result is what that change did: Created, Updated, Unchanged or Withdrawn.
 	Result Result
-	// Withdrawn marks a rating that is gone; only its Key, Version and UpdatedAt mean something.
+	// Withdrawn marks a tombstone: only its Key, Version and UpdatedAt have a meaning. A store keeps
+	// tombstones for a while, so that an older change that comes late does not bring the rating back.
 	Withdrawn bool
-	// Bucket is the one that the rating counts in; see Bucket.
+	// Bucket is the Index of the score.Bucket that the rating counts in.
 	Bucket int
 	// CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the
-	// present score was, both UTC in microseconds. The same score again leaves UpdatedAt. UpdatedAt
-	// of a withdrawn rating is when its withdrawal was accepted.
+	// present score was accepted, both UTC in microseconds. The same score again leaves UpdatedAt.
+	// UpdatedAt of a tombstone is when the withdrawal was accepted.
 	CreatedAt, UpdatedAt time.Time
-}
-
-// checkScore records in bad that a score lies outside the scale.
-func checkScore(bad *ValidationError, s score.Scale, value int) {
-	switch {
-	case value < s.Min:
-		bad.add(invalid.TooSmall("score", s.Min))
-	case value > s.Max:
-		bad.add(invalid.TooGreat("score", s.Max))
-	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/task"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -21,24 +23,24 @@ func TestRunsAreTasks(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.content()
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: w.now()}}}))(t)
-	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	staff, user := actor.Actor{User: "s", Staff: true}, actor.Actor{User: "u"}
-	if _, err := w.ratings.Task(t.Context(), staff, rating.JobRefresh+"@latest"); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Task(t.Context(), staff, task.Recalculate+"@latest"); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("before the first run: %v", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for _, job := range []string{rating.JobRefresh, rating.JobRecount, rating.JobSweep} {
+	for _, job := range []string{task.Recalculate, task.Recount, task.Sweep} {
 		wg.Go(func() {
-			if err := recalculator.Run(ctx, job, rating.Every(time.Second)); err != nil {
+			if err := recalculator.Run(ctx, job, worker.Every(time.Second)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	t.Cleanup(func() { stop(); wg.Wait() })
-	for _, job := range []string{rating.JobRefresh, rating.JobRecount, rating.JobSweep} {
+	for _, job := range []string{task.Recalculate, task.Recount, task.Sweep} {
 		wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		var done rating.Task
+		var done task.Task
 		for { // until the first one is done
 			var err error
 			if done, err = w.ratings.Task(wait, staff, job+"@latest"); err == nil && done.State.Done() {
@@ -51,13 +53,13 @@ func TestRunsAreTasks(t *testing.T) {
 			}
 		}
 		cancel()
-		if done.Name != job || done.State != rating.Success || done.Result == nil || done.ID != rating.RunID(job, done.CreatedAt) || done.StartedAt.IsZero() || done.DoneAt.IsZero() {
+		if done.Name != job || done.State != task.Success || done.Result == nil || done.ID != task.RunID(job, done.CreatedAt) || done.StartedAt.IsZero() || done.DoneAt.IsZero() {
 			t.Errorf("%s came to %+v", job, done)
 		}
-		if job == rating.JobRecount && (done.Result.Contents != 1 || done.Result.Drifted != 0) {
+		if job == task.Recount && (done.Result.Contents != 1 || done.Result.Drifted != 0) {
 			t.Errorf("the recount came to %+v", done.Result)
 		}
-		if again := check(w.ratings.Task(t.Context(), staff, done.ID))(t); again.ID != done.ID || again.State != rating.Success {
+		if again := check(w.ratings.Task(t.Context(), staff, done.ID))(t); again.ID != done.ID || again.State != task.Success {
 			t.Errorf("by its own identifier it is %+v", again)
 		}
 		for _, id := range []string{done.ID, job + "@latest"} {
@@ -68,9 +70,9 @@ func TestRunsAreTasks(t *testing.T) {
 	}
 	now := w.now()
 	for id, want := range map[string]error{
-		rating.RunID(rating.JobRecount, now.Add(time.Hour)):                       rating.ErrNotFound,
-		rating.RunID(rating.JobRecount, now.Add(-rating.Retention-2*time.Second)): rating.ErrExpired,
-		"ratings.nothing@latest": rating.ErrNotFound, "ratings.recount@": rating.ErrNotFound, "ratings.recount@2026": rating.ErrNotFound,
+		task.RunID(task.Recount, now.Add(time.Hour)):                     rating.ErrNotFound,
+		task.RunID(task.Recount, now.Add(-task.Retention-2*time.Second)): rating.ErrExpired,
+		"ratings.nothing@latest":                                         rating.ErrNotFound, "ratings.recount@": rating.ErrNotFound, "ratings.recount@2026": rating.ErrNotFound,
 	} {
 		if _, err := w.ratings.Task(t.Context(), staff, id); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", id, err, want)
@@ -88,18 +90,18 @@ func (unfit) RatedContents(context.Context, string, int) ([]string, error) {
 func TestFailedRunsSaySo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(s store.Store) store.Store { return unfit{s} })
-	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = recalculator.Run(ctx, rating.JobRecount, rating.Every(time.Second)) })
+	wg.Go(func() { _ = recalculator.Run(ctx, task.Recount, worker.Every(time.Second)) })
 	t.Cleanup(func() { stop(); wg.Wait() })
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		task, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, rating.JobRecount+"@latest")
-		if err == nil && task.State == rating.Failure && task.Error != nil && task.Error.Code == "failed" && task.Result == nil {
+		accepted, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, task.Recount+"@latest")
+		if err == nil && accepted.State == task.Failure && accepted.Error != nil && accepted.Error.Code == "failed" && accepted.Result == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%+v, %v", task, err)
+			t.Fatalf("%+v, %v", accepted, err)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
@@ -161,7 +163,7 @@ func TestRecountAsksTheAuditor(t *testing.T) {
 	c := w.content()
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "r"},
 		Version: rating.Version{Epoch: 1}, Score: 4, At: w.now()}}}))(t)
-	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	for i := range 1200 {
 		a.suspects = append(a.suspects, fmt.Sprintf("c%04d", i))
 	}
@@ -196,7 +198,7 @@ func TestVerify(t *testing.T) {
 		check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: fmt.Sprint(i)},
 			Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, At: w.now()}}}))(t)
 	}
-	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	verify := func() (first []string) {
 		t.Helper()
 		if n := check(recalculator.Verify(t.Context(), func(d rating.Drift) { first = append(first, d.First()) }))(t); n != 1 {
@@ -208,7 +210,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("right numbers have the drift %v, and %d are marked", got, d.marked)
 	}
 	d.stats = func(s rating.Stats) rating.Stats { s.Score.Value += 1e-15 * 4; return s }
-	if got := verify(); len(got) != 1 || got[0] != "score: 4.000000000000004, folded 4" || d.marked != 1 {
+	if got := verify(); len(got) != 1 || got[0] != "score: 4.000000000000004, computed 4" || d.marked != 1 {
 		t.Errorf("a score that is off by a bit has the drift %v, and %d are marked", got, d.marked)
 	}
 	d.stats = nil
@@ -248,22 +250,22 @@ func TestRebuildFoldsEverything(t *testing.T) {
 		}
 	}
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}))(t)
-	before := check(rating.NewRecalculator(w.store, w.cfg))(t)
-	check(before.Refresh(t.Context()))(t)
+	before := check(worker.NewRecalculator(w.ratings, w.store))(t)
+	check(before.RefreshScores(t.Context()))(t)
 	w.cfg.Policy = score.Policy{Pull: 0.5, Young: 1, FirstDay: 0.2, Few: 20, Exact: 5, Prior: 3.5, RankPrior: 20}
-	after := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	after := check(worker.NewRecalculator(must(rating.New(w.store, w.queue, w.contents, w.cfg)), w.store))(t)
 	score := func(id string) score.Score {
 		return check(w.store.StatsByContent(t.Context(), []string{id}))(t)[0].Score
 	}
 	old := score(contents[0])
-	check(after.Refresh(t.Context()))(t)
+	check(after.RefreshScores(t.Context()))(t)
 	if score(contents[0]) != old {
 		t.Error("a fold takes up what has not changed")
 	}
-	if n := check(after.Rebuild(t.Context(), contents[:1], nil))(t); n != 1 || score(contents[0]) == old || score(contents[1]) != old {
+	if n := check(after.Recalculate(t.Context(), contents[:1], nil))(t); n != 1 || score(contents[0]) == old || score(contents[1]) != old {
 		t.Errorf("the rebuild of one content took %d, and the scores are %+v and %+v", n, score(contents[0]), score(contents[1]))
 	}
-	if n := check(after.Rebuild(t.Context(), nil, nil))(t); n != 2 || score(contents[1]) != score(contents[0]) {
+	if n := check(after.Recalculate(t.Context(), nil, nil))(t); n != 2 || score(contents[1]) != score(contents[0]) {
 		t.Errorf("the rebuild of all took %d, and the scores are %+v and %+v", n, score(contents[0]), score(contents[1]))
 	}
 }

@@ -13,15 +13,15 @@ import (
 // Stats are the numbers that follow from the stored ratings of one content.
 type Stats struct {
 	Content string
-	// Count and Sum are of the ratings that are not withdrawn, exact as of the last applied change.
+	// Count and Sum are of all ratings that are not withdrawn, exact as of the last applied change.
 	Count, Sum int64
 	// Histogram has the number of ratings of each score; scores without ratings are missing.
 	Histogram map[int]int64
-	// Score is the published score as of the last fold.
+	// Score is the published score as it was last computed.
 	Score score.Score
 	// Revision grows whenever something in Stats changes.
 	Revision int64
-	// AsOf is when that was, by the store's clock; zero for a content that never had a rating.
+	// AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.
 	AsOf time.Time
 }
 
@@ -33,8 +33,7 @@ func (s Stats) Average() (float64, bool) {
 	return float64(s.Sum) / float64(s.Count), true
 }
 
-// Held returns how many ratings have less than their full influence on the published score right
-// now, to the nearest whole number.
+// Held returns how many ratings are held back from the published score, rounded.
 func (s Stats) Held() int64 {
 	if !s.Score.Computed {
 		return 0
@@ -42,20 +41,9 @@ func (s Stats) Held() int64 {
 	return max(0, s.Count-int64(math.Round(s.Score.Weight)))
 }
 
-// Equal reports whether both have the same numbers, whatever their revisions and times.
+// Equal reports whether both have the same numbers. It ignores Revision and AsOf.
 func (s Stats) Equal(o Stats) bool {
 	return s.Content == o.Content && s.Count == o.Count && s.Sum == o.Sum && s.Score == o.Score && maps.Equal(s.Histogram, o.Histogram)
-}
-
-// History is what the published score of a content follows from.
-type History struct {
-	// HistoryStarts is when it opened, as StartHistories recorded it; zero if it did not. Folding
-	// does not look at it.
-	Start time.Time
-	// Buckets ascend by Index.
-	Buckets []score.Bucket
-	// Windows ascend by ID.
-	Windows []Window
 }
 
 // Rulings returns the windows as the computation of the score takes them.
@@ -67,15 +55,7 @@ func (h History) Rulings() []score.Window {
 	return windows
 }
 
-// Drift is a content whose derived numbers were not what its ratings say, and both.
-type Drift struct {
-	Content    string
-	Was, Is    Stats
-	WasBuckets []score.Bucket
-	IsBuckets  []score.Bucket
-}
-
-// First says what is the first number that was wrong, for people.
+// First describes the first number that was wrong, for people.
 func (d Drift) First() string {
 	switch {
 	case d.Was.Count != d.Is.Count:
@@ -99,7 +79,7 @@ func (d Drift) First() string {
 			return fmt.Sprintf("bucket %d: %d ratings with sum %d, recounted %d with sum %d", i, w.N, w.Sum, r.N, r.Sum)
 		}
 	}
-	return fmt.Sprintf("score: %v, folded %v", d.Was.Score.Value, d.Is.Score.Value)
+	return fmt.Sprintf("score: %v, computed %v", d.Was.Score.Value, d.Is.Score.Value)
 }
 
 func byIndex(buckets []score.Bucket) map[int]score.Bucket {

@@ -7,195 +7,134 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth/actor"
-	"github.com/khodnevis/khodnevis/internal/deadline"
+	"github.com/khodnevis/khodnevis/rating/internal/event"
+	"github.com/khodnevis/khodnevis/rating/internal/taskid"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
-// Task returns the state of a task, to its creator, if it is about a rating of the creator's own,
-// and to staff. ErrNotFound: there is no such task, or it is another one's, or about what only
-// staff may ask for. ErrExpired: it is older than Retention.
-func (s *Service) Task(ctx context.Context, actor actor.Actor, taskID string) (Task, error) {
-	task, _, err := s.look(ctx, actor, taskID)
-	return task, err
+// maxClockSkew is how far the clock of the process that accepted a task may be ahead of the clock of
+// the process that is asked for it. A task from later than that was never accepted.
+const maxClockSkew = time.Minute
+
+// Task returns the state of a task. The user who asked for it may read it, if it is about a rating
+// of that user, and so may staff. ErrNotFound: the actor may not read it, or it does not exist.
+// ErrExpired: it is older than task.Retention.
+func (s *Service) Task(ctx context.Context, actor actor.Actor, taskID string) (task.Task, error) {
+	t, _, err := s.readTask(ctx, actor, taskID)
+	return t, err
 }
 
-// look is Task, and reports whether the cache knows the task: if it does, the task is not made up.
-func (s *Service) look(ctx context.Context, actor actor.Actor, taskID string) (task Task, known bool, err error) {
-	if job, at, ok := parseRun(taskID); ok {
-		task, err = s.run(ctx, actor, job, at)
-		return task, err == nil, err
+// readTask is Task that also reports whether the cache knows the task: if so, its identifier is not
+// forged.
+func (s *Service) readTask(ctx context.Context, actor actor.Actor, taskID string) (t task.Task, known bool, err error) {
+	if job, at, ok := task.ParseRunID(taskID); ok {
+		t, err = s.readRun(ctx, actor, job, at)
+		return t, err == nil, err
 	}
-	t, ok := parseTicket(taskID)
+	ticket, ok := taskid.Parse(taskID)
 	now := s.cfg.time()
-	if !ok || !t.readableBy(actor) || t.At.After(now.Add(ahead)) {
-		return Task{}, false, ErrNotFound
+	if !ok || !mayReadTask(actor, ticket) || ticket.At.After(now.Add(maxClockSkew)) {
+		return task.Task{}, false, ErrNotFound
 	}
-	task = t.task()
-	if now.After(task.ExpiresAt) {
-		return Task{}, false, ErrExpired
+	key := Key{Content: ticket.Content, Rater: ticket.Rater}
+	t = ticket.Task()
+	if now.After(t.ExpiresAt) {
+		return task.Task{}, false, ErrExpired
 	}
-	remembered, known := s.recall(ctx, task.ID)
-	if known && remembered.State.Done() {
-		return remembered.complete(task, t.Key), known, nil
+	cached, known := s.tasks.get(ctx, t.ID)
+	if known && cached.State.Done() {
+		return cached.complete(t, key), known, nil
 	}
-	derived, err := s.derive(ctx, t)
-	if err == nil && !derived.State.Done() && !(known && now.Sub(t.At) < keptFor) {
-		derived, err = s.locate(ctx, t, derived, known)
+	derived, err := s.deriveTask(ctx, ticket)
+	if err == nil && !derived.State.Done() && !(known && now.Sub(ticket.At) < minRetention) {
+		derived, err = s.findLostMessage(ctx, ticket, derived, known)
 	}
-	// Without the store, and of a stream that it does not know yet, what is remembered is all that
-	// is known.
-	silent := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
-	if known && (silent || err == nil && !derived.State.Done()) {
-		return remembered.complete(task, t.Key), known, nil
+	// Without the store, and for a stream that the store does not know yet, the cache has the only
+	// answer.
+	unavailable := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	if known && (unavailable || err == nil && !derived.State.Done()) {
+		return cached.complete(t, key), known, nil
 	}
 	if err != nil {
-		return Task{}, known, err
+		return task.Task{}, known, err
 	}
 	if !derived.State.Done() {
-		return derived.complete(task, t.Key), known, nil
+		return derived.complete(t, key), known, nil
 	}
 	done := now
-	if derived.State == Success { // the worker has committed, and may not have come to refreshing the numbers
-		stats, err := s.numbers.ask(ctx, []string{t.Key.Content})
+	if derived.State == task.Success { // committed, but the worker may not have refreshed the Stats yet
+		stats, err := s.stats.load(ctx, []string{key.Content})
 		if err != nil {
-			return Task{}, known, err
+			return task.Task{}, known, err
 		}
 		if changed := stats[0].AsOf; changed.Before(now) {
 			done = changed
 		}
 	}
-	return derived.after(remembered, t.At, done).complete(task, t.Key), known, nil
+	return derived.withAttempts(cached, ticket.At, done).complete(t, key), known, nil
 }
 
-// recall asks the cache for what is known of a task.
-func (s *Service) recall(ctx context.Context, taskID string) (record, bool) {
-	return recall[record](ctx, s.cfg.Cache, s.cfg.warn, taskKey(taskID))
-}
-
-// derive tells the state of a task from what is stored, and writes nothing, since the ticket may be
-// made up. ErrNotFound: its stream is unknown. Who accepts a rating, and the worker, make streams
-// known; before either has come to it, the cache knows the task.
-func (s *Service) derive(ctx context.Context, t ticket) (record, error) {
-	rejected, err := s.store.ListDeadLetters(ctx, DeadLetterQuery{Position: t.Position, Key: t.messageKey(), Limit: 1})
+// deriveTask returns the state of a task that follows from what is stored. It writes nothing, since
+// the ticket may be forged. ErrNotFound: the stream is unknown. Submit and workers make streams
+// known; before that, the cache knows the task.
+func (s *Service) deriveTask(ctx context.Context, t taskid.Ticket) (taskRecord, error) {
+	letters, err := s.store.ListDeadLetters(ctx, DeadLetterQuery{Position: t.Position, Key: t.MessageKey(), Limit: 1})
 	if err != nil {
-		return record{}, fmt.Errorf("rating: task of %s: %w", t.Key, err)
+		return taskRecord{}, fmt.Errorf("rating: task of %s: %w", t.MessageKey(), err)
 	}
-	if len(rejected) > 0 {
-		return record{State: Failure, Done: rejected[0].At.UnixMicro(), Error: &TaskError{rejected[0].Reason, rejected[0].Detail}}, nil
+	if len(letters) > 0 {
+		failed := task.Error{Code: letters[0].Reason, Detail: letters[0].Detail}
+		return taskRecord{State: task.Failure, Done: letters[0].At.UnixMicro(), Error: &failed}, nil
 	}
-	if t.Op == opRecalculate { // its result is kept by the cache alone
-		return record{State: Pending}, nil
+	if t.Op == event.Recalculate { // only the cache keeps its result
+		return taskRecord{State: task.Pending}, nil
 	}
 	epoch, err := s.epochs.find(ctx, t.Position.Stream)
 	if err != nil {
-		return record{}, err
+		return taskRecord{}, err
 	}
-	found, err := s.store.RatingsByKey(ctx, []Key{t.Key})
+	found, err := s.store.RatingsByKey(ctx, []Key{{Content: t.Content, Rater: t.Rater}})
 	if err != nil {
-		return record{}, fmt.Errorf("rating: task of %s: %w", t.Key, err)
+		return taskRecord{}, fmt.Errorf("rating: task of %s: %w", t.MessageKey(), err)
 	}
 	if len(found) == 0 {
-		// What was stored goes with its content, and what was not will be refused.
-		switch err := s.Exists(ctx, t.Key.Content); {
+		// The ratings of a deleted content are deleted, and those that wait will be refused.
+		switch err := s.Exists(ctx, t.Content); {
 		case errors.Is(err, ErrNotFound):
-			return record{State: Failure, Error: contentGone}, nil
+			return taskRecord{State: task.Failure, Error: &task.Error{Code: task.CodeNoContent, Detail: event.NoContent}}, nil
 		case err != nil:
-			return record{}, err
+			return taskRecord{}, err
 		}
-		return record{State: Pending}, nil
+		return taskRecord{State: task.Pending}, nil
 	}
 	switch found[0].Version.Compare(Version{epoch, t.Position.Offset}) {
 	case -1:
-		return record{State: Pending}, nil
+		return taskRecord{State: task.Pending}, nil
 	case 0:
-		return record{State: Success, Outcome: found[0].Result}, nil
+		return taskRecord{State: task.Success, Outcome: string(found[0].Result)}, nil
 	}
-	return record{State: Success, Outcome: Superseded}, nil
+	return taskRecord{State: task.Success, Outcome: string(Superseded)}, nil
 }
 
-// messageKey is the key of the message that the ticket is for.
-func (t ticket) messageKey() string {
-	if t.Op == opRecalculate {
-		return t.Key.Content
+// readRun returns the task of a run of a job. A zero time means the latest run.
+func (s *Service) readRun(ctx context.Context, actor actor.Actor, job string, at time.Time) (task.Task, error) {
+	if !actor.Staff {
+		return task.Task{}, ErrNotFound
 	}
-	return t.Key.String()
-}
-
-// askTimeout bounds one question to the store that is asked again, or shared by several callers,
-// beside the deadlines of the callers.
-const askTimeout = 1500 * time.Millisecond
-
-// lookWithin is look for a caller who waits until ctx is done. The cancellation of ctx ends the
-// wait and not the look; its deadline ends both.
-func (s *Service) lookWithin(ctx context.Context, actor actor.Actor, taskID string) (task Task, known bool, err error) {
-	kept, release := deadline.Keep(ctx)
-	defer release()
-	kept, cancel := context.WithTimeout(kept, askTimeout)
-	defer cancel()
-	return s.look(kept, actor, taskID)
-}
-
-// over reports whether ctx is done. Its deadline may have passed a moment before it is told so.
-func over(ctx context.Context) bool {
-	end, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(end)
-}
-
-// Wait returns the task as soon as it is done. When ctx is done before that, it returns the task as
-// it was at the last look, at most a quarter of a second ago if the store answers; at once if too
-// many callers wait already. Errors are those of Task. The identifier may be made up: tasks that
-// the cache does not know have few places to wait, see Config.Waiters.
-func (s *Service) Wait(ctx context.Context, actor actor.Actor, taskID string) (Task, error) {
-	return s.wait(ctx, actor, taskID, false)
-}
-
-// WaitAccepted is Wait for a task that Submit, Withdraw or Recalculate has just returned to the
-// caller: it waits in its place also while the cache does not answer.
-func (s *Service) WaitAccepted(ctx context.Context, actor actor.Actor, taskID string) (Task, error) {
-	return s.wait(ctx, actor, taskID, true)
-}
-
-// unknownShare is the part of Config.Waiters that may wait beside them for tasks that may be made
-// up.
-const unknownShare = 8
-
-func (s *Service) wait(ctx context.Context, actor actor.Actor, taskID string, accepted bool) (Task, error) {
-	task, known, err := s.lookWithin(ctx, actor, taskID)
-	if err != nil || task.State.Done() {
-		return task, err
-	}
-	places := s.strangers
-	if known || accepted {
-		places = s.waiters
-	}
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	default:
-		return task, nil
-	}
-	// The cache is asked often, since it answers in microseconds; the store, which knows even when
-	// the cache does not, rarely.
-	pause, asked := time.Millisecond, s.cfg.Now()
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return task, nil
-		case <-timer.C:
+	if at.IsZero() {
+		seconds, ok := s.tasks.runs.values(ctx, job)[job]
+		if !ok {
+			return task.Task{}, ErrNotFound
 		}
-		done, known := s.recall(ctx, taskID)
-		if known = known && done.State.Done(); known || s.cfg.Now().Sub(asked) > 250*time.Millisecond {
-			seen, _, err := s.lookWithin(ctx, actor, taskID)
-			switch {
-			case err != nil && over(ctx):
-				return task, nil
-			case err != nil || seen.State.Done():
-				return seen, err
-			}
-			task, asked = seen, s.cfg.Now()
-		}
-		pause = min(2*pause, 50*time.Millisecond)
-		timer.Reset(pause)
+		at = time.Unix(seconds, 0).UTC()
 	}
+	run := task.Task{ID: task.RunID(job, at), Name: job, CreatedAt: at, ExpiresAt: at.Add(task.Retention)}
+	if s.cfg.time().After(run.ExpiresAt) {
+		return task.Task{}, ErrExpired
+	}
+	cached, ok := s.tasks.get(ctx, run.ID)
+	if !ok {
+		return task.Task{}, ErrNotFound
+	}
+	return cached.complete(run, Key{}), nil
 }

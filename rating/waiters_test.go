@@ -9,23 +9,24 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // L1: those past the bound of callers that wait are answered at once, and the next one waits again
 // when one of them goes.
 func TestTooManyWaiters(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil) // without a worker, no task is ever done
+	w := newWorld(t, nil) // without a worker, no accepted is ever done
 	w.cfg.Waiters = 2
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
-	task, ben := w.submit("ben", w.content().ID, 4).Task, actor.Actor{User: "ben"}
+	accepted, ben := w.submit("ben", w.content().ID, 4).Task, actor.Actor{User: "ben"}
 	long, end := context.WithTimeout(t.Context(), 20*time.Second)
 	defer end()
 	first, leave := context.WithCancel(long)
 	var all sync.WaitGroup
 	wait := func(ctx context.Context) {
 		all.Go(func() {
-			if got, err := w.ratings.Wait(ctx, ben, task.ID); err != nil || got.State != rating.Pending {
+			if got, err := w.ratings.Wait(ctx, ben, accepted.ID); err != nil || got.State != task.Pending {
 				t.Errorf("the end of a wait: %v, %v", got.State, err)
 			}
 		})
@@ -43,7 +44,7 @@ func TestTooManyWaiters(t *testing.T) {
 	wait(long)
 	waiting(2)
 	for range 3 {
-		if got, err := w.ratings.Wait(long, ben, task.ID); err != nil || got.State != rating.Pending || long.Err() != nil {
+		if got, err := w.ratings.Wait(long, ben, accepted.ID); err != nil || got.State != task.Pending || long.Err() != nil {
 			t.Errorf("one too many: %v, %v, after it %v", got.State, err, long.Err())
 		}
 	}
@@ -71,11 +72,11 @@ func TestEndOfAWait(t *testing.T) {
 	w := newWorld(t, nil)
 	w.cfg.Cache = nil // so that the store is asked while it waits
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
-	task := w.submit("ben", w.content().ID, 4).Task
+	accepted := w.submit("ben", w.content().ID, 4).Task
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	got, err := w.ratings.Wait(tardy{ctx, time.Now().Add(400 * time.Millisecond)}, actor.Actor{User: "ben"}, task.ID)
-	if err != nil || got.State != rating.Pending || ctx.Err() != nil {
+	got, err := w.ratings.Wait(tardy{ctx, time.Now().Add(400 * time.Millisecond)}, actor.Actor{User: "ben"}, accepted.ID)
+	if err != nil || got.State != task.Pending || ctx.Err() != nil {
 		t.Errorf("the task is %s, %v; after it %v", got.State, err, ctx.Err())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
+	"github.com/khodnevis/khodnevis/rating/worker"
 )
 
 // Staff exclude a campaign, and take that back: the published score follows, nothing else moves.
@@ -18,7 +19,7 @@ func TestWindowsAreReversible(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.content()
 	boss, user := actor.Actor{User: "boss", Staff: true}, actor.Actor{User: "user"}
-	recalculator := check(rating.NewRecalculator(w.store, w.cfg))(t)
+	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	changes := make([]rating.Change, 220)
 	for i := range changes {
 		changes[i] = rating.Change{Key: rating.Key{Content: c.ID, Rater: "u" + string(rune('0'+i/100)) + string(rune('a'+i%100))}, Version: rating.Version{Epoch: 1, Offset: int64(i)},
@@ -29,7 +30,7 @@ func TestWindowsAreReversible(t *testing.T) {
 	}
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}))(t)
 	published := func() float64 {
-		check(recalculator.Refresh(t.Context()))(t)
+		check(recalculator.RefreshScores(t.Context()))(t)
 		s := w.stats(c.ID)
 		if s.Count != 220 || s.Sum != 280 || s.Histogram[1] != 200 || s.Histogram[4] != 20 {
 			t.Errorf("a window moved the numbers: %+v", s)
@@ -37,7 +38,7 @@ func TestWindowsAreReversible(t *testing.T) {
 		return s.Score.Value
 	}
 	before := published()
-	draft := rating.WindowDraft{Content: c.ID, Ruling: score.Excluded, From: c.CreatedAt.Add(74 * time.Hour), Until: c.CreatedAt.Add(75 * time.Hour), Note: "a link in a channel"}
+	draft := rating.Window{Content: c.ID, Ruling: score.Excluded, From: c.CreatedAt.Add(74 * time.Hour), Until: c.CreatedAt.Add(75 * time.Hour), Note: "a link in a channel"}
 	if _, err := w.ratings.AddWindow(t.Context(), user, draft); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("a user: %v", err)
 	}
@@ -74,12 +75,12 @@ func TestWindowsAreValidated(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.content()
 	boss := actor.Actor{User: "boss", Staff: true}
-	ok := rating.WindowDraft{Content: c.ID, Ruling: score.Cleared, From: w.now(), Until: w.now().Add(time.Hour)}
-	for name, bad := range map[string]func(*rating.WindowDraft){
-		"ruling": func(d *rating.WindowDraft) { d.Ruling = "maybe" },
-		"from":   func(d *rating.WindowDraft) { d.From = time.Time{} },
-		"until":  func(d *rating.WindowDraft) { d.Until = d.From },
-		"note":   func(d *rating.WindowDraft) { d.Note = strings.Repeat("é", rating.MaxNote+1) },
+	ok := rating.Window{Content: c.ID, Ruling: score.Cleared, From: w.now(), Until: w.now().Add(time.Hour)}
+	for name, bad := range map[string]func(*rating.Window){
+		"ruling": func(d *rating.Window) { d.Ruling = "maybe" },
+		"from":   func(d *rating.Window) { d.From = time.Time{} },
+		"until":  func(d *rating.Window) { d.Until = d.From },
+		"note":   func(d *rating.Window) { d.Note = strings.Repeat("é", rating.MaxNote+1) },
 	} {
 		d := ok
 		bad(&d)

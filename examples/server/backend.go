@@ -74,7 +74,7 @@ func plan(s settings, command bool, log *slog.Logger) (*backend, error) {
 	}
 	off := s.limits == "off"
 	b.cfg = khodnevis.Config{Recalculate: s.recalculate, Recount: s.recount, Workers: s.workers,
-		SkipForeign: s.foreign == "skip", TrustedProxies: proxies, Limits: httpapi.Limits{Off: off},
+		TrustedProxies: proxies, Limits: httpapi.Limits{Off: off},
 		Auth: auth.Config{LimitsOff: off}}
 	if err = b.pick(s, log); err == nil {
 		_, err = khodnevis.New(b.cfg) // in memory for now, so that what is wrong shows before there is a file

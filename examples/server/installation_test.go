@@ -207,8 +207,8 @@ func TestFrozenWorker(t *testing.T) {
 
 // Two servers are told to use one topic and one group. A worker that finds a rating of the other
 // server stops: it says so in its log and at /readyz, with both identities, and nothing becomes a
-// dead letter. With a group of its own and -kafka-foreign=skip each of them then stores what it has
-// accepted.
+// dead letter. With topics of their own, into which the messages are copied as docs/operations.md
+// says, each of them then stores what it has accepted.
 func TestTwoServersInOneTopic(t *testing.T) {
 	t.Parallel()
 	brokers, args := shared(t)
@@ -217,7 +217,7 @@ func TestTwoServersInOneTopic(t *testing.T) {
 	both := []*tenant{newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...),
 		newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...)}
 	ids := []string{both[0].identity(), both[1].identity()}
-	forget(t, brokers, []string{name}, []string{name, "khodnevis." + ids[0], "khodnevis." + ids[1]})
+	forget(t, brokers, []string{name, ownTopic(ids[0]), ownTopic(ids[1])}, []string{name, "khodnevis." + ids[0], "khodnevis." + ids[1]})
 	stopped := func() *tenant {
 		for _, x := range both {
 			if status, text := x.ready(); status == 503 && strings.Contains(text, ids[0]) && strings.Contains(text, ids[1]) {
@@ -246,11 +246,60 @@ func TestTwoServersInOneTopic(t *testing.T) {
 			t.Errorf("it logs\n%s", x.log)
 		}
 		token, tasks := x.token, x.tasks
-		both[i] = &tenant{child: start(t, x.data, slices.Concat(topic, []string{"-kafka-foreign", "skip"})...),
+		both[i] = &tenant{child: start(t, x.data, args...),
 			data: x.data, token: token, tasks: tasks}
 	}
+	separate(t, brokers, name)
 	for _, x := range both {
 		x.stored()
+	}
+}
+
+func ownTopic(installation string) string { return "khodnevis.ratings." + installation }
+
+// separate copies each message of a shared topic into the topic of its installation: into the same
+// partition, with its key and its headers.
+func separate(t *testing.T, brokers []string, topic string) {
+	t.Helper()
+	cfg := sarama.NewConfig()
+	cfg.Version = sarama.V3_2_0_0
+	cfg.Producer.Return.Successes = true
+	cfg.Producer.Partitioner = sarama.NewManualPartitioner
+	fatal := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := sarama.NewClient(brokers, cfg)
+	fatal(err)
+	defer client.Close()
+	consumer, err := sarama.NewConsumerFromClient(client)
+	fatal(err)
+	defer consumer.Close()
+	producer, err := sarama.NewSyncProducerFromClient(client)
+	fatal(err)
+	defer producer.Close()
+	partitions, err := client.Partitions(topic)
+	fatal(err)
+	for _, partition := range partitions {
+		end, err := client.GetOffset(topic, partition, sarama.OffsetNewest)
+		fatal(err)
+		messages, err := consumer.ConsumePartition(topic, partition, sarama.OffsetOldest)
+		fatal(err)
+		for next := int64(0); next < end; {
+			m := <-messages.Messages()
+			next = m.Offset + 1
+			out := &sarama.ProducerMessage{Partition: partition, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value)}
+			for _, h := range m.Headers {
+				out.Headers = append(out.Headers, *h)
+				if string(h.Key) == "installation" {
+					out.Topic = ownTopic(string(h.Value))
+				}
+			}
+			_, _, err := producer.SendMessage(out)
+			fatal(err)
+		}
+		_ = messages.Close()
 	}
 }
 

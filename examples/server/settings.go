@@ -29,7 +29,6 @@ type settings struct {
 	passwordIn  string
 	topic       string
 	group       string
-	foreign     string
 	redis       string
 	redisPrefix string
 	role        string
@@ -85,9 +84,6 @@ func readSettings(args, environ []string, stdout io.Writer) (settings, []string,
 	setting(&s.topic, "kafka-topic", "",
 		"topic of accepted ratings; unset: khodnevis.ratings.ID, where ID is the identity of the database")
 	setting(&s.group, "kafka-group", "", "consumer group of the workers; unset: khodnevis.ID")
-	setting(&s.foreign, "kafka-foreign", "refuse",
-		"what a worker does about messages of another installation: refuse stops before them, "+
-			"skip passes over them, and loses them unless the other installation has a consumer group of its own")
 	setting(&s.redis, "redis", "", "address or URL of a Redis server; unset: memory")
 	setting(&s.redisPrefix, "redis-prefix", "khodnevis:",
 		"what the keys in Redis begin with; the identity of the database follows it in any case")
@@ -223,13 +219,10 @@ func (s *settings) validate() error {
 	if s.data == "" || s.data == ":memory:" || strings.Contains(s.data, "://") {
 		errs = append(errs, errors.New("-data: give the path of a file"))
 	}
-	if s.kafka == "" && (s.topic != "" || s.group != "" || s.foreign != "refuse") {
-		s.doubts = append(s.doubts, "-kafka-topic, -kafka-group and -kafka-foreign mean nothing without -kafka")
+	if s.kafka == "" && (s.topic != "" || s.group != "") {
+		s.doubts = append(s.doubts, "-kafka-topic and -kafka-group mean nothing without -kafka")
 	}
 	errs = append(errs, s.validateKafka())
-	if s.foreign != "refuse" && s.foreign != "skip" {
-		errs = append(errs, fmt.Errorf("-kafka-foreign %q: give refuse or skip", s.foreign))
-	}
 	if s.redisPrefix == "" {
 		errs = append(errs, errors.New("-redis-prefix: give at least one character"))
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/khodnevis/khodnevis/internal/testutil"
-	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 func TestSettings(t *testing.T) {
@@ -18,7 +18,7 @@ func TestSettings(t *testing.T) {
 	environ := []string{"PATH=/bin", "KHODNEVIS_ADDR=127.0.0.1:9000", "KHODNEVIS_DATA=env.db",
 		"KHODNEVIS_TRUSTED_PROXIES=10.0.0.1", "KHODNEVIS_LIMITS=", "KHODNEVIS_WORKERS=3"}
 	s, rest, err := readSettings([]string{"-data", "flag.db", "-batch", "20", "staff", "ana"}, environ, io.Discard)
-	want := settings{addr: "127.0.0.1:9000", data: "flag.db", kafkaTLS: "off", foreign: "refuse",
+	want := settings{addr: "127.0.0.1:9000", data: "flag.db", kafkaTLS: "off",
 		redisPrefix: "khodnevis:",
 		role:        "all", recalculate: "@every 30s", recount: "0 3 * * *", workers: 3, batch: 20,
 		log: "text", limits: "on", proxies: "10.0.0.1"}
@@ -27,8 +27,8 @@ func TestSettings(t *testing.T) {
 	}
 	_, _, err = readSettings([]string{"-addr", "8000", "-role", "boss", "-limits", "maybe", "-trusted-proxies", "lb",
 		"-workers", "0", "-log", "xml",
-		"-kafka-foreign", "drop", "-redis-prefix", ""}, nil, io.Discard)
-	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log", "-kafka-foreign",
+		"-redis-prefix", ""}, nil, io.Discard)
+	for _, name := range []string{"-addr", "-role", "-limits", "-trusted-proxies", "-workers", "-log",
 		"-redis-prefix"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not mention %s", err, name)
@@ -40,11 +40,11 @@ func TestSettings(t *testing.T) {
 func TestSettingsReachTheApp(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"the schedule of " + rating.JobRefresh: {"-recalculate", "never"},
-		"the schedule of " + rating.JobRecount: {"-recount", "never"},
-		"Workers is 10000":                     {"-workers", "10000"},
-		"Batch is -1":                          {"-batch", "-1"},
-		"-kafka: kafkaqueue: topic \"a b\"":    {"-kafka", "127.0.0.1:1", "-kafka-topic", "a b"},
+		"the schedule of " + task.Recalculate: {"-recalculate", "never"},
+		"the schedule of " + task.Recount:     {"-recount", "never"},
+		"Workers is 10000":                    {"-workers", "10000"},
+		"Batch is -1":                         {"-batch", "-1"},
+		"-kafka: kafkaqueue: topic \"a b\"":   {"-kafka", "127.0.0.1:1", "-kafka-topic", "a b"},
 	} {
 		err := run(t.Context(), append([]string{"-data", filepath.Join(t.TempDir(), "data.db")}, args...), nil, nil,
 			io.Discard, io.Discard)

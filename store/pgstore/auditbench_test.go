@@ -11,8 +11,11 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
 
@@ -38,14 +41,22 @@ func BenchmarkRecount(b *testing.B) {
 	// What is measured runs with the settings of a service.
 	db := dial(b, testserver.Postgres(b), pgstore.OpenConfig{})
 	service := over(b, db, s.schema)
-	recalculator, err := rating.NewRecalculator(service, rating.Config{})
+	contents, err := content.New(service, content.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ratings, err := rating.New(service, memqueue.New(memqueue.Config{}), contents, rating.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	recalculator, err := worker.NewRecalculator(ratings, service)
 	if err != nil {
 		b.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	stored := make(chan int, 1)
-	var worker sync.WaitGroup
-	worker.Go(func() {
+	var storing sync.WaitGroup
+	storing.Go(func() {
 		src, n := newSource(), 0
 		for ctx.Err() == nil {
 			changes := src.batch(100, rows/500) // contents that surely have ratings
@@ -72,7 +83,7 @@ func BenchmarkRecount(b *testing.B) {
 		all.add("of-average", asked.Seconds()/recount.Seconds())
 	}
 	stop()
-	worker.Wait()
+	storing.Wait()
 	var counted int
 	if err := s.db.Get(&counted, `SELECT sum(n) FROM `+s.schema+`.rating_stats`); err != nil {
 		b.Fatal(err)

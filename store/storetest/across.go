@@ -27,10 +27,10 @@ func acrossChecks() []Check {
 			"rank, count): as they are stored, at the moment of the query.", acrossPresent},
 		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a " +
 			"rating of it that comes later is refused.", acrossDeletedContent},
-		{"across/refused", "Refused tells that the content was deleted; nothing was changed and Result is empty.",
-			acrossRefused},
-		{"across/windows-deleted", "A deleted content takes its windows along, and one that comes later is " +
-			"ErrNotFound.", acrossWindowsDeleted},
+		{"across/refused",
+			"Refused says that the content is deleted; nothing was changed and Result is empty.", acrossRefused},
+		{"across/windows-deleted",
+			"The windows of a deleted content are deleted with it, and adding one later is ErrNotFound.", acrossWindowsDeleted},
 		{"across/erase-content", "EraseContent removes every rating of a content that is kept elsewhere",
 			acrossEraseContent},
 		{"across/delete-many", "It holds nobody up, however many ratings that are: they are gone at once for every " +

@@ -33,16 +33,18 @@ func contentBounds() []Check {
 
 func ratingBounds() []Check {
 	return []Check{
-		{"rating/bound", "ErrTooBroad: to find them it would have to look at many more than q.MaxRows rows. " +
-			"It never leaves a match out instead.", ratingBound},
-		{"rating/bound-served", "Never too broad are: a list without a filter, in any order; one of a " +
-			"content in the order ByKey; one of a rater in the orders by time; and one whose content, rater " +
-			"or span of time at most q.MaxRows ratings have.", ratingBoundServed},
-		{"rating/bound-count", "CountRatings returns how many ratings that are not withdrawn match f, and " +
-			"maxRows+1 if more than maxRows do. ErrTooBroad: to count them it would have to look at many " +
-			"more than maxRows rows. A count is never too broad without a filter, with a content, a rater or " +
-			"a span of time alone, or where at most maxRows ratings have one of these. A maxRows of 0 bounds " +
-			"nothing.", ratingBoundCount},
+		{"rating/bound",
+			"ErrTooBroad: to find them it would have to read many more than q.MaxRows rows. It never leaves a " +
+				"match out instead.", ratingBound},
+		{"rating/bound-served",
+			"Never too broad are: a list without a filter, in any order; a list of one content in the order " +
+				"ByKey; a list of one rater in the orders by time; and a list whose content, rater or span of " +
+				"time at most q.MaxRows ratings have.", ratingBoundServed},
+		{"rating/bound-count",
+			"CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more than " +
+				"maxRows do. ErrTooBroad: to count them it would have to read many more than maxRows rows. A " +
+				"count is never too broad without a filter, with a content, a rater or a span of time alone, or " +
+				"where at most maxRows ratings have one of these. A maxRows of 0 means no bound.", ratingBoundCount},
 	}
 }
 

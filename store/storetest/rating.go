@@ -16,11 +16,11 @@ func ratingChecks() []Check {
 	return slices.Concat([]Check{
 		{"rating/results", "Result is Created, Updated, Unchanged, Withdrawn or Superseded.", ratingResults},
 		{"rating/unchanged", "The same score again leaves the rating in its bucket.", ratingUnchanged},
-		{"rating/withdrawn", "CreatedAt is when the first change since the last withdrawal was accepted, " +
-			"UpdatedAt when the present score was, both UTC in microseconds.", ratingWithdrawn},
-		{"rating/withdrawn-at", "UpdatedAt of a withdrawn rating is when its withdrawal was accepted.",
-			ratingWithdrawnAt},
-		{"rating/unknown-content", "there was no rating, or it had been withdrawn", ratingUnknown},
+		{"rating/withdrawn",
+			"CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the " +
+				"present score was accepted, both UTC in microseconds.", ratingWithdrawn},
+		{"rating/withdrawn-at", "UpdatedAt of a tombstone is when the withdrawal was accepted.", ratingWithdrawnAt},
+		{"rating/unknown-content", "there was no rating, or it was withdrawn", ratingUnknown},
 		{"rating/outcomes", "The outcomes stand in the order of batch.Changes.", ratingOutcomes},
 		{"rating/large-batch",
 			"ApplyRatings records batch in one transaction: all of it or, with an error, nothing.", ratingLargeBatch},
@@ -28,8 +28,9 @@ func ratingChecks() []Check {
 			"with any number of callers at once.", ratingNumbers},
 		{"rating/history", "Count, sum, histogram and buckets are equal to the rows after every transaction, " +
 			"with any number of callers at once.", ratingHistory},
-		{"rating/by-key", "RatingsByKey returns those of keys that have ever been rated, each once, in any " +
-			"order, withdrawn ones included and marked.", ratingByKeys},
+		{"rating/by-key",
+			"RatingsByKey returns those of keys that have ever been rated, each once, in any order, " +
+				"tombstones included and marked.", ratingByKeys},
 		{"rating/times", "Times come and go as UTC with microseconds.", ratingTimesKept},
 		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no " +
 			"memory with the caller.", ratingMemory},

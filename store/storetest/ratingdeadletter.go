@@ -20,16 +20,18 @@ func ratingRejections() []Check {
 		{"rating/rejected-id", "ID is given by the store; later ones are greater.", ratingDeadLetterID},
 		{"rating/rejected-list", "ListDeadLetters returns at most q.Limit dead letters that match, in " +
 			"ascending order of ID, after q.After.", ratingDeadLetterList},
-		{"rating/rejected-bytes", "Dead letters it always takes, whatever bytes their keys, bodies and " +
-			"details are made of: there is no other place for them.", ratingDeadLetterBytes},
+		{"rating/rejected-bytes",
+			"It always accepts dead letters, whatever bytes their keys, bodies and details have: there is no " +
+				"other place for them.", ratingDeadLetterBytes},
 		{"rating/unstorable", "ErrUnstorable: the database will never take one of the changes.", ratingUnstorable},
 		{"rating/rejected-remove", "DeleteDeadLetters removes dead letters. Missing ones are no error.",
 			ratingDeadLetterRemove},
-		{"rating/sweep-forgotten", "It also removes, piece by piece, the rows that deleted and forgotten " +
-			"contents have " +
-			"left; nobody sees them, so they do not count.", ratingSweepForgotten},
-		{"rating/sweep", "SweepRatings removes at most limit withdrawn ratings, dead letters and erasures " +
-			"from before the given time and returns how many.", ratingSweep},
+		{"rating/sweep-forgotten",
+			"It also removes, in pieces, the rows that deleted and erased contents have left; these are not " +
+				"visible, so they do not count.", ratingSweepForgotten},
+		{"rating/sweep",
+			"SweepRatings removes at most limit tombstones, dead letters and erasures from before the given " +
+				"time and returns how many.", ratingSweep},
 	}
 }
 

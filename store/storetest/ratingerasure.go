@@ -14,12 +14,14 @@ import (
 
 func ratingErasures() []Check {
 	return []Check{
-		{"rating/depart", "RecordErasure records that a rater left. The last record of a rater counts.",
-			ratingDepart},
-		{"rating/erasures", "Erasures returns at most limit of those who left at the given time or later, " +
-			"after the given rater, in the order of Rater, bytewise.", ratingErased},
-		{"rating/erasures-sweep", "SweepRatings removes at most limit withdrawn ratings, dead letters and " +
-			"erasures from before the given time and returns how many.", ratingErasureSweep},
+		{"rating/depart",
+			"RecordErasure records the erasure of a rater. The last record of a rater counts.", ratingDepart},
+		{"rating/erasures",
+			"Erasures returns at most limit erasures of the given time or later, after the given rater, in " +
+				"the order of Rater, bytewise.", ratingErased},
+		{"rating/erasures-sweep",
+			"SweepRatings removes at most limit tombstones, dead letters and erasures from before the given " +
+				"time and returns how many.", ratingErasureSweep},
 	}
 }
 

@@ -15,18 +15,18 @@ func ratingLists() []Check {
 	return []Check{
 		{"rating/list", "ListRatings returns at most q.Limit ratings that match q.Filter and are not " +
 			"withdrawn, in q.Order, after q.After.", ratingList},
-		{"rating/list-filters", "Filter says which ratings are meant. The zero Filter means all; conditions " +
-			"that are set must all hold.", ratingFilters},
-		{"rating/list-all", "The zero Filter means all; conditions that are set must all hold.", ratingListAll},
-		{"rating/list-ties", "Ratings of one time stand in the order of their keys, which runs in the same " +
-			"direction.", ratingTies},
+		{"rating/list-filters",
+			"Filter selects ratings. The zero Filter selects all; conditions that are set must all hold.", ratingFilters},
+		{"rating/list-all", "The zero Filter selects all; conditions that are set must all hold.", ratingListAll},
+		{"rating/list-ties", "Ratings of the same time are ordered by key, in the same direction.", ratingTies},
 		{"rating/list-scores", "ScoreMin and ScoreMax bound the score, both included.", ratingScores},
 		{"rating/list-times", "UpdatedFrom is the earliest time of the present score that matches, " +
 			"UpdatedBefore the first that no longer does.", ratingTimes},
-		{"rating/list-after", "After is the place where the piece starts, exclusively; nil: at the " +
-			"beginning. The rating that stood there may be gone.", ratingAfter},
-		{"rating/list-moving", "After is the place where the piece starts, exclusively; nil: at the beginning.",
-			ratingMoving},
+		{"rating/list-after",
+			"After is the cursor after which the page starts; nil: the page starts at the beginning. The " +
+				"rating of the cursor may not exist any more.", ratingAfter},
+		{"rating/list-moving",
+			"After is the cursor after which the page starts; nil: the page starts at the beginning.", ratingMoving},
 		{"rating/count", "CountRatings returns how many ratings that are not withdrawn match f, and " +
 			"maxRows+1 if more than maxRows do.", ratingCount},
 	}

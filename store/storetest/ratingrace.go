@@ -17,8 +17,9 @@ func ratingRaces() []Check {
 	return []Check{
 		{"rating/race", "Count, sum, histogram and buckets are equal to the rows after every transaction, " +
 			"with any number of callers at once.", ratingRace},
-		{"rating/race-one-key", "Of two changes of a Key, whenever they come, the one of the higher Version " +
-			"wins and the other one is Superseded.", ratingRaceOneKey},
+		{"rating/race-one-key",
+			"Of two changes of a Key, whenever they come, the one with the higher Version wins and the other " +
+				"one is Superseded.", ratingRaceOneKey},
 		{"rating/all-or-nothing", "ApplyRatings records batch in one transaction: all of it or, with an " +
 			"error, nothing.", ratingAllOrNothing},
 	}

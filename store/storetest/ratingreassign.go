@@ -12,16 +12,18 @@ import (
 
 func ratingReassigns() []Check {
 	return []Check{
-		{"rating/hand-over", "A withdrawal with ReassignTo hands what it withdraws over to that one, so that " +
-			"no number changes.", ratingReassign},
-		{"rating/hand-over-kept", "its score, bucket and times become a rating of this rater, of the " +
-			"change's Version and with the Result Created.", ratingReassignKept},
-		{"rating/hand-over-nothing", "It means nothing where nothing is withdrawn: without Withdraw, or when " +
-			"there is no rating, or when the change is Superseded or comes again.", ratingReassignNothing},
-		{"rating/hand-over-known", "It is a rater that the content does not know; to one that it does " +
-			"nothing is handed over.", ratingReassignKnown},
-		{"rating/hand-over-race", "A withdrawal with ReassignTo hands what it withdraws over to that one, so " +
-			"that no number changes.", ratingReassignRace},
+		{"rating/hand-over",
+			"A withdrawal with ReassignTo reassigns the rating to that rater, so that no number changes.", ratingReassign},
+		{"rating/hand-over-kept",
+			"its score, bucket and times become a rating of this rater, with the Version of the change and " +
+				"the Result Created.", ratingReassignKept},
+		{"rating/hand-over-nothing",
+			"ReassignTo has no effect where nothing is withdrawn: without Withdraw, without a rating, or if " +
+				"the change is Superseded or a duplicate.", ratingReassignNothing},
+		{"rating/hand-over-known",
+			"If the content has a rating of this rater already, nothing is reassigned.", ratingReassignKnown},
+		{"rating/hand-over-race",
+			"A withdrawal with ReassignTo reassigns the rating to that rater, so that no number changes.", ratingReassignRace},
 	}
 }
 

@@ -16,18 +16,22 @@ import (
 
 func ratingScoreChecks() []Check {
 	return []Check{
-		{"rating/fold", "hands the non-empty buckets of each to fold in ascending order, records the result " +
-			"and returns the new Stats.", ratingScore},
-		{"rating/fold-empty", "A content whose ratings are all withdrawn gives fold no bucket.", ratingScoreEmpty},
-		{"rating/fold-limit", "RefreshScores claims at most limit contents whose buckets have changed since " +
-			"their last fold", ratingScoreLimit},
-		{"rating/fold-changed", "RefreshScores claims at most limit contents whose buckets have changed " +
-			"since their last fold", ratingScoreChanged},
+		{"rating/fold",
+			"passes the non-empty buckets of each to compute in ascending order, records the result and " +
+				"returns the new Stats.", ratingScore},
+		{"rating/fold-empty", "A content whose ratings are all withdrawn gives compute no bucket.", ratingScoreEmpty},
+		{"rating/fold-limit",
+			"RefreshScores claims at most limit contents whose buckets have changed since their score was " +
+				"last computed", ratingScoreLimit},
+		{"rating/fold-changed",
+			"RefreshScores claims at most limit contents whose buckets have changed since their score was " +
+				"last computed", ratingScoreChanged},
 		{"rating/fold-meanwhile", "A content that changes meanwhile is claimed again later.", ratingScoreMeanwhile},
 		{"rating/fold-race", "Of two calls at once, in one process or in two, a content is claimed by one.",
 			ratingScoreRace},
-		{"rating/recount", "Recount computes the numbers of the contents ids from their rows, repairs what " +
-			"differs, and reports it.", ratingRecount},
+		{"rating/recount",
+			"Recount computes the numbers of the contents ids from their rows, repairs those that differ, and " +
+				"reports them.", ratingRecount},
 		{"rating/recount-meanwhile", "Changes that are applied meanwhile are neither lost nor counted twice.",
 			ratingRecountMeanwhile},
 		{"rating/audit", "Audit returns how many contents have ratings or numbers, and the identifiers of " +

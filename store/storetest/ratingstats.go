@@ -16,15 +16,15 @@ func ratingStats() []Check {
 		{"rating/stats", "StatsByContent returns the numbers of those of ids that have ever been rated, each " +
 			"once, in any order.", ratingStatsByContent},
 		{"rating/revision", "Revision grows whenever something in Stats changes.", ratingRevision},
-		{"rating/as-of", "AsOf is when that was, by the store's clock; zero for a content that never had a rating.",
-			ratingAsOf},
-		{"rating/openings", "StartHistories records for each content when its history opened, unless that is " +
-			"recorded already, and returns what is recorded for all of them, in their order. What was " +
-			"recorded once never changes.", ratingHistoryStarts},
-		{"rating/openings-race", "What was recorded once never changes.", ratingHistoryStartsRace},
-		{"rating/forget-content", "EraseContent removes every rating of a content that is kept elsewhere; " +
-			"those that are applied later are refused. Forgetting again, or what was never rated, is no error.",
-			ratingForgetContent},
+		{"rating/as-of",
+			"AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.", ratingAsOf},
+		{"rating/openings",
+			"StartHistories records when the history of each content starts, unless that is recorded already, " +
+				"and returns the recorded starts of all of them, in their order. A recorded start never changes.", ratingHistoryStarts},
+		{"rating/openings-race", "A recorded start never changes.", ratingHistoryStartsRace},
+		{"rating/forget-content",
+			"EraseContent removes every rating of a content that is kept elsewhere; ratings of it that are " +
+				"applied later are refused. Erasing a content again, or one that was never rated, is no error.", ratingForgetContent},
 		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, " +
 			"bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
 	}

@@ -21,14 +21,14 @@ func ratingStream() []Check {
 		{"rating/epoch-race", "StreamEpoch returns the epoch of a stream, for ever the same.", ratingEpochRace},
 		{"rating/epoch-known", "KnownEpoch returns the epoch that StreamEpoch has given a stream, and never " +
 			"gives one.", ratingEpochKnown},
-		{"rating/epoch-unknown", "A stream that has none is ErrNotFound, whatever bytes its name is made of.",
-			ratingEpochUnknown},
-		{"rating/tick", "ClaimLease reports whether the caller shall do what job does at the time at. Of all " +
-			"callers that ask for one job and time one is told so; a time before one already claimed is nobody's.",
-			ratingTick},
-		{"rating/tick-race", "Of all callers that ask for one job and time one is told so", ratingTickRace},
-		{"rating/tick-lease", "While a claim's lease runs, no later time is claimed, unless ReleaseLease has " +
-			"ended it.", ratingTickLease},
+		{"rating/epoch-unknown",
+			"A stream without an epoch is ErrNotFound, whatever bytes its name has.", ratingEpochUnknown},
+		{"rating/tick",
+			"ClaimLease reports whether the caller must run job for the time at. Of all callers with the same " +
+				"job and time one gets true; a time before one that is already claimed is claimed by nobody.", ratingTick},
+		{"rating/tick-race", "Of all callers with the same job and time one gets true", ratingTickRace},
+		{"rating/tick-lease",
+			"While the lease of a claim runs, no later time is claimed, unless ReleaseLease has ended it.", ratingTickLease},
 		{"rating/tick-release", "ReleaseLease ends the lease of the claim of job and at. Without such a " +
 			"claim it does nothing.", ratingTickRelease},
 	}

@@ -11,11 +11,13 @@ import (
 
 func ratingVersions() []Check {
 	return []Check{
-		{"rating/repeated", "A change that comes again, with the very Version that is stored, has the Result " +
-			"that it had the first time.", ratingRepeated},
-		{"rating/order", "Of two changes of a Key, whenever they come, the one of the higher Version wins " +
-			"and the other one is Superseded.", ratingOrder},
-		{"rating/epochs", "Later ones are greater: a greater Epoch, or the same and a greater Offset.", ratingEpochs},
+		{"rating/repeated",
+			"A duplicate, whose Version is the one that is stored, has the Result that it had the first time.", ratingRepeated},
+		{"rating/order",
+			"Of two changes of a Key, whenever they come, the one with the higher Version wins and the other " +
+				"one is Superseded.", ratingOrder},
+		{"rating/epochs",
+			"Later versions are greater: a greater Epoch, or the same Epoch and a greater Offset.", ratingEpochs},
 	}
 }
 

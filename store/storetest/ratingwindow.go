@@ -14,23 +14,24 @@ import (
 
 func ratingWindows() []Check {
 	return []Check{
-		{"rating/histories", "HistoryByContent returns what RefreshScores would hand to fold for a content, " +
-			"and when its history opened. An unknown content has an empty one.", ratingHistories},
+		{"rating/histories",
+			"HistoryByContent returns what RefreshScores would pass to compute for a content, and when its " +
+				"history starts. An unknown content has an empty history.", ratingHistories},
 		{"rating/mark", "MarkChanged has those of ids that have ever been rated claimed by the next " +
 			"RefreshScores, as if their buckets had changed.", ratingMark},
 		{"rating/mark-meanwhile", "MarkChanged has those of ids that have ever been rated claimed by the " +
 			"next RefreshScores", ratingMarkMeanwhile},
 		{"rating/windows", "AddWindow records w and, if its content has ever been rated, has it claimed by " +
 			"the next RefreshScores.", ratingWindowsApply},
-		{"rating/windows-handed", "The content's windows come with them, in ascending order of ID.",
-			ratingWindowsApply},
+		{"rating/windows-handed",
+			"compute also gets the windows of the content, in ascending order of ID.", ratingWindowsApply},
 		{"rating/windows-removed", "RemoveWindow removes a window and has its content claimed like AddWindow.",
 			ratingWindowsApply},
-		{"rating/windows-again", "One whose content and ID are recorded already changes nothing.",
-			ratingWindowsAgain},
+		{"rating/windows-again",
+			"A window whose content and ID are recorded already changes nothing.", ratingWindowsAgain},
 		{"rating/windows-missing", "A missing window is ErrNotFound.", ratingWindowsMissing},
-		{"rating/windows-deleted", "A deleted content takes its windows along, and one that comes later is " +
-			"ErrNotFound.", ratingWindowsDeleted},
+		{"rating/windows-deleted",
+			"The windows of a deleted content are deleted with it, and adding one later is ErrNotFound.", ratingWindowsDeleted},
 	}
 }
 

@@ -24,10 +24,11 @@ func TestSentences(t *testing.T) {
 	}
 	unquoted := map[string]string{
 		"A Store is what a Service needs of a database: Contents and IdempotencyRecords.": "says what it is",
-		"A Store keeps ratings and every number derived from them.":                       "says what it is",
+		"For adapters: a Store keeps ratings and every number derived from them.":         "says what it is",
 		"A Store is what a Service needs of a database: Users and Sessions.":              "says what it is",
-		"fold must not call the store.":                                                   "binds the caller",
-		"What was repaired is claimed by the next RefreshScores.":                         "the port can break nothing",
+		"It is composed of slices of a few methods.":                                      "says what it is",
+		"compute must not call the store.":                                                "binds the caller",
+		"Repaired contents are claimed by the next RefreshScores.":                        "the port can break nothing",
 	}
 	said, promised := map[string]string{}, map[string][]string{}
 	for port, dirs := range sources {

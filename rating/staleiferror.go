@@ -11,33 +11,33 @@ import (
 )
 
 const (
-	// MaxStale is how old numbers may be that StatsOrStale returns.
-	MaxStale = 5 * time.Minute
-	// staleAfter is how long the store is waited for where older numbers will do.
+	// maxStale is how old the Stats may be that StatsOrStale returns.
+	maxStale = 5 * time.Minute
+	// staleAfter is how long StatsOrStale waits for the store if it has stale Stats.
 	staleAfter = time.Second
-	// maxSeen is of how many contents numbers are kept for StatsOrStale, of some 500 bytes each.
+	// maxSeen is the number of contents whose Stats are kept for StatsOrStale, of some 500 bytes each.
 	maxSeen = 5000
 )
 
-// StatsOrStale returns Stats for somebody who only reads them, and how old the oldest of them are.
-// The age is zero, unless the store does not answer: then they are what this Service has seen
-// within the last MaxStale, if it has for every content, of the latest 5000. Else the errors are
-// those of Stats.
+// StatsOrStale returns Stats for reading, and the age of the oldest of them (stale-if-error, RFC
+// 5861). The age is zero if the store answers. Otherwise it returns the Stats that this Service has
+// seen within the last five minutes, if it has seen all of them; it keeps those of the latest 5,000
+// contents. Errors are those of Stats.
 func (s *Service) StatsOrStale(ctx context.Context, contents []string) (map[string]Stats, time.Duration, error) {
-	older, at, ok := s.numbers.seen.look(contents)
-	if ok { // then nobody waits long for newer ones
+	stale, at, ok := s.stats.seen.get(contents)
+	if ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, staleAfter)
 		defer cancel()
 	}
 	stats, err := s.Stats(ctx, contents)
 	if ok && (errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) {
-		return older, s.cfg.Now().Sub(at), nil
+		return stale, s.cfg.Now().Sub(at), nil
 	}
 	return stats, 0, err
 }
 
-// seenStats are the newest numbers that this process has seen.
+// seenStats are the newest Stats that this process has seen.
 type seenStats struct {
 	now  func() time.Time
 	mu   sync.Mutex
@@ -53,7 +53,7 @@ func newSeenStats(now func() time.Time) *seenStats {
 	return &seenStats{now: now, seen: lru.New[string, seenAt](maxSeen, nil)}
 }
 
-// see keeps numbers that the store had at a time, unless newer ones are kept.
+// see keeps Stats that the store had at a time, unless newer ones are kept.
 func (s *seenStats) see(stats []Stats, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *seenStats) see(stats []Stats, at time.Time) {
 	}
 }
 
-// newest returns the revision of the numbers that are kept of a content, 0 if none are.
+// newest returns the revision of the Stats that are kept of a content, 0 if none are.
 func (s *seenStats) newest(content string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,16 +75,15 @@ func (s *seenStats) newest(content string) int64 {
 	return seen.Revision
 }
 
-// forget removes the numbers of a content.
 func (s *seenStats) forget(content string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen.Remove(content)
 }
 
-// look returns what is kept of contents, and when the store had the oldest of it, or false if it is
-// not all there.
-func (s *seenStats) look(contents []string) (stats map[string]Stats, oldest time.Time, ok bool) {
+// get returns the Stats of contents and when the store had the oldest of them, or false if some are
+// missing or too old.
+func (s *seenStats) get(contents []string) (stats map[string]Stats, oldest time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -92,7 +91,7 @@ func (s *seenStats) look(contents []string) (stats map[string]Stats, oldest time
 	stats = make(map[string]Stats, len(contents))
 	for _, c := range contents {
 		seen, ok := s.seen.Get(c)
-		if !ok || now.Sub(seen.at) > MaxStale {
+		if !ok || now.Sub(seen.at) > maxStale {
 			return nil, now, false
 		}
 		seen.Histogram = maps.Clone(seen.Histogram)
