@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/backoff"
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/planted"
 )
@@ -143,7 +144,8 @@ const maxPause = 10 * time.Millisecond
 // as long as a job waits: none has begun, so that each caller can leave when its context is done.
 // It reports false if no job waits any more.
 func (tx *transaction) begin() bool {
-	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
+	pauses := backoff.Backoff{First: time.Millisecond, Max: maxPause}
+	for {
 		_, err := tx.Exec("BEGIN IMMEDIATE")
 		if err == nil {
 			return true
@@ -151,7 +153,7 @@ func (tx *transaction) begin() bool {
 		if !tx.f.refuse(err) {
 			return false
 		}
-		time.Sleep(pause)
+		time.Sleep(pauses.Next())
 	}
 }
 

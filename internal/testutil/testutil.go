@@ -26,13 +26,16 @@ func Eventually(t testing.TB, within time.Duration, what string, holds func() bo
 // Succeeds waits until try returns nil, and fails the test with its last error after within.
 func Succeeds(t testing.TB, within time.Duration, what string, try func() error) {
 	t.Helper()
+	if err := Try(within, try); err != nil {
+		t.Fatalf("not within %v: %s (%v)", within, what, err)
+	}
+}
+
+// Try waits until try returns nil, and returns its last error after within.
+func Try(within time.Duration, try func() error) error {
 	for deadline := time.Now().Add(within); ; time.Sleep(pollPause) {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s (%v)", within, what, err)
+		if err := try(); err == nil || time.Now().After(deadline) {
+			return err
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 )
@@ -167,7 +168,7 @@ func TestDeleteDuringApply(t *testing.T) {
 		_, err := s.ApplyRatings(ctx, rating.Batch{Changes: []rating.Change{change("c", "second", 2, 5)}})
 		applied <- err
 	}()
-	if err := eventually(t, func() error { // it waits for the lock
+	if err := testutil.Try(30*time.Second, func() error { // it waits for the lock
 		var n int
 		err := s.db.Get(&n, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
 			AND query LIKE '%' || $1 || '%'`, s.schema)
@@ -180,7 +181,7 @@ func TestDeleteDuringApply(t *testing.T) {
 	}
 	deleted := make(chan error, 1)
 	go func() { deleted <- s.DeleteContent(ctx, "c", 1) }()
-	if err := eventually(t, func() error {
+	if err := testutil.Try(30*time.Second, func() error {
 		found, err := s.ContentsByID(ctx, []string{"c"})
 		if err == nil && len(found) > 0 {
 			err = fmt.Errorf("the content is there")

@@ -17,6 +17,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
@@ -205,7 +206,7 @@ func TestSilentServer(t *testing.T) {
 	defer cancel()
 	wantUnavailable(t, s, ctx, deadline.Add(time.Second))
 	p.Heal()
-	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil {
+	if err := testutil.Try(30*time.Second, func() error { return s.Ping(t.Context()) }); err != nil {
 		t.Errorf("after the server speaks again: %v", err)
 	}
 }
@@ -228,7 +229,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 	}
 	// With fewer connections than failures: those who wait for one fail once it is known that those
 	// who have them are lost.
-	if err := eventually(t, func() error {
+	if err := testutil.Try(30*time.Second, func() error {
 		wantUnavailable(t, s, soon(), time.Now().Add(little+time.Second))
 		if !s.Down() {
 			return errors.New("it is not taken to be down")
@@ -253,7 +254,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 		t.Errorf("%d of %d calls have asked it within %v", asked, all, time.Since(began))
 	}
 	p.Heal()
-	if err := eventually(t, func() error { return s.Ping(t.Context()) }); err != nil || s.Down() {
+	if err := testutil.Try(30*time.Second, func() error { return s.Ping(t.Context()) }); err != nil || s.Down() {
 		t.Errorf("after the server speaks again: %v, down: %v", err, s.Down())
 	}
 }
@@ -658,7 +659,7 @@ func TestReadOnlyConnectionsAreReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := eventually(t, func() error { return all[name](t.Context()) }); err != nil {
+		if err := testutil.Try(30*time.Second, func() error { return all[name](t.Context()) }); err != nil {
 			t.Errorf("%s on connections that are read-only: %v", name, err)
 		}
 	}

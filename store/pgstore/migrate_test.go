@@ -10,6 +10,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/pgstore"
@@ -182,7 +183,7 @@ func TestMigrationTakesItsTime(t *testing.T) {
 			StatementTimeout: timeout}), s.schema).Migrate(t.Context())
 	}()
 	// Until the server has said nothing for longer than a statement, and a connection, may.
-	if err := eventually(t, func() error {
+	if err := testutil.Try(30*time.Second, func() error {
 		var waiting int
 		if err := s.db.Get(&waiting, `SELECT count(*) FROM pg_stat_activity
 			WHERE wait_event_type = 'Lock' AND query LIKE $1 AND now() - query_start > $2::interval`,

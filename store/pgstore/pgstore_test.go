@@ -81,16 +81,3 @@ func TestStore(t *testing.T) {
 	testserver.Postgres(t)
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t).Store }, storetest.Config{})
 }
-
-// eventually calls do until it succeeds, for a while, and returns its last error.
-func eventually(t testing.TB, do func() error) error {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := do()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}

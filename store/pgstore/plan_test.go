@@ -9,6 +9,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store/pgstore"
 )
@@ -190,7 +191,7 @@ func TestUpdatesStayOnTheirPages(t *testing.T) {
 			All int `db:"n_tup_upd"`
 			HOT int `db:"n_tup_hot_upd"`
 		}
-		if err := eventually(t, func() error { // connections report now and then
+		if err := testutil.Try(30*time.Second, func() error { // connections report now and then
 			if err := s.db.Get(&n, `SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
 				WHERE schemaname = $1 AND relname = $2`, s.schema, table); err != nil {
 				return err

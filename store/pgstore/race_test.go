@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
@@ -245,7 +246,7 @@ func TestKilledBackEnds(t *testing.T) {
 				if i%5 == 0 {
 					batch.DeadLetters = []rating.DeadLetter{{Key: fmt.Sprint(i), At: instant}}
 				}
-				err := eventually(t, func() error {
+				err := testutil.Try(30*time.Second, func() error {
 					_, err := victim.ApplyRatings(t.Context(), batch)
 					if err != nil && !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("the error is %v, want ErrUnavailable", err)
