@@ -26,6 +26,7 @@
 package sqlitefile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,11 +47,12 @@ import (
 	"github.com/khodnevis/khodnevis/internal/semaphore"
 )
 
+// readers is how many connections read rows by key at the same time.
+const readers = 8
+
 // Config of a File. The zero value is usable.
 type Config struct {
-	// Readers is how many connections look rows up at the same time. Default 8.
-	Readers int
-	// Lists is how many connections read lists at the same time, beside Readers. Default 4.
+	// Lists is how many connections read lists at the same time, beside the readers. Default 4.
 	Lists int
 	// BusyTimeout is how long a job of Write waits while another process holds the write lock,
 	// unless its context is done before. Default 5 s.
@@ -60,37 +62,7 @@ type Config struct {
 	Driver string
 }
 
-func (c Config) withDefaults() Config {
-	if c.Readers == 0 {
-		c.Readers = 8
-	}
-	if c.Lists == 0 {
-		c.Lists = 4
-	}
-	if c.BusyTimeout == 0 {
-		c.BusyTimeout = 5 * time.Second
-	}
-	if c.Driver == "" {
-		c.Driver = "sqlite"
-	}
-	return c
-}
-
-func (c Config) validate() error {
-	var bad []error
-	if c.Readers < 0 {
-		bad = append(bad, fmt.Errorf("sqlitefile: %d readers, must be positive", c.Readers))
-	}
-	if c.Lists < 0 {
-		bad = append(bad, fmt.Errorf("sqlitefile: %d connections for lists, must be positive", c.Lists))
-	}
-	if c.BusyTimeout < 0 {
-		bad = append(bad, fmt.Errorf("sqlitefile: a busy timeout of %s, must be positive", c.BusyTimeout))
-	}
-	return errors.Join(bad...)
-}
-
-// File is an open SQLite file. Whoever opens it closes it.
+// File is an open SQLite file. The caller of Open closes it.
 type File struct {
 	path     string
 	cfg      Config
@@ -112,13 +84,12 @@ type File struct {
 
 // Open opens the file at path and creates it, readable by its owner only, if it is not there. Its
 // directory must be there. A path is a path, whatever it looks like: file:a.db is a file of that
-// name. The one name that is refused is :memory:, since it is none of a file anywhere else. A
+// name. The one name that is refused is :memory:, because it names no file anywhere else. A
 // symbolic link is followed to a file that is there. An Open that fails leaves no new file.
 func Open(path string, cfg Config) (*File, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
+	cfg.Lists = cmp.Or(cfg.Lists, 4)
+	cfg.BusyTimeout = cmp.Or(cfg.BusyTimeout, 5*time.Second)
+	cfg.Driver = cmp.Or(cfg.Driver, "sqlite")
 	made, err := create(path)
 	if err != nil {
 		return nil, fmt.Errorf("sqlitefile: create %s: %w", path, err)
@@ -135,7 +106,7 @@ func Open(path string, cfg Config) (*File, error) {
 	return f, nil
 }
 
-// create makes an empty file for nobody else's eyes, unless there is one; SQLite gives its other
+// create makes an empty file that its owner alone may read, unless there is a file; SQLite gives its other
 // files the same permissions. A file that is there must not even be opened: closing it again would
 // drop the locks that this process holds on it.
 func create(path string) (made bool, err error) {
@@ -183,7 +154,7 @@ func (f *File) open(path string, cfg Config) error {
 	if _, err := f.conn.ExecContext(context.Background(), "PRAGMA busy_timeout = 0"); err != nil {
 		return err
 	}
-	if f.readers, err = f.pool(cfg.Readers); err != nil {
+	if f.readers, err = f.pool(readers); err != nil {
 		return err
 	}
 	if f.lists, err = f.pool(cfg.Lists); err != nil {
@@ -204,7 +175,7 @@ func (f *File) pool(conns int) (*sqlx.DB, error) {
 }
 
 // connect takes the connection of the writer. Of two processes that turn a new file to WAL mode at
-// once, one is told that it is busy without any waiting.
+// once, one fails with SQLITE_BUSY without waiting.
 func connect(db *sqlx.DB, timeout time.Duration) (*sqlx.Conn, error) {
 	for deadline := time.Now().Add(timeout); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := db.Connx(context.Background())

@@ -14,14 +14,14 @@ import (
 	"github.com/khodnevis/khodnevis/internal/planted"
 )
 
-// Bounds of a group of short jobs. It ends when nobody waits for one, or at the first of them.
+// Bounds of a group of short jobs. A group ends when no job waits, or at the first of these bounds.
 const (
 	maxGroup   = 1_000
 	maxTime    = 50 * time.Millisecond // from the first job to the commit; a longer job is the last of its group
 	maxWaiting = 10_000                // jobs; beyond them Write fails at once
 )
 
-// waiter is a job, and whoever waits for it.
+// waiter is a job whose caller waits for it.
 type waiter struct {
 	job      func(Tx) error
 	long     bool
@@ -57,8 +57,7 @@ func (f *File) Write(ctx context.Context, job func(Tx) error) error {
 }
 
 // WriteLong is Write for a job that takes milliseconds, or may. It gets a transaction of its own,
-// by turns with the groups of those that are short, so that nobody who waits for a short job waits
-// for two long ones.
+// in turns with the groups of short jobs, so that no short job waits for two long ones.
 func (f *File) WriteLong(ctx context.Context, job func(Tx) error) error {
 	return f.write(ctx, &waiter{job: job, long: true})
 }
@@ -120,13 +119,13 @@ func (f *File) enqueue(w *waiter) error {
 	return nil
 }
 
-// drain commits until nobody waits: a group of short jobs, then a long one. It is a goroutine of
-// its own, rather than the first of the waiting, so that everybody who waits can leave.
+// drain commits until no job waits: a group of short jobs, then a long one. It is a goroutine of
+// its own, not the first caller, so that every caller can return at its deadline.
 func (f *File) drain() {
 	defer f.drains.Done()
 	tx := &transaction{f}
 	for f.more() {
-		runtime.Gosched() // on a busy machine, whoever can run joins the group; otherwise it costs nothing
+		runtime.Gosched() // on a busy machine other callers join the group; on an idle one it costs nothing
 		if f.waits(&f.waiting) && tx.begin() {
 			tx.commit(f.nextShort)
 		}
@@ -141,7 +140,7 @@ func (f *File) drain() {
 const maxPause = 10 * time.Millisecond
 
 // begin begins a transaction. While another process holds the write lock it tries again and again,
-// as long as a job waits: none has begun, so that each caller can leave when its context is done.
+// as long as a job waits: none has begun, so that each caller can return when its context is done.
 // It reports false if no job waits any more.
 func (tx *transaction) begin() bool {
 	pauses := backoff.Backoff{First: time.Millisecond, Max: maxPause}
@@ -157,9 +156,9 @@ func (tx *transaction) begin() bool {
 	}
 }
 
-// refuse drops the jobs whose callers have left, and fails those that cannot wait for what begin
-// failed with: that have waited for the lock for Config.BusyTimeout, or all of them after another
-// error. It reports whether jobs are left.
+// refuse drops the jobs whose callers have returned, and fails jobs after an error of begin: those
+// that have waited for the lock for Config.BusyTimeout, or all of them if the error is not that the
+// file is locked. It reports whether jobs are left.
 func (f *File) refuse(err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -178,7 +177,7 @@ func (f *File) refuse(err error) bool {
 	return len(f.waiting)+len(f.long) > 0
 }
 
-// more reports whether somebody waits; otherwise the next one to come starts a new drain.
+// more reports whether jobs wait. If none does, the next job starts a new drain.
 func (f *File) more() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,12 +234,12 @@ func take(waiting *[]*waiter) *waiter {
 	return w
 }
 
-// next returns what shall be done next, together, in a transaction that already holds group and
-// shall end soon after end.
+// next picks the jobs to run next in the open transaction. group is what the transaction already
+// contains; it should commit soon after end.
 type next func(group []*waiter, end time.Time) []*waiter
 
-// commit does one group in the transaction that has begun, and returns to everybody in it what
-// became of it.
+// commit runs one group in the open transaction, commits it, and reports the outcome to every
+// caller.
 func (tx *transaction) commit(next next) {
 	group, err := tx.do(next, time.Now().Add(maxTime))
 	if planted.AckEarly && err == nil && len(group) > 0 && group[0].key != nil { // publications
@@ -261,14 +260,14 @@ func (tx *transaction) commit(next next) {
 	}
 	for _, w := range group {
 		if err != nil {
-			w.err, w.panicked = err, nil // what it saw was never there
+			w.err, w.panicked = err, nil // what the job saw was rolled back
 		}
 		close(w.done)
 	}
 }
 
-// do does one unit after the other, until nothing comes next. It returns all that it did and that
-// is to be committed. An error means that the transaction, and so all of them, failed.
+// do runs one unit after the other, until next picks none. It returns the jobs to be committed. An
+// error means that the transaction failed, and so all jobs in it.
 func (tx *transaction) do(next next, end time.Time) (group []*waiter, err error) {
 	unit := next(nil, end)
 	if len(unit) == 0 || !tx.doFirst(unit) {
@@ -284,10 +283,10 @@ func (tx *transaction) do(next next, end time.Time) (group []*waiter, err error)
 	return group, nil
 }
 
-// doFirst does the first unit of a group, which is undone by giving the transaction up. That spares
-// a job that writes much, and often has its group to itself, the copies of pages that a savepoint
-// takes. It reports false if the transaction is to be given up: a job alone has failed then, and
-// several wait again, each for itself.
+// doFirst runs the first unit of a group, which a rollback of the transaction undoes. So a job that
+// writes much, and often has its group to itself, needs no savepoint and its copies of pages. It
+// reports false if the transaction has to be rolled back: a single job has failed then, and several
+// jobs are queued again, each by itself.
 func (tx *transaction) doFirst(unit []*waiter) bool {
 	all := unit[0]
 	if len(unit) > 1 {
@@ -320,8 +319,8 @@ func together(unit []*waiter) *waiter {
 	return &waiter{job: func(tx Tx) error { return unit[0].do(tx, items) }}
 }
 
-// doUnit does the jobs of unit together, or one after the other if that fails. An error means that
-// the transaction is gone.
+// doUnit runs the jobs of unit together, or one after the other if that fails. An error means that
+// SQLite has rolled the transaction back.
 func (tx *transaction) doUnit(unit []*waiter) error {
 	if len(unit) == 1 {
 		return tx.doAnother(unit[0])
@@ -341,8 +340,8 @@ func (tx *transaction) doUnit(unit []*waiter) error {
 	return nil
 }
 
-// doAnother runs a job so that it can be undone alone. An error means that the transaction is gone:
-// SQLite rolls back all of it after some failures, such as a full disk.
+// doAnother runs a job so that it can be undone alone. An error means that SQLite has rolled
+// the transaction back, as after some failures such as a full disk.
 func (tx *transaction) doAnother(w *waiter) error {
 	if _, err := tx.Exec("SAVEPOINT job"); err != nil {
 		return err

@@ -93,8 +93,8 @@ func (f *File) Reader() *sqlx.DB { return f.readers }
 func (f *File) Lists() *sqlx.DB { return f.lists }
 
 // Scan runs op in a transaction that sees the file as of one moment, on a connection of Lists, for
-// statements that look at many rows. As many run at once as half of the processors, at least one;
-// the others wait for their turn for half of the time that ctx leaves.
+// statements that look at many rows. As many scans run at once as half of the processors, at least
+// one; the others wait for their turn for half of the time that ctx leaves.
 func (f *File) Scan(ctx context.Context, op func(*sqlx.Tx) error) error {
 	if err := f.scans.Acquire(ctx); err != nil {
 		return translate(err)

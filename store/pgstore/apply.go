@@ -230,24 +230,17 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 // database gave it up.
 func (s *Store) applyAlone(ctx context.Context, text string, args []any) (map[rating.Key]changedRow, error) {
 	var changed map[rating.Key]changedRow
-	err := s.within(ctx, func(ctx context.Context) error {
-		for attempt := 1; ; attempt++ {
-			err := func() error {
-				stmt, err := s.stmt(ctx, text)
-				if err != nil {
-					return err
-				}
-				rows, err := stmt.QueryContext(ctx, args...)
-				if err != nil {
-					return err
-				}
-				changed, err = readChanged(rows)
-				return err
-			}()
-			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
-				return err
-			}
+	err := s.retry(ctx, func(ctx context.Context) error {
+		stmt, err := s.stmt(ctx, text)
+		if err != nil {
+			return err
 		}
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		changed, err = readChanged(rows)
+		return err
 	})
 	if err != nil {
 		return nil, err

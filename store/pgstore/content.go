@@ -62,10 +62,7 @@ func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 	if taken(err) || err == nil && len(made) == 0 {
 		err = content.ErrConflict
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: create content %s: %w", c.ID, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "create content %s", c.ID)
 }
 
 const contentsByID = `SELECT ` + contentColumns + ` FROM khodnevis.contents c WHERE c.id = ANY($1)`
@@ -103,10 +100,7 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 	if err == nil && len(changed) == 0 {
 		err = s.missed(ctx, contentIsThere, c.ID, content.ErrNotFound, content.ErrConflict)
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: update content %s from version %d: %w", c.ID, c.Version-1, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "update content %s from version %d", c.ID, c.Version-1)
 }
 
 // DeleteContent implements content.Store.

@@ -57,8 +57,6 @@ const deleteDeadLetters = `DELETE FROM khodnevis.rejected WHERE id = ANY($1)`
 
 // DeleteDeadLetters implements rating.Store.
 func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
-	if _, err := s.exec(ctx, deleteDeadLetters, pq.Int64Array(ids)); err != nil {
-		return fmt.Errorf("pgstore: delete %d dead letters: %w", len(ids), err)
-	}
-	return nil
+	_, err := s.exec(ctx, deleteDeadLetters, pq.Int64Array(ids))
+	return wrap(err, "delete %d dead letters", len(ids))
 }

@@ -19,10 +19,8 @@ const (
 
 // RecordErasure implements rating.Store.
 func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
-	if _, err := s.exec(ctx, recordErasure, d.Rater, string(d.Mode), d.At); err != nil {
-		return fmt.Errorf("pgstore: erasure of %s: %w", d.Rater, err)
-	}
-	return nil
+	_, err := s.exec(ctx, recordErasure, d.Rater, string(d.Mode), d.At)
+	return wrap(err, "erasure of %s", d.Rater)
 }
 
 // Erasures implements rating.Store.

@@ -15,6 +15,14 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
+// wrap returns err with what failed before it, or nil.
+func wrap(err error, what string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("pgstore: "+what+": %w", append(args, err)...)
+}
+
 // over says that ctx ended a call. A deadline that passed is the database's fault, as far as a
 // caller can tell; a cancellation is not.
 func over(ctx context.Context) error {

@@ -64,10 +64,8 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := s.exec(ctx, mark, pq.StringArray(ids)); err != nil {
-		return fmt.Errorf("pgstore: mark %d contents: %w", len(ids), err)
-	}
-	return nil
+	_, err := s.exec(ctx, mark, pq.StringArray(ids))
+	return wrap(err, "mark %d contents", len(ids))
 }
 
 // AddWindow implements rating.Store. A content that is deleted at the same time leaves a window
@@ -91,10 +89,7 @@ func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 		_, err = tx.exec(mark, pq.StringArray{w.Content})
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("pgstore: add window %s of content %s: %w", w.ID, w.Content, err)
-	}
-	return nil
+	return wrap(err, "add window %s of content %s", w.ID, w.Content)
 }
 
 // RemoveWindow implements rating.Store.
@@ -111,8 +106,5 @@ func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
 		_, err = tx.exec(mark, pq.StringArray{content})
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("pgstore: remove window %s of content %s: %w", id, content, err)
-	}
-	return nil
+	return wrap(err, "remove window %s of content %s", id, content)
 }

@@ -28,8 +28,6 @@ const releaseLease = `UPDATE khodnevis.ticks SET until = '-infinity' WHERE job =
 
 // ReleaseLease implements rating.Store.
 func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) error {
-	if _, err := s.exec(ctx, releaseLease, job, at); err != nil {
-		return fmt.Errorf("pgstore: release job %s at %s: %w", job, at, err)
-	}
-	return nil
+	_, err := s.exec(ctx, releaseLease, job, at)
+	return wrap(err, "release job %s at %s", job, at)
 }

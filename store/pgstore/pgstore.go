@@ -132,8 +132,6 @@ func (s *Store) Down() bool { return s.breaker.Open() }
 
 // Ping implements store.Pinger.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.within(ctx, s.db.PingContext); err != nil {
-		return fmt.Errorf("pgstore: ping: %w", err)
-	}
-	return nil
+	err := s.within(ctx, s.db.PingContext)
+	return wrap(err, "ping")
 }

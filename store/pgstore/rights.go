@@ -24,10 +24,8 @@ var (
 // Check reports what the store lacks once it is migrated: ErrRights, with the rights that are
 // missing; and timeouts of Open that are not in force. A program calls it when it begins.
 func (s *Store) Check(ctx context.Context) error {
-	if err := s.within(ctx, s.check); err != nil {
-		return fmt.Errorf("pgstore: check: %w", err)
-	}
-	return nil
+	err := s.within(ctx, s.check)
+	return wrap(err, "check")
 }
 
 func (s *Store) check(ctx context.Context) error {

@@ -46,10 +46,7 @@ func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth
 	case e != nil && e.Table == "sessions":
 		err = auth.ErrConflict
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: create session of user %s: %w", n.User, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "create session of user %s", n.User)
 }
 
 // tokenArgs are what addTokens takes.
@@ -87,10 +84,7 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 	if err == nil && len(rotated) == 0 {
 		err = s.missed(ctx, sessionIsThere, n.ID, auth.ErrNotFound, auth.ErrConflict)
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: rotate session %s from version %d: %w", n.ID, n.Version-1, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "rotate session %s from version %d", n.ID, n.Version-1)
 }
 
 const sessionsByUser = `SELECT ` + sessionColumns +

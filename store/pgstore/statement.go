@@ -112,16 +112,10 @@ func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids
 	var runs atomic.Int32
 	var last []string // of the caller only if there is no error: it may have left before
 	all := append([]any{counted{first, &runs}}, args...)
-	err = s.within(ctx, func(ctx context.Context) error {
-		for attempt := 1; ; attempt++ {
-			runs.Store(0)
-			var found []string
-			err := s.db.SelectContext(ctx, &found, s.sql(text), all...)
-			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
-				last = found
-				return err
-			}
-		}
+	err = s.retry(ctx, func(ctx context.Context) error {
+		runs.Store(0)
+		last = nil
+		return s.db.SelectContext(ctx, &last, s.sql(text), all...)
 	})
 	if err != nil {
 		return nil, runs.Load() > 1, err

@@ -31,9 +31,15 @@ func (t transaction) exec(text string, args ...any) (int, error) {
 // otherwise once: database/sql does not repeat what stands in a transaction, so that op may hold
 // what must not happen twice.
 func (s *Store) transact(ctx context.Context, op func(transaction) error) error {
+	return s.retry(ctx, func(ctx context.Context) error { return s.once(ctx, op) })
+}
+
+// retry runs op within the deadline of ctx, again if the database gave its transaction up in favour
+// of another one. It needs no backoff: the other transaction has the lock that op lost.
+func (s *Store) retry(ctx context.Context, op func(context.Context) error) error {
 	return s.within(ctx, func(ctx context.Context) error {
 		for attempt := 1; ; attempt++ {
-			err := s.once(ctx, op)
+			err := op(ctx)
 			if attempt == s.attempts || ctx.Err() != nil || !givenUp(err) {
 				return err
 			}

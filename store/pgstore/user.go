@@ -28,10 +28,7 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
 	case e != nil:
 		err = auth.ErrConflict
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: create user %s: %w", u.ID, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "create user %s", u.ID)
 }
 
 const (
@@ -101,10 +98,7 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFil
 	if err == nil && len(changed) == 0 {
 		err = s.missed(ctx, userIsThere, u.ID, auth.ErrNotFound, auth.ErrConflict)
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: update user %s from version %d: %w", u.ID, u.Version-1, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "update user %s from version %d", u.ID, u.Version-1)
 }
 
 // DeleteUser implements auth.Store. The sessions and their tokens go with the row; its name stays
@@ -114,8 +108,5 @@ func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 	if err == nil && len(gone) == 0 {
 		err = auth.ErrNotFound
 	}
-	if err = unsure(again, err); err != nil {
-		return fmt.Errorf("pgstore: delete user %s: %w", d.User, err)
-	}
-	return nil
+	return wrap(unsure(again, err), "delete user %s", d.User)
 }

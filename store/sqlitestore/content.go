@@ -39,10 +39,7 @@ func tokens(c content.Content) string {
 func (s *Store) CreateContent(ctx context.Context, c content.Content) error {
 	terms := tokens(c)
 	err := s.file.Write(ctx, func(tx Tx) error { return createContent(tx, c, terms) })
-	if err != nil {
-		return fmt.Errorf("sqlitestore: create content %s: %w", c.ID, err)
-	}
-	return nil
+	return wrap(err, "create content %s", c.ID)
 }
 
 func createContent(tx Tx, c content.Content, terms string) error {
@@ -95,10 +92,7 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 		_, err = tx.Exec(`UPDATE content_terms SET terms = ? WHERE rowid = ?`, terms, num)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: update content %s from version %d: %w", c.ID, c.Version-1, err)
-	}
-	return nil
+	return wrap(err, "update content %s from version %d", c.ID, c.Version-1)
 }
 
 // DeleteContent implements content.Store.
@@ -116,18 +110,13 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 		}
 		return eraseRatings(tx, id)
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: delete content %s at version %d: %w", id, version, err)
-	}
-	return nil
+	return wrap(err, "delete content %s at version %d", id, version)
 }
 
 // EraseContent implements rating.Store.
 func (s *Store) EraseContent(ctx context.Context, id string) error {
-	if err := s.file.Write(ctx, func(tx Tx) error { return eraseRatings(tx, id) }); err != nil {
-		return fmt.Errorf("sqlitestore: erase content %s: %w", id, err)
-	}
-	return nil
+	err := s.file.Write(ctx, func(tx Tx) error { return eraseRatings(tx, id) })
+	return wrap(err, "erase content %s", id)
 }
 
 // piece is how many ratings of a deleted content one transaction removes, so that others need not

@@ -47,9 +47,7 @@ func (s *Store) DeleteDeadLetters(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(?))`,
-		array(ids)); err != nil {
-		return fmt.Errorf("sqlitestore: delete dead letters: %w", err)
-	}
-	return nil
+	_, err := s.delete(ctx, `DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(?))`,
+		array(ids))
+	return wrap(err, "delete dead letters")
 }

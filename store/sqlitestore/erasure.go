@@ -18,10 +18,8 @@ func recordErasure(tx Tx, d rating.Erasure) error {
 
 // RecordErasure implements rating.Store.
 func (s *Store) RecordErasure(ctx context.Context, d rating.Erasure) error {
-	if err := s.file.Write(ctx, func(tx Tx) error { return recordErasure(tx, d) }); err != nil {
-		return fmt.Errorf("sqlitestore: erasure of %s: %w", d.Rater, err)
-	}
-	return nil
+	err := s.file.Write(ctx, func(tx Tx) error { return recordErasure(tx, d) })
+	return wrap(err, "erasure of %s", d.Rater)
 }
 
 // Erasures implements rating.Store.

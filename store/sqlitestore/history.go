@@ -51,10 +51,8 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 		return nil
 	}
 	text := array(ids)
-	if err := s.file.Write(ctx, func(tx Tx) error { return mark(tx, text) }); err != nil {
-		return fmt.Errorf("sqlitestore: mark %d contents: %w", len(ids), err)
-	}
-	return nil
+	err := s.file.Write(ctx, func(tx Tx) error { return mark(tx, text) })
+	return wrap(err, "mark %d contents", len(ids))
 }
 
 // mark takes a JSON array of identifiers.
@@ -84,10 +82,7 @@ func (s *Store) AddWindow(ctx context.Context, w rating.Window) error {
 		}
 		return mark(tx, array([]string{w.Content}))
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: add window %s of content %s: %w", w.ID, w.Content, err)
-	}
-	return nil
+	return wrap(err, "add window %s of content %s", w.ID, w.Content)
 }
 
 // RemoveWindow implements rating.Store.
@@ -102,8 +97,5 @@ func (s *Store) RemoveWindow(ctx context.Context, content, id string) error {
 		}
 		return mark(tx, array([]string{content}))
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: remove window %s of content %s: %w", id, content, err)
-	}
-	return nil
+	return wrap(err, "remove window %s of content %s", id, content)
 }

@@ -29,8 +29,5 @@ func (s *Store) ReleaseLease(ctx context.Context, job string, at time.Time) erro
 		_, err := tx.Exec(`UPDATE ticks SET until = 0 WHERE job = ? AND at = ?`, job, at.UnixMicro())
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: release %s at %s: %w", job, at, err)
-	}
-	return nil
+	return wrap(err, "release %s at %s", job, at)
 }

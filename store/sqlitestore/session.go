@@ -30,10 +30,7 @@ func (s *Store) CreateSession(ctx context.Context, n auth.Session, tokens []auth
 		}
 		return addTokens(tx, tokens)
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: create session of user %s: %w", n.User, err)
-	}
-	return nil
+	return wrap(err, "create session of user %s", n.User)
 }
 
 func addTokens(tx Tx, tokens []auth.Token) error {
@@ -82,10 +79,7 @@ func (s *Store) RotateSession(ctx context.Context, n auth.Session, tokens []auth
 		}
 		return addTokens(tx, tokens)
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: rotate session %s from version %d: %w", n.ID, n.Version-1, err)
-	}
-	return nil
+	return wrap(err, "rotate session %s from version %d", n.ID, n.Version-1)
 }
 
 // SessionsByUser implements auth.Store.

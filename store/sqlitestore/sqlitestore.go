@@ -133,10 +133,16 @@ func (s *Store) Close() error { return s.file.Close() }
 // Ping implements store.Pinger.
 func (s *Store) Ping(ctx context.Context) error {
 	var n int
-	if _, err := s.file.Get(ctx, &n, `SELECT count(*) FROM ticks`); err != nil {
-		return fmt.Errorf("sqlitestore: ping: %w", err)
+	_, err := s.file.Get(ctx, &n, `SELECT count(*) FROM ticks`)
+	return wrap(err, "ping")
+}
+
+// wrap returns err with what failed before it, or nil.
+func wrap(err error, what string, args ...any) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("sqlitestore: "+what+": %w", append(args, err)...)
 }
 
 // now is the store's clock.

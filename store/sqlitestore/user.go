@@ -31,10 +31,7 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: create user %s: %w", u.ID, err)
-	}
-	return nil
+	return wrap(err, "create user %s", u.ID)
 }
 
 // UsersByID implements auth.Store.
@@ -89,10 +86,7 @@ func (s *Store) UpdateUser(ctx context.Context, u auth.User, end auth.SessionFil
 		_, err = tx.Exec(deleteSessions, end.User, end.Only, end.Except)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: update user %s from version %d: %w", u.ID, u.Version-1, err)
-	}
-	return nil
+	return wrap(err, "update user %s from version %d", u.ID, u.Version-1)
 }
 
 // conflictIf returns why nothing was updated: ErrConflict if query finds the row, which then has
@@ -120,8 +114,5 @@ func (s *Store) DeleteUser(ctx context.Context, d auth.Deletion) error {
 		}
 		return recordErasure(tx, rating.Erasure{Rater: d.User, Mode: rating.ErasureMode(d.Ratings), At: d.At})
 	})
-	if err != nil {
-		return fmt.Errorf("sqlitestore: delete user %s: %w", d.User, err)
-	}
-	return nil
+	return wrap(err, "delete user %s", d.User)
 }
