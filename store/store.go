@@ -9,7 +9,8 @@
 //
 // Adapters of this module: sqlitestore (the embedded default, one file), pgstore (PostgreSQL),
 // memstore (nothing survives the process). For another database, package kvstore makes a Store of
-// any ordered key-value store. A new adapter is right when it passes the suite in package storetest.
+// any ordered key-value store. A new adapter is right when it passes the suite in package
+// storetest.
 //
 // # Rules across the ports
 //

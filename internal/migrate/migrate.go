@@ -20,8 +20,8 @@ type Step struct {
 	Text    string `db:"-"`
 }
 
-// Read returns the files <number>_<name>.sql in the order of their numbers, which are 1, 2, 3 and so
-// on.
+// Read returns the files <number>_<name>.sql in the order of their numbers, which are 1, 2, 3 and
+// so on.
 func Read(files fs.FS) ([]Step, error) {
 	names, err := fs.Glob(files, "*.sql") // sorted
 	if err != nil {
@@ -42,8 +42,8 @@ func Read(files fs.FS) ([]Step, error) {
 	return steps, nil
 }
 
-// Due returns those of steps that are not among the records done, both in ascending order. ErrNewer:
-// there is a record of another step.
+// Due returns those of steps that are not among the records done, both in ascending order.
+// ErrNewer: there is a record of another step.
 func Due(steps, done []Step) ([]Step, error) {
 	for i, d := range done {
 		if i >= len(steps) || d.Version != steps[i].Version || d.Name != steps[i].Name {

@@ -106,9 +106,9 @@ func Open(path string, cfg Config) (*File, error) {
 	return f, nil
 }
 
-// create makes an empty file that its owner alone may read, unless there is a file; SQLite gives its other
-// files the same permissions. A file that is there must not even be opened: closing it again would
-// drop the locks that this process holds on it.
+// create makes an empty file that its owner alone may read, unless there is a file; SQLite gives
+// its other files the same permissions. A file that is there must not even be opened: closing it
+// again would drop the locks that this process holds on it.
 func create(path string) (made bool, err error) {
 	if path == ":memory:" {
 		return false, errors.New("what is in memory ends with the process: give a file")

@@ -8,8 +8,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Tx is the transaction that a job works in. It is an alias, so that the File of package sqlitestore
-// and that of package sqlitequeue are the same interface.
+// Tx is the transaction that a job works in. It is an alias, so that the File of package
+// sqlitestore and that of package sqlitequeue are the same interface.
 type Tx = interface {
 	// Exec runs a statement and returns how many rows it wrote.
 	Exec(query string, args ...any) (int64, error)
@@ -20,8 +20,9 @@ type Tx = interface {
 }
 
 // transaction implements Tx. Its statements are prepared once and kept by their text, so the texts
-// must be few: lists of values are bound as one JSON array. Statements take no context: SQLite rolls
-// back the transaction, with the jobs of others in it, when a statement that writes is interrupted.
+// must be few: lists of values are bound as one JSON array. Statements take no context: SQLite
+// rolls back the transaction, with the jobs of others in it, when a statement that writes is
+// interrupted.
 type transaction struct{ f *File }
 
 func (tx *transaction) Exec(query string, args ...any) (int64, error) {

@@ -6,7 +6,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// piece is how many rows one transaction removes of what has gone.
+// piece is how many rows of an erased content one transaction removes.
 const piece = 1000
 
 // EraseContent implements rating.Store.
@@ -56,7 +56,7 @@ func (t *tx) removePiece(id string) {
 	}
 }
 
-// hides reports whether the ratings of a content are gone although rows are left.
+// hides reports whether the ratings of a content are erased although rows are left.
 func (t *tx) hides(id string) bool {
 	if t.hidden == nil {
 		t.hidden = map[string]bool{}

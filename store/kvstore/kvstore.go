@@ -4,8 +4,8 @@
 // # Layout
 //
 // A row is a value under the name of its table and its identifiers. An index is a set of keys
-// without values: what a list is ordered by or a row is found by, then the identifiers of the
-// row. A page of a list, a search, a claim and a sweep read the keys of their page only, however many
+// without values: what a list is ordered by or a row is found by, then the identifiers of the row.
+// A page of a list, a search, a claim and a sweep read the keys of their page only, however many
 // keys there are. Filters that no index serves read more; Query.MaxRows bounds how many.
 //
 // # Errors

@@ -16,9 +16,11 @@ var _ rating.Auditor = (*Store)(nil)
 // bucket, and on both: so that of many follows from their histogram and from the count and sum of
 // each bucket. Whether their count and sum follow from the histogram is weighed in with that.
 // Weights are hashes of 32 bits: numbers that are wrong add up to zero once in 2^32 times, and
-// numbers that are right always. Sums are exact; a product that does not fit into 64 bits, such as
-// that of a bucket with thousands of millions in stars, is an error. Each part reads its table from
-// end to end and without a subquery, so that several processes of the server share the work.
+// numbers that are right always. An exact comparison, as in recount, groups by content, bucket and
+// score in place of content alone, which is many times as many groups. Sums are exact; a product
+// that does not fit into 64 bits, such as that of a bucket with thousands of millions in stars, is
+// an error. Each part reads its table from end to end and without a subquery, so that several
+// processes of the server share the work.
 const auditAll = `WITH weights AS (
 	SELECT content_id, hashint4(score)::bigint + hashint4(bucket + 100000000) +
 		score::bigint * hashint4(bucket + 200000000) AS weight FROM khodnevis.ratings WHERE NOT withdrawn

@@ -19,19 +19,19 @@ type statement struct {
 
 // gathering finds the matches of a filter among all rows that one condition of the filter leaves.
 type gathering struct {
-	rows  statement // those rows, for the server to estimate
+	rows  statement // those rows, whose number the server estimates
 	found statement // the matches, and a mark if there are too many rows
 }
 
-// bounded is a row of a list, or the mark that there are rows that were not looked at.
+// bounded is a row of a list, or the mark that not all rows were read.
 type bounded struct {
 	Beyond bool `db:"beyond"`
 }
 
 func (b bounded) beyond() bool { return b.Beyond }
 
-// scan looks for a page of a list without looking at many more than maxRows rows at a time: by the
-// gatherings that promise few rows, and by window, which looks at the next maxRows rows in the order
+// scan finds a page of a list without reading many more than maxRows rows at a time: by the
+// gatherings that promise few rows, and by window, which reads the next maxRows rows in the order
 // of the list. Where few rows are left, gathering them is quickest; where many are, the first of
 // them are soon found in the window.
 func scan[R interface{ beyond() bool }](ctx context.Context, s *Store, maxRows int, all []gathering,
@@ -98,26 +98,26 @@ func (s *Store) count(ctx context.Context, maxRows int, from statement, indexed 
 	return 0, errs.TooBroad
 }
 
-// list is search for lists and counts: it waits for one of the connections that they may take.
+// list is search for lists and counts. It waits for one of the connections that lists may take.
 func (s *Store) list(ctx context.Context, rows any, text string, args ...any) error {
-	if err := place(ctx, s.lists); err != nil {
+	if err := acquire(ctx, s.lists); err != nil {
 		return err
 	}
 	defer s.lists.Release()
 	return s.search(ctx, rows, text, args...)
 }
 
-// scanning waits for the turn of a list or a count that looks at many rows, and returns what ends
-// it.
+// scanning waits for one of the slots of lists and counts that read many rows, and returns the
+// function that frees it.
 func (s *Store) scanning(ctx context.Context) (end func(), err error) {
-	if err := place(ctx, s.scans); err != nil {
+	if err := acquire(ctx, s.scans); err != nil {
 		return nil, err
 	}
 	return s.scans.Release, nil
 }
 
-// place waits for one.
-func place(ctx context.Context, among semaphore.Semaphore) error {
+// acquire waits for a free slot.
+func acquire(ctx context.Context, among semaphore.Semaphore) error {
 	err := among.Acquire(ctx)
 	if err != nil && ctx.Err() != nil {
 		return over(ctx)
@@ -125,7 +125,7 @@ func place(ctx context.Context, among semaphore.Semaphore) error {
 	return err
 }
 
-// doubt is by which factor fewer rows there may be than the server expects.
+// doubt is the factor by which the server may overestimate the number of rows.
 const doubt = 2
 
 // estimate returns how many rows the server expects a query to have.

@@ -11,13 +11,13 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-// ErrDown says that the database did not answer lately and was not asked this time. It wraps
-// store.ErrUnavailable.
+// ErrDown says that the circuit breaker is open: the database did not answer lately, and was not
+// asked this time. It wraps store.ErrUnavailable.
 var ErrDown = fmt.Errorf("pgstore: the database does not answer and was not asked again: %w", store.ErrUnavailable)
 
-// within runs op, unless the database is down. It returns soon after ctx is done, whatever op does:
-// the driver ignores a context once the server has fallen silent. What op finds after that is for
-// nobody; op ends when its connection does.
+// within runs op, unless the circuit breaker is open. It returns soon after ctx is done, whatever
+// op does: the driver ignores a context once the server has fallen silent. The result of op is
+// dropped then; op ends when its connection does.
 func (s *Store) within(ctx context.Context, op func(context.Context) error) error {
 	if ctx.Err() != nil {
 		return over(ctx)
@@ -83,11 +83,11 @@ func (s *Store) reconnect(ctx context.Context) bool {
 	return true
 }
 
-// heard tells the breaker how an operation ended. One that got no connection in time says nothing,
-// unless connections are lost to a server that is silent.
+// heard reports to the breaker how an operation ended. An operation that got no connection in time
+// counts for nothing, unless other connections are lost to a silent server.
 func (s *Store) heard(err error) {
 	switch {
-	case errors.Is(err, context.Canceled): // a caller who went away says nothing about the database
+	case errors.Is(err, context.Canceled): // a cancellation says nothing about the database
 	case unheard(err), waited(err) && s.lost.Load() > 0:
 		s.breaker.Failed(time.Now())
 	case !waited(err):
@@ -95,8 +95,8 @@ func (s *Store) heard(err error) {
 	}
 }
 
-// watch tells the breaker how an operation ends whose caller has left. A server that speaks says
-// within the grace that it has cancelled the statement.
+// watch reports to the breaker how an operation ends whose caller has returned. A server that works
+// reports within the grace that it has cancelled the statement.
 func (s *Store) watch(ctx context.Context, done <-chan end) {
 	late := time.NewTimer(grace)
 	defer late.Stop()

@@ -30,10 +30,10 @@ func indexed(terms []string) pq.StringArray {
 	return short
 }
 
-// createContent takes no identifier twice. One that is there, or is just being deleted, is in the
-// statement's snapshot; one that comes meanwhile violates the primary key. What is left is a
-// content that another call creates and a third deletes while this statement runs; services use no
-// identifier for two calls.
+// createContent takes no identifier twice. A content that exists, or is just being deleted, is in
+// the statement's snapshot; a content that is created meanwhile violates the primary key. A content
+// that one call creates and another one deletes while this statement runs is not noticed; services
+// use no identifier for two calls.
 const (
 	unusedContent = `NOT EXISTS (SELECT FROM khodnevis.contents WHERE id = $1)
 		AND NOT EXISTS (SELECT FROM khodnevis.deleted_contents WHERE id = $1)`
@@ -105,12 +105,12 @@ func (s *Store) UpdateContent(ctx context.Context, c content.Content) error {
 
 // DeleteContent implements content.Store.
 //
-// No lock keeps a rating of the content out that is being applied at the same time: such a lock
-// would be held by every batch on every hot content. What decides is the row of deleted_contents.
-// Once it is there, no statement that begins to apply ratings takes one of the content, and every
-// statement that reads ratings leaves those of the content out, so that a batch that began before
-// and ends after leaves rows that nobody sees. Removing what nobody sees is cleaning up: as much as
-// goes quickly here, the rest by SweepRatings.
+// The row of deleted_contents is a tombstone. No lock keeps out a rating of the content that is
+// applied at the same time: every batch would hold that lock on every hot content. Once the
+// tombstone is there, statements that apply ratings refuse those of the content, and statements
+// that read ratings leave them out. A batch that began before the deletion and ends after it leaves
+// rows that nobody sees. DeleteContent removes as many rows as it can quickly, SweepRatings removes
+// the rest.
 func (s *Store) DeleteContent(ctx context.Context, id string, version int64) error {
 	gone, again, err := s.write(ctx, deleteContent, id, version)
 	if err == nil && len(gone) == 0 {
@@ -119,7 +119,7 @@ func (s *Store) DeleteContent(ctx context.Context, id string, version int64) err
 	if err = unsure(again, err); err != nil {
 		return fmt.Errorf("pgstore: delete content %s at version %d: %w", id, version, err)
 	}
-	_, _ = s.clear(ctx, id, 5) // the content is deleted, whatever becomes of this
+	_, _ = s.clear(ctx, id, 5) // the content is deleted, even if this fails
 	return nil
 }
 
@@ -129,6 +129,6 @@ func (s *Store) EraseContent(ctx context.Context, id string) error {
 		id); err != nil {
 		return fmt.Errorf("pgstore: erase content %s: %w", id, err)
 	}
-	_, _ = s.clear(ctx, id, 5) // they are erased, whatever becomes of this
+	_, _ = s.clear(ctx, id, 5) // the ratings are erased, even if this fails
 	return nil
 }

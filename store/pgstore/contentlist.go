@@ -170,8 +170,8 @@ func (l contentList) source(where *conditions, scores, stats bool, rows int) str
 }
 
 // byRatings has what an index on the numbers of ratings would give, which would make every rating
-// dearer: the copies of them that a refresh of the scores leaves have an index, and those that changed since
-// are few. The server merges both.
+// dearer: the copies of them that a refresh of the scores leaves have an index, and those that
+// changed since are few. The server merges both.
 func (l contentList) byRatings(where *conditions, rows int) string {
 	part := func(from, n, id string) string {
 		text := `(SELECT c.*, ` + n + ` FROM ` + from
@@ -258,9 +258,9 @@ func (l contentList) gathered(p content.FilterPart) statement {
 	return statement{text, where.args}
 }
 
-// gatherContents returns the beginning of a statement that has the contents of a part as m, or one more
-// than maxRows of them, and the arguments so far. The bound stands apart from the condition, lest
-// the server go through the table in the hope of reaching it soon.
+// gatherContents returns the beginning of a statement that has the contents of a part as m, or one
+// more than maxRows of them, and the arguments so far. The bound stands apart from the condition,
+// lest the server go through the table in the hope of reaching it soon.
 func gatherContents(part content.Filter, maxRows int) (with string, where conditions) {
 	where.contents(part)
 	with = `WITH part AS MATERIALIZED (SELECT c.id, c.title_key, c.terms, c.author, c.created_at, c.updated_at

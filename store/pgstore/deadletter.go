@@ -11,8 +11,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// recordDeadLetters records the messages that are not recorded yet. The order keeps two callers from waiting for each
-// other.
+// recordDeadLetters records the dead letters that are not recorded yet. The order keeps two callers
+// from waiting for each other.
 const recordDeadLetters = `INSERT INTO khodnevis.rejected (stream, position, key, body, reason, detail, at)
 	SELECT v.stream, v.position, v.key, v.body, v.reason, v.detail, v.at
 	FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[],

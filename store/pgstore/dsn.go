@@ -19,10 +19,10 @@ import (
 var errDSN = errors.New("pgstore: the connection string is neither a URL that begins with postgres:// or " +
 	"postgresql://, nor pairs of the form host=… user=… password='…'")
 
-// parse reads a connection string. It quotes no value, and what cannot be split it does not quote
-// at all: any part of it may be of a password. The driver gets pairs that were understood here, and
-// nothing else: it takes for a pair whatever has an equals sign, and would send the password in it
-// to the server that the environment names.
+// parse reads a connection string. Its errors quote no value, and nothing of a string that it
+// cannot split: any part of it may belong to a password. The driver gets only pairs that parse has
+// understood: it takes anything with an equals sign for a pair, and would send a password in it to
+// the server that the environment names.
 func parse(dsn string) (pq.Config, error) {
 	if _, err := pq.NewConfig(""); err != nil {
 		return pq.Config{}, fmt.Errorf("pgstore: the environment: %w", err)

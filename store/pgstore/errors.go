@@ -23,8 +23,8 @@ func wrap(err error, what string, args ...any) error {
 	return fmt.Errorf("pgstore: "+what+": %w", append(args, err)...)
 }
 
-// over says that ctx ended a call. A deadline that passed is the database's fault, as far as a
-// caller can tell; a cancellation is not.
+// over returns the error of a call that ctx has ended. A deadline that passed counts as an
+// unavailable database; a cancellation does not.
 func over(ctx context.Context) error {
 	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -32,7 +32,8 @@ func over(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
 }
 
-// translate gives errors of the driver the meaning that the ports know. Others pass as they are.
+// translate wraps the sentinels of the ports around errors of the driver. Other errors it returns
+// unchanged.
 func translate(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -49,8 +50,8 @@ func translate(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
-// waited reports whether an error of the driver only says that there was no connection in time: all
-// of the pool were in use.
+// waited reports whether an error of the driver only says that no connection of the pool was free
+// in time.
 func waited(err error) bool {
 	var network *net.OpError
 	return errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &network)
@@ -95,19 +96,19 @@ func readOnly(err error) bool {
 	return pq.As(err, pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported) != nil
 }
 
-// givenUp reports whether the database ended a transaction so that another one could go on.
+// givenUp reports whether the database rolled a transaction back in favour of another one.
 func givenUp(err error) bool {
 	return pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) != nil
 }
 
-// taken reports whether a key is there already.
+// taken reports whether a row with the same key exists.
 func taken(err error) bool { return pq.As(err, pqerror.UniqueViolation) != nil }
 
-// orphan reports whether what a row refers to is not there.
+// orphan reports whether the row that a row refers to does not exist.
 func orphan(err error) bool { return pq.As(err, pqerror.ForeignKeyViolation) != nil }
 
-// isUnstorable reports whether the database will never take the values, however often it is asked.
-// Keys that are taken and rows that are missing are not among them: they depend on what others do.
+// isUnstorable reports whether the database will never take the values, however often it is tried.
+// Taken keys and missing rows do not count: they depend on what other callers do.
 func isUnstorable(err error) bool {
 	e := pq.As(err, pqerror.NotNullViolation, pqerror.CheckViolation, pqerror.ProgramLimitExceeded,
 		pqerror.CardinalityViolation)

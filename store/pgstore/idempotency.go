@@ -13,8 +13,8 @@ import (
 const (
 	recordByKey = `SELECT request, content_id, at FROM khodnevis.creations WHERE author = $1 AND key = $2`
 
-	// createIdempotent waits for another call with the same key. It writes nothing where there is a record that
-	// counts, or the content's identifier is used.
+	// createIdempotent waits for another call with the same key. It writes nothing where there is a
+	// record that counts, or the content's identifier is used.
 	createIdempotent = `WITH held AS (INSERT INTO khodnevis.creations AS kept (author, key, request, content_id, at)
 			SELECT $10::text, $11::bytea, $12::bytea, $13::text, $14::timestamptz WHERE ` + unusedContent + `
 			ON CONFLICT (author, key) DO UPDATE
@@ -72,8 +72,7 @@ func (s *Store) IdempotencyRecordByKey(ctx context.Context, author string,
 	return found[0].Of(author, key), nil
 }
 
-// SweepIdempotencyRecords implements content.Store. What somebody else works on is left for the
-// next time.
+// SweepIdempotencyRecords implements content.Store. It skips rows that are locked.
 func (s *Store) SweepIdempotencyRecords(ctx context.Context, before time.Time, limit int) (int, error) {
 	n := 0
 	err := s.transact(ctx, func(tx transaction) (err error) {

@@ -14,8 +14,7 @@ const claimLease = `INSERT INTO khodnevis.ticks AS t (job, at, until, claimant) 
 	ON CONFLICT (job) DO UPDATE SET at = excluded.at, until = excluded.until, claimant = excluded.claimant
 	WHERE t.at < excluded.at AND t.until <= clock_timestamp() OR t.claimant = excluded.claimant`
 
-// ClaimLease implements rating.Store. Whether a lease has ended is for the clock of the database to
-// say.
+// ClaimLease implements rating.Store. The clock of the database says whether a lease has ended.
 func (s *Store) ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error) {
 	n, err := s.exec(ctx, claimLease, job, at, lease.Microseconds(), id.New())
 	if err != nil {

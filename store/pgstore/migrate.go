@@ -86,7 +86,7 @@ func (tx transaction) due(steps []migrate.Step) ([]migrate.Step, error) {
 	return migrate.Due(steps, done)
 }
 
-// alone keeps others from migrating the schema until the transaction ends. Other callers wait
+// alone takes the lock of migrations until the transaction ends. Other callers wait
 // for as long as a step takes.
 func (tx transaction) alone() error {
 	if _, err := tx.exec(`SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0`); err != nil {

@@ -23,11 +23,11 @@
 //
 // # Limits
 //
-// A list that no index serves reads about Query.MaxRows rows in each of the ways that it is
-// tried in, or fails with ErrTooBroad. Beside them, a search for several words reads as much of the
-// index of words as these words fill, and an order by the number of ratings the numbers of those
-// contents that were rated since the last refresh of scores. After a deletion of a content with many ratings,
-// lists pass over what SweepRatings has not removed yet.
+// A list that no index serves reads about Query.MaxRows rows in each of the ways that it is tried
+// in, or fails with ErrTooBroad. Beside them, a search for several words reads as much of the index
+// of words as these words fill, and an order by the number of ratings the numbers of those contents
+// that were rated since the last refresh of scores. After a deletion of a content with many
+// ratings, lists pass over what SweepRatings has not removed yet.
 //
 // # Concurrency
 //

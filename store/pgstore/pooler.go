@@ -7,23 +7,23 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// probes is how often a connection is looked at: a pooler under load may give it the same session
-// by chance.
+// probes is how often a connection is probed: a pooler under load may lend it the same session by
+// chance.
 const probes = 3
 
-// looking is held while two connections are taken: of two who each have one, neither would get
-// another.
-var looking sync.Mutex
+// probing is held while two connections are taken: two callers that each hold one connection might
+// wait for each other.
+var probing sync.Mutex
 
-// ownSessions returns ErrPooled if connections do not lead to sessions of their own. It looks at
-// two at once: no session belongs to both, nor does one change its session while the other one
-// holds what it left.
+// ownSessions returns ErrPooled if connections do not lead to sessions of their own. It probes two
+// at once: they must not share a session, and neither may change its session while the other one is
+// in a transaction.
 func (s *Store) ownSessions(ctx context.Context) error {
 	if s.db.Stats().MaxOpenConnections == 1 {
-		return nil // a handle with one connection cannot be looked at this way
+		return nil // a handle with one connection cannot be probed this way
 	}
-	looking.Lock()
-	defer looking.Unlock()
+	probing.Lock()
+	defer probing.Unlock()
 	first, err := s.db.Connx(ctx)
 	if err != nil {
 		return err

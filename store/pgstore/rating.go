@@ -15,7 +15,7 @@ import (
 const ratingColumns = `r.content_id, r.rater, r.epoch, r.position, r.created_at, r.updated_at, r.score,
 	r.bucket, r.result`
 
-// there leaves out what is left of the ratings r of deleted contents.
+// there leaves out the rows r of contents with a tombstone.
 const there = `NOT EXISTS (SELECT FROM khodnevis.deleted_contents d WHERE d.id = r.content_id)`
 
 const ratingsByKey = `SELECT ` + ratingColumns + ` FROM (SELECT DISTINCT k.content_id, k.rater

@@ -65,8 +65,8 @@ const sizes = `SELECT r.content_id, coalesce(s.n, 0) AS n FROM (SELECT DISTINCT 
 	FROM unnest($1::text[]) AS v (content_id)) r
 	LEFT JOIN khodnevis.rating_stats s ON s.content_id = r.content_id ORDER BY r.content_id`
 
-// Recount implements rating.Store. It repairs one content at a time: a lock that is held for one
-// stays short, and holding one it waits for no other.
+// Recount implements rating.Store. It repairs one content at a time: each lock is held for a
+// short time, and it never waits for a second one.
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -132,8 +132,8 @@ func (s *Store) recount(ctx context.Context, ids []string) ([]rating.Drift, erro
 const countOne = `SELECT r.bucket, r.score, count(*) AS n FROM khodnevis.ratings r WHERE r.content_id = $1
 	AND NOT r.withdrawn AND ` + there + ` GROUP BY r.bucket, r.score`
 
-// repair recounts a content and returns what was wrong, or nil. An ApplyRatings of the same
-// content waits from the first statement to the end; the next one sees everything that was applied before,
+// repair recounts a content and returns what was wrong, or nil. An ApplyRatings of the same content
+// waits from the first statement to the end; the next one sees everything that was applied before,
 // and what is applied after adds to what is written here. Counting in the statement that takes the
 // lock would count what was there when it began to wait.
 func (tx transaction) repair(id string) (*rating.Drift, error) {

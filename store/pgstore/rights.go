@@ -53,7 +53,7 @@ func (s *Store) check(ctx context.Context) error {
 	return nil
 }
 
-// forbidden gives the database's refusal for want of rights the meaning of ErrRights.
+// forbidden wraps ErrRights around the error of a missing right.
 func forbidden(err error) error {
 	if pq.As(err, pqerror.InsufficientPrivilege) == nil {
 		return err

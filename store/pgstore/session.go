@@ -121,7 +121,7 @@ func (s *Store) DeleteSessions(ctx context.Context, f auth.SessionFilter) (int, 
 const sweepTokens = `DELETE FROM khodnevis.tokens WHERE hash = ANY(ARRAY(SELECT hash FROM khodnevis.tokens
 	WHERE kind = 'access' AND expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 
-// SweepSessions implements auth.Store. What somebody else works on is left for the next time.
+// SweepSessions implements auth.Store. It skips rows that are locked.
 func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (int, error) {
 	var n int
 	err := s.transact(ctx, func(tx transaction) (err error) {

@@ -46,7 +46,7 @@ func (s *Store) stmt(ctx context.Context, text string) (*sqlx.Stmt, error) {
 	}
 	s.prepared.mu.Lock()
 	defer s.prepared.mu.Unlock()
-	if known := s.prepared.byText[text]; known != nil { // somebody else was faster
+	if known := s.prepared.byText[text]; known != nil { // another caller was faster
 		_ = made.Close()
 		return known, nil
 	}
@@ -70,8 +70,8 @@ func (s *Store) query(ctx context.Context, rows any, text string, args ...any) e
 	})
 }
 
-// search is query for a text that is put together for one call, or that is not worth a second round
-// trip on each connection: with the connections that Open makes it takes one. It is planned for the
+// search is query for a text that is built for one call, or for which preparing it is not worth the
+// second round trip: with the connections of Open it takes one. It is planned for the
 // very values, which prepared statements are not after a few executions: a list of a hot content
 // must not be planned for the average one.
 func (s *Store) search(ctx context.Context, rows any, text string, args ...any) error {
@@ -106,8 +106,8 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (int, error)
 // cost two more. It returns the identifiers that the statement returns, none if nothing was to be
 // written. The first argument is a text.
 //
-// If the connection breaks, database/sql may run the statement again, and what the first run did is
-// unknown: again is true then, and what the second one found is for unsure.
+// If the connection breaks, database/sql may run the statement again. What the first run did is
+// unknown: again is true then, and unsure qualifies what the second run found.
 func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids []string, again bool, err error) {
 	var runs atomic.Int32
 	var last []string // of the caller only if there is no error: it may have left before
@@ -123,8 +123,8 @@ func (s *Store) write(ctx context.Context, text, first string, args ...any) (ids
 	return last, runs.Load() > 1, nil
 }
 
-// unsure returns err, or if the statement was run again an error that leaves open what was written:
-// somebody who was faster may have been the first run.
+// unsure returns err, or, if the statement was run again, an error that leaves open whether it was
+// written: a conflict may be with the first run.
 func unsure(again bool, err error) error {
 	if err == nil || !again {
 		return err
@@ -132,8 +132,8 @@ func unsure(again bool, err error) error {
 	return fmt.Errorf("%w: the connection broke: %s", store.ErrUnavailable, err.Error())
 }
 
-// missed returns why a write met no row: gone if there is none with the identifier, otherwise
-// changed.
+// missed returns why a write matched no row: gone if there is no row with the identifier, otherwise
+// changed (optimistic concurrency control: the row has another version).
 func (s *Store) missed(ctx context.Context, isThere, id string, gone, changed error) error {
 	var ids []string
 	switch err := s.search(ctx, &ids, isThere, id); {

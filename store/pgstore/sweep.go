@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// SweepRatings implements rating.Store. It also removes what deleted contents have left, which
-// counts for nothing: nobody sees it.
+// SweepRatings implements rating.Store. It also removes the rows of contents with a tombstone,
+// which do not count: nobody sees them.
 func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (int, error) {
 	if err := s.sweepDeleted(ctx); err != nil {
 		return 0, fmt.Errorf("pgstore: sweep ratings of deleted contents: %w", err)
@@ -40,8 +40,8 @@ func (s *Store) SweepRatings(ctx context.Context, before time.Time, limit int) (
 const (
 	unswept = `SELECT id FROM khodnevis.deleted_contents WHERE NOT swept ORDER BY deleted_at LIMIT 1000`
 
-	// finish says that nothing can be left. A statement that began before the deletion may end
-	// after clear; none lasts an hour.
+	// finish records that no row can be left. A statement that began before the deletion may end
+	// after clear; no statement lasts an hour.
 	finish = `UPDATE khodnevis.deleted_contents SET swept = true WHERE id = $1
 		AND deleted_at < now() - interval '1 hour'`
 )
@@ -71,8 +71,8 @@ const clearChunk = 2000
 const clearRatings = `DELETE FROM khodnevis.ratings WHERE ctid = ANY(ARRAY(
 	SELECT ctid FROM khodnevis.ratings WHERE content_id = $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`
 
-// clear removes what a deleted content has left, a number of chunks of its ratings at most, and
-// reports whether that was all. Rows that somebody holds are left for the next time.
+// clear removes the rows of a content with a tombstone, at most a number of chunks of its ratings,
+// and reports whether none is left. It skips rows that are locked.
 func (s *Store) clear(ctx context.Context, id string, chunks int) (bool, error) {
 	for range chunks {
 		n, err := s.exec(ctx, clearRatings, id, clearChunk)

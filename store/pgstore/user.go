@@ -83,7 +83,7 @@ const (
 
 	userIsThere = `SELECT id FROM khodnevis.users WHERE id = $1`
 
-	// deleteUser records no erasure if there is no fate.
+	// deleteUser records no erasure if the mode is empty.
 	deleteUser = `WITH gone AS (DELETE FROM khodnevis.users WHERE id = $1 RETURNING id),
 		erased AS (INSERT INTO khodnevis.departures (rater, fate, at)
 			SELECT id, $2::text, $3::timestamptz FROM gone WHERE $2 <> ''

@@ -13,8 +13,8 @@ import (
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// ApplyRatings implements rating.Store. There is one writer, so rows can be read, compared and
-// written in turn.
+// ApplyRatings implements rating.Store. SQLite has one writer, so the rows are read, changed and
+// written one after the other.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	changes := slices.Clone(batch.Changes)
 	deadLetters := slices.Clone(batch.DeadLetters)
@@ -141,8 +141,8 @@ func putRating(tx Tx, r rating.Rating) error {
 	return err
 }
 
-// count adds the changes of numbers to what is stored, in the order of the rows. The statements take
-// rows as JSON: a content, a score or a bucket, a number of ratings and their sum.
+// count adds the changes of numbers to what is stored, in the order of the rows. The statements
+// take rows as JSON: a content, a score or a bucket, a number of ratings and their sum.
 func count(tx Tx, changed map[string]*rating.Tally) error {
 	var stats, bins, buckets [][4]any
 	for _, id := range slices.Sorted(maps.Keys(changed)) {

@@ -119,8 +119,8 @@ func (s *Store) EraseContent(ctx context.Context, id string) error {
 	return wrap(err, "erase content %s", id)
 }
 
-// piece is how many ratings of a deleted content one transaction removes, so that others need not
-// wait long for their turn to write.
+// piece is how many ratings of a deleted content one transaction removes, so that other
+// writers do not wait long.
 const piece = 1000
 
 // notCleared holds for the ratings r that are not those of a deleted content.

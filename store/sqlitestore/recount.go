@@ -146,7 +146,7 @@ func anyStats(tx Tx, id string) (rating.Stats, error) {
 	return row.stats()
 }
 
-// put replaces what is stored of a content's numbers.
+// put replaces the stored numbers of a content.
 func put(tx Tx, id string, t rating.Tally) error {
 	if _, err := tx.Exec(`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at) VALUES (?1, ?2,
 		?3, 1, ?4, ?4)
