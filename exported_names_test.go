@@ -51,14 +51,14 @@ var (
 	_ *auth.Service
 	_ *auth.Session
 	_ *auth.SessionFilter
-	_ *auth.Sessions
+	_ *auth.SessionStore
 	_ *auth.Source
 	_ *auth.Store
 	_ *auth.ThrottledError
 	_ *auth.Token
 	_ *auth.Tokens
 	_ *auth.User
-	_ *auth.Users
+	_ *auth.UserStore
 	_ *auth.ValidationError
 	_ *authtest.Check
 	_ *authtest.Config
@@ -73,7 +73,7 @@ var (
 	_ *content.CachedContents
 	_ *content.Config
 	_ *content.Content
-	_ *content.Contents
+	_ *content.ContentStore
 	_ *content.Cursor
 	_ *content.Draft
 	_ *content.Field
@@ -84,7 +84,7 @@ var (
 	_ *content.Hooks
 	_ *content.IdempotencyKey
 	_ *content.IdempotencyRecord
-	_ *content.IdempotencyRecords
+	_ *content.IdempotencyStore
 	_ *content.Listed
 	_ *content.Order
 	_ *content.Patch

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A Store is what a Service needs of a database: Users and Sessions. Methods may be called
+// A Store is what a Service needs of a database: UserStore and SessionStore. Methods may be called
 // concurrently and share no memory with the caller. Times come and go as UTC with microseconds.
 // What a database never takes, such as texts with NUL, it refuses with ErrUnstorable and keeps
 // nothing of it; a store that does take it returns it unchanged.
 type Store interface {
-	Users
-	Sessions
+	UserStore
+	SessionStore
 }
 
-// Users keeps accounts, each with a version for optimistic concurrency control. A name that was
+// UserStore keeps accounts, each with a version for optimistic concurrency control. A name that was
 // ever taken stays taken.
-type Users interface {
+type UserStore interface {
 	// CreateUser keeps u. ErrUsernameTaken: a user has or had this Canonical name. ErrConflict: the
 	// identifier is taken.
 	CreateUser(ctx context.Context, u User) error
@@ -36,9 +36,9 @@ type Users interface {
 	DeleteUser(ctx context.Context, d Deletion) error
 }
 
-// Sessions keeps logins and the hashes of their tokens. A session is rotated by its version, so
+// SessionStore keeps logins and the hashes of their tokens. A session is rotated by its version, so
 // that of two callers with one refresh token a single one rotates it.
-type Sessions interface {
+type SessionStore interface {
 	// CreateSession keeps a session and its first tokens. ErrNotFound: the user does not exist.
 	CreateSession(ctx context.Context, s Session, tokens []Token) error
 	// GrantByToken returns the token with this hash, its session and its user, expired and disabled

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// A Store is what a Service needs of a database: Contents and IdempotencyRecords. Methods may be
+// A Store is what a Service needs of a database: ContentStore and IdempotencyStore. Methods may be
 // called concurrently and share no memory with the caller. Deleted contents are gone for every
 // method. Times come and go as UTC with microseconds; texts
 // come and go unchanged, byte by byte. What a database never takes, such as texts with NUL, it
 // refuses with ErrUnstorable and keeps nothing of it; a store that does take it returns it
 // unchanged.
 type Store interface {
-	Contents
-	IdempotencyRecords
+	ContentStore
+	IdempotencyStore
 }
 
-// Contents keeps contents, each with a version for optimistic concurrency control, and lists them
+// ContentStore keeps contents, each with a version for optimistic concurrency control, and lists them
 // by a filter and an order. What a list may cost is bounded.
-type Contents interface {
+type ContentStore interface {
 	// CreateContent keeps c. ErrConflict: the identifier is taken, or was by a content now deleted.
 	CreateContent(ctx context.Context, c Content) error
 	// ContentsByID returns those of ids that exist, each once, in any order. A missing one is no
@@ -47,10 +47,10 @@ type Contents interface {
 	DeleteContent(ctx context.Context, id string, version int64) error
 }
 
-// IdempotencyRecords keeps what each idempotency key has created, so that a request that a client
+// IdempotencyStore keeps what each idempotency key has created, so that a request that a client
 // repeats creates nothing twice. The records are in the same database as the contents: a content
 // and its record are kept in one transaction.
-type IdempotencyRecords interface {
+type IdempotencyStore interface {
 	// CreateContentIdempotent keeps c, as CreateContent does, and r together with it, and returns
 	// r: both are kept or neither. If there is an IdempotencyRecord with r's author and key that is
 	// not from before since, it keeps nothing and returns that record. An older record is replaced

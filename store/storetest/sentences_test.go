@@ -23,12 +23,12 @@ func TestSentences(t *testing.T) {
 		"across":  {"..", "../../content", "../../rating"},
 	}
 	unquoted := map[string]string{
-		"A Store is what a Service needs of a database: Contents and IdempotencyRecords.": "says what it is",
-		"For adapters: a Store keeps ratings and every number derived from them.":         "says what it is",
-		"A Store is what a Service needs of a database: Users and Sessions.":              "says what it is",
-		"It is composed of slices of a few methods.":                                      "says what it is",
-		"compute must not call the store.":                                                "binds the caller",
-		"Repaired contents are claimed by the next RefreshScores.":                        "the port can break nothing",
+		"A Store is what a Service needs of a database: ContentStore and IdempotencyStore.": "says what it is",
+		"For adapters: a Store keeps ratings and every number derived from them.":           "says what it is",
+		"A Store is what a Service needs of a database: UserStore and SessionStore.":        "says what it is",
+		"It is composed of slices of a few methods.":                                        "says what it is",
+		"compute must not call the store.":                                                  "binds the caller",
+		"Repaired contents are claimed by the next RefreshScores.":                          "the port can break nothing",
 	}
 	said, promised := map[string]string{}, map[string][]string{}
 	for port, dirs := range sources {
