@@ -174,11 +174,7 @@ func (c *call) decodeBody(b *body) error {
 	}
 	values, err := parseObject(raw)
 	if err != nil {
-		var twice *errDuplicate
-		if errors.As(err, &twice) {
-			return problemInvalid([]fieldProblem{repeated(twice.key)})
-		}
-		return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: err.Error()}
+		return err
 	}
 	c.input = &input{body: b, values: values}
 	c.input.checkMembers()

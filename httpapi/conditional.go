@@ -76,7 +76,7 @@ var (
 		detail: "Send If-Match with the ETag of the content that you read."}
 )
 
-// precondition is an If-Match header. Nil is none.
+// precondition is an If-Match header: optimistic concurrency control. Nil is none.
 type precondition struct {
 	missing bool // although it is required
 	any     bool

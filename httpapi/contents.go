@@ -188,32 +188,24 @@ func (c *call) listContents() error {
 			return p.tooBroad(err)
 		}
 	}
-	var more []byte
-	if len(found) > p.size {
-		found = found[:p.size]
-		more = contentPlace(order, found[p.size-1].Cursor)
-	}
-	ids := make([]string, len(found))
-	for i, l := range found {
-		ids[i] = l.ID
+	ids := make([]string, min(len(found), p.size))
+	for i := range ids {
+		ids[i] = found[i].ID
 	}
 	stats, err := c.cfg.Ratings.Stats(c.r.Context(), ids)
 	if err != nil {
 		return err
 	}
-	results := make(results, len(found))
-	for i, l := range found {
-		if results[i], err = pick(itemOf(l.Content, stats[l.ID]), p.fields); err != nil {
-			return err
-		}
-	}
 	c.cacheable()
-	return c.results(p, results, more, func() (int64, bool, error) {
-		if nothing {
-			return 0, false, nil
-		}
-		return c.cfg.Contents.Count(c.r.Context(), f)
-	})
+	return respondPage(c, p, found,
+		func(l content.Listed) []byte { return contentPlace(order, l.Cursor) },
+		func(l content.Listed) any { return itemOf(l.Content, stats[l.ID]) },
+		func() (int64, bool, error) {
+			if nothing {
+				return 0, false, nil
+			}
+			return c.cfg.Contents.Count(c.r.Context(), f)
+		})
 }
 
 // orderings returns the orders of contents, the default first.
@@ -345,11 +337,8 @@ func (c *call) deleteContent() error {
 		return err
 	}
 	err = c.cfg.Contents.Delete(c.r.Context(), c.who.Actor(), c.param, match.versions()...)
-	switch {
-	case match != nil && errors.Is(err, content.ErrConflict):
+	if match != nil && errors.Is(err, content.ErrConflict) {
 		return match.failed()
-	case err != nil:
-		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.done(err)
 }

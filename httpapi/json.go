@@ -16,17 +16,10 @@ const (
 	maxValues = 1_000
 )
 
-// errJSON says why a body is not exactly one JSON object.
-type errJSON struct{ detail string }
-
-func (e *errJSON) Error() string { return e.detail }
-
-func malformed(format string, args ...any) error { return &errJSON{fmt.Sprintf(format, args...)} }
-
-// errDuplicate is a key that is given twice.
-type errDuplicate struct{ key string }
-
-func (e *errDuplicate) Error() string { return fmt.Sprintf("the key %q occurs twice", e.key) }
+// malformed is the problem of a body that is not exactly one JSON object.
+func malformed(format string, args ...any) error {
+	return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: fmt.Sprintf(format, args...)}
+}
 
 // parseObject reads body as exactly one JSON object. Unlike encoding/json it refuses what two
 // readers could read differently: repeated keys, invalid UTF-8, half surrogates, a byte order mark,
@@ -104,7 +97,7 @@ func parseMembers(d *decoder, depth int) (any, error) {
 			return nil, malformed("A key must be a string.")
 		}
 		if _, ok := object[key]; ok {
-			return nil, &errDuplicate{key}
+			return nil, problemInvalid([]fieldProblem{repeated(key)})
 		}
 		if object[key], err = parseValue(d, depth+1); err != nil {
 			return nil, err

@@ -89,9 +89,22 @@ func (p page) place(parse func([]byte) bool) error {
 		errors: []fieldProblem{{Parameter: "cursor", Code: fieldCode(code), Detail: detail}}}
 }
 
-// results responds with a page. more is the place where the next page begins, nil on the last one.
-func (c *call) results(p page, found results, more []byte, count func() (n int64, more bool, err error)) error {
-	e := envelope{Results: found}
+// respondPage responds with a page. found has one more than the page if there is a next one, which
+// begins at place of the last one on this page.
+func respondPage[T any](c *call, p page, found []T, place func(T) []byte, detail func(T) any,
+	count func() (n int64, more bool, err error)) error {
+	var next []byte
+	if len(found) > p.size {
+		found = found[:p.size]
+		next = place(found[p.size-1])
+	}
+	e := envelope{Results: make(results, len(found))}
+	for i, v := range found {
+		var err error
+		if e.Results[i], err = pick(detail(v), p.fields); err != nil {
+			return err
+		}
+	}
 	if p.count {
 		n, more, err := count()
 		if err != nil {
@@ -99,15 +112,12 @@ func (c *call) results(p page, found results, more []byte, count func() (n int64
 		}
 		e.Count, e.CountMinimum = &n, more
 	}
-	if more != nil {
-		values := url.Values{}
-		for name, v := range p.request.raw {
-			values[name] = v
-		}
-		values.Set("cursor", sealCursor(p.bound, more))
-		next := c.selfPath() + "?" + values.Encode()
-		e.Next = (*link)(&next)
-		c.w.Header().Set("Link", fmt.Sprintf(`<%s>; rel="next"`, next))
+	if next != nil {
+		values := maps.Clone(p.request.raw)
+		values.Set("cursor", sealCursor(p.bound, next))
+		path := c.selfPath() + "?" + values.Encode()
+		e.Next = (*link)(&path)
+		c.w.Header().Set("Link", fmt.Sprintf(`<%s>; rel="next"`, path))
 	}
 	return c.json(http.StatusOK, e)
 }

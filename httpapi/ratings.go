@@ -189,19 +189,11 @@ func (c *call) listRatings() error {
 	if err != nil {
 		return p.tooBroad(err)
 	}
-	var more []byte
-	if len(found) > p.size {
-		found = found[:p.size]
-		more = ratingPlace(order, found[p.size-1])
-	}
-	results := make(results, len(found))
-	for i, r := range found {
-		if results[i], err = pick(c.ratingDetail(r, false), p.fields); err != nil {
-			return err
-		}
-	}
 	c.cacheable()
-	return c.results(p, results, more, func() (int64, bool, error) { return c.cfg.Ratings.Count(c.r.Context(), f) })
+	return respondPage(c, p, found,
+		func(r rating.Rating) []byte { return ratingPlace(order, r) },
+		func(r rating.Rating) any { return c.ratingDetail(r, false) },
+		func() (int64, bool, error) { return c.cfg.Ratings.Count(c.r.Context(), f) })
 }
 
 func (c *call) ratingFilter() (rating.Filter, error) {

@@ -67,6 +67,14 @@ func (c *call) empty(status int) error {
 	return nil
 }
 
+// done responds without a body, unless err is one.
+func (c *call) done(err error) error {
+	if err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
 // cacheable lets caches keep a response, and revalidate it with every request.
 func (c *call) cacheable() {
 	if c.anonymous() {

@@ -234,10 +234,7 @@ func (c *call) deleteWindows() error {
 	if err := c.cfg.Ratings.Exists(c.r.Context(), c.param); err != nil {
 		return err
 	}
-	if err := c.cfg.Ratings.RemoveWindow(c.r.Context(), c.who.Actor(), c.param, c.query.text("id")); err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
+	return c.done(c.cfg.Ratings.RemoveWindow(c.r.Context(), c.who.Actor(), c.param, c.query.text("id")))
 }
 
 // time returns a member that is a time, or the zero time, which the services refuse.

@@ -231,10 +231,7 @@ func (c *call) refresh() error {
 }
 
 func (c *call) logout() error {
-	if err := c.cfg.Users.Logout(c.r.Context(), c.who); err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
+	return c.done(c.cfg.Users.Logout(c.r.Context(), c.who))
 }
 
 func (c *call) getMe() error {
@@ -275,10 +272,7 @@ func (c *call) changePassword() error {
 	}
 	current, _ := c.input.text("current_password")
 	next, _ := c.input.text("new_password")
-	if err := c.cfg.Users.ChangePassword(c.r.Context(), c.who, current, next, c.source()); err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
+	return c.done(c.cfg.Users.ChangePassword(c.r.Context(), c.who, current, next, c.source()))
 }
 
 func (c *call) deleteMe() error {
@@ -330,17 +324,11 @@ func (c *call) listSessions() error {
 }
 
 func (c *call) endOtherSessions() error {
-	if err := c.cfg.Users.EndOtherSessions(c.r.Context(), c.who); err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
+	return c.done(c.cfg.Users.EndOtherSessions(c.r.Context(), c.who))
 }
 
 func (c *call) endSession() error {
-	if err := c.cfg.Users.EndSession(c.r.Context(), c.who, c.param); err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
+	return c.done(c.cfg.Users.EndSession(c.r.Context(), c.who, c.param))
 }
 
 func (c *call) listUsers() error {
@@ -353,16 +341,6 @@ func (c *call) listUsers() error {
 	if err != nil {
 		return err
 	}
-	var more []byte
-	if len(users) > p.size {
-		users = users[:p.size]
-		more = []byte(users[p.size-1].ID)
-	}
-	results := make(results, len(users))
-	for i, u := range users {
-		if results[i], err = pick(userDetailOf(u), p.fields); err != nil {
-			return err
-		}
-	}
-	return c.results(p, results, more, nil)
+	return respondPage(c, p, users, func(u auth.User) []byte { return []byte(u.ID) },
+		func(u auth.User) any { return userDetailOf(u) }, nil)
 }
