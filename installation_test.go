@@ -1,7 +1,6 @@
 package khodnevis_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -108,29 +108,11 @@ func TestInstallationsShareACache(t *testing.T) {
 	}
 }
 
-// logged is a log that may be read while it is written.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), s)
-}
-
 // A worker that finds the message of another installation neither stores nor rejects nor finishes
 // it. It says so once, and is not ready until the message is gone.
 func TestForeignMessage(t *testing.T) {
 	t.Parallel()
-	log, q := &logged{}, memqueue.New(memqueue.Config{})
+	log, q := &testutil.Log{}, memqueue.New(memqueue.Config{})
 	here, there := memstore.New(memstore.Config{}), memstore.New(memstore.Config{})
 	a := host(t, khodnevis.Config{Store: here, Queue: q, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	b := host(t, khodnevis.Config{Store: there, Queue: q})
@@ -138,7 +120,7 @@ func TestForeignMessage(t *testing.T) {
 	stop := running(t, a)
 	soon(t, "the worker of a stops", func() bool {
 		return a.Ready() != nil &&
-			log.count("a batch is not stored yet") > 2
+			log.Count("a batch is not stored yet") > 2
 	})
 	own, _ := here.Installation(t.Context())
 	other, _ := there.Installation(t.Context())
@@ -147,7 +129,7 @@ func TestForeignMessage(t *testing.T) {
 		!strings.Contains(err.Error(), own) || !strings.Contains(err.Error(), other) {
 		t.Errorf("a says %v, want that it is %s and the message of %s", err, own, other)
 	}
-	if n := log.count("level=ERROR"); n != 1 {
+	if n := log.Count("level=ERROR"); n != 1 {
 		t.Errorf("%d errors are logged, want 1", n)
 	}
 	if err := b.Ready(); err != nil {

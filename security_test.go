@@ -103,7 +103,8 @@ func TestRequirementsAreChecked(t *testing.T) {
 var fuzzed = []string{
 	"httpapi.FuzzDecodeStrict", "internal/id.FuzzParseID", "httpapi.FuzzCursor", "auth.FuzzParsePHC", "auth.FuzzBearer",
 	"httpapi.FuzzIfMatch", "auth.FuzzUsername",
-	"rating/internal/event.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer", "rating/internal/taskid.FuzzTaskID", "rating.FuzzRatingID",
+	"rating/internal/event.FuzzQueueRecord", "httpapi.FuzzProblem", "httpapi.FuzzPrefer",
+	"rating/internal/taskid.FuzzTaskID", "rating.FuzzRatingID",
 	"httpapi.FuzzFields",
 	"httpapi.FuzzClientIP", "internal/text.FuzzCheck", "internal/address.FuzzParse",
 }

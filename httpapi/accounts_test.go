@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // say is a JSON body of texts, a name and a value in turn.
@@ -189,7 +190,7 @@ func TestNobodyToBeginWith(t *testing.T) {
 // secrets.
 func TestAccountEvents(t *testing.T) {
 	t.Parallel()
-	var log syncBuffer
+	var log testutil.Log
 	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) {
 		c.Logger = slog.New(slog.NewJSONHandler(&log, nil))
 		c.Auth.LimitsOff = false
@@ -209,7 +210,7 @@ func TestAccountEvents(t *testing.T) {
 	login := func(secret string) answer {
 		return send(request{method: "POST", path: "users/login/", body: say("username", "dora", "password", secret)})
 	}
-	log.reset()
+	log.Reset()
 	const first, second = "seven green bottles", "eight green bottles"
 	send(request{method: "POST", path: "users/", body: say("username", "dora", "password", first)})
 	tokens := login(first)

@@ -20,6 +20,7 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -42,7 +43,7 @@ func (s slowLists) ListContents(ctx context.Context, q content.Query) ([]content
 // with 503, and the next one after that is answered.
 func TestTooManyInFlight(t *testing.T) {
 	t.Parallel()
-	log, slow := &syncBuffer{}, slowLists{began: make(chan struct{}), end: make(chan struct{})}
+	log, slow := &testutil.Log{}, slowLists{began: make(chan struct{}), end: make(chan struct{})}
 	s, _ := limited(t, httpapi.Limits{InFlight: 3, PrefixInFlight: 2}, func(c *khodnevis.Config) {
 		slow.Store = c.Store.(store.Store)
 		c.Store, c.Logger = slow, slog.New(slog.NewTextHandler(log, nil))
@@ -143,7 +144,7 @@ func TestSlowClients(t *testing.T) {
 		fmt.Fprint(s.dial(t), "GET /api/contents/ HTTP/1.1\r\nHo")
 	}
 	api := s.app.Handler().(*httpapi.API)
-	eventually(t, "all of them are waited for", func() bool {
+	testutil.Eventually(t, 30*time.Second, "all of them are waited for", func() bool {
 		return entered.Load() == 200 && api.Reading() == 50 && s.inFlight() == 0
 	})
 	s.repeat(t, 1, request{path: "contents/"}, 200)
@@ -212,7 +213,9 @@ func TestWaitsAreNotInFlight(t *testing.T) {
 				t.Errorf("one that waits: %s", a)
 			}
 		})
-		eventually(t, "it waits", func() bool { return s.app.Ratings.Waiting() == n+1 && s.inFlight() == 0 })
+		testutil.Eventually(t, 30*time.Second, "it waits", func() bool {
+			return s.app.Ratings.Waiting() == n+1 && s.inFlight() == 0
+		})
 	}
 	if a := ask(); a.status != 202 {
 		t.Errorf("one wait too many: %s", a)
@@ -247,7 +250,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		asked)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the connection is closed", closed.Load)
+	testutil.Eventually(t, 30*time.Second, "the connection is closed", closed.Load)
 	r, answers := bufio.NewReader(conn), 0
 	for ; answers < asked; answers++ {
 		resp, err := http.ReadResponse(r, nil)

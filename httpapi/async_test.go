@@ -13,6 +13,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // TestReadYourOwnWrite follows a rating from its acceptance until it is stored.
@@ -165,7 +166,7 @@ func TestWaitsEnd(t *testing.T) {
 		}
 		waiting <- a
 	}()
-	eventually(t, "the second is accepted", func() bool { return s.lag(t) == 2 })
+	testutil.Eventually(t, 30*time.Second, "the second is accepted", func() bool { return s.lag(t) == 2 })
 	s.app.Drain()
 	if a := <-waiting; a.status != 202 || time.Since(began) > 8*time.Second {
 		t.Errorf("a wait that is ended: %s after %v", a, time.Since(began))
@@ -233,7 +234,9 @@ func TestPendingWithdrawal(t *testing.T) {
 			{"somebody else", request{path: path, as: ben}, 200, ""},
 		})
 		f.apply.Store(nil)
-		eventually(t, "it is withdrawn for all", func() bool { return s.get(t, ben, path).status == 404 })
+		testutil.Eventually(t, 30*time.Second, "it is withdrawn for all", func() bool {
+			return s.get(t, ben, path).status == 404
+		})
 	})
 }
 
@@ -259,11 +262,13 @@ func TestOutcomes(t *testing.T) {
 				a, err := s.send(t, r)
 				answers <- fmt.Sprint(r.method, " ", a.status, " ", a.problem(), err)
 			}()
-			eventually(t, "it is accepted", func() bool { return s.get(t, ben, "contents/"+doomed+"/rating/").status == 200 })
+			testutil.Eventually(t, 30*time.Second, "it is accepted", func() bool {
+				return s.get(t, ben, "contents/"+doomed+"/rating/").status == 200
+			})
 		}
 		// The second of the two above cannot be told from the first; a pending one of its own says
 		// that it came, too.
-		eventually(t, "both are in the queue", func() bool { return s.lag(t) >= 5 })
+		testutil.Eventually(t, 30*time.Second, "both are in the queue", func() bool { return s.lag(t) >= 5 })
 		if err := s.app.Contents.Delete(t.Context(), actor.Actor{User: s.ids[ada]}, doomed); err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +326,7 @@ func TestTasks(t *testing.T) {
 		if a := s.do(t, request{path: link, as: ada, prefer: "wait=10"}); a.at(t, "state") != "SUCCESS" {
 			t.Errorf("stored: %s", a)
 		}
-		eventually(t, "it is known how it was stored", func() bool {
+		testutil.Eventually(t, 30*time.Second, "it is known how it was stored", func() bool {
 			a := s.get(t, ada, link)
 			return a.at(t, "attempts") == 1.0 && a.at(t, "started_at") != nil && a.at(t, "date_done") != nil
 		})

@@ -18,6 +18,7 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -124,7 +125,7 @@ func TestHostAuthenticator(t *testing.T) {
 func TestHostAuthenticatorHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := &syncBuffer{}
+		log := &testutil.Log{}
 		app, err := khodnevis.New(khodnevis.Config{Authenticator: badHost{},
 			Logger: slog.New(slog.NewTextHandler(log, nil))})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -49,13 +50,16 @@ func TestUnappliedTooLong(t *testing.T) {
 	s.login(t, ada)
 	rate.faulty = true
 	var refused answer
-	eventually(t, "a rating is refused", func() bool { refused = s.do(t, rate); return refused.status != 202 })
+	testutil.Eventually(t, 30*time.Second, "a rating is refused", func() bool {
+		refused = s.do(t, rate)
+		return refused.status != 202
+	})
 	if refused.status != 503 || refused.problem() != "unavailable" || refused.at(t, "outcome") != "not_accepted" ||
 		refused.header.Get("Retry-After") == "" {
 		t.Errorf("past half the retention: %s", refused)
 	}
 	s.work()
-	eventually(t, "ratings are accepted again", func() bool {
+	testutil.Eventually(t, 30*time.Second, "ratings are accepted again", func() bool {
 		q.clock.Advance(time.Second)
 		return s.do(t, rate).status == 202
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
@@ -22,7 +23,7 @@ func leave(as, fate string) request {
 // gone looks for the ratings of those who left until none is stored or on its way.
 func (s *server) gone(t *testing.T, who string) {
 	t.Helper()
-	eventually(t, "nothing is left of "+who, func() bool {
+	testutil.Eventually(t, 30*time.Second, "nothing is left of "+who, func() bool {
 		if s.lag(t) > 0 {
 			return false
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // request is what a test sends.
@@ -66,7 +67,7 @@ func (s *server) do(t *testing.T, r request) answer {
 func (s *server) insist(t *testing.T, r request) (a answer) {
 	t.Helper()
 	r.faulty = true
-	eventually(t, r.method+" "+r.path+" is done", func() bool {
+	testutil.Eventually(t, 30*time.Second, r.method+" "+r.path+" is done", func() bool {
 		a = s.do(t, r)
 		return a.status != http.StatusServiceUnavailable && a.status != http.StatusAccepted
 	})

@@ -26,6 +26,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/faultproxy"
 	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue/kafkaqueue"
 	"github.com/khodnevis/khodnevis/queue/sqlitequeue"
 	"github.com/khodnevis/khodnevis/store/pgstore"
@@ -105,7 +106,7 @@ func (s *server) prepare(t *testing.T, n int) stage {
 	rate := request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":3}`, g.seen)}
 	rate.prefer = "respond-async"
 	rate.faulty = true
-	eventually(t, "a task is made", func() bool {
+	testutil.Eventually(t, 30*time.Second, "a task is made", func() bool {
 		a := s.do(t, rate)
 		if a.status == http.StatusAccepted {
 			g.task = a.text(t, "task")

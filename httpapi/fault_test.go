@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
@@ -49,7 +48,7 @@ func (f *fault) err() error {
 // faults wraps a store and a queue so that they fail when a test says so.
 type faults struct {
 	read, update, apply, publish, depart fault
-	log                                  syncBuffer
+	log                                  testutil.Log
 	// creating, if set, gets a word when a content is about to be created, which then waits for
 	// another.
 	creating chan struct{}
@@ -186,30 +185,6 @@ func (q faultyQueue) Publish(ctx context.Context, msgs ...queue.Message) ([]queu
 		return nil, err
 	}
 	return q.Queue.Publish(ctx, msgs...)
-}
-
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.b.Reset()
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // TestQueueFails: a queue that does not take a rating is a 503 that says whether it may still be
@@ -447,7 +422,7 @@ func TestAcceptedThenStoreFails(t *testing.T) {
 	if a.status != 202 {
 		t.Fatalf("while nothing can be stored: %s", a)
 	}
-	eventually(t, "the task is tried again", func() bool {
+	testutil.Eventually(t, 30*time.Second, "the task is tried again", func() bool {
 		task := s.get(t, ada, a.text(t, "status_url"))
 		return task.at(t, "state") == "RETRY" && task.text(t, "error.code") == "unavailable" &&
 			task.header.Get("Retry-After") != ""
@@ -475,7 +450,7 @@ func TestStoredThenStoreFails(t *testing.T) {
 		}
 		answers <- a
 	}()
-	eventually(t, "it is accepted", func() bool { return s.lag(t) == 1 })
+	testutil.Eventually(t, 30*time.Second, "it is accepted", func() bool { return s.lag(t) == 1 })
 	f.read.Store(content.ErrUnavailable)
 	s.work()
 	if a := <-answers; a.status != 202 || a.header.Get("Location") == "" {

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // The kinds of tasks, as their identifiers say them.
@@ -141,7 +143,7 @@ func TestMadeUpTasksKeepNobodyWaiting(t *testing.T) {
 				}
 				returned <- struct{}{}
 			})
-			eventually(t, "it waits, or is answered", func() bool {
+			testutil.Eventually(t, 30*time.Second, "it waits, or is answered", func() bool {
 				select {
 				case <-returned:
 					return true
@@ -169,7 +171,7 @@ func TestMadeUpTasksKeepNobodyWaiting(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "they wait", func() bool { return s.app.Ratings.Waiting() >= 32 })
+	testutil.Eventually(t, 30*time.Second, "they wait", func() bool { return s.app.Ratings.Waiting() >= 32 })
 	s.work()
 	all.Wait()
 }

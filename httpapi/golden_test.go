@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
+
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -80,7 +83,7 @@ func TestShapes(t *testing.T) {
 		golden(t, "task_pending", s.get(t, ada, accepted.header.Get("Location")))
 		golden(t, "rating_pending", s.get(t, ada, accepted.text(t, "rating.url")))
 		s.work()
-		eventually(t, "it is known how it was stored",
+		testutil.Eventually(t, 30*time.Second, "it is known how it was stored",
 			func() bool { return s.get(t, ada, accepted.header.Get("Location")).at(t, "attempts") == 1.0 })
 		golden(t, "task_success", s.get(t, ada, accepted.header.Get("Location")))
 		golden(t, "rating", s.get(t, nobody, accepted.text(t, "rating.url")))

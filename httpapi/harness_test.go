@@ -20,6 +20,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/store"
@@ -290,7 +291,7 @@ func (s *server) rate(t *testing.T, as, contentID string, score int) string {
 // older for a moment.
 func (s *server) settle(t *testing.T, contentID string) {
 	t.Helper()
-	eventually(t, "the numbers are those that are stored", func() bool {
+	testutil.Eventually(t, 30*time.Second, "the numbers are those that are stored", func() bool {
 		stored, err := s.store.StatsByContent(t.Context(), []string{contentID})
 		if err != nil {
 			t.Fatal(err)
@@ -311,7 +312,8 @@ func (s *server) fold(t *testing.T, contentID string) {
 		"state") != "SUCCESS" {
 		t.Fatalf("recalculate: %s", done)
 	}
-	eventually(t, "the score is folded", func() bool { // by the worker, which may have claimed it a moment before
+	// by the worker, which may have claimed it a moment before
+	testutil.Eventually(t, 30*time.Second, "the score is folded", func() bool {
 		stored, err := s.store.StatsByContent(t.Context(), []string{contentID})
 		if err != nil {
 			t.Fatal(err)
@@ -329,14 +331,4 @@ func (s *server) lag(t *testing.T) int64 {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// eventually polls until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not so: %s", what)
-		}
-	}
 }

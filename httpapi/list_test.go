@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // library is a server with contents to list: titles "film 0" and so on, the first with most
@@ -488,7 +490,7 @@ func TestCursorsAreBoundToFilters(t *testing.T) {
 			}
 			first := func(name string) string { return list + "/?page_size=1&" + name + "=" + url.QueryEscape(of[name][0]) }
 			for name, values := range of {
-				eventually(t, "several "+list+" match "+name, func() bool { // the score is folded later
+				testutil.Eventually(t, 30*time.Second, "several "+list+" match "+name, func() bool { // the score is folded later
 					return s.get(t, sam, first(name)).at(t, "next") != nil
 				})
 				next, err := url.Parse(s.get(t, sam, first(name)).text(t, "next"))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // L8: a request that fails is one line in the log, escaped and bounded, whatever was sent.
@@ -46,7 +47,7 @@ func (brokenCache) DeleteMany(context.Context, []string) error  { return errBrok
 // request.
 func TestSilentCacheIsLoggedRarely(t *testing.T) {
 	t.Parallel()
-	log := &syncBuffer{}
+	log := &testutil.Log{}
 	s := serve(t, setup{config: func(c *khodnevis.Config) {
 		c.Cache, c.Logger = brokenCache{}, slog.New(slog.NewTextHandler(log, nil))
 	}})

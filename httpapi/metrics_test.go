@@ -15,6 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -59,7 +60,7 @@ func TestMetrics(t *testing.T) {
 		}
 		waits <- a
 	}()
-	eventually(t, "a request waits", func() bool { return s.app.Ratings.Waiting() == 1 })
+	testutil.Eventually(t, 30*time.Second, "a request waits", func() bool { return s.app.Ratings.Waiting() == 1 })
 	told(
 		"khodnevis_queue_messages 3\n",
 		"khodnevis_queue_oldest_seconds 0.",
@@ -74,7 +75,7 @@ func TestMetrics(t *testing.T) {
 	if a := <-waits; a.status != 201 {
 		t.Errorf("what waited: %s", a)
 	}
-	eventually(t, "the queue is empty", func() bool { return s.lag(t) == 0 })
+	testutil.Eventually(t, 30*time.Second, "the queue is empty", func() bool { return s.lag(t) == 0 })
 	told(
 		"khodnevis_queue_messages 0\n",
 		"khodnevis_queue_oldest_seconds 0\n",
@@ -88,7 +89,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := q.Publish(t.Context(), queue.Message{Key: "nobody's", Body: []byte("no event")}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the queue is empty", func() bool { return s.lag(t) == 0 })
+	testutil.Eventually(t, 30*time.Second, "the queue is empty", func() bool { return s.lag(t) == 0 })
 	told(`khodnevis_rejected_total{reason="malformed"} 1`, `khodnevis_rejected_total{reason="unstorable"} 0`)
 	for method, status := range map[string]int{"HEAD": 200, "OPTIONS": 204, "POST": 405} {
 		if resp := scrape(s.app.Metrics(), method); resp.StatusCode != status || method != "HEAD" &&

@@ -21,6 +21,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache/rediscache"
 	"github.com/khodnevis/khodnevis/httpapi"
 	"github.com/khodnevis/khodnevis/internal/testserver"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/store"
 )
 
@@ -103,7 +104,9 @@ func TestACacheThatTakesNoWrites(t *testing.T) {
 			}
 			began := time.Now()
 			node[1].clock.Advance(2 * time.Second)
-			eventually(t, "the other node has both ratings", func() bool { return count(node[1]) == 2.0 })
+			testutil.Eventually(t, 30*time.Second, "the other node has both ratings", func() bool {
+				return count(node[1]) == 2.0
+			})
 			t.Logf("it had them after %v", time.Since(began)) // by the clock of Redis
 			read := request{path: "contents/" + gone + "/stats/"}
 			rate = request{method: "POST", path: "ratings/", as: ada, body: fmt.Sprintf(`{"content":%q,"score":5}`, gone)}
@@ -138,7 +141,7 @@ func TestEndsOnAnotherNode(t *testing.T) {
 		for name, between := range caches {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				var log syncBuffer
+				var log testutil.Log
 				node := twoNodes(t, open, between(t), func(c *khodnevis.Config) {
 					c.Logger = slog.New(slog.NewTextHandler(&log,
 						nil))
@@ -209,7 +212,7 @@ func TestEndsOnANodeWithoutStore(t *testing.T) {
 	for name, between := range sharedCaches() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log syncBuffer
+			var log testutil.Log
 			kept := &uncheckedStore{}
 			shared := between(t)
 			config := func(c *khodnevis.Config) {
@@ -242,7 +245,7 @@ func TestEndsOnANodeWithoutStore(t *testing.T) {
 			if !refused() && !strings.Contains(log.String(), "auth.throttle_local") {
 				t.Error("a second after the logout, the node whose store is away accepts the token")
 			}
-			eventually(t, "the token is refused", refused)
+			testutil.Eventually(t, 30*time.Second, "the token is refused", refused)
 		})
 	}
 }
@@ -285,7 +288,7 @@ func TestGuessesOnTwoNodes(t *testing.T) {
 		for name, between := range sharedCaches() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				var log syncBuffer
+				var log testutil.Log
 				node := twoNodes(t, open, between(t), func(c *khodnevis.Config) {
 					c.Auth.LimitsOff = false
 					c.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -409,7 +412,7 @@ func TestUncheckedTokens(t *testing.T) {
 			}
 			kept.set(nil)
 			// who comes right then may still share the call that was silent
-			eventually(t, "served when the store is back", func() bool {
+			testutil.Eventually(t, 30*time.Second, "served when the store is back", func() bool {
 				a, err := s.send(t, request{path: "users/me/", as: ben})
 				if err != nil || a.status != 200 && a.status != 503 {
 					t.Fatalf("when it is back: %s, %v", a, err)

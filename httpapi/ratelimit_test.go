@@ -21,6 +21,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // standing is a clock that moves only when a test moves it.
@@ -339,7 +340,7 @@ func TestLimitsWithoutCache(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			log := &syncBuffer{}
+			log := &testutil.Log{}
 			s, now := limited(t, httpapi.Limits{RatingWrites: 5}, func(cfg *khodnevis.Config) {
 				cfg.Cache, cfg.Logger = c, slog.New(slog.NewTextHandler(log, nil))
 			})
@@ -382,7 +383,7 @@ func TestLimitsAreShared(t *testing.T) {
 // Without limits nothing is counted or told, and the log says so.
 func TestLimitsOff(t *testing.T) {
 	t.Parallel()
-	log := &syncBuffer{}
+	log := &testutil.Log{}
 	s, _ := limited(t, httpapi.Limits{Off: true, Reads: 1},
 		func(c *khodnevis.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	if a := s.repeat(t, 5, request{path: "contents/"}, 200); a.header.Get("RateLimit") != "" {

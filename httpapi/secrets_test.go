@@ -16,13 +16,14 @@ import (
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/sqlitestore"
 )
 
 // witness writes down all that the queue and the cache are given.
-type witness struct{ said syncBuffer }
+type witness struct{ said testutil.Log }
 
 type watchedQueue struct {
 	queue.Queue
@@ -112,7 +113,7 @@ func TestSecretsAreKeptNowhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kept, dump := open(t)
-			w, log := &witness{}, &syncBuffer{}
+			w, log := &witness{}, &testutil.Log{}
 			s := serve(t, setup{open: func(testing.TB, func() time.Time) store.Store { return kept },
 				config: func(c *khodnevis.Config) {
 					c.Queue, c.Cache = watchedQueue{c.Queue, w}, watchedCache{lrucache.New(lrucache.Config{Now: c.Now}), w}

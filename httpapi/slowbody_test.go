@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // credentials are those of ada.
@@ -74,7 +75,9 @@ func TestSlowBodiesOfManyPrefixes(t *testing.T) {
 		}
 		elsewhere()
 	}
-	eventually(t, "all of them are waited for", func() bool { return entered.Load() >= accounts*each })
+	testutil.Eventually(t, 30*time.Second, "all of them are waited for", func() bool {
+		return entered.Load() >= accounts*each
+	})
 	elsewhere()
 
 	over := make(chan struct{})
@@ -125,7 +128,9 @@ func TestBodiesAreBounded(t *testing.T) {
 	for n := range 2 * share {
 		held = append(held, upload(200, n, `{"title":"`))
 	}
-	eventually(t, "all of them are waited for", func() bool { return api.Reading() == 2*share && s.inFlight() == 0 })
+	testutil.Eventually(t, 30*time.Second, "all of them are waited for", func() bool {
+		return api.Reading() == 2*share && s.inFlight() == 0
+	})
 	if n := api.BodyBytes(); n != 0 {
 		t.Errorf("%d bytes are held of bodies that were only announced", n)
 	}
@@ -135,7 +140,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		for n := range share {
 			held = append(held, upload(prefix, n, almost))
 		}
-		eventually(t, "they are held", func() bool {
+		testutil.Eventually(t, 30*time.Second, "they are held", func() bool {
 			return api.BodyBytes()-before == share*(large-1-httpapi.SmallBody)
 		})
 	}
@@ -159,7 +164,7 @@ func TestBodiesAreBounded(t *testing.T) {
 	for _, conn := range held {
 		_ = conn.Close()
 	}
-	eventually(t, "nothing is held of those who are gone", func() bool {
+	testutil.Eventually(t, 30*time.Second, "nothing is held of those who are gone", func() bool {
 		return api.BodyBytes() == 0 && api.Reading() == 0
 	})
 	s.repeat(t, 1, content(0), 201)
@@ -175,7 +180,9 @@ func TestCredentialsComeBeforeTheBody(t *testing.T) {
 	}{{"kha_nonsense", 401}, {s.tokens[ada], 0}, {s.tokens[ada], 429}} {
 		conn := s.upload(t, "POST /api/contents/", "203.0.113.1", want.token, 1<<20, "{")
 		if want.status == 0 { // it is waited for
-			eventually(t, "it is waited for", func() bool { return s.app.Handler().(*httpapi.API).Reading() == 1 })
+			testutil.Eventually(t, 30*time.Second, "it is waited for", func() bool {
+				return s.app.Handler().(*httpapi.API).Reading() == 1
+			})
 			continue
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

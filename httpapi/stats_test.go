@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/task"
 )
@@ -123,7 +124,7 @@ func TestRuns(t *testing.T) {
 		for job, result := range map[string][]string{task.Recalculate: {"contents"}, task.Recount: {"contents",
 			"drifted"}} {
 			path := "tasks/" + job + "@latest/"
-			eventually(t, "the first run is done", func() bool {
+			testutil.Eventually(t, 30*time.Second, "the first run is done", func() bool {
 				a, err := s.send(t, request{path: path, as: sam})
 				return err == nil && a.status == 200 && a.at(t, "state") == "SUCCESS"
 			})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 )
 
@@ -90,7 +91,7 @@ func (s *server) table(t *testing.T, f *faults, c cell) []tried {
 	}
 	r := request{method: c.method, path: fill.Replace(c.path), as: as, body: fill.Replace(c.body)}
 	if r.method == http.MethodGet && strings.HasPrefix(r.path, "tasks/") {
-		eventually(t, "it is known how it was stored", func() bool {
+		testutil.Eventually(t, 30*time.Second, "it is known how it was stored", func() bool {
 			return s.get(t, ada, r.path).at(t,
 				"attempts") == 1.0
 		})

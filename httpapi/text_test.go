@@ -15,13 +15,14 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 )
 
 // I6: every field that takes text, and every character that may not be in it or that must, on every
 // store. None gets as far as a database that would refuse it.
 func TestRunes(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
-		var log syncBuffer
+		var log testutil.Log
 		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) {
 			c.Logger = slog.New(slog.NewTextHandler(&log,
 				nil))

@@ -63,7 +63,9 @@ type campaign struct {
 
 func newCampaign(t *testing.T, seed uint64) *campaign {
 	t.Helper()
-	c := &campaign{world: newWorldAt(t, nil, func() time.Time { return someTime }), dice: rand.New(rand.NewPCG(seed, 7))} //nolint:gosec // repeatable on purpose
+	c := &campaign{world: newWorldAt(t, nil, func() time.Time {
+		return someTime
+	}), dice: rand.New(rand.NewPCG(seed, 7))} //nolint:gosec // repeatable on purpose
 	c.decks = map[crowd]*deck{honest: {of: honest}, middle: {of: middle}, ones: {of: ones}}
 	c.recalculator = check(worker.NewRecalculator(c.ratings, c.store))(t)
 	c.work()

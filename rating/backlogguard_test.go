@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth/actor"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
@@ -30,8 +31,8 @@ func (f *forgetting) Age(ctx context.Context) (oldest, retention time.Duration, 
 }
 
 // aged returns a world with a content, over q, and its log.
-func aged(t *testing.T, q func(*memqueue.Queue) queue.Publisher) (w *world, log *syncLog, content string) {
-	w, log = newWorld(t, nil), &syncLog{}
+func aged(t *testing.T, q func(*memqueue.Queue) queue.Publisher) (w *world, log *testutil.Log, content string) {
+	w, log = newWorld(t, nil), &testutil.Log{}
 	w.cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	w.ratings = must(rating.New(w.store, q(w.queue), w.contents, w.cfg))
 	return w, log, w.content().ID
@@ -56,8 +57,10 @@ func TestUnappliedTooLong(t *testing.T) {
 		}
 		told := func(late, over int) {
 			t.Helper()
-			if n, m := strings.Count(log.String(), "messages wait: does a worker run?"), strings.Count(log.String(), "wait no longer"); n != late || m != over {
-				t.Errorf("after %v it was told %d times and taken back %d times, want %d and %d:\n%s", w.now(), n, m, late, over, log)
+			if n, m := strings.Count(log.String(), "messages wait: does a worker run?"),
+				strings.Count(log.String(), "wait no longer"); n != late || m != over {
+				t.Errorf("after %v it was told %d times and taken back %d times, want %d and %d:\n%s", w.now(), n, m, late, over,
+					log)
 			}
 		}
 		if err := pass(0); err != nil {
@@ -81,7 +84,8 @@ func TestUnappliedTooLong(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Unknown || !errors.Is(err, queue.ErrNotAccepted) {
 			t.Errorf("past half the retention: %v", err)
 		}
-		if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "s", Staff: true}, c); !errors.Is(err, rating.ErrUnavailable) {
+		if _, err := w.ratings.Recalculate(t.Context(), actor.Actor{User: "s", Staff: true},
+			c); !errors.Is(err, rating.ErrUnavailable) {
 			t.Errorf("a recount past half the retention: %v", err)
 		}
 		q.silent = errors.New("no answer")

@@ -13,9 +13,11 @@ var someTime = time.Date(2026, 11, 23, 10, 11, 12, 131415000, time.UTC)
 
 func TestVersionOrdinalKeepsTheOrder(t *testing.T) {
 	t.Parallel()
-	ordered := []rating.Version{{}, {Epoch: 1}, {Epoch: 1, Offset: 1}, {Epoch: 1, Offset: 1 << 39}, {Epoch: 2}, {Epoch: 2, Offset: 5}, {Epoch: 1 << 21, Offset: 9}}
+	ordered := []rating.Version{{}, {Epoch: 1}, {Epoch: 1, Offset: 1}, {Epoch: 1, Offset: 1 << 39}, {Epoch: 2},
+		{Epoch: 2, Offset: 5}, {Epoch: 1 << 21, Offset: 9}}
 	for i := 1; i < len(ordered); i++ {
-		if ordered[i-1].Compare(ordered[i]) != -1 || ordered[i].Compare(ordered[i-1]) != 1 || ordered[i].Compare(ordered[i]) != 0 {
+		if ordered[i-1].Compare(ordered[i]) != -1 || ordered[i].Compare(ordered[i-1]) != 1 ||
+			ordered[i].Compare(ordered[i]) != 0 {
 			t.Errorf("Compare does not order %v before %v", ordered[i-1], ordered[i])
 		}
 		if rating.Ordinal(ordered[i-1]) >= rating.Ordinal(ordered[i]) {
@@ -27,7 +29,8 @@ func TestVersionOrdinalKeepsTheOrder(t *testing.T) {
 // FuzzRatingID: what is accepted is the one spelling of a content's and a rater's identifier.
 func FuzzRatingID(f *testing.F) {
 	for _, s := range []string{
-		"", ":", "a:b", "a:b:c", "a", "a%3Ab", "..:b", "a:.", "post-17:a@b|c=d+e", "a b:c", "a:\x00", "a:\xff", strings.Repeat("a", 128) + ":" + strings.Repeat("b", 128), strings.Repeat("a", 129) + ":b",
+		"", ":", "a:b", "a:b:c", "a", "a%3Ab", "..:b", "a:.", "post-17:a@b|c=d+e", "a b:c", "a:\x00", "a:\xff",
+		strings.Repeat("a", 128) + ":" + strings.Repeat("b", 128), strings.Repeat("a", 129) + ":b",
 	} {
 		f.Add(s)
 	}
@@ -44,7 +47,8 @@ func FuzzRatingID(f *testing.F) {
 
 func TestParseKey(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", ":", "a:", ":b", "a:b:c", "a", "a b:c", "..:b", "a:.", strings.Repeat("a", 129) + ":b", "a:ü"} {
+	for _, s := range []string{"", ":", "a:", ":b", "a:b:c", "a", "a b:c", "..:b", "a:.", strings.Repeat("a", 129) +
+		":b", "a:ü"} {
 		if k, ok := rating.ParseKey(s); ok {
 			t.Errorf("%q is accepted as %v", s, k)
 		}

@@ -68,7 +68,8 @@ func (w *world) exact(contentID string, count, sum int64) {
 // of returns the stored ratings of a content that are u's, and those that are nobody's.
 func (w *world) of(contentID, u string) (own, anonymous []rating.Rating) {
 	w.t.Helper()
-	for _, r := range check(w.store.ListRatings(w.t.Context(), rating.Query{Filter: rating.Filter{Content: contentID}, Limit: 1000}))(w.t) {
+	for _, r := range check(w.store.ListRatings(w.t.Context(),
+		rating.Query{Filter: rating.Filter{Content: contentID}, Limit: 1000}))(w.t) {
 		switch {
 		case r.Rater == u:
 			own = append(own, r)
@@ -89,7 +90,8 @@ func (w *world) forget(u string, fate rating.ErasureMode) {
 // A25: the ratings of who leaves are gone or nobody's, and the numbers are exact either way.
 func TestForget(t *testing.T) {
 	t.Parallel()
-	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {1, 2}, rating.EraseAnonymize: {2, 6}} {
+	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {1, 2},
+		rating.EraseAnonymize: {2, 6}} {
 		t.Run(string(fate), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, nil)
@@ -106,7 +108,8 @@ func TestForget(t *testing.T) {
 			if lag := w.lag(); lag != 3 {
 				t.Errorf("%d withdrawals are in the queue, want 3", lag)
 			}
-			if _, _, err := w.ratings.Get(t.Context(), actor.Actor{User: "u"}, rating.Key{Content: contents[0], Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+			if _, _, err := w.ratings.Get(t.Context(), actor.Actor{User: "u"},
+				rating.Key{Content: contents[0], Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
 				t.Errorf("who left still reads the rating: %v", err)
 			}
 			w.settle()
@@ -138,7 +141,8 @@ func TestForget(t *testing.T) {
 // score counts.
 func TestForgetWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {0, 0}, rating.EraseAnonymize: {1, 2}} {
+	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {0, 0},
+		rating.EraseAnonymize: {1, 2}} {
 		t.Run(string(fate), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, nil)
@@ -285,7 +289,8 @@ func TestRunErasures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	u := unclaimed{w.store, make(chan string)}
-	w.cfg.Now = func() time.Time { return time.Date(2026, 11, 23, 9, 59, 29, 999_000_000, time.UTC) } // a millisecond before a tick, always
+	// a millisecond before a tick, always
+	w.cfg.Now = func() time.Time { return time.Date(2026, 11, 23, 9, 59, 29, 999_000_000, time.UTC) }
 	ratings := must(rating.New(u, memqueue.New(memqueue.Config{}), w.contents, w.cfg))
 	recalculator := must(worker.NewRecalculator(ratings, u))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -350,7 +355,8 @@ func TestForgetContent(t *testing.T) {
 		t.Errorf("%d ratings are left", got.Count)
 	}
 	for _, rater := range []string{"rater", "another"} {
-		if _, _, err := w.ratings.Get(t.Context(), actor.Actor{User: rater}, rating.Key{Content: film, Rater: rater}); !errors.Is(err, rating.ErrNotFound) {
+		if _, _, err := w.ratings.Get(t.Context(), actor.Actor{User: rater},
+			rating.Key{Content: film, Rater: rater}); !errors.Is(err, rating.ErrNotFound) {
 			t.Errorf("the rating of %s: %v", rater, err)
 		}
 	}

@@ -84,7 +84,8 @@ func (w *world) content() content.Content {
 
 func (w *world) submit(user, contentID string, score int) rating.Receipt {
 	w.t.Helper()
-	return check(w.ratings.Submit(w.t.Context(), actor.Actor{User: user}, rating.Submission{Content: contentID, Score: score}))(w.t)
+	return check(w.ratings.Submit(w.t.Context(), actor.Actor{User: user},
+		rating.Submission{Content: contentID, Score: score}))(w.t)
 }
 
 // await returns the task once it is done, to the rater who asked for it.
@@ -235,7 +236,8 @@ func TestRatingIsPendingThenStored(t *testing.T) {
 
 	w.work()
 	done := w.await(receipt.Task)
-	if done.State != task.Success || done.Result.Outcome != string(rating.Created) || done.Result.Rating != key.String() || done.Attempts != 1 || done.DoneAt.IsZero() {
+	if done.State != task.Success || done.Result.Outcome != string(rating.Created) ||
+		done.Result.Rating != key.String() || done.Attempts != 1 || done.DoneAt.IsZero() {
 		t.Errorf("the task came to %+v, %+v", done, done.Result)
 	}
 	r, pending, err = w.ratings.Get(t.Context(), actor.Actor{}, key)
@@ -259,12 +261,14 @@ func TestOutcomes(t *testing.T) {
 		count int64
 		sum   int64
 	}{
-		{3, rating.Created, 1, 3}, {5, rating.Updated, 1, 5}, {5, rating.Unchanged, 1, 5}, {0, rating.Withdrawn, 0, 0}, {2, rating.Created, 1, 2},
+		{3, rating.Created, 1, 3}, {5, rating.Updated, 1, 5}, {5, rating.Unchanged, 1, 5}, {0, rating.Withdrawn, 0, 0},
+		{2, rating.Created, 1, 2},
 	} {
 		var receipt rating.Receipt
 		if step.score == 0 {
 			receipt = check(w.ratings.Withdraw(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}))(t)
-			if _, _, err := w.ratings.Get(t.Context(), actor, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+			if _, _, err := w.ratings.Get(t.Context(), actor,
+				rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
 				t.Errorf("a withdrawn rating is still readable by its rater: %v", err)
 			}
 		} else {
@@ -344,7 +348,8 @@ func TestRejectedMessages(t *testing.T) {
 		reasons = append(reasons, r.Reason)
 	}
 	slices.Sort(reasons)
-	want := []string{task.CodeNoContent, task.CodeNoContent, task.CodeInvalidScore, task.CodeMalformed, task.CodeMalformed}
+	want := []string{task.CodeNoContent, task.CodeNoContent, task.CodeInvalidScore, task.CodeMalformed,
+		task.CodeMalformed}
 	if !slices.Equal(reasons, want) {
 		t.Errorf("rejected for %v, want %v", reasons, want)
 	}
@@ -485,13 +490,15 @@ func TestTasksAreTheirRaters(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.content()
 	accepted := w.submit("u", c.ID, 4).Task
-	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "other"}, accepted.ID); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "other"},
+		accepted.ID); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("another one's task: %v", err)
 	}
 	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, accepted.ID); err != nil {
 		t.Errorf("staff: %v", err)
 	}
-	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"}, accepted.ID[:len(accepted.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
+	if _, err := w.ratings.Task(t.Context(), actor.Actor{User: "u"},
+		accepted.ID[:len(accepted.ID)-1]); !errors.Is(err, rating.ErrNotFound) {
 		t.Errorf("no task's identifier: %v", err)
 	}
 	w.offset.Store(int64(task.Retention + time.Minute))
@@ -508,8 +515,10 @@ func TestSubmitRefuses(t *testing.T) {
 		content string
 		score   int
 		field   string
-	}{{c.ID, 0, "score"}, {c.ID, 6, "score"}, {c.ID, -1 << 62, "score"}, {"nothing", 3, "content"}, {"", 3, "content"}, {"a b", 3, "content"}, {"..", 3, "content"}} {
-		_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: bad.content, Score: bad.score})
+	}{{c.ID, 0, "score"}, {c.ID, 6, "score"}, {c.ID, -1 << 62, "score"}, {"nothing", 3, "content"}, {"", 3, "content"},
+		{"a b", 3, "content"}, {"..", 3, "content"}} {
+		_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"},
+			rating.Submission{Content: bad.content, Score: bad.score})
 		var invalid *rating.ValidationError
 		if !errors.As(err, &invalid) || invalid.Fields[0].Name != bad.field {
 			t.Errorf("%+v: %v", bad, err)
@@ -538,10 +547,12 @@ func TestQueueThatDoesNotTake(t *testing.T) {
 		s := must(rating.New(w.store, refusing{q.err}, w.contents, w.cfg))
 		_, err := s.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3})
 		var down *rating.UnavailableError
-		if !errors.As(err, &down) || down.Unknown != q.unknown || !errors.Is(err, rating.ErrUnavailable) || !errors.Is(err, q.err) {
+		if !errors.As(err, &down) || down.Unknown != q.unknown || !errors.Is(err, rating.ErrUnavailable) ||
+			!errors.Is(err, q.err) {
 			t.Errorf("%v came back as %v", q.err, err)
 		}
-		if _, _, err := s.Get(t.Context(), actor.Actor{User: "u"}, rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
+		if _, _, err := s.Get(t.Context(), actor.Actor{User: "u"},
+			rating.Key{Content: c.ID, Rater: "u"}); !errors.Is(err, rating.ErrNotFound) {
 			t.Errorf("what was not accepted is readable: %v", err)
 		}
 	}
@@ -562,7 +573,8 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 	if receipt.Task.Creator != "boss" {
 		t.Errorf("the task is %q's", receipt.Task.Creator)
 	}
-	if done := w.awaitAs(boss, receipt.Task); done.State != task.Success || done.Result.Outcome != string(rating.Withdrawn) {
+	if done := w.awaitAs(boss, receipt.Task); done.State != task.Success ||
+		done.Result.Outcome != string(rating.Withdrawn) {
 		t.Errorf("it came to %+v", done)
 	}
 	if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key); !errors.Is(err, rating.ErrNotFound) {
@@ -636,7 +648,8 @@ func TestRecalculateOnRequest(t *testing.T) {
 	}
 	boss := actor.Actor{User: "boss", Staff: true}
 	accepted := check(w.ratings.Recalculate(t.Context(), boss, c.ID))(t)
-	if done := w.awaitAs(boss, accepted); done.State != task.Success || done.Name != task.Recalculate || done.Result.Content != c.ID || done.Result.Repaired {
+	if done := w.awaitAs(boss, accepted); done.State != task.Success || done.Name != task.Recalculate ||
+		done.Result.Content != c.ID || done.Result.Repaired {
 		t.Errorf("it came to %+v, %+v", done, done.Result)
 	}
 }
@@ -715,8 +728,10 @@ func TestDerivedSuccessComesWithItsNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	epoch := check(w.store.StreamEpoch(t.Context(), deliveries[0].Stream))(t)
-	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{ // what a worker does, up to its commit
-		Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: epoch, Offset: deliveries[0].Offset}, Score: 4, At: receipt.Rating.CreatedAt,
+	// what a worker does, up to its commit
+	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{
+		Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: epoch, Offset: deliveries[0].Offset},
+		Score: 4, At: receipt.Rating.CreatedAt,
 	}}}))(t)
 	done := w.task(receipt.Task)
 	if done.State != task.Success {

@@ -196,7 +196,8 @@ func TestTaskOfAnInventedStreamIsUnknown(t *testing.T) {
 	for i := range 200 {
 		w.unknown("a task of an invented stream", ada, on(fmt.Sprint("stream-", i)))
 	}
-	for _, odd := range []string{"", "\x00", "a\x00", "\xff", "a b", "é", strings.Repeat("s", 65), strings.Repeat("s", 200)} {
+	for _, odd := range []string{"", "\x00", "a\x00", "\xff", "a b", "é", strings.Repeat("s", 65),
+		strings.Repeat("s", 200)} {
 		w.unknown(fmt.Sprintf("a task of the stream %q", odd), actor.Actor{User: "boss", Staff: true}, on(odd))
 	}
 	if len(s.given) != 1 {

@@ -1,7 +1,6 @@
 package rating_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/auth/actor"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/testutil"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/task"
@@ -22,29 +22,11 @@ import (
 )
 
 // hooked returns a world whose ratings take these hooks along, and its log.
-func hooked(t *testing.T, hooks rating.Hooks) (*world, *syncLog) {
-	w, log := newWorld(t, nil), &syncLog{}
+func hooked(t *testing.T, hooks rating.Hooks) (*world, *testutil.Log) {
+	w, log := newWorld(t, nil), &testutil.Log{}
 	w.cfg.Hooks, w.cfg.Logger = hooks, slog.New(slog.NewTextHandler(log, nil))
 	w.ratings = must(rating.New(w.store, w.queue, w.contents, w.cfg))
 	return w, log
-}
-
-// syncLog may be read while it is written.
-type syncLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *syncLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *syncLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // reports keeps what AfterApply is told.

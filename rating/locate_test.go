@@ -90,7 +90,8 @@ func TestDeletedAfterItWasStored(t *testing.T) {
 	w.offset.Add(int64(2 * time.Minute))
 	w.wipe()
 	for i, want := range []rating.Result{rating.Superseded, rating.Created} {
-		if accepted := w.task([]rating.Receipt{first, second}[i].Task); accepted.State != task.Success || accepted.Result.Outcome != string(want) {
+		if accepted := w.task([]rating.Receipt{first, second}[i].Task); accepted.State != task.Success ||
+			accepted.Result.Outcome != string(want) {
 			t.Errorf("task %d is %s, %+v, want %s", i, accepted.State, accepted.Result, want)
 		}
 	}

@@ -22,7 +22,9 @@ func TestRunsAreTasks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content()
-	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "u"}, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: w.now()}}}))(t)
+	check(w.store.ApplyRatings(t.Context(),
+		rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "u"},
+			Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: w.now()}}}))(t)
 	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	staff, user := actor.Actor{User: "s", Staff: true}, actor.Actor{User: "u"}
 	if _, err := w.ratings.Task(t.Context(), staff, task.Recalculate+"@latest"); !errors.Is(err, rating.ErrNotFound) {
@@ -53,13 +55,15 @@ func TestRunsAreTasks(t *testing.T) {
 			}
 		}
 		cancel()
-		if done.Name != job || done.State != task.Success || done.Result == nil || done.ID != task.RunID(job, done.CreatedAt) || done.StartedAt.IsZero() || done.DoneAt.IsZero() {
+		if done.Name != job || done.State != task.Success || done.Result == nil ||
+			done.ID != task.RunID(job, done.CreatedAt) || done.StartedAt.IsZero() || done.DoneAt.IsZero() {
 			t.Errorf("%s came to %+v", job, done)
 		}
 		if job == task.Recount && (done.Result.Contents != 1 || done.Result.Drifted != 0) {
 			t.Errorf("the recount came to %+v", done.Result)
 		}
-		if again := check(w.ratings.Task(t.Context(), staff, done.ID))(t); again.ID != done.ID || again.State != task.Success {
+		if again := check(w.ratings.Task(t.Context(), staff, done.ID))(t); again.ID != done.ID ||
+			again.State != task.Success {
 			t.Errorf("by its own identifier it is %+v", again)
 		}
 		for _, id := range []string{done.ID, job + "@latest"} {
@@ -72,7 +76,8 @@ func TestRunsAreTasks(t *testing.T) {
 	for id, want := range map[string]error{
 		task.RunID(task.Recount, now.Add(time.Hour)):                     rating.ErrNotFound,
 		task.RunID(task.Recount, now.Add(-task.Retention-2*time.Second)): rating.ErrExpired,
-		"ratings.nothing@latest":                                         rating.ErrNotFound, "ratings.recount@": rating.ErrNotFound, "ratings.recount@2026": rating.ErrNotFound,
+		"ratings.nothing@latest":                                         rating.ErrNotFound,
+		"ratings.recount@":                                               rating.ErrNotFound, "ratings.recount@2026": rating.ErrNotFound,
 	} {
 		if _, err := w.ratings.Task(t.Context(), staff, id); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", id, err, want)
@@ -97,7 +102,8 @@ func TestFailedRunsSaySo(t *testing.T) {
 	t.Cleanup(func() { stop(); wg.Wait() })
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		accepted, err := w.ratings.Task(t.Context(), actor.Actor{User: "s", Staff: true}, task.Recount+"@latest")
-		if err == nil && accepted.State == task.Failure && accepted.Error != nil && accepted.Error.Code == "failed" && accepted.Result == nil {
+		if err == nil && accepted.State == task.Failure && accepted.Error != nil && accepted.Error.Code == "failed" &&
+			accepted.Result == nil {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -161,14 +167,17 @@ func TestRecountAsksTheAuditor(t *testing.T) {
 	a := &auditing{}
 	w := newWorld(t, func(s store.Store) store.Store { a.Store = s; return a })
 	c := w.content()
-	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "r"},
-		Version: rating.Version{Epoch: 1}, Score: 4, At: w.now()}}}))(t)
+	check(w.store.ApplyRatings(t.Context(),
+		rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: "r"},
+			Version: rating.Version{Epoch: 1}, Score: 4, At: w.now()}}}))(t)
 	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	for i := range 1200 {
 		a.suspects = append(a.suspects, fmt.Sprintf("c%04d", i))
 	}
 	drifts := 0
-	if n := check(recalculator.Recount(t.Context(), func(rating.Drift) { drifts++ }))(t); n != 7 || drifts != 3 || !slices.Equal(a.recounted, a.suspects) {
+	if n := check(recalculator.Recount(t.Context(), func(rating.Drift) {
+		drifts++
+	}))(t); n != 7 || drifts != 3 || !slices.Equal(a.recounted, a.suspects) {
 		t.Errorf("%d contents were looked at, %d recounted, in %d pieces; want 7, 1200, 3", n, len(a.recounted), drifts)
 	}
 	a.suspects, a.recounted = nil, nil
@@ -195,13 +204,16 @@ func TestVerify(t *testing.T) {
 	w := newWorld(t, func(s store.Store) store.Store { d.Store = s; return d })
 	c := w.content()
 	for i := range 3 {
-		check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: fmt.Sprint(i)},
-			Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, At: w.now()}}}))(t)
+		check(w.store.ApplyRatings(t.Context(),
+			rating.Batch{Changes: []rating.Change{{Key: rating.Key{Content: c.ID, Rater: fmt.Sprint(i)},
+				Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, At: w.now()}}}))(t)
 	}
 	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	verify := func() (first []string) {
 		t.Helper()
-		if n := check(recalculator.Verify(t.Context(), func(d rating.Drift) { first = append(first, d.First()) }))(t); n != 1 {
+		if n := check(recalculator.Verify(t.Context(), func(d rating.Drift) {
+			first = append(first, d.First())
+		}))(t); n != 1 {
 			t.Errorf("%d contents verified, want 1", n)
 		}
 		return first
@@ -226,11 +238,14 @@ func TestDriftNamesTheFirstNumberThatIsWrong(t *testing.T) {
 	other := stats
 	other.Histogram = map[int]int64{2: 1, 5: 1}
 	for want, d := range map[string]rating.Drift{
-		"count: 1, recounted 2":                                  {Was: rating.Stats{Count: 1}, Is: stats},
-		"sum: 6, recounted 7":                                    {Was: rating.Stats{Count: 2, Sum: 6}, Is: stats},
-		"histogram of 2: 0, recounted 1":                         {Was: stats, Is: other},
-		"bucket 3: 1 ratings with sum 3, recounted 2 with sum 7": {Was: stats, Is: stats, WasBuckets: []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 1, Sum: 3}}, IsBuckets: []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 2, Sum: 7}}},
-		"bucket 9: 0 ratings with sum 0, recounted 1 with sum 4": {Was: stats, Is: stats, IsBuckets: []score.Bucket{{Index: 9, N: 1, Sum: 4}}},
+		"count: 1, recounted 2":          {Was: rating.Stats{Count: 1}, Is: stats},
+		"sum: 6, recounted 7":            {Was: rating.Stats{Count: 2, Sum: 6}, Is: stats},
+		"histogram of 2: 0, recounted 1": {Was: stats, Is: other},
+		"bucket 3: 1 ratings with sum 3, recounted 2 with sum 7": {Was: stats, Is: stats,
+			WasBuckets: []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 1, Sum: 3}},
+			IsBuckets:  []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 2, Sum: 7}}},
+		"bucket 9: 0 ratings with sum 0, recounted 1 with sum 4": {Was: stats, Is: stats,
+			IsBuckets: []score.Bucket{{Index: 9, N: 1, Sum: 4}}},
 	} {
 		if got := d.First(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -246,7 +261,9 @@ func TestRebuildFoldsEverything(t *testing.T) {
 	var changes []rating.Change
 	for i := range 100 {
 		for _, id := range contents {
-			changes = append(changes, rating.Change{Key: rating.Key{Content: id, Rater: fmt.Sprint(i)}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 1 + i/60*4, Bucket: 24 + i/60, At: w.now()})
+			changes = append(changes,
+				rating.Change{Key: rating.Key{Content: id, Rater: fmt.Sprint(i)},
+					Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 1 + i/60*4, Bucket: 24 + i/60, At: w.now()})
 		}
 	}
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}))(t)
@@ -262,8 +279,10 @@ func TestRebuildFoldsEverything(t *testing.T) {
 	if score(contents[0]) != old {
 		t.Error("a fold takes up what has not changed")
 	}
-	if n := check(after.Recalculate(t.Context(), contents[:1], nil))(t); n != 1 || score(contents[0]) == old || score(contents[1]) != old {
-		t.Errorf("the rebuild of one content took %d, and the scores are %+v and %+v", n, score(contents[0]), score(contents[1]))
+	if n := check(after.Recalculate(t.Context(), contents[:1], nil))(t); n != 1 || score(contents[0]) == old ||
+		score(contents[1]) != old {
+		t.Errorf("the rebuild of one content took %d, and the scores are %+v and %+v", n, score(contents[0]),
+			score(contents[1]))
 	}
 	if n := check(after.Recalculate(t.Context(), nil, nil))(t); n != 2 || score(contents[1]) != score(contents[0]) {
 		t.Errorf("the rebuild of all took %d, and the scores are %+v and %+v", n, score(contents[0]), score(contents[1]))

@@ -22,7 +22,8 @@ func TestWindowsAreReversible(t *testing.T) {
 	recalculator := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	changes := make([]rating.Change, 220)
 	for i := range changes {
-		changes[i] = rating.Change{Key: rating.Key{Content: c.ID, Rater: "u" + string(rune('0'+i/100)) + string(rune('a'+i%100))}, Version: rating.Version{Epoch: 1, Offset: int64(i)},
+		changes[i] = rating.Change{Key: rating.Key{Content: c.ID, Rater: "u" +
+			string(rune('0'+i/100)) + string(rune('a'+i%100))}, Version: rating.Version{Epoch: 1, Offset: int64(i)},
 			Score: 4, Bucket: 24, At: c.CreatedAt.Add(25 * time.Hour)}
 		if i >= 20 {
 			changes[i].Score, changes[i].Bucket, changes[i].At = 1, 26, c.CreatedAt.Add(73*time.Hour)
@@ -38,7 +39,8 @@ func TestWindowsAreReversible(t *testing.T) {
 		return s.Score.Value
 	}
 	before := published()
-	draft := rating.Window{Content: c.ID, Ruling: score.Excluded, From: c.CreatedAt.Add(74 * time.Hour), Until: c.CreatedAt.Add(75 * time.Hour), Note: "a link in a channel"}
+	draft := rating.Window{Content: c.ID, Ruling: score.Excluded, From: c.CreatedAt.Add(74 * time.Hour),
+		Until: c.CreatedAt.Add(75 * time.Hour), Note: "a link in a channel"}
 	if _, err := w.ratings.AddWindow(t.Context(), user, draft); !errors.Is(err, rating.ErrForbidden) {
 		t.Errorf("a user: %v", err)
 	}
@@ -50,7 +52,8 @@ func TestWindowsAreReversible(t *testing.T) {
 		t.Errorf("without the campaign the score is %v, want 4", got)
 	}
 	e := check(w.ratings.Explain(t.Context(), boss, c.ID))(t)
-	if len(e.Windows) != 1 || e.Windows[0] != window || len(e.Parts) != 2 || e.Parts[1].Verdict != score.VerdictExcluded || e.Score != e.Stats.Score || e.Stats.Held() != 200 {
+	if len(e.Windows) != 1 || e.Windows[0] != window || len(e.Parts) != 2 ||
+		e.Parts[1].Verdict != score.VerdictExcluded || e.Score != e.Stats.Score || e.Stats.Held() != 200 {
 		t.Errorf("the explanation is %+v", e)
 	}
 	if _, err := w.ratings.Explain(t.Context(), user, c.ID); !errors.Is(err, rating.ErrForbidden) {

@@ -217,7 +217,8 @@ func TestTwoServersInOneTopic(t *testing.T) {
 	both := []*tenant{newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...),
 		newTenant(t, slices.Concat(topic, []string{"-kafka-group", name})...)}
 	ids := []string{both[0].identity(), both[1].identity()}
-	forget(t, brokers, []string{name, ownTopic(ids[0]), ownTopic(ids[1])}, []string{name, "khodnevis." + ids[0], "khodnevis." + ids[1]})
+	forget(t, brokers, []string{name, ownTopic(ids[0]), ownTopic(ids[1])},
+		[]string{name, "khodnevis." + ids[0], "khodnevis." + ids[1]})
 	stopped := func() *tenant {
 		for _, x := range both {
 			if status, text := x.ready(); status == 503 && strings.Contains(text, ids[0]) && strings.Contains(text, ids[1]) {
@@ -289,7 +290,8 @@ func separate(t *testing.T, brokers []string, topic string) {
 		for next := int64(0); next < end; {
 			m := <-messages.Messages()
 			next = m.Offset + 1
-			out := &sarama.ProducerMessage{Partition: partition, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value)}
+			out := &sarama.ProducerMessage{Partition: partition, Key: sarama.ByteEncoder(m.Key),
+				Value: sarama.ByteEncoder(m.Value)}
 			for _, h := range m.Headers {
 				out.Headers = append(out.Headers, *h)
 				if string(h.Key) == "installation" {

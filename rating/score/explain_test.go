@@ -58,14 +58,21 @@ func TestExplainSaysWhy(t *testing.T) {
 		want    []score.Verdict
 		says    string // about the last one
 	}{
-		{[]score.Bucket{b(0, 1, 5)}, nil, []score.Verdict{score.VerdictFew}, "All 1 count: while a content has few ratings, a few more always do."},
+		{[]score.Bucket{b(0, 1, 5)}, nil, []score.Verdict{score.VerdictFew},
+			"All 1 count: while a content has few ratings, a few more always do."},
 		{bombed, nil, []score.Verdict{score.VerdictCounted, score.VerdictHeld},
-			"5000 ratings average 1.00 where the score stood at 4.20; a day may pull it by 0.10, so they count as 32.3, and 4967.7 are held back until others agree."},
-		{[]score.Bucket{b(0, 300, 1260), b(5, 3000, 3000)}, nil, []score.Verdict{score.VerdictCounted, score.VerdictHeld}, "an hour of the first day may pull it by 0.02"},
-		{shift(10)[:4], nil, []score.Verdict{score.VerdictCounted, score.VerdictHeld, score.VerdictHeld, score.VerdictHeld}, "held back"},
-		{[]score.Bucket{b(0, 500, 500), b(24, 500, 500)}, nil, []score.Verdict{score.VerdictAgreed, score.VerdictAgreed}, "the ratings since agree, so all 500 count."},
-		{bombed, []score.Window{{Ruling: score.Excluded, From: 40, Until: 40}}, []score.Verdict{score.VerdictCounted, score.VerdictExcluded}, "Excluded by staff: none of the 5000 counts."},
-		{bombed, []score.Window{{Ruling: score.Cleared, From: 40, Until: 40}}, []score.Verdict{score.VerdictCounted, score.VerdictCleared}, "Cleared by staff: all 5000 count."},
+			"5000 ratings average 1.00 where the score stood at 4.20; a day may pull it by 0.10, so they count as 32.3, and " +
+				"4967.7 are held back until others agree."},
+		{[]score.Bucket{b(0, 300, 1260), b(5, 3000, 3000)}, nil, []score.Verdict{score.VerdictCounted, score.VerdictHeld},
+			"an hour of the first day may pull it by 0.02"},
+		{shift(10)[:4], nil, []score.Verdict{score.VerdictCounted, score.VerdictHeld, score.VerdictHeld, score.VerdictHeld},
+			"held back"},
+		{[]score.Bucket{b(0, 500, 500), b(24, 500, 500)}, nil, []score.Verdict{score.VerdictAgreed, score.VerdictAgreed},
+			"the ratings since agree, so all 500 count."},
+		{bombed, []score.Window{{Ruling: score.Excluded, From: 40, Until: 40}},
+			[]score.Verdict{score.VerdictCounted, score.VerdictExcluded}, "Excluded by staff: none of the 5000 counts."},
+		{bombed, []score.Window{{Ruling: score.Cleared, From: 40, Until: 40}},
+			[]score.Verdict{score.VerdictCounted, score.VerdictCleared}, "Cleared by staff: all 5000 count."},
 	} {
 		parts, _ := score.Policy{}.Explain(score.Scale{}, c.buckets, c.windows)
 		var got []score.Verdict

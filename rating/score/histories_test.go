@@ -48,7 +48,8 @@ func events(r *rand.Rand) []rating.Change {
 			pace = time.Minute
 		}
 		at = at.Add(time.Duration(r.ExpFloat64() * float64(pace)))
-		c := rating.Change{Key: rating.Key{Content: "c", Rater: strconv.Itoa(r.IntN(raters))}, Version: rating.Version{Epoch: 1, Offset: int64(i)}, At: at}
+		c := rating.Change{Key: rating.Key{Content: "c", Rater: strconv.Itoa(r.IntN(raters))},
+			Version: rating.Version{Epoch: 1, Offset: int64(i)}, At: at}
 		if c.Withdraw = r.IntN(6) == 0; !c.Withdraw {
 			c.Score, c.Bucket = 1+r.IntN(5), score.BucketAt(opened, at)
 			if calm > burst {

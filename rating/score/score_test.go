@@ -41,11 +41,15 @@ func TestComputeGolden(t *testing.T) {
 		{"G08 newborn, bomb in hour 5", []score.Bucket{b(0, 300, 1260), b(5, 3000, 3000)}, 301.894467, 4.179919, 4.158120},
 		{"G09 young, 200 ones in a day", []score.Bucket{b(24, 20, 84), b(26, 200, 200)}, 21.554233, 3.969254, 3.820541},
 		{"G10 young, honest virality", []score.Bucket{b(24, 20, 84), b(26, 2000, 8400)}, 2020, 4.2, 4.196552},
-		{"G11 mid, 5000 ones in a day", []score.Bucket{b(24, 1000, 4200), b(40, 5000, 5000)}, 1032.297608, 4.099881, 4.094126},
-		{"G12 then an honest day", []score.Bucket{b(24, 1000, 4200), b(40, 5000, 5000), b(41, 33, 139)}, 1065.297608, 4.103358, 4.097747},
-		{"G13 mid, 5000 fives in a day", []score.Bucket{b(24, 1000, 3000), b(40, 5000, 25000)}, 1052.698065, 3.100120, 3.103883},
+		{"G11 mid, 5000 ones in a day", []score.Bucket{b(24, 1000, 4200), b(40, 5000, 5000)}, 1032.297608, 4.099881,
+			4.094126},
+		{"G12 then an honest day", []score.Bucket{b(24, 1000, 4200), b(40, 5000, 5000), b(41, 33, 139)}, 1065.297608,
+			4.103358, 4.097747},
+		{"G13 mid, 5000 fives in a day", []score.Bucket{b(24, 1000, 3000), b(40, 5000, 25000)}, 1052.698065, 3.100120,
+			3.103883},
 		{"G14 small bad day counts", []score.Bucket{b(24, 1000, 4200), b(40, 30, 30)}, 1030, 4.106796, 4.100962},
-		{"G15 bomb over 3 days", []score.Bucket{b(24, 1000, 4200), b(40, 3000, 3000), b(41, 3000, 3000), b(42, 3000, 3000)}, 1103.576700, 3.899663, 3.896074},
+		{"G15 bomb over 3 days", []score.Bucket{b(24, 1000, 4200), b(40, 3000, 3000), b(41, 3000, 3000), b(42, 3000, 3000)},
+			1103.576700, 3.899663, 3.896074},
 		{"G16 shift, 2 days", shift(2), 1200.340098, 3.999717, 3.995588},
 		{"G17 shift, 4 days", shift(4), 1500.937883, 3.799500, 3.797518},
 		{"G18 shift, 6 days", shift(6), 2002.168028, 3.599350, 3.598857},
@@ -53,7 +57,8 @@ func TestComputeGolden(t *testing.T) {
 		{"G20 shift, 10 days: released", shift(10), 11000, 3.109091, 3.109446},
 		{"G21 bomb deleted again", []score.Bucket{b(24, 1000, 4200), b(40, 0, 0)}, 1000, 4.2, 4.193069},
 		{"G22 below F: 6 ratings, 5 count", []score.Bucket{b(0, 4, 20), b(30, 6, 6)}, 9, 2.777778, 3.157895},
-		{"G23 old, 1M ones", []score.Bucket{b(100, 100000, 420000), b(200, 1000000, 1000000)}, 103225.845994, 4.099999, 4.099941},
+		{"G23 old, 1M ones", []score.Bucket{b(100, 100000, 420000), b(200, 1000000, 1000000)}, 103225.845994, 4.099999,
+			4.099941},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +83,8 @@ func TestComputeGolden(t *testing.T) {
 func TestBucketAt(t *testing.T) {
 	t.Parallel()
 	opened := time.Date(2026, 3, 1, 7, 30, 0, 500_000, time.UTC)
-	for seconds, want := range map[int]int{-5: 0, 0: 0, 3599: 0, 3600: 1, 86399: 23, 86400: 24, 172799: 24, 172800: 25, 864000: 33} {
+	for seconds, want := range map[int]int{-5: 0, 0: 0, 3599: 0, 3600: 1, 86399: 23, 86400: 24, 172799: 24, 172800: 25,
+		864000: 33} {
 		if got := score.BucketAt(opened, opened.Add(time.Duration(seconds)*time.Second)); got != want {
 			t.Errorf("bucket at %d s = %d, want %d", seconds, got, want)
 		}
@@ -128,7 +134,8 @@ func TestComputeWithoutHeldIsTheAverage(t *testing.T) {
 // On another scale the same history gives the same picture.
 func TestComputeStretchesWithTheScale(t *testing.T) {
 	t.Parallel()
-	for _, buckets := range [][]score.Bucket{shift(6), {b(24, 1000, 4200), b(40, 5000, 5000)}, {b(0, 500, 500), b(1, 50, 210)}} {
+	for _, buckets := range [][]score.Bucket{shift(6), {b(24, 1000, 4200), b(40, 5000, 5000)},
+		{b(0, 500, 500), b(1, 50, 210)}} {
 		want := score.Policy{}.Compute(score.Scale{}, buckets, nil)
 		stretched := make([]score.Bucket, len(buckets))
 		for i, x := range buckets { // 1..5 becomes 0..100: v -> 25(v-1)

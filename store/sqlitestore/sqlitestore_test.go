@@ -156,7 +156,8 @@ func TestEveryTermIsFound(t *testing.T) {
 	s := open(t)
 	long := strings.Repeat("ب", 20_000)
 	words := []string{
-		"plain", "ÜBER", "straße", "ſ", "İstanbul", "Kelvin", "کتاب", "می\u200cخواهم", "२०२६", "𞤀𞤣𞤤𞤢𞤥", "𖿢", "𫝀",
+		"plain", "ÜBER", "straße", "ſ", "İstanbul", "Kelvin", "کتاب", "می\u200cخواهم", "२०२६",
+		"𞤀𞤣𞤤𞤢𞤥", "𖿢", "𫝀",
 		"ꟊ", "e\u0301tude", "\u0301", "ⅷ", "한국어", "日本語",
 		"ﷺ", "x2", "2x", "AND", "near", "ᲀ", "𑻠", long, long + "x",
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 func encodeRate(score int) []byte {
-	return event.Event{Op: event.Rate, Score: score, At: time.Date(2026, 11, 23, 10, 11, 12, 131415000, time.UTC)}.Encode()
+	return event.Event{Op: event.Rate, Score: score,
+		At: time.Date(2026, 11, 23, 10, 11, 12, 131415000, time.UTC)}.Encode()
 }
 
 func decodeThenEncode(body []byte) ([]byte, bool) {
@@ -25,11 +26,15 @@ func decodeThenEncode(body []byte) ([]byte, bool) {
 func FuzzQueueRecord(f *testing.F) {
 	f.Add(encodeRate(4))
 	for _, s := range []string{
-		``, `null`, `[]`, `{}`, `{"v":1,"op":"withdraw","by":"u","at":1767225600000000}`, `{"v":1,"op":"recalculate","by":"u","at":1767225600000000}`,
-		`{"v":2,"op":"rate","score":4,"at":1767225600000000}`, `{"v":1,"op":"rate","at":1767225600000000}`, `{"v":1,"op":"rate","score":4,"at":-1}`,
-		`{"v":1,"op":"rate","score":4,"at":1767225600000000} `, `{"v":1,"op":"rate","score":4,"at":1767225600000000}{}`, `{"v":1,"op":"rate","score":4.5,"at":1}`,
+		``, `null`, `[]`, `{}`, `{"v":1,"op":"withdraw","by":"u","at":1767225600000000}`,
+		`{"v":1,"op":"recalculate","by":"u","at":1767225600000000}`,
+		`{"v":2,"op":"rate","score":4,"at":1767225600000000}`, `{"v":1,"op":"rate","at":1767225600000000}`,
+		`{"v":1,"op":"rate","score":4,"at":-1}`,
+		`{"v":1,"op":"rate","score":4,"at":1767225600000000} `, `{"v":1,"op":"rate","score":4,"at":1767225600000000}{}`,
+		`{"v":1,"op":"rate","score":4.5,"at":1}`,
 		`{"v":1,"op":"withdraw","by":"u","anonymous":"anonymous-1","at":1767225600000000}`,
-		`{"v":1,"op":"rate","score":4,"by":"u","at":1767225600000000}`, `{"v":1,"op":"rate","score":4,"at":1767225600000000,"x":1}`,
+		`{"v":1,"op":"rate","score":4,"by":"u","at":1767225600000000}`,
+		`{"v":1,"op":"rate","score":4,"at":1767225600000000,"x":1}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -53,7 +58,8 @@ func TestQueueRecordRefuses(t *testing.T) {
 	}
 	for _, bad := range []string{
 		good + "{}", strings.Replace(good, `"v":1`, `"v":2`, 1), strings.Replace(good, `"score":4`, `"score":"4"`, 1),
-		strings.Replace(good, `,"score":4`, ``, 1), strings.Replace(good, `"op"`, `"po"`, 1), strings.Replace(good, `rate`, `rat`, 1), good[:len(good)-1],
+		strings.Replace(good, `,"score":4`, ``, 1), strings.Replace(good, `"op"`, `"po"`, 1),
+		strings.Replace(good, `rate`, `rat`, 1), good[:len(good)-1],
 	} {
 		if _, ok := decodeThenEncode([]byte(bad)); ok {
 			t.Errorf("%s is accepted", bad)

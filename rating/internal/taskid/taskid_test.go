@@ -38,7 +38,8 @@ func taskKeys() []key {
 	return []key{
 		{"0198f7a2-7b1c-7def-8123-456789abcdef", "0197f7a2-7b1c-7def-8123-456789abcdef"},
 		{"post-17", "a@b.c"}, {long, long},
-		{"0198F7A2-7B1C-7DEF-8123-456789ABCDEF", "0198f7a27b1c7def8123456789abcdef"}, // not canonical: must come back as they are
+		// not canonical: must come back as they are
+		{"0198F7A2-7B1C-7DEF-8123-456789ABCDEF", "0198f7a27b1c7def8123456789abcdef"},
 	}
 }
 
