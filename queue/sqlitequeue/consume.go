@@ -90,7 +90,7 @@ func (q *Queue) ready(ctx context.Context) (topic, error) {
 
 // read returns the oldest messages.
 func (q *Queue) read(ctx context.Context, t topic, limit int) ([]queue.Delivery, error) {
-	rows, err := q.file.Reader().QueryxContext(ctx,
+	rows, err := q.file.Reader().QueryxContext(ctx, //nolint:sqlclosecheck // the defer below closes rows
 		`SELECT "offset", key, body, header FROM queue_messages WHERE topic = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?`,
 		q.cfg.Topic, t.First, limit)
 	if err != nil {

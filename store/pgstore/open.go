@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"cmp"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -30,20 +31,24 @@ type OpenConfig struct {
 	IdleTimeout time.Duration
 }
 
-func (c OpenConfig) orDefault() OpenConfig {
-	if c.MaxConns == 0 {
-		c.MaxConns = 16
+// timeout is one of OpenConfig.
+type timeout struct {
+	name     string
+	value    *time.Duration
+	fallback time.Duration
+}
+
+func (c *OpenConfig) timeouts() []timeout {
+	return []timeout{
+		{"ConnectTimeout", &c.ConnectTimeout, 2 * time.Second}, {"StatementTimeout", &c.StatementTimeout, 8 * time.Second},
+		{"LockTimeout", &c.LockTimeout, 3 * time.Second}, {"IdleTimeout", &c.IdleTimeout, 5 * time.Second},
 	}
-	for _, d := range []struct {
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{&c.ConnectTimeout, 2 * time.Second}, {&c.StatementTimeout, 8 * time.Second},
-		{&c.LockTimeout, 3 * time.Second}, {&c.IdleTimeout, 5 * time.Second},
-	} {
-		if *d.value == 0 {
-			*d.value = d.fallback
-		}
+}
+
+func (c OpenConfig) orDefault() OpenConfig {
+	c.MaxConns = cmp.Or(c.MaxConns, 16)
+	for _, t := range c.timeouts() {
+		*t.value = cmp.Or(*t.value, t.fallback)
 	}
 	return c
 }
@@ -53,15 +58,9 @@ func (c OpenConfig) validate() error {
 	if c.MaxConns < 1 {
 		errs = append(errs, fmt.Errorf("pgstore: OpenConfig.MaxConns is %d, must be at least 1", c.MaxConns))
 	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"ConnectTimeout", c.ConnectTimeout}, {"StatementTimeout", c.StatementTimeout},
-		{"LockTimeout", c.LockTimeout}, {"IdleTimeout", c.IdleTimeout},
-	} {
-		if d.value < time.Millisecond {
-			errs = append(errs, fmt.Errorf("pgstore: OpenConfig.%s is %s, must be at least 1ms", d.name, d.value))
+	for _, t := range c.timeouts() {
+		if *t.value < time.Millisecond {
+			errs = append(errs, fmt.Errorf("pgstore: OpenConfig.%s is %s, must be at least 1ms", t.name, *t.value))
 		}
 	}
 	return errors.Join(errs...)
