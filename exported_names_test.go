@@ -176,7 +176,6 @@ var (
 	_ *rating.ValidationError
 	_ *rating.Version
 	_ *rating.Window
-	_ *rating.WindowStore
 	_ *rediscache.Cache
 	_ *rediscache.Config
 	_ *score.Bucket

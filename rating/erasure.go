@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,15 +23,12 @@ const (
 	EraseAnonymize ErasureMode = "anonymize" // each rating is reassigned to a random rater of its own
 )
 
-// ErasureModes returns all modes.
-func ErasureModes() []ErasureMode { return []ErasureMode{EraseDelete, EraseAnonymize} }
-
 // Validate returns a *ValidationError about the field ratings, unless m is one of the modes.
 func (m ErasureMode) Validate() error {
-	if slices.Contains(ErasureModes(), m) {
+	if m == EraseDelete || m == EraseAnonymize {
 		return nil
 	}
-	return invalidField(invalid.NotAmong("ratings", ErasureModes()...))
+	return invalidField(invalid.NotAmong("ratings", EraseDelete, EraseAnonymize))
 }
 
 const (

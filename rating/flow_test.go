@@ -459,7 +459,7 @@ func TestPoisonIsFound(t *testing.T) {
 		return &faulty{s, func(b rating.Batch) error {
 			for _, c := range b.Changes {
 				if c.Rater == "u37" {
-					return fmt.Errorf("bad bytes: %w", rating.ErrUnstorable)
+					return fmt.Errorf("bad bytes: %w", store.ErrUnstorable)
 				}
 			}
 			return nil

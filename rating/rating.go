@@ -52,10 +52,6 @@ var (
 	// that the queue did not accept fails with an *UnavailableError. It is the same value as the
 	// other packages' ErrUnavailable.
 	ErrUnavailable = errs.Unavailable
-	// ErrUnstorable says that the store will never accept a change, however often it is tried: the
-	// change breaks a rule of the database. It is the same value as the other packages'
-	// ErrUnstorable.
-	ErrUnstorable = errs.Unstorable
 )
 
 // Key names a rating: a rater has at most one rating of a content.

@@ -10,12 +10,12 @@ import (
 
 // For adapters: a Store keeps ratings and every number derived from them. It is composed of slices
 // of a few methods. Methods may be called concurrently, also from several processes, and share no
-// memory with the caller. Times come and go as UTC with microseconds.
+// memory with the caller. Times come and go as UTC with microseconds. ErrUnavailable and
+// ErrUnstorable are those of package store.
 type Store interface {
 	RatingStore
 	StatsStore
 	ScoreStore
-	WindowStore
 	StreamStore
 	LeaseStore
 	ErasureStore
@@ -67,8 +67,8 @@ type StatsStore interface {
 	Recount(ctx context.Context, ids []string) ([]Drift, error)
 }
 
-// For adapters: ScoreStore keeps the history of each content, from which its published score is
-// computed, and knows which scores are due.
+// For adapters: ScoreStore keeps the history of each content and its windows, from which the
+// published score is computed, and knows which scores are due.
 type ScoreStore interface {
 	// StartHistories records when the history of each content starts, unless that is recorded
 	// already, and returns the recorded starts of all of them, in their order. A recorded start never
@@ -87,10 +87,6 @@ type ScoreStore interface {
 	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as
 	// if their buckets had changed.
 	MarkChanged(ctx context.Context, ids []string) error
-}
-
-// For adapters: WindowStore keeps the windows that staff have ruled on.
-type WindowStore interface {
 	// AddWindow records w and, if its content has ever been rated, has it claimed by the next
 	// RefreshScores. A window whose content and ID are recorded already changes nothing. The windows
 	// of a deleted content are deleted with it, and adding one later is ErrNotFound.

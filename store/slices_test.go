@@ -21,7 +21,7 @@ func TestStoreIsMadeOfSmallSlices(t *testing.T) {
 	for _, slice := range []reflect.Type{
 		reflect.TypeFor[content.ContentStore](), reflect.TypeFor[content.IdempotencyStore](),
 		reflect.TypeFor[rating.RatingStore](), reflect.TypeFor[rating.StatsStore](),
-		reflect.TypeFor[rating.ScoreStore](), reflect.TypeFor[rating.WindowStore](),
+		reflect.TypeFor[rating.ScoreStore](),
 		reflect.TypeFor[rating.StreamStore](), reflect.TypeFor[rating.LeaseStore](),
 		reflect.TypeFor[rating.ErasureStore](), reflect.TypeFor[rating.DeadLetterStore](),
 		reflect.TypeFor[auth.UserStore](), reflect.TypeFor[auth.SessionStore](),

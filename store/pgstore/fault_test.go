@@ -528,7 +528,7 @@ func TestUnstorable(t *testing.T) {
 			At: time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		_, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{good, bad}})
-		if !errors.Is(err, rating.ErrUnstorable) || errors.Is(err, store.ErrUnavailable) {
+		if !errors.Is(err, store.ErrUnstorable) || errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: the error is %v, want ErrUnstorable", what, err)
 		}
 	}

@@ -99,7 +99,7 @@ type textualStreams struct{ store.Store }
 
 func (s textualStreams) KnownEpoch(ctx context.Context, stream string) (int64, error) {
 	if odd(stream) {
-		return 0, rating.ErrUnstorable
+		return 0, store.ErrUnstorable
 	}
 	return s.Store.KnownEpoch(ctx, stream)
 }

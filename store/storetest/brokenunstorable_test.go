@@ -70,7 +70,7 @@ func (s leavesTraces) ApplyRatings(ctx context.Context, b rating.Batch) ([]ratin
 	if err != nil || !oddChange(b.Changes) {
 		return outcomes, err
 	}
-	return nil, rating.ErrUnstorable
+	return nil, store.ErrUnstorable
 }
 
 func (s leavesTraces) CreateUser(ctx context.Context, u auth.User) error {
@@ -102,7 +102,7 @@ type textual struct{ store.Store }
 func (s textual) ApplyRatings(ctx context.Context, b rating.Batch) ([]rating.Outcome, error) {
 	for _, r := range b.DeadLetters {
 		if odd(r.Key, string(r.Body), r.Detail) {
-			return nil, rating.ErrUnstorable
+			return nil, store.ErrUnstorable
 		}
 	}
 	return s.Store.ApplyRatings(ctx, b)

@@ -26,6 +26,7 @@ func TestSentences(t *testing.T) {
 		"A Store is what a Service needs of a database: ContentStore and IdempotencyStore.": "says what it is",
 		"For adapters: a Store keeps ratings and every number derived from them.":           "says what it is",
 		"A Store is what a Service needs of a database: UserStore and SessionStore.":        "says what it is",
+		"ErrUnavailable and ErrUnstorable are those of package store.":                      "names them",
 		"It is composed of slices of a few methods.":                                        "says what it is",
 		"compute must not call the store.":                                                  "binds the caller",
 		"Repaired contents are claimed by the next RefreshScores.":                          "the port can break nothing",
