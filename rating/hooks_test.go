@@ -121,10 +121,18 @@ func TestBeforeHooksDecide(t *testing.T) {
 			var r *rating.Refusal
 			return errors.As(err, &r) && r.Code == "not_seen"
 		}},
-		"cannot tell":       {func() error { return rating.ErrUnavailable }, func(err error) bool { return errors.Is(err, rating.ErrUnavailable) }},
-		"fails":             {func() error { return errors.New("boom") }, func(err error) bool { return strings.Contains(err.Error(), "boom") }},
-		"seems not to know": {func() error { return rating.ErrNotFound }, func(err error) bool { return !errors.Is(err, rating.ErrNotFound) }},
-		"panics":            {func() error { panic("boom") }, func(err error) bool { return strings.Contains(err.Error(), "boom") }},
+		"cannot tell": {func() error { return rating.ErrUnavailable }, func(err error) bool {
+			return errors.Is(err, rating.ErrUnavailable)
+		}},
+		"fails": {func() error { return errors.New("boom") }, func(err error) bool {
+			return strings.Contains(err.Error(), "boom")
+		}},
+		"seems not to know": {func() error { return rating.ErrNotFound }, func(err error) bool {
+			return !errors.Is(err, rating.ErrNotFound)
+		}},
+		"panics": {func() error { panic("boom") }, func(err error) bool {
+			return strings.Contains(err.Error(), "boom")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,8 +142,10 @@ func TestBeforeHooksDecide(t *testing.T) {
 			})
 			c := w.content()
 			key := rating.Key{Content: c.ID, Rater: "u"}
-			check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{{Key: key, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: c.CreatedAt}}}))(t)
-			if _, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3}); err == nil || !tt.is(err) {
+			stored := rating.Change{Key: key, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: c.CreatedAt}
+			check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{stored}}))(t)
+			_, err := w.ratings.Submit(t.Context(), actor.Actor{User: "u"}, rating.Submission{Content: c.ID, Score: 3})
+			if err == nil || !tt.is(err) {
 				t.Errorf("submit: %v", err)
 			}
 			if _, err := w.ratings.Withdraw(t.Context(), actor.Actor{User: "u"}, key); err == nil || !tt.is(err) {
@@ -144,7 +154,8 @@ func TestBeforeHooksDecide(t *testing.T) {
 			if n := check(w.queue.Lag(t.Context()))(t); n != 0 {
 				t.Errorf("%d messages are published", n)
 			}
-			if r, pending, err := w.ratings.Get(t.Context(), actor.Actor{User: "u"}, key); err != nil || pending || r.Score != 4 {
+			r, pending, err := w.ratings.Get(t.Context(), actor.Actor{User: "u"}, key)
+			if err != nil || pending || r.Score != 4 {
 				t.Errorf("the rating is %+v, pending %v, %v", r, pending, err)
 			}
 		})
@@ -159,7 +170,8 @@ func TestAfterApply(t *testing.T) {
 	var w *world
 	w, _ = hooked(t, rating.Hooks{AfterApply: func(ctx context.Context, applied []rating.Rating) error {
 		for _, r := range applied { // committed means that it can be read
-			if found := check(w.store.RatingsByKey(ctx, []rating.Key{r.Key}))(t); len(found) != 1 || found[0].Version.Compare(r.Version) < 0 {
+			found := check(w.store.RatingsByKey(ctx, []rating.Key{r.Key}))(t)
+			if len(found) != 1 || found[0].Version.Compare(r.Version) < 0 {
 				t.Errorf("told of %+v, stored is %+v", r, found)
 			}
 		}
@@ -182,7 +194,8 @@ func TestAfterApply(t *testing.T) {
 	w.await(w.submit("a", c.ID, 4).Task)
 	heard.await(t, 4)
 	check(w.ratings.Withdraw(t.Context(), actor.Actor{User: "a"}, rating.Key{Content: c.ID, Rater: "a"}))(t)
-	if got, want := heard.await(t, 5)[2:], []string{"a 4 updated", "a 4 unchanged", "a 0 withdrawn"}; !slices.Equal(got, want) {
+	got, want := heard.await(t, 5)[2:], []string{"a 4 updated", "a 4 unchanged", "a 0 withdrawn"}
+	if !slices.Equal(got, want) {
 		t.Errorf("told of %q, want %q", got, want)
 	}
 }
@@ -226,7 +239,10 @@ func TestAfterApplyAtLeastOnce(t *testing.T) {
 // is not called again for them.
 func TestAfterApplyFails(t *testing.T) {
 	t.Parallel()
-	for name, fail := range map[string]func() error{"fails": func() error { return errors.New("boom") }, "panics": func() error { panic("boom") }} {
+	for name, fail := range map[string]func() error{
+		"fails":  func() error { return errors.New("boom") },
+		"panics": func() error { panic("boom") },
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			heard := &reports{}
@@ -237,18 +253,17 @@ func TestAfterApplyFails(t *testing.T) {
 			w.work()
 			c := w.content()
 			for i := range 3 {
-				if done := w.await(w.submit("a", c.ID, i+1).Task); done.State != task.Success || done.Attempts > 1 { // 0: told by the store, before the worker has
+				// The attempts are 0 if the store knows of the rating before the worker has published the result.
+				if done := w.await(w.submit("a", c.ID, i+1).Task); done.State != task.Success || done.Attempts > 1 {
 					t.Errorf("the task is %+v", done)
 				}
 			}
 			if got, want := heard.await(t, 3), []string{"a 1 created", "a 2 updated", "a 3 updated"}; !slices.Equal(got, want) {
 				t.Errorf("told of %q, want %q", got, want)
 			}
-			for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), "hook=rating.AfterApply") < 3; time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatalf("the log is %s", log)
-				}
-			}
+			testutil.Eventually(t, 20*time.Second, "three failures are logged", func() bool {
+				return log.Count("hook=rating.AfterApply") >= 3
+			})
 		})
 	}
 }

@@ -77,7 +77,8 @@ func TestRunsAreTasks(t *testing.T) {
 		task.RunID(task.Recount, now.Add(time.Hour)):                     rating.ErrNotFound,
 		task.RunID(task.Recount, now.Add(-task.Retention-2*time.Second)): rating.ErrExpired,
 		"ratings.nothing@latest":                                         rating.ErrNotFound,
-		"ratings.recount@":                                               rating.ErrNotFound, "ratings.recount@2026": rating.ErrNotFound,
+		"ratings.recount@":                                               rating.ErrNotFound,
+		"ratings.recount@2026":                                           rating.ErrNotFound,
 	} {
 		if _, err := w.ratings.Task(t.Context(), staff, id); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", id, err, want)

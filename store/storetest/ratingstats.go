@@ -20,11 +20,13 @@ func ratingStats() []Check {
 			"AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.", ratingAsOf},
 		{"rating/openings",
 			"StartHistories records when the history of each content starts, unless that is recorded already, " +
-				"and returns the recorded starts of all of them, in their order. A recorded start never changes.", ratingHistoryStarts},
+				"and returns the recorded starts of all of them, in their order. A recorded start never changes.",
+			ratingHistoryStarts},
 		{"rating/openings-race", "A recorded start never changes.", ratingHistoryStartsRace},
 		{"rating/forget-content",
 			"EraseContent removes every rating of a content that is kept elsewhere; ratings of it that are " +
-				"applied later are refused. Erasing a content again, or one that was never rated, is no error.", ratingForgetContent},
+				"applied later are refused. Erasing a content again, or one that was never rated, is no error.",
+			ratingForgetContent},
 		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, " +
 			"bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
 	}
