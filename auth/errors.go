@@ -24,14 +24,13 @@ type FieldError struct {
 // Error implements error.
 func (e *ValidationError) Error() string { return invalid.Message(e.Fields) }
 
-// Problem returns what package httpapi responds: 400, "validation_failed", and a sentence.
-func (e *ValidationError) Problem() (status int, code, detail string) {
+// Problem returns what package httpapi responds: 400, "validation_failed", and a sentence. It passes
+// each of Fields to field.
+func (e *ValidationError) Problem(
+	field func(name, code, detail string, params map[string]any),
+) (status int, code, detail string) {
+	invalid.Each(e.Fields, field)
 	return invalid.Problem(len(e.Fields))
-}
-
-// EachField calls yield with each of Fields.
-func (e *ValidationError) EachField(yield func(name, code, detail string, params map[string]any)) {
-	invalid.Each(e.Fields, yield)
 }
 
 func (e *ValidationError) add(f invalid.Field) { e.Fields = append(e.Fields, FieldError(f)) }

@@ -108,7 +108,7 @@ func (in *input) check(err error) error {
 		return err
 	}
 	if domain != nil {
-		for _, f := range inBody(domain) {
+		for _, f := range problemOfClient(domain).errors {
 			if !slices.ContainsFunc(in.bad, func(p fieldProblem) bool { return p.Field == f.Field }) {
 				in.bad = append(in.bad, f)
 			}

@@ -172,14 +172,17 @@ func problemInvalid(fields []fieldProblem) *problem {
 // clientError is what the ValidationError and the Refusal of every domain package implement.
 type clientError interface {
 	error
-	Problem() (status int, code, detail string)
-	EachField(yield func(name, code, detail string, params map[string]any))
+	// Problem passes each field that is wrong to field.
+	Problem(field func(name, code, detail string, params map[string]any)) (status int, code, detail string)
 }
 
-// problemOfClient returns the problem that err describes.
+// problemOfClient returns the problem that err describes. Its fields are members of the body.
 func problemOfClient(err clientError) *problem {
-	p := &problem{errors: inBody(err)}
-	p.status, p.code, p.detail = err.Problem()
+	p := &problem{}
+	p.status, p.code, p.detail = err.Problem(func(name, code, detail string, params map[string]any) {
+		p.errors = append(p.errors, fieldProblem{Pointer: pointer(name), Field: name, Code: fieldCode(code),
+			Detail: detail, Params: params})
+	})
 	switch p.title = http.StatusText(p.status); {
 	case p.code == codeInvalid:
 		p.title = titleInvalid
@@ -190,15 +193,6 @@ func problemOfClient(err clientError) *problem {
 		p.retry = retryAfter()
 	}
 	return p
-}
-
-// inBody returns the fields of err as members of the body.
-func inBody(err clientError) (fields []fieldProblem) {
-	err.EachField(func(name, code, detail string, params map[string]any) {
-		fields = append(fields, fieldProblem{Pointer: pointer(name), Field: name, Code: fieldCode(code), Detail: detail,
-			Params: params})
-	})
-	return fields
 }
 
 func problemUnavailable(outcome string) *problem {

@@ -26,14 +26,13 @@ type FieldError struct {
 // Error implements error.
 func (e *ValidationError) Error() string { return invalid.Message(e.Fields) }
 
-// Problem returns what package httpapi responds: 400, "validation_failed", and a sentence.
-func (e *ValidationError) Problem() (status int, code, detail string) {
+// Problem returns what package httpapi responds: 400, "validation_failed", and a sentence. It passes
+// each of Fields to field.
+func (e *ValidationError) Problem(
+	field func(name, code, detail string, params map[string]any),
+) (status int, code, detail string) {
+	invalid.Each(e.Fields, field)
 	return invalid.Problem(len(e.Fields))
-}
-
-// EachField calls yield with each of Fields.
-func (e *ValidationError) EachField(yield func(name, code, detail string, params map[string]any)) {
-	invalid.Each(e.Fields, yield)
 }
 
 func (e *ValidationError) add(f invalid.Field) { e.Fields = append(e.Fields, FieldError(f)) }
@@ -74,12 +73,13 @@ func (r *Refusal) Add(name, code, detail string, params map[string]any) {
 	r.Fields = append(r.Fields, FieldError{Name: name, Code: code, Detail: detail, Params: params})
 }
 
-// Problem returns what package httpapi responds: Status, Code and Detail.
-func (r *Refusal) Problem() (status int, code, detail string) { return r.Status, r.Code, r.Detail }
-
-// EachField calls yield with each of Fields.
-func (r *Refusal) EachField(yield func(name, code, detail string, params map[string]any)) {
-	invalid.Each(r.Fields, yield)
+// Problem returns what package httpapi responds: Status, Code and Detail. It passes each of Fields to
+// field.
+func (r *Refusal) Problem(
+	field func(name, code, detail string, params map[string]any),
+) (status int, code, detail string) {
+	invalid.Each(r.Fields, field)
+	return r.Status, r.Code, r.Detail
 }
 
 // Complete returns a copy of r with the defaults of its fields, a *Refusal. It returns an error of
