@@ -21,9 +21,9 @@ import (
 //
 // The handler checks no credentials: mount it where only those can reach it who may read it.
 func (a *App) Metrics() http.Handler {
-	return readOnly(func(w http.ResponseWriter, _ *http.Request) {
+	return readOnly(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		writeText(w, http.StatusOK, exposition(a.Stats()))
+		writeText(w, http.StatusOK, exposition(a.stats(r.Context())))
 	})
 }
 

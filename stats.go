@@ -37,8 +37,10 @@ const statsTimeout = time.Second
 
 // Stats returns how this process fares. It asks the queue for its backlog, for up to a second; the
 // rest costs nothing.
-func (a *App) Stats() Stats {
-	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+func (a *App) Stats() Stats { return a.stats(context.Background()) }
+
+func (a *App) stats(ctx context.Context) Stats {
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
 	api := a.api.Stats()
 	s := Stats{DeadLetters: map[string]int64{}, InFlight: api.InFlight, Waiting: a.Ratings.Waiting(),
