@@ -63,10 +63,11 @@ type Store interface {
 	auth.Store
 }
 
-// Breaker is implemented by stores that keep calls away from a database that does not answer.
+// Breaker is implemented by stores with a circuit breaker, which keeps calls away from a database
+// that does not answer.
 type Breaker interface {
-	// Down reports whether it does so now: calls fail at once, but for a few that try the database
-	// again.
+	// Down reports whether the circuit breaker is open: calls fail at once, but for a few that try
+	// the database again.
 	Down() bool
 }
 

@@ -40,7 +40,8 @@ type timeout struct {
 
 func (c *OpenConfig) timeouts() []timeout {
 	return []timeout{
-		{"ConnectTimeout", &c.ConnectTimeout, 2 * time.Second}, {"StatementTimeout", &c.StatementTimeout, 8 * time.Second},
+		{"ConnectTimeout", &c.ConnectTimeout, 2 * time.Second},
+		{"StatementTimeout", &c.StatementTimeout, 8 * time.Second},
 		{"LockTimeout", &c.LockTimeout, 3 * time.Second}, {"IdleTimeout", &c.IdleTimeout, 5 * time.Second},
 	}
 }

@@ -60,7 +60,8 @@ pool_mode = %s
 ignore_startup_parameters = %s
 %s
 `, u.Hostname(), u.Port(), user, port, mode,
-		"extra_float_digits,statement_timeout,lock_timeout,idle_in_transaction_session_timeout,random_page_cost,jit", extra)
+		"extra_float_digits,statement_timeout,lock_timeout,idle_in_transaction_session_timeout,random_page_cost,jit",
+		extra)
 	if err := errors.Join(os.WriteFile(config, []byte(text), 0o644), os.Chmod(folder, 0o755)); err != nil {
 		t.Fatal(err)
 	}

@@ -30,17 +30,18 @@ func acrossChecks() []Check {
 		{"across/refused",
 			"Refused says that the content is deleted; nothing was changed and Result is empty.", acrossRefused},
 		{"across/windows-deleted",
-			"The windows of a deleted content are deleted with it, and adding one later is ErrNotFound.", acrossWindowsDeleted},
+			"The windows of a deleted content are deleted with it, and adding one later is ErrNotFound.",
+			acrossWindowsDeleted},
 		{"across/erase-content", "EraseContent removes every rating of a content that is kept elsewhere",
 			acrossEraseContent},
 		{"across/delete-many", "It holds nobody up, however many ratings that are: they are gone at once for every " +
 			"method, and their rows may be removed in pieces, by SweepRatings of a rating.Store.", acrossDeleteMany},
 		{"across/delete-race", "DeleteContent removes the content and every rating of it; ratings of it that " +
 			"are applied later are refused.", acrossDeleteRace},
-		{"across/delete-fold", "DeleteContent removes the content and every rating of it", acrossDeleteScore},
+		{"across/delete-refresh", "DeleteContent removes the content and every rating of it", acrossDeleteScore},
 		{"across/ping", "Pinger is implemented by stores that can tell whether their database answers.", acrossPing},
-		{"across/breaker", "Breaker is implemented by stores that keep calls away from a database that does " +
-			"not answer.", acrossBreaker},
+		{"across/breaker", "Breaker is implemented by stores with a circuit breaker, which keeps calls away " +
+			"from a database that does not answer.", acrossBreaker},
 		{"across/deleted-user", "A deleted user's contents and ratings stay.", acrossDeletedUser},
 		{"across/erasure", "What shall become of the ratings is recorded together with the deletion, as by " +
 			"RecordErasure: either both happen or neither.", acrossErasure},

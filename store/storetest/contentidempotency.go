@@ -12,18 +12,20 @@ import (
 
 func contentRecords() []Check {
 	return []Check{
-		{"content/create-once", "CreateContentIdempotent keeps c, as CreateContent does, and r together with " +
+		{"content/create-idempotent", "CreateContentIdempotent keeps c, as CreateContent does, and r together with " +
 			"it, and returns r: both are kept or neither.", contentCreateIdempotent},
-		{"content/create-once-refused", "both are kept or neither.", contentCreateIdempotentRefused},
-		{"content/create-once-again", "If there is an IdempotencyRecord with r's author and key that is not " +
+		{"content/create-idempotent-refused", "both are kept or neither.", contentCreateIdempotentRefused},
+		{"content/create-idempotent-again", "If there is an IdempotencyRecord with r's author and key that is not " +
 			"from before since, it keeps nothing and returns that record.", contentCreateIdempotentAgain},
-		{"content/create-once-later", "An older record is replaced by r.", contentCreateIdempotentLater},
-		{"content/create-once-race", "If there is an IdempotencyRecord with r's author and key that is not " +
+		{"content/create-idempotent-later", "An older record is replaced by r.", contentCreateIdempotentLater},
+		{"content/create-idempotent-race", "If there is an IdempotencyRecord with r's author and key that is not " +
 			"from before since, it keeps nothing and returns that record.", contentCreateIdempotentRace},
-		{"content/create-once-race-later", "An older record is replaced by r.", contentCreateIdempotentRaceLater},
-		{"content/creation", "IdempotencyRecordByKey returns the IdempotencyRecord with this author and key, " +
+		{"content/create-idempotent-race-later", "An older record is replaced by r.",
+			contentCreateIdempotentRaceLater},
+		{"content/idempotency-record", "IdempotencyRecordByKey returns the IdempotencyRecord with this " +
+			"author and key, " +
 			"also when its content is deleted. ErrNotFound: there is none.", contentRecord},
-		{"content/creations-sweep", "SweepIdempotencyRecords removes at most limit IdempotencyRecords from " +
+		{"content/idempotency-sweep", "SweepIdempotencyRecords removes at most limit IdempotencyRecords from " +
 			"before the given time and returns how many. Their contents stay.", contentRecordSweep},
 	}
 }

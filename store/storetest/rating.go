@@ -35,7 +35,7 @@ func ratingChecks() []Check {
 		{"rating/memory", "Methods may be called concurrently, also from several processes, and share no " +
 			"memory with the caller.", ratingMemory},
 	}, ratingVersions(), ratingReassigns(), ratingErasures(), ratingRaces(), ratingLists(), ratingBounds(),
-		ratingStats(), ratingScoreChecks(), ratingWindows(), ratingStream(), ratingRejections())
+		ratingStats(), ratingScoreChecks(), ratingWindows(), ratingStream(), ratingDeadLetters())
 }
 
 func ratingResults(ctx context.Context, s store.Store) error {

@@ -13,18 +13,18 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-func ratingRejections() []Check {
+func ratingDeadLetters() []Check {
 	return []Check{
-		{"rating/rejected", "A message that is recorded already is recorded once.", ratingDeadLetter},
-		{"rating/rejected-race", "A message that is recorded already is recorded once.", ratingDeadLetterRace},
-		{"rating/rejected-id", "ID is given by the store; later ones are greater.", ratingDeadLetterID},
-		{"rating/rejected-list", "ListDeadLetters returns at most q.Limit dead letters that match, in " +
+		{"rating/dead-letter", "A message that is recorded already is recorded once.", ratingDeadLetter},
+		{"rating/dead-letter-race", "A message that is recorded already is recorded once.", ratingDeadLetterRace},
+		{"rating/dead-letter-id", "ID is given by the store; later ones are greater.", ratingDeadLetterID},
+		{"rating/dead-letter-list", "ListDeadLetters returns at most q.Limit dead letters that match, in " +
 			"ascending order of ID, after q.After.", ratingDeadLetterList},
-		{"rating/rejected-bytes",
+		{"rating/dead-letter-bytes",
 			"It always accepts dead letters, whatever bytes their keys, bodies and details have: there is no " +
 				"other place for them.", ratingDeadLetterBytes},
 		{"rating/unstorable", "ErrUnstorable: the database will never take one of the changes.", ratingUnstorable},
-		{"rating/rejected-remove", "DeleteDeadLetters removes dead letters. Missing ones are no error.",
+		{"rating/dead-letter-remove", "DeleteDeadLetters removes dead letters. Missing ones are no error.",
 			ratingDeadLetterRemove},
 		{"rating/sweep-forgotten",
 			"It also removes, in pieces, the rows that deleted and erased contents have left; these are not " +

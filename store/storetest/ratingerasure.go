@@ -14,8 +14,8 @@ import (
 
 func ratingErasures() []Check {
 	return []Check{
-		{"rating/depart",
-			"RecordErasure records the erasure of a rater. The last record of a rater counts.", ratingDepart},
+		{"rating/erasure",
+			"RecordErasure records the erasure of a rater. The last record of a rater counts.", ratingErasure},
 		{"rating/erasures",
 			"Erasures returns at most limit erasures of the given time or later, after the given rater, in " +
 				"the order of Rater, bytewise.", ratingErased},
@@ -65,7 +65,7 @@ func wantErasures(ctx context.Context, s rating.Store, since time.Time, limit in
 	return nil
 }
 
-func ratingDepart(ctx context.Context, s store.Store) error {
+func ratingErasure(ctx context.Context, s store.Store) error {
 	rater := newName()
 	for i, fate := range []rating.ErasureMode{rating.EraseDelete, rating.EraseDelete, rating.EraseAnonymize} {
 		d := rating.Erasure{Rater: rater, Mode: fate, At: at(i)}

@@ -16,7 +16,8 @@ func ratingLists() []Check {
 		{"rating/list", "ListRatings returns at most q.Limit ratings that match q.Filter and are not " +
 			"withdrawn, in q.Order, after q.After.", ratingList},
 		{"rating/list-filters",
-			"Filter selects ratings. The zero Filter selects all; conditions that are set must all hold.", ratingFilters},
+			"Filter selects ratings. The zero Filter selects all; conditions that are set must all hold.",
+			ratingFilters},
 		{"rating/list-all", "The zero Filter selects all; conditions that are set must all hold.", ratingListAll},
 		{"rating/list-ties", "Ratings of the same time are ordered by key, in the same direction.", ratingTies},
 		{"rating/list-scores", "ScoreMin and ScoreMax bound the score, both included.", ratingScores},

@@ -12,18 +12,20 @@ import (
 
 func ratingReassigns() []Check {
 	return []Check{
-		{"rating/hand-over",
-			"A withdrawal with ReassignTo reassigns the rating to that rater, so that no number changes.", ratingReassign},
-		{"rating/hand-over-kept",
+		{"rating/reassign",
+			"A withdrawal with ReassignTo reassigns the rating to that rater, so that no number changes.",
+			ratingReassign},
+		{"rating/reassign-kept",
 			"its score, bucket and times become a rating of this rater, with the Version of the change and " +
 				"the Result Created.", ratingReassignKept},
-		{"rating/hand-over-nothing",
+		{"rating/reassign-nothing",
 			"ReassignTo has no effect where nothing is withdrawn: without Withdraw, without a rating, or if " +
 				"the change is Superseded or a duplicate.", ratingReassignNothing},
-		{"rating/hand-over-known",
+		{"rating/reassign-known",
 			"If the content has a rating of this rater already, nothing is reassigned.", ratingReassignKnown},
-		{"rating/hand-over-race",
-			"A withdrawal with ReassignTo reassigns the rating to that rater, so that no number changes.", ratingReassignRace},
+		{"rating/reassign-race",
+			"A withdrawal with ReassignTo reassigns the rating to that rater, so that no number changes.",
+			ratingReassignRace},
 	}
 }
 

@@ -17,16 +17,17 @@ func ratingStats() []Check {
 			"once, in any order.", ratingStatsByContent},
 		{"rating/revision", "Revision grows whenever something in Stats changes.", ratingRevision},
 		{"rating/as-of",
-			"AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.", ratingAsOf},
+			"AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.",
+			ratingAsOf},
 		{"rating/openings",
 			"StartHistories records when the history of each content starts, unless that is recorded already, " +
 				"and returns the recorded starts of all of them, in their order. A recorded start never changes.",
 			ratingHistoryStarts},
 		{"rating/openings-race", "A recorded start never changes.", ratingHistoryStartsRace},
-		{"rating/forget-content",
+		{"rating/erase-content",
 			"EraseContent removes every rating of a content that is kept elsewhere; ratings of it that are " +
 				"applied later are refused. Erasing a content again, or one that was never rated, is no error.",
-			ratingForgetContent},
+			ratingEraseContent},
 		{"rating/rated-contents", "RatedContents returns at most limit identifiers after the given one, " +
 			"bytewise ascending, of the contents that have rows or numbers here.", ratingRatedContents},
 	}
@@ -252,7 +253,7 @@ func ratingRatedContents(ctx context.Context, s store.Store) error {
 	return errors.Join(err, want("contents after the last", len(rest), 0))
 }
 
-func ratingForgetContent(ctx context.Context, s store.Store) error {
+func ratingEraseContent(ctx context.Context, s store.Store) error {
 	gone, stays, rater := newName(), newName(), newName()
 	keys := []rating.Key{{Content: gone, Rater: rater}, {Content: gone, Rater: newName()},
 		{Content: gone, Rater: newName()}}

@@ -23,14 +23,16 @@ func ratingStream() []Check {
 			"gives one.", ratingEpochKnown},
 		{"rating/epoch-unknown",
 			"A stream without an epoch is ErrNotFound, whatever bytes its name has.", ratingEpochUnknown},
-		{"rating/tick",
+		{"rating/lease",
 			"ClaimLease reports whether the caller must run job for the time at. Of all callers with the same " +
-				"job and time one gets true; a time before one that is already claimed is claimed by nobody.", ratingTick},
-		{"rating/tick-race", "Of all callers with the same job and time one gets true", ratingTickRace},
-		{"rating/tick-lease",
-			"While the lease of a claim runs, no later time is claimed, unless ReleaseLease has ended it.", ratingTickLease},
-		{"rating/tick-release", "ReleaseLease ends the lease of the claim of job and at. Without such a " +
-			"claim it does nothing.", ratingTickRelease},
+				"job and time one gets true; a time before one that is already claimed is claimed by nobody.",
+			ratingLease},
+		{"rating/lease-race", "Of all callers with the same job and time one gets true", ratingLeaseRace},
+		{"rating/lease-length",
+			"While the lease of a claim runs, no later time is claimed, unless ReleaseLease has ended it.",
+			ratingLeaseLease},
+		{"rating/lease-release", "ReleaseLease ends the lease of the claim of job and at. Without such a " +
+			"claim it does nothing.", ratingLeaseRelease},
 	}
 }
 
@@ -187,7 +189,7 @@ func claim(ctx context.Context, s rating.Store, job string, tick int, wanted boo
 	return errors.Join(err, want(fmt.Sprintf("the claim of tick %d", tick), got, wanted))
 }
 
-func ratingTick(ctx context.Context, s store.Store) error {
+func ratingLease(ctx context.Context, s store.Store) error {
 	job, other := newName(), newName()
 	for _, step := range []struct {
 		job    string
@@ -207,7 +209,7 @@ func ratingTick(ctx context.Context, s store.Store) error {
 	return errors.Join(claim(ctx, s, job, 5, false), claim(ctx, s, job, 4, false), claim(ctx, s, job, 6, true))
 }
 
-func ratingTickRace(ctx context.Context, s store.Store) error {
+func ratingLeaseRace(ctx context.Context, s store.Store) error {
 	job := newName()
 	for tick := range 4 {
 		won := make([]bool, 16)
@@ -225,7 +227,7 @@ func ratingTickRace(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func ratingTickLease(ctx context.Context, s store.Store) error {
+func ratingLeaseLease(ctx context.Context, s store.Store) error {
 	job := newName()
 	if err := errors.Join(claim(ctx, s, job, 1, true), claim(ctx, s, job, 2, false)); err != nil {
 		return err
@@ -245,7 +247,7 @@ func ratingTickLease(ctx context.Context, s store.Store) error {
 	return errors.Join(err, claim(ctx, s, job, 3, false), claim(ctx, s, job, 2, false), claim(ctx, s, job, 4, false))
 }
 
-func ratingTickRelease(ctx context.Context, s store.Store) error {
+func ratingLeaseRelease(ctx context.Context, s store.Store) error {
 	job := newName()
 	release := func(job string, tick int) error { return s.ReleaseLease(ctx, job, at(tick)) }
 	return errors.Join(

@@ -12,7 +12,8 @@ import (
 func ratingVersions() []Check {
 	return []Check{
 		{"rating/repeated",
-			"A duplicate, whose Version is the one that is stored, has the Result that it had the first time.", ratingRepeated},
+			"A duplicate, whose Version is the one that is stored, has the Result that it had the first time.",
+			ratingRepeated},
 		{"rating/order",
 			"Of two changes of a Key, whenever they come, the one with the higher Version wins and the other " +
 				"one is Superseded.", ratingOrder},

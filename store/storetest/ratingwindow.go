@@ -31,7 +31,8 @@ func ratingWindows() []Check {
 			"A window whose content and ID are recorded already changes nothing.", ratingWindowsAgain},
 		{"rating/windows-missing", "A missing window is ErrNotFound.", ratingWindowsMissing},
 		{"rating/windows-deleted",
-			"The windows of a deleted content are deleted with it, and adding one later is ErrNotFound.", ratingWindowsDeleted},
+			"The windows of a deleted content are deleted with it, and adding one later is ErrNotFound.",
+			ratingWindowsDeleted},
 	}
 }
 
