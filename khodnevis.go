@@ -230,12 +230,11 @@ func New(cfg Config) (*App, error) {
 		}
 		jobs[job] = schedule
 	}
-	a := &App{jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers, log: cfg.Logger}
-	a.drain = sync.OnceFunc(func() { close(a.draining) })
-	errs = append(errs, a.validate(cfg))
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, cfg.validate())...); err != nil {
 		return nil, err
 	}
+	a := &App{jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers, log: cfg.Logger}
+	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.wire(cfg); err != nil {
 		return nil, err
 	}
@@ -255,8 +254,8 @@ func (c Config) api() httpapi.Config {
 		Cache:          c.Cache, TrustedProxies: c.TrustedProxies, Limits: c.Limits, Now: c.Now, Logger: c.Logger}
 }
 
-// validate reports what those say of whom the parts of c are.
-func (a *App) validate(c Config) error {
+// validate reports every problem of c and of the parts of c. It constructs nothing.
+func (c Config) validate() error {
 	errs := []error{c.rating().Validate(), c.api().Validate()}
 	if c.RatedContents != nil && !reflect.ValueOf(c.Hooks.Contents).IsZero() {
 		errs = append(errs, errors.New("khodnevis: Config.Hooks.Contents are never called with Config.RatedContents: "+
@@ -266,17 +265,23 @@ func (a *App) validate(c Config) error {
 		errs = append(errs, errors.New("khodnevis: Config.Store does not implement content.Store, and there are no "+
 			"Config.RatedContents"))
 	}
-	var err error
-	if users, ok := c.Store.(auth.Store); c.Authenticator == nil && ok {
-		a.Users, err = auth.New(users, c.Auth)
-	} else if c.Authenticator == nil {
-		err = errors.New("khodnevis: Config.Store does not implement auth.Store, and there is no Config.Authenticator")
+	if c.Authenticator == nil {
+		errs = append(errs, c.Auth.Validate())
+		if _, ok := c.Store.(auth.Store); !ok {
+			errs = append(errs, errors.New("khodnevis: Config.Store does not implement auth.Store, and there is no "+
+				"Config.Authenticator"))
+		}
 	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
 }
 
-// wire makes the services and what stands on them.
+// wire constructs the services, the workers and the REST surface.
 func (a *App) wire(cfg Config) (err error) {
+	if cfg.Authenticator == nil {
+		if a.Users, err = auth.New(cfg.Store.(auth.Store), cfg.Auth); err != nil {
+			return err
+		}
+	}
 	contents, cached := cfg.RatedContents, cfg.RatedContents
 	if contents == nil {
 		if a.Contents, err = content.New(cfg.Store.(content.Store), content.Config{

@@ -102,6 +102,12 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.validate()
 }
 
+// Validate reports every field that cannot be used.
+func (c Config) Validate() error {
+	_, err := c.withDefaults()
+	return err
+}
+
 func fill[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

@@ -100,7 +100,8 @@ func (g *backlogGuard) check(ctx context.Context) {
 	defer g.mu.Unlock()
 	g.checking = false
 	if err != nil {
-		g.failures.Warn(ctx, g.log, g.now(), "rating: the queue does not tell how long messages wait", slog.Any("error", err))
+		g.failures.Warn(ctx, g.log, g.now(), "rating: the queue does not tell how long messages wait",
+			slog.Any("error", err))
 		return
 	}
 	g.refuse = nil
@@ -111,7 +112,8 @@ func (g *backlogGuard) check(ctx context.Context) {
 	late := oldest > backlogWarning || g.refuse != nil
 	switch {
 	case late && !g.late:
-		g.log.WarnContext(ctx, "rating: accepted messages wait: does a worker run?", "oldest", oldest, "lost_after", retention)
+		g.log.WarnContext(ctx, "rating: accepted messages wait: does a worker run?",
+			"oldest", oldest, "lost_after", retention)
 	case !late && g.late:
 		g.log.InfoContext(ctx, "rating: accepted messages wait no longer", "oldest", oldest)
 	}

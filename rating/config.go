@@ -25,9 +25,9 @@ type Config struct {
 	// Batch is how many messages a worker consumes at once, and the most contents whose scores are
 	// computed in one transaction, 1 to queue.MaxBatch. Default 1,000.
 	Batch int
-	// Waiters is how many callers may wait in Service.Wait and Service.WaitAccepted at once; further
-	// callers get the task as it is. An eighth as many, at least one, may wait besides for tasks that
-	// the cache does not know, whose identifiers may be forged. Default 256.
+	// Waiters is how many callers may wait in Service.Wait and Service.WaitAccepted at once;
+	// further callers get the task as it is. An eighth as many, at least one, may wait besides for
+	// tasks that the cache does not know, whose identifiers may be forged. Default 256.
 	Waiters int
 	// Hooks are functions of the host that are called when ratings change.
 	Hooks Hooks

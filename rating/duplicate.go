@@ -18,11 +18,11 @@ func (v Version) ordinal() int64 {
 	return min(v.Epoch, epochs)<<40 | min(v.Offset, offsets)
 }
 
-// For adapters: Apply applies c to old, the rating that is stored under the key of c, a tombstone, or
-// the zero Rating if there is none. It returns the outcome, and whether the adapter must store the
-// rating of the outcome. A duplicate has the version that is stored; it changes nothing and has the
-// result that it had the first time. A change with an older version is Superseded, as from a worker
-// that was believed dead (fencing). Apply does not know whether the content is deleted.
+// For adapters: Apply applies c to old, the rating that is stored under the key of c, a tombstone,
+// or the zero Rating if there is none. It returns the outcome, and whether the adapter must store
+// the rating of the outcome. A duplicate has the version that is stored; it changes nothing and has
+// the result that it had the first time. A change with an older version is Superseded, as from a
+// worker that was believed dead (fencing). Apply does not know whether the content is deleted.
 func (c Change) Apply(old Rating) (Outcome, bool) {
 	known := old.Result != ""
 	if known {

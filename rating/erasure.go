@@ -37,12 +37,12 @@ const (
 )
 
 // Erase erases a rater who leaves for good (GDPR, article 17). Deleting an account of this module
-// calls it; a host calls it for its own users. The erasure is recorded, so once Erase returns nil the
-// ratings are withdrawn sooner or later, whatever happens to the process or the queue, and usually
-// the withdrawals are published already. The erasure also covers ratings that are accepted and not
-// stored yet, and ratings that arrive within two weeks, so do not reuse the identifier. Erasing
-// twice is fine; the last mode counts for the ratings that are left. An invalid mode or identifier is
-// a *ValidationError.
+// calls it; a host calls it for its own users. The erasure is recorded, so once Erase returns nil
+// the ratings are withdrawn sooner or later, whatever happens to the process or the queue, and
+// usually the withdrawals are published already. The erasure also covers ratings that are accepted
+// and not stored yet, and ratings that arrive within two weeks, so do not reuse the identifier.
+// Erasing twice is fine; the last mode counts for the ratings that are left. An invalid mode or
+// identifier is a *ValidationError.
 func (s *Service) Erase(ctx context.Context, rater string, mode ErasureMode) error {
 	if err := mode.Validate(); err != nil {
 		return err
@@ -57,16 +57,17 @@ func (s *Service) Erase(ctx context.Context, rater string, mode ErasureMode) err
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
 	defer cancel()
 	if n, err := s.eraseStored(ctx, e); err != nil {
-		s.cfg.Logger.WarnContext(ctx, "rating: the erasure of a rater will be resumed", "rater", rater, "withdrawn", n, "error", err)
+		s.cfg.Logger.WarnContext(ctx, "rating: the erasure of a rater will be resumed", "rater", rater,
+			"withdrawn", n, "error", err)
 	}
 	return nil
 }
 
-// EraseContent removes the ratings and the numbers of a content that is deleted for good; ratings of
-// it that are accepted and not stored yet are refused. A host that keeps the contents calls it after
-// it has deleted one, once its Contents no longer has it; content.Service.Delete does as much for
-// contents of this module. Do not reuse the identifier. Erasing twice is fine. An invalid identifier
-// is a *ValidationError.
+// EraseContent removes the ratings and the numbers of a content that is deleted for good; ratings
+// of it that are accepted and not stored yet are refused. A host that keeps the contents calls it
+// after it has deleted one, once its Contents no longer has it; content.Service.Delete does as much
+// for contents of this module. Do not reuse the identifier. Erasing twice is fine. An invalid
+// identifier is a *ValidationError.
 func (s *Service) EraseContent(ctx context.Context, content string) error {
 	if !id.Valid(content) {
 		return invalidField(invalid.Field{Name: "content", Code: invalid.Type, Detail: "Not an identifier."})
@@ -111,7 +112,8 @@ func (s *Service) eraseStored(ctx context.Context, e Erasure) (int, error) {
 	if err := e.Mode.Validate(); err != nil {
 		return 0, fmt.Errorf("rating: the mode of the erasure of %s: %w", e.Rater, err)
 	}
-	q := Query{Filter: Filter{Rater: e.Rater}, Order: OldestFirst, Limit: erasedPage} // an order that every store has an index for
+	// Every store has an index for this order.
+	q := Query{Filter: Filter{Rater: e.Rater}, Order: OldestFirst, Limit: erasedPage}
 	for total := 0; ; {
 		page, err := s.store.ListRatings(ctx, q)
 		if err != nil {

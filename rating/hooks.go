@@ -30,12 +30,12 @@ type Hooks struct {
 	BeforeSubmit func(ctx context.Context, actor actor.Actor, sub Submission) error
 	// BeforeWithdraw gets the key of a rating that the actor may withdraw.
 	BeforeWithdraw func(ctx context.Context, actor actor.Actor, key Key) error
-	// AfterApply gets the ratings that a batch has changed, as they are stored, in the order of keys;
-	// Result says whether each was created, updated, left unchanged or withdrawn. Every change is
-	// reported at least once, and more than once if a worker dies between the commit and the
-	// acknowledgement; Version identifies such a duplicate. A change that a later change of the same
-	// rating superseded before it was reported is not reported; the later change is. Dead letters, and
-	// ratings that are removed with their content, are not reported.
+	// AfterApply gets the ratings that a batch has changed, as they are stored, in the order of
+	// keys; Result says whether each was created, updated, left unchanged or withdrawn. Every
+	// change is reported at least once, and more than once if a worker dies between the commit and
+	// the acknowledgement; Version identifies such a duplicate. A change that a later change of the
+	// same rating superseded before it was reported is not reported; the later change is. Dead
+	// letters, and ratings that are removed with their content, are not reported.
 	AfterApply func(ctx context.Context, applied []Rating) error
 }
 

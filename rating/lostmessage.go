@@ -56,7 +56,8 @@ func (l *lostMessages) standing(ctx context.Context, key string, at queue.Positi
 		return standing
 	}
 	if ctx.Err() == nil {
-		l.failures.Warn(ctx, l.log, l.now(), "rating: the queue does not tell what became of a message", slog.Any("error", err))
+		l.failures.Warn(ctx, l.log, l.now(), "rating: the queue does not tell what became of a message",
+			slog.Any("error", err))
 		l.mu.Lock()
 		l.again = l.now().Add(locatePause)
 		l.mu.Unlock()
@@ -65,9 +66,11 @@ func (l *lostMessages) standing(ctx context.Context, key string, at queue.Positi
 }
 
 // findLostMessage corrects the state of a task that is not done: its message may have been deleted,
-// or never have been published. ErrNotFound: nothing was published at the position of the ticket, so
-// the ticket is forged. If known, the cache has the task, and the ticket is not forged.
-func (s *Service) findLostMessage(ctx context.Context, t taskid.Ticket, derived taskRecord, known bool) (taskRecord, error) {
+// or never have been published. ErrNotFound: nothing was published at the position of the ticket,
+// so the ticket is forged. If known, the cache has the task, and the ticket is not forged.
+func (s *Service) findLostMessage(
+	ctx context.Context, t taskid.Ticket, derived taskRecord, known bool,
+) (taskRecord, error) {
 	switch s.lost.standing(ctx, t.MessageKey(), t.Position) {
 	case queue.Unpublished:
 		if !known {

@@ -11,10 +11,10 @@ import (
 	"github.com/khodnevis/khodnevis/internal/logthrottle"
 )
 
-// optionalCache is Config.Cache, which may be absent or fail. Without a cache (no Redis) and while it
-// fails (Redis is down), every read is a miss and every write is dropped: answers then come from the
-// store, ratings become readable once they are stored, and runs of jobs are not recorded. Failures
-// are logged, with log sampling.
+// optionalCache is Config.Cache, which may be absent or fail. Without a cache (no Redis) and while
+// it fails (Redis is down), every read is a miss and every write is dropped: answers then come from
+// the store, ratings become readable once they are stored, and runs of jobs are not recorded.
+// Failures are logged, with log sampling.
 type optionalCache struct {
 	cache         cache.Cache // nil: there is none
 	log           *slog.Logger
@@ -43,7 +43,9 @@ func (c *optionalCache) delete(ctx context.Context, keys []string) {
 	inBatches(ctx, c, keys, cache.Cache.DeleteMany)
 }
 
-func inBatches[T any](ctx context.Context, c *optionalCache, all []T, write func(cache.Cache, context.Context, []T) error) bool {
+func inBatches[T any](
+	ctx context.Context, c *optionalCache, all []T, write func(cache.Cache, context.Context, []T) error,
+) bool {
 	if c.cache == nil {
 		return true
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating/task"
 )
 
-// pendingOverlay gives raters read-your-writes consistency: what a rater has submitted and no worker
-// has stored yet lies over what is stored. It is in the cache only.
+// pendingOverlay gives raters read-your-writes consistency: what a rater has submitted and no
+// worker has stored yet lies over what is stored. It is in the cache only.
 type pendingOverlay struct{ typedCache[pendingChange] }
 
 // pendingChange is a submission that may not be stored yet.

@@ -1,11 +1,12 @@
 // Package rating accepts ratings, stores them in the order in which a log accepted them, and keeps
 // the numbers that follow from them.
 //
-// A rating begins as a Submission. The Service checks it and publishes it to the queue; from then on
-// it cannot be lost. A worker (package rating/worker) consumes submissions in batches and applies
-// each batch to the Store in one transaction, together with all numbers that follow from it. A task
-// (package rating/task) tells the rater what became of a submission. Package rating/score computes
-// the published score. When a rater leaves, Service.Erase withdraws or anonymizes the ratings.
+// A rating begins as a Submission. The Service checks it and publishes it to the queue; from then
+// on it cannot be lost. A worker (package rating/worker) consumes submissions in batches and
+// applies each batch to the Store in one transaction, together with all numbers that follow from
+// it. A task (package rating/task) tells the rater what became of a submission. Package
+// rating/score computes the published score. When a rater leaves, Service.Erase withdraws or
+// anonymizes the ratings.
 //
 // Hosts use Service, Config and Hooks. Declarations whose comment begins with "For adapters:" are
 // the port to a database, and methods whose comment begins with "For workers:" are the interface to
@@ -16,8 +17,8 @@
 // Ratings are ordered by the log, not by a clock. The Version of a rating is the position of its
 // message in the log; the highest version of a Key wins, and a withdrawal is a version, too. So
 // applying a change is idempotent: delivery is at least once, but a duplicate, a replay, and a
-// worker that was believed dead and still writes, change nothing. Versions are the fencing tokens of
-// the store.
+// worker that was believed dead and still writes, change nothing. Versions are the fencing tokens
+// of the store.
 //
 // # Errors
 //
@@ -40,7 +41,8 @@ import (
 )
 
 var (
-	// ErrNotFound says that the rating or task does not exist, or that the actor may not know of it.
+	// ErrNotFound says that the rating or task does not exist, or that the actor may not know of
+	// it.
 	ErrNotFound = errors.New("rating: not found")
 	// ErrForbidden says that the actor may not do this to the rating.
 	ErrForbidden = errors.New("rating: forbidden")
@@ -93,15 +95,17 @@ const (
 // Rating is a rater's judgement of a content.
 type Rating struct {
 	Key
-	// Score lies on the scale that was in force when the rating was accepted. It is 0 when Withdrawn.
+	// Score lies on the scale that was in force when the rating was accepted. It is 0 when
+	// Withdrawn.
 	Score int
 	// Version is that of the last change that was applied, including one that left the score the
 	// same.
 	Version Version
 	// Result is what that change did: Created, Updated, Unchanged or Withdrawn.
 	Result Result
-	// Withdrawn marks a tombstone: only its Key, Version and UpdatedAt have a meaning. A store keeps
-	// tombstones for a while, so that an older change that comes late does not bring the rating back.
+	// Withdrawn marks a tombstone: only its Key, Version and UpdatedAt have a meaning. A store
+	// keeps tombstones for a while, so that an older change that comes late does not bring the
+	// rating back.
 	Withdrawn bool
 	// Bucket is the Index of the score.Bucket that the rating counts in.
 	Bucket int

@@ -34,8 +34,8 @@ func (s *Service) Get(ctx context.Context, actor actor.Actor, key Key) (r Rating
 	return r, isPending, nil
 }
 
-// maxRows is about how many rows a store reads for one list or count at the most, besides those that
-// it returns.
+// maxRows is about how many rows a store reads for one list or count at the most, besides those
+// that it returns.
 const maxRows = errs.MaxRows
 
 // List returns a page of stored ratings. ErrTooBroad: the store would have to read more than
@@ -55,8 +55,8 @@ func (s *Service) List(ctx context.Context, q Query) ([]Rating, error) {
 	return found, nil
 }
 
-// Count returns how many stored ratings match f. If more than 10,000 do, it returns 10,000 and true.
-// ErrTooBroad: the store would have to read more rows than that.
+// Count returns how many stored ratings match f. If more than 10,000 do, it returns 10,000 and
+// true. ErrTooBroad: the store would have to read more rows than that.
 func (s *Service) Count(ctx context.Context, f Filter) (n int64, more bool, err error) {
 	n, err = s.store.CountRatings(ctx, f, maxRows)
 	if err != nil {

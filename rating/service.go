@@ -17,8 +17,8 @@ import (
 // content.Service does.
 type Contents interface {
 	// HistoryStarts returns, for those of ids that may be rated, when the history of the content
-	// starts: its creation. A zero time means that it starts with the first rating. Contents that may
-	// not be rated are missing from the map. It may be called concurrently.
+	// starts: its creation. A zero time means that it starts with the first rating. Contents that
+	// may not be rated are missing from the map. It may be called concurrently.
 	HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
 }
 

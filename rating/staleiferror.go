@@ -15,7 +15,8 @@ const (
 	maxStale = 5 * time.Minute
 	// staleAfter is how long StatsOrStale waits for the store if it has stale Stats.
 	staleAfter = time.Second
-	// maxSeen is the number of contents whose Stats are kept for StatsOrStale, of some 500 bytes each.
+	// maxSeen is the number of contents whose Stats are kept for StatsOrStale, of some 500 bytes
+	// each.
 	maxSeen = 5000
 )
 

@@ -21,7 +21,8 @@ type Stats struct {
 	Score score.Score
 	// Revision grows whenever something in Stats changes.
 	Revision int64
-	// AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.
+	// AsOf is when it last grew, by the clock of the store; zero for a content that was never
+	// rated.
 	AsOf time.Time
 }
 
@@ -43,7 +44,8 @@ func (s Stats) Held() int64 {
 
 // Equal reports whether both have the same numbers. It ignores Revision and AsOf.
 func (s Stats) Equal(o Stats) bool {
-	return s.Content == o.Content && s.Count == o.Count && s.Sum == o.Sum && s.Score == o.Score && maps.Equal(s.Histogram, o.Histogram)
+	return s.Content == o.Content && s.Count == o.Count && s.Sum == o.Sum && s.Score == o.Score &&
+		maps.Equal(s.Histogram, o.Histogram)
 }
 
 // Rulings returns the windows as the computation of the score takes them.

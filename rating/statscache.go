@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// statsTTL is how long Stats are served after they were read from the store, even if newer Stats
-	// never reach the cache: a cache may accept no writes and still answer reads.
+	// statsTTL is how long Stats are served after they were read from the store, even if newer
+	// Stats never reach the cache: a cache may accept no writes and still answer reads.
 	statsTTL = 1500 * time.Millisecond
 	// storeTimeout bounds one call of the store that several callers share, or that is repeated,
 	// besides the deadlines of the callers.
@@ -76,9 +76,9 @@ func (c *statsCache) get(ctx context.Context, contents []string) (map[string]Sta
 	}
 }
 
-// load reads the Stats of contents from the store, with a zero Stats for each content that has none,
-// and caches them. A panic of the store becomes an error, because a panic on the goroutine of a
-// single flight would end the process.
+// load reads the Stats of contents from the store, with a zero Stats for each content that has
+// none, and caches them. A panic of the store becomes an error, because a panic on the goroutine of
+// a single flight would end the process.
 func (c *statsCache) load(ctx context.Context, contents []string) (found []Stats, err error) {
 	defer func() {
 		if v := recover(); v != nil {

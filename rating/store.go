@@ -26,12 +26,13 @@ type Store interface {
 // StatsStore and the buckets of ScoreStore, in the same transaction.
 type RatingStore interface {
 	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two
-	// changes of a Key, whenever they come, the one with the higher Version wins and the other one is
-	// Superseded. Count, sum, histogram and buckets are equal to the rows after every transaction,
-	// with any number of callers at once. A withdrawal with ReassignTo reassigns the rating to that
-	// rater, so that no number changes. The outcomes stand in the order of batch.Changes.
-	// ErrUnstorable: the database will never take one of the changes. It always accepts dead letters,
-	// whatever bytes their keys, bodies and details have: there is no other place for them.
+	// changes of a Key, whenever they come, the one with the higher Version wins and the other one
+	// is Superseded. Count, sum, histogram and buckets are equal to the rows after every
+	// transaction, with any number of callers at once. A withdrawal with ReassignTo reassigns the
+	// rating to that rater, so that no number changes. The outcomes stand in the order of
+	// batch.Changes. ErrUnstorable: the database will never take one of the changes. It always
+	// accepts dead letters, whatever bytes their keys, bodies and details have: there is no other
+	// place for them.
 	ApplyRatings(ctx context.Context, batch Batch) ([]Outcome, error)
 	// RatingsByKey returns those of keys that have ever been rated, each once, in any order,
 	// tombstones included and marked.
@@ -40,16 +41,17 @@ type RatingStore interface {
 	// q.Order, after q.After. ErrTooBroad: to find them it would have to read many more than
 	// q.MaxRows rows. It never leaves a match out instead. Never too broad are: a list without a
 	// filter, in any order; a list of one content in the order ByKey; a list of one rater in the
-	// orders by time; and a list whose content, rater or span of time at most q.MaxRows ratings have.
+	// orders by time; and a list whose content, rater or span of time at most q.MaxRows ratings
+	// have.
 	ListRatings(ctx context.Context, q Query) ([]Rating, error)
 	// CountRatings returns how many ratings that are not withdrawn match f, and maxRows+1 if more
-	// than maxRows do. ErrTooBroad: to count them it would have to read many more than maxRows rows. A
-	// count is never too broad without a filter, with a content, a rater or a span of time alone, or
-	// where at most maxRows ratings have one of these. A maxRows of 0 means no bound.
+	// than maxRows do. ErrTooBroad: to count them it would have to read many more than maxRows
+	// rows. A count is never too broad without a filter, with a content, a rater or a span of time
+	// alone, or where at most maxRows ratings have one of these. A maxRows of 0 means no bound.
 	CountRatings(ctx context.Context, f Filter, maxRows int) (int64, error)
-	// SweepRatings removes at most limit tombstones, dead letters and erasures from before the given
-	// time and returns how many. It also removes, in pieces, the rows that deleted and erased contents
-	// have left; these are not visible, so they do not count.
+	// SweepRatings removes at most limit tombstones, dead letters and erasures from before the
+	// given time and returns how many. It also removes, in pieces, the rows that deleted and erased
+	// contents have left; these are not visible, so they do not count.
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -71,25 +73,25 @@ type StatsStore interface {
 // published score is computed, and knows which scores are due.
 type ScoreStore interface {
 	// StartHistories records when the history of each content starts, unless that is recorded
-	// already, and returns the recorded starts of all of them, in their order. A recorded start never
-	// changes.
+	// already, and returns the recorded starts of all of them, in their order. A recorded start
+	// never changes.
 	StartHistories(ctx context.Context, starts []HistoryStart) ([]HistoryStart, error)
 	// HistoryByContent returns what RefreshScores would pass to compute for a content, and when its
 	// history starts. An unknown content has an empty history.
 	HistoryByContent(ctx context.Context, id string) (History, error)
 	// RefreshScores claims at most limit contents whose buckets have changed since their score was
-	// last computed, passes the non-empty buckets of each to compute in ascending order, records the
-	// result and returns the new Stats. compute also gets the windows of the content, in ascending
-	// order of ID. Of two calls at once, in one process or in two, a content is claimed by one. A
-	// content that changes meanwhile is claimed again later. A content whose ratings are all withdrawn
-	// gives compute no bucket. compute must not call the store.
+	// last computed, passes the non-empty buckets of each to compute in ascending order, records
+	// the result and returns the new Stats. compute also gets the windows of the content, in
+	// ascending order of ID. Of two calls at once, in one process or in two, a content is claimed
+	// by one. A content that changes meanwhile is claimed again later. A content whose ratings are
+	// all withdrawn gives compute no bucket. compute must not call the store.
 	RefreshScores(ctx context.Context, limit int, compute func(History) score.Score) ([]Stats, error)
 	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as
 	// if their buckets had changed.
 	MarkChanged(ctx context.Context, ids []string) error
 	// AddWindow records w and, if its content has ever been rated, has it claimed by the next
-	// RefreshScores. A window whose content and ID are recorded already changes nothing. The windows
-	// of a deleted content are deleted with it, and adding one later is ErrNotFound.
+	// RefreshScores. A window whose content and ID are recorded already changes nothing. The
+	// windows of a deleted content are deleted with it, and adding one later is ErrNotFound.
 	AddWindow(ctx context.Context, w Window) error
 	// RemoveWindow removes a window and has its content claimed like AddWindow. A missing window is
 	// ErrNotFound.
@@ -115,8 +117,8 @@ type StreamStore interface {
 type LeaseStore interface {
 	// ClaimLease reports whether the caller must run job for the time at. Of all callers with the
 	// same job and time one gets true; a time before one that is already claimed is claimed by
-	// nobody. While the lease of a claim runs, no later time is claimed, unless ReleaseLease has ended
-	// it.
+	// nobody. While the lease of a claim runs, no later time is claimed, unless ReleaseLease has
+	// ended it.
 	ClaimLease(ctx context.Context, job string, at time.Time, lease time.Duration) (bool, error)
 	// ReleaseLease ends the lease of the claim of job and at. Without such a claim it does nothing.
 	ReleaseLease(ctx context.Context, job string, at time.Time) error
@@ -149,9 +151,9 @@ type DeadLetterStore interface {
 // reads the contents one after the other.
 type Auditor interface {
 	// Audit returns how many contents have ratings or numbers, and the identifiers of those whose
-	// numbers are not what their rows say, bytewise ascending. It reads at one moment, takes no locks
-	// and changes nothing. With a probability of one in thousands of millions it may miss a content
-	// whose numbers are wrong; it never names a content whose numbers are right.
+	// numbers are not what their rows say, bytewise ascending. It reads at one moment, takes no
+	// locks and changes nothing. With a probability of one in thousands of millions it may miss a
+	// content whose numbers are wrong; it never names a content whose numbers are right.
 	Audit(ctx context.Context) (contents int, suspects []string, err error)
 }
 
@@ -183,11 +185,11 @@ type Change struct {
 	// ReassignTo, if not empty, makes a withdrawal keep the rating for the numbers: its score,
 	// bucket and times become a rating of this rater, with the Version of the change and the Result
 	// Created. If the content has a rating of this rater already, nothing is reassigned. ReassignTo
-	// has no effect where nothing is withdrawn: without Withdraw, without a rating, or if the change
-	// is Superseded or a duplicate.
+	// has no effect where nothing is withdrawn: without Withdraw, without a rating, or if the
+	// change is Superseded or a duplicate.
 	ReassignTo string
-	// Bucket is the Index of the score.Bucket that a new score counts in. The same score again leaves
-	// the rating in its bucket.
+	// Bucket is the Index of the score.Bucket that a new score counts in. The same score again
+	// leaves the rating in its bucket.
 	Bucket int
 	// At is when the change was accepted.
 	At time.Time
@@ -239,8 +241,8 @@ type Drift struct {
 	IsBuckets  []score.Bucket
 }
 
-// For adapters: a DeadLetter is a message that can never be applied, such as a poison message. It is
-// kept for people.
+// For adapters: a DeadLetter is a message that can never be applied, such as a poison message. It
+// is kept for people.
 type DeadLetter struct {
 	// ID is given by the store; later ones are greater.
 	ID int64
@@ -261,9 +263,9 @@ type DeadLetterQuery struct {
 	// Position, if its Stream is not empty, is the position of the message.
 	Position queue.Position
 	// After is the ID after which the page starts. Where several processes record dead letters at
-	// once, IDs are given before the rows become visible, so that a dead letter may appear before the
-	// cursor of a reader. A reader who must not miss any starts at 0 again until nothing is left, and
-	// deletes the dead letters that are dealt with.
+	// once, IDs are given before the rows become visible, so that a dead letter may appear before
+	// the cursor of a reader. A reader who must not miss any starts at 0 again until nothing is
+	// left, and deletes the dead letters that are dealt with.
 	After int64
 	// Limit is at least 1.
 	Limit int
@@ -323,8 +325,8 @@ func (q Query) Served() bool {
 	return f.Content == ""
 }
 
-// For adapters: Parts returns the filters that f consists of and that an index finds ratings by: its
-// content, its rater within its span of time, its span of time, and last all ratings.
+// For adapters: Parts returns the filters that f consists of and that an index finds ratings by:
+// its content, its rater within its span of time, its span of time, and last all ratings.
 func (f Filter) Parts() []Filter {
 	var parts []Filter
 	if f.Content != "" {

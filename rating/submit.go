@@ -26,8 +26,8 @@ type Submission struct {
 // Receipt confirms a submission that the queue has accepted.
 type Receipt struct {
 	Task task.Task
-	// Rating is the rating as it will be when the task succeeds. Its CreatedAt and UpdatedAt are when
-	// it was accepted.
+	// Rating is the rating as it will be when the task succeeds. Its CreatedAt and UpdatedAt are
+	// when it was accepted.
 	Rating Rating
 }
 
@@ -121,7 +121,8 @@ func (s *Service) accept(ctx context.Context, key Key, e event.Event) (Receipt, 
 	if epoch, err := s.epochs.of(known, position.Stream); err == nil {
 		items = append(items, s.pending.item(key, Version{epoch, position.Offset}, e))
 	} else {
-		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(), "error", err)
+		s.cfg.Logger.WarnContext(ctx, "rating: accepted, but not readable until it is stored", "rating", key.String(),
+			"error", err)
 	}
 	s.cache.set(ctx, items)
 	r := Rating{Key: key, Score: e.Score, Withdrawn: e.Op == event.Withdraw, CreatedAt: e.At, UpdatedAt: e.At}
@@ -130,7 +131,9 @@ func (s *Service) accept(ctx context.Context, key Key, e event.Event) (Receipt, 
 
 // publish publishes events, each with its key, in the name of the installation. A process whose
 // store has not answered since it started does not know that name and publishes nothing.
-func (s *Service) publish(ctx context.Context, request string, keys []string, events ...event.Event) ([]queue.Position, error) {
+func (s *Service) publish(
+	ctx context.Context, request string, keys []string, events ...event.Event,
+) ([]queue.Position, error) {
 	if err := s.backlog.err(ctx); err != nil {
 		return nil, &UnavailableError{Cause: err}
 	}

@@ -45,7 +45,8 @@ func (t *Tally) AddMany(value, bucket int, n int64) {
 
 // Equal reports whether t and o are the same numbers.
 func (t Tally) Equal(o Tally) bool {
-	return t.Count == o.Count && t.Sum == o.Sum && maps.Equal(t.Histogram, o.Histogram) && maps.Equal(t.Buckets, o.Buckets)
+	return t.Count == o.Count && t.Sum == o.Sum && maps.Equal(t.Histogram, o.Histogram) &&
+		maps.Equal(t.Buckets, o.Buckets)
 }
 
 // Sorted returns the buckets in ascending order of Index.

@@ -40,7 +40,8 @@ func (c taskCache) get(ctx context.Context, id string) (taskRecord, bool) {
 // item returns the cache item of a task. Of two states the later attempt stays, and a final state
 // stays for good.
 func (c taskCache) item(t task.Task) cache.Item {
-	r := taskRecord{State: t.State, Attempts: t.Attempts, Started: micros(t.StartedAt), Done: micros(t.DoneAt), Error: t.Error}
+	r := taskRecord{State: t.State, Attempts: t.Attempts, Started: micros(t.StartedAt), Done: micros(t.DoneAt),
+		Error: t.Error}
 	if t.Result != nil {
 		if _, _, ok := task.ParseRunID(t.ID); ok {
 			r.Run = t.Result
@@ -78,10 +79,10 @@ func (s *Service) RecordTasks(ctx context.Context, tasks []task.Task) {
 	s.cache.set(ctx, items)
 }
 
-// withAttempts adds to r, a final state that follows from what is stored, what only the cache keeps:
-// the attempts and their times. cached is what the cache has of an earlier attempt. Without it the
-// task counts as done by its first attempt, at the given time. If a failed r has no time, nobody has
-// tried: the message is lost, or will be refused.
+// withAttempts adds to r, a final state that follows from what is stored, what only the cache
+// keeps: the attempts and their times. cached is what the cache has of an earlier attempt. Without
+// it the task counts as done by its first attempt, at the given time. If a failed r has no time,
+// nobody has tried: the message is lost, or will be refused.
 func (r taskRecord) withAttempts(cached taskRecord, accepted, done time.Time) taskRecord {
 	r.Attempts, r.Started = cached.Attempts, cached.Started
 	tried := r.State == task.Success || r.Done != 0

@@ -12,8 +12,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating/task"
 )
 
-// maxClockSkew is how far the clock of the process that accepted a task may be ahead of the clock of
-// the process that is asked for it. A task from later than that was never accepted.
+// maxClockSkew is how far the clock of the process that accepted a task may be ahead of the clock
+// of the process that is asked for it. A task from later than that was never accepted.
 const maxClockSkew = time.Minute
 
 // Task returns the state of a task. The user who asked for it may read it, if it is about a rating
@@ -26,7 +26,9 @@ func (s *Service) Task(ctx context.Context, actor actor.Actor, taskID string) (t
 
 // readTask is Task that also reports whether the cache knows the task: if so, its identifier is not
 // forged.
-func (s *Service) readTask(ctx context.Context, actor actor.Actor, taskID string) (t task.Task, known bool, err error) {
+func (s *Service) readTask(
+	ctx context.Context, actor actor.Actor, taskID string,
+) (t task.Task, known bool, err error) {
 	if job, at, ok := task.ParseRunID(taskID); ok {
 		t, err = s.readRun(ctx, actor, job, at)
 		return t, err == nil, err
@@ -51,7 +53,8 @@ func (s *Service) readTask(ctx context.Context, actor actor.Actor, taskID string
 	}
 	// Without the store, and for a stream that the store does not know yet, the cache has the only
 	// answer.
-	unavailable := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	unavailable := errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) ||
+		errors.Is(err, context.DeadlineExceeded)
 	if known && (unavailable || err == nil && !derived.State.Done()) {
 		return cached.complete(t, key), known, nil
 	}

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// unknownShare is the divisor of Config.Waiters that gives the slots for tasks that the cache does
-	// not know.
+	// unknownShare is the divisor of Config.Waiters that gives the slots for tasks that the cache
+	// does not know.
 	unknownShare = 8
-	// storeEvery is the pause between two reads of a task from the store while a caller waits for it.
+	// storeEvery is the pause between two reads of a task from the store while a caller waits for
+	// it.
 	storeEvery = 250 * time.Millisecond
 )
 
@@ -49,8 +50,8 @@ func (s *Service) wait(ctx context.Context, actor actor.Actor, taskID string, ac
 	default:
 		return t, nil
 	}
-	// The cache answers in microseconds, so it is read often; the store, which knows the task even if
-	// the cache does not, is read rarely.
+	// The cache answers in microseconds, so it is read often; the store, which knows the task even
+	// if the cache does not, is read rarely.
 	pause, read := time.Millisecond, s.cfg.Now()
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -76,9 +77,11 @@ func (s *Service) wait(ctx context.Context, actor actor.Actor, taskID string, ac
 	}
 }
 
-// readTaskFor is readTask for a caller who waits until ctx is done. Canceling ctx ends the wait, but
-// not the read in flight; the deadline of ctx ends both.
-func (s *Service) readTaskFor(ctx context.Context, actor actor.Actor, taskID string) (t task.Task, known bool, err error) {
+// readTaskFor is readTask for a caller who waits until ctx is done. Canceling ctx ends the wait,
+// but not the read in flight; the deadline of ctx ends both.
+func (s *Service) readTaskFor(
+	ctx context.Context, actor actor.Actor, taskID string,
+) (t task.Task, known bool, err error) {
 	kept, release := deadline.Keep(ctx)
 	defer release()
 	kept, cancel := context.WithTimeout(kept, storeTimeout)

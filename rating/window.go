@@ -80,7 +80,8 @@ func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, w Window) (W
 		return Window{}, err
 	}
 	if start.IsZero() {
-		return Window{}, invalidField(invalid.Field{Name: "from", Code: invalid.NotExist, Detail: "The content has no ratings yet."})
+		return Window{}, invalidField(invalid.Field{Name: "from", Code: invalid.NotExist,
+			Detail: "The content has no ratings yet."})
 	}
 	if len(h.Windows) >= maxWindows {
 		return Window{}, invalidField(invalid.Field{
@@ -99,8 +100,8 @@ func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, w Window) (W
 	return w, nil
 }
 
-// RemoveWindow removes a window of a content, or all of them if windowID is empty. ErrForbidden: the
-// actor is not staff. ErrNotFound: there is no such window.
+// RemoveWindow removes a window of a content, or all of them if windowID is empty. ErrForbidden:
+// the actor is not staff. ErrNotFound: there is no such window.
 func (s *Service) RemoveWindow(ctx context.Context, actor actor.Actor, content, windowID string) error {
 	if !actor.Staff {
 		return ErrForbidden

@@ -66,8 +66,9 @@ func (p Policy) Validate() error {
 	// Otherwise a first hour of pure lowest or highest scores would lie within reach of the prior
 	// and count in full.
 	if !(p.Prior-p.Young > 1) || !(p.Prior+p.Young < 5) {
-		errs = append(errs, fmt.Errorf("score: Policy.Prior %v and Young %v: Prior-Young must be above 1 and Prior+Young below 5",
-			p.Prior, p.Young))
+		errs = append(errs,
+			fmt.Errorf("score: Policy.Prior %v and Young %v: Prior-Young must be above 1 and Prior+Young below 5",
+				p.Prior, p.Young))
 	}
 	return errors.Join(errs...)
 }

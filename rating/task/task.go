@@ -34,7 +34,7 @@ func (s State) Done() bool { return s == Success || s == Failure }
 // agree on.
 const (
 	Apply       = "ratings.apply"       // stores or withdraws a rating
-	Recalculate = "ratings.recalculate" // as a task, recounts one content and computes its score; as a job, refreshes all scores that are due
+	Recalculate = "ratings.recalculate" // recounts one content and its score; as a job, refreshes the scores that are due
 	Recount     = "ratings.recount"     // recounts the numbers of all contents
 	Sweep       = "ratings.sweep"       // removes old tombstones, dead letters and erasures
 	Erase       = "ratings.forget"      // resumes the erasure of raters who left

@@ -34,8 +34,8 @@ func (w *Worker) store(ctx context.Context, work []*message) (changes []*message
 	return changes, w.recalculateRequested(ctx, work)
 }
 
-// prepare finds the version and the bucket of every change, and makes dead letters of the ratings of
-// deleted contents.
+// prepare finds the version and the bucket of every change, and makes dead letters of the ratings
+// of deleted contents.
 func (w *Worker) prepare(ctx context.Context, work []*message) error {
 	starts, err := w.contentStarts(ctx, work)
 	if err != nil {
@@ -101,8 +101,8 @@ func (w *Worker) contentStarts(ctx context.Context, work []*message) (map[string
 	return starts, nil
 }
 
-// startHistories records when histories start that start with their first rating, and adds to starts
-// what the store has recorded.
+// startHistories records when histories start that start with their first rating, and adds to
+// starts what the store has recorded.
 func (w *Worker) startHistories(ctx context.Context, first []rating.HistoryStart, starts map[string]time.Time) error {
 	if len(first) == 0 {
 		return nil
@@ -151,8 +151,8 @@ func newest(work []*message, reassignments bool) []*message {
 	return changes
 }
 
-// apply stores changes and dead letters in one transaction. If the store can never accept the batch,
-// apply halves it until it finds the poison message, and makes a dead letter of that.
+// apply stores changes and dead letters in one transaction. If the store can never accept the
+// batch, apply halves it until it finds the poison message, and makes a dead letter of that.
 func (w *Worker) apply(ctx context.Context, changes []*message, letters []rating.DeadLetter) error {
 	if len(changes) == 0 && len(letters) == 0 {
 		return nil
@@ -170,7 +170,8 @@ func (w *Worker) apply(ctx context.Context, changes []*message, letters []rating
 		return fmt.Errorf("worker: record %d dead letters: %w", len(letters), err)
 	case len(changes) == 1:
 		w.setDead(changes[0], task.CodeUnstorable, "the store cannot take it")
-		w.cfg.Logger.ErrorContext(ctx, "worker: the store cannot take a change", "rating", changes[0].key.String(), "error", err)
+		w.cfg.Logger.ErrorContext(ctx, "worker: the store cannot take a change", "rating", changes[0].key.String(),
+			"error", err)
 		return w.apply(ctx, nil, append(letters, *changes[0].dead))
 	default:
 		half := len(changes) / 2
@@ -192,8 +193,8 @@ func (w *Worker) apply(ctx context.Context, changes []*message, letters []rating
 	return w.apply(ctx, nil, deadLetters(changes))
 }
 
-// recalculateRequested runs the recalculations that staff asked for, after the changes of the batch.
-// Running one twice does no harm.
+// recalculateRequested runs the recalculations that staff asked for, after the changes of the
+// batch. Running one twice does no harm.
 func (w *Worker) recalculateRequested(ctx context.Context, work []*message) error {
 	for _, m := range work {
 		if m.dead != nil || m.event.Op != event.Recalculate {

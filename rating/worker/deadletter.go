@@ -9,7 +9,8 @@ import (
 // and the message is acknowledged.
 func (w *Worker) setDead(m *message, reason, detail string) {
 	body := m.Body[:min(len(m.Body), queue.MaxBody)]
-	m.dead = &rating.DeadLetter{Position: m.Position, Key: m.Key, Body: body, Reason: reason, Detail: detail, At: w.time()}
+	m.dead = &rating.DeadLetter{Position: m.Position, Key: m.Key, Body: body, Reason: reason, Detail: detail,
+		At: w.time()}
 }
 
 func deadLetters(work []*message) []rating.DeadLetter {

@@ -31,8 +31,8 @@ func (m *message) changes() bool { return m.dead == nil && m.event.Op != event.R
 // applied reports whether the change of the message is stored, and not superseded.
 func (m *message) applied() bool { return m.dead == nil && m.outcome != rating.Superseded }
 
-// taskID returns the identifier of the task of the message, as its publisher made it. A message that
-// this module did not publish has none.
+// taskID returns the identifier of the task of the message, as its publisher made it. A message
+// that this module did not publish has none.
 func (m *message) taskID() (string, bool) {
 	if m.event.Op == "" || m.key.Content == "" {
 		return "", false
@@ -51,7 +51,8 @@ func (w *Worker) decode(d queue.Delivery) *message {
 	}
 	e, err := event.Decode(d.Body)
 	if err != nil {
-		w.cfg.Logger.Error("worker: a message is malformed", "key", d.Key, "stream", d.Stream, "offset", d.Offset, "error", err)
+		w.cfg.Logger.Error("worker: a message is malformed", "key", d.Key, "stream", d.Stream, "offset", d.Offset,
+			"error", err)
 		w.setDead(m, task.CodeMalformed, "the message is not one that this release knows")
 		return m
 	}
@@ -70,7 +71,8 @@ func (w *Worker) decode(d queue.Delivery) *message {
 	}
 	m.key = key
 	if e.Op == event.Rate && !w.cfg.Scale.Contains(e.Score) {
-		w.setDead(m, task.CodeInvalidScore, fmt.Sprintf("the score %d lies outside %d to %d", e.Score, w.cfg.Scale.Min, w.cfg.Scale.Max))
+		w.setDead(m, task.CodeInvalidScore,
+			fmt.Sprintf("the score %d lies outside %d to %d", e.Score, w.cfg.Scale.Min, w.cfg.Scale.Max))
 	}
 	return m
 }

@@ -10,8 +10,8 @@ import (
 
 // ForeignError says that a worker has stopped because its queue has a message of another
 // installation: two installations share what each of them needs for itself, such as a topic. The
-// worker does not store the message, makes no dead letter of it, and acknowledges neither it nor the
-// rest of its batch.
+// worker does not store the message, makes no dead letter of it, and acknowledges neither it nor
+// the rest of its batch.
 type ForeignError struct {
 	// Own is the installation of the worker, Other the one that published the message at Position.
 	// See rating.StreamStore.
@@ -25,8 +25,8 @@ func (e *ForeignError) Error() string {
 		"(stream %s, offset %d): each needs a queue of its own", e.Own, e.Other, e.Position.Stream, e.Position.Offset)
 }
 
-// Ready returns a *ForeignError while the worker is stopped at a message of another installation, and
-// nil otherwise.
+// Ready returns a *ForeignError while the worker is stopped at a message of another installation,
+// and nil otherwise.
 func (w *Worker) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

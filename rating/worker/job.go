@@ -10,13 +10,13 @@ import (
 	"github.com/khodnevis/khodnevis/rating/task"
 )
 
-// SweepAfter is how long tombstones, dead letters and erasures are kept: twice the week that a queue
-// should keep messages, so that no replay brings a withdrawn rating back.
+// SweepAfter is how long tombstones, dead letters and erasures are kept: twice the week that a
+// queue should keep messages, so that no replay brings a withdrawn rating back.
 const SweepAfter = 14 * 24 * time.Hour
 
 const (
-	// erasureEvery is the pause between two runs of task.Erase. A run resumes the erasures of the last
-	// recentErasures; the first run of an hour resumes all that are on record.
+	// erasureEvery is the pause between two runs of task.Erase. A run resumes the erasures of the
+	// last recentErasures; the first run of an hour resumes all that are on record.
 	erasureEvery   = 30 * time.Second
 	recentErasures = time.Hour
 	// sweepLimit is how many rows one transaction of task.Sweep removes at the most.
@@ -49,8 +49,8 @@ func (r *Recalculator) Run(ctx context.Context, job string, schedule Schedule) e
 	return r.runJob(ctx, job, schedule, do)
 }
 
-// RunErasures resumes erasures every 30 s, as a job like those of Run: it withdraws ratings that were
-// accepted and not yet stored when their rater was erased.
+// RunErasures resumes erasures every 30 s, as a job like those of Run: it withdraws ratings that
+// were accepted and not yet stored when their rater was erased.
 func (r *Recalculator) RunErasures(ctx context.Context) error {
 	return r.runJob(ctx, task.Erase, Every(erasureEvery), func(ctx context.Context) (done task.Result, err error) {
 		now := r.time()
@@ -76,7 +76,9 @@ func (r *Recalculator) sweep(ctx context.Context) (total int, _ error) {
 	}
 }
 
-func (r *Recalculator) runJob(ctx context.Context, job string, schedule Schedule, do func(context.Context) (task.Result, error)) error {
+func (r *Recalculator) runJob(
+	ctx context.Context, job string, schedule Schedule, do func(context.Context) (task.Result, error),
+) error {
 	for {
 		at := schedule.Next(r.cfg.Now())
 		if at.IsZero() {
@@ -89,8 +91,8 @@ func (r *Recalculator) runJob(ctx context.Context, job string, schedule Schedule
 	}
 }
 
-// leaseOf returns a lease that ends before the next run, so that a process that was killed delays no
-// later run. A run that takes longer may overlap the next run, and shares its work.
+// leaseOf returns a lease that ends before the next run, so that a process that was killed delays
+// no later run. A run that takes longer may overlap the next run, and shares its work.
 func leaseOf(schedule Schedule, at time.Time) time.Duration {
 	next := schedule.Next(at)
 	if next.IsZero() {
@@ -123,12 +125,13 @@ func (r *Recalculator) runOnce(
 		run.Error = &task.Error{Code: "stopped", Detail: "The process was told to stop; the next run goes on."}
 	case err != nil:
 		r.cfg.Logger.ErrorContext(ctx, "worker: job failed", "job", job, "at", at, "error", err)
-		run.Error = &task.Error{Code: "failed", Detail: "The run failed; the next one tries again. The server's log says why."}
+		run.Error = &task.Error{Code: "failed",
+			Detail: "The run failed; the next one tries again. The server's log says why."}
 	default:
 		run.State, run.Result = task.Success, &done
 		if done != (task.Result{}) {
-			r.cfg.Logger.InfoContext(ctx, "worker: job done", "job", job, "at", at, "contents", done.Contents, "drifted", done.Drifted,
-				"removed", done.Removed, "withdrawn", done.Withdrawn, "took", run.DoneAt.Sub(run.StartedAt))
+			r.cfg.Logger.InfoContext(ctx, "worker: job done", "job", job, "at", at, "contents", done.Contents,
+				"drifted", done.Drifted, "removed", done.Removed, "withdrawn", done.Withdrawn, "took", run.DoneAt.Sub(run.StartedAt))
 		}
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -24,7 +24,8 @@ type shared struct {
 // time returns the present in UTC, cut to the microseconds that every store keeps.
 func (s shared) time() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
-// NewRecalculator returns a Recalculator with the configuration of ratings. store is that of ratings.
+// NewRecalculator returns a Recalculator with the configuration of ratings. store is that of
+// ratings.
 func NewRecalculator(ratings *rating.Service, store rating.Store) (*Recalculator, error) {
 	if ratings == nil || store == nil {
 		return nil, errors.New("worker: NewRecalculator needs a service and a store")
@@ -59,8 +60,9 @@ func (r *Recalculator) RefreshScores(ctx context.Context) (int, error) {
 }
 
 // Recount recounts the numbers of every content from its ratings, repairs those that differ and
-// reports them to drift, if that is not nil. It returns how many contents it has read. Ratings may be
-// stored meanwhile. If the store is an Auditor, only the contents that the audit names are recounted.
+// reports them to drift, if that is not nil. It returns how many contents it has read. Ratings may
+// be stored meanwhile. If the store is an Auditor, only the contents that the audit names are
+// recounted.
 func (r *Recalculator) Recount(ctx context.Context, drift func(rating.Drift)) (int, error) {
 	if auditor, ok := r.db.(rating.Auditor); ok {
 		n, suspects, err := auditor.Audit(ctx)
@@ -111,15 +113,16 @@ func (r *Recalculator) recount(ctx context.Context, ids []string, drift func(rat
 }
 
 func (r *Recalculator) report(ctx context.Context, d rating.Drift, drift func(rating.Drift)) {
-	r.cfg.Logger.ErrorContext(ctx, "worker: numbers had drifted and were repaired", "content", d.Content, "first", d.First(),
-		"count", d.Was.Count, "recounted", d.Is.Count, "sum", d.Was.Sum, "resummed", d.Is.Sum)
+	r.cfg.Logger.ErrorContext(ctx, "worker: numbers had drifted and were repaired", "content", d.Content,
+		"first", d.First(), "count", d.Was.Count, "recounted", d.Is.Count, "sum", d.Was.Sum, "resummed", d.Is.Sum)
 	if drift != nil {
 		drift(d)
 	}
 }
 
-// Recalculate recounts contents like Recount and computes all their scores, also where no rating has
-// changed, as a change of rating.Config.Policy requires. Without ids it does so for every content.
+// Recalculate recounts contents like Recount and computes all their scores, also where no rating
+// has changed, as a change of rating.Config.Policy requires. Without ids it does so for every
+// content.
 func (r *Recalculator) Recalculate(ctx context.Context, ids []string, drift func(rating.Drift)) (int, error) {
 	recalculate := func(ids []string) error {
 		if err := r.recount(ctx, ids, drift); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/khodnevis/khodnevis/rating/task"
 )
 
-// recordResults caches what was stored: the numbers first, so that nobody who reads the success of a
-// task then reads older numbers.
+// recordResults caches what was stored: the numbers first, so that nobody who reads the success of
+// a task then reads older numbers.
 func (w *Worker) recordResults(ctx context.Context, work, changes []*message, attempt int, began time.Time) {
 	var ids []string
 	for _, m := range changes { // sorted by key
@@ -18,7 +18,8 @@ func (w *Worker) recordResults(ctx context.Context, work, changes []*message, at
 		}
 	}
 	if err := w.ratings.RefreshStats(ctx, ids); err != nil {
-		w.cfg.Logger.WarnContext(ctx, "worker: numbers are stored, but the cache has older ones", "contents", len(ids), "error", err)
+		w.cfg.Logger.WarnContext(ctx, "worker: numbers are stored, but the cache has older ones",
+			"contents", len(ids), "error", err)
 	}
 	done := w.time()
 	w.recordTasks(ctx, work, func(m *message) task.Task {

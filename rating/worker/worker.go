@@ -1,10 +1,10 @@
 // Package worker stores the ratings that a rating.Service has accepted, and runs the jobs that keep
 // the numbers right.
 //
-// A Worker consumes messages from the queue in batches. It decodes each message, applies the changes
-// of a batch to the store in one transaction, and then caches the results of the tasks. A message
-// that can never be applied becomes a dead letter. A Recalculator computes the published scores,
-// recounts the numbers, and runs the jobs.
+// A Worker consumes messages from the queue in batches. It decodes each message, applies the
+// changes of a batch to the store in one transaction, and then caches the results of the tasks. A
+// message that can never be applied becomes a dead letter. A Recalculator computes the published
+// scores, recounts the numbers, and runs the jobs.
 //
 // # Delivery
 //
@@ -14,7 +14,8 @@
 //
 // # Concurrency
 //
-// Any number of workers and recalculators, in any number of processes, may share a queue and a store.
+// Any number of workers and recalculators, in any number of processes, may share a queue and a
+// store.
 package worker
 
 import (
@@ -51,7 +52,8 @@ func New(r *Recalculator, q queue.Consumer, contents rating.Contents) (*Worker, 
 	}
 	return &Worker{
 		shared: r.shared, recalculator: r, queue: q, contents: contents,
-		deadLetters: map[string]int64{task.CodeMalformed: 0, task.CodeInvalidScore: 0, task.CodeNoContent: 0, task.CodeUnstorable: 0},
+		deadLetters: map[string]int64{task.CodeMalformed: 0, task.CodeInvalidScore: 0, task.CodeNoContent: 0,
+			task.CodeUnstorable: 0},
 	}, nil
 }
 
@@ -83,7 +85,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	handle := func(ctx context.Context, batch []queue.Delivery) error {
 		if err := w.handle(ctx, batch, failures+1); err != nil {
 			failures++
-			w.cfg.Logger.WarnContext(ctx, "worker: a batch is not stored yet", "messages", len(batch), "attempt", failures, "error", err)
+			w.cfg.Logger.WarnContext(ctx, "worker: a batch is not stored yet", "messages", len(batch),
+				"attempt", failures, "error", err)
 			return err
 		}
 		failures = 0
@@ -127,8 +130,8 @@ func (w *Worker) refreshAfter(ctx context.Context, stored <-chan struct{}) {
 	}
 }
 
-// handle stores a batch. With an error nothing is known to be stored, and the batch must be delivered
-// again.
+// handle stores a batch. With an error nothing is known to be stored, and the batch must be
+// delivered again.
 func (w *Worker) handle(ctx context.Context, batch []queue.Delivery, attempt int) error {
 	began := w.time()
 	if err := w.checkForeign(ctx, batch); err != nil {

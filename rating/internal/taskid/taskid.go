@@ -1,6 +1,6 @@
-// Package taskid is the codec of the identifiers of tasks. An identifier carries the position of the
-// message, its subject and who asked. So the state of a task follows from the store alone when the
-// cache has lost it, and a worker needs no table of identifiers.
+// Package taskid is the codec of the identifiers of tasks. An identifier carries the position of
+// the message, its subject and who asked. So the state of a task follows from the store alone when
+// the cache has lost it, and a worker needs no table of identifiers.
 package taskid
 
 import (
@@ -44,7 +44,8 @@ func (t Ticket) Task() task.Task {
 	if t.Op == event.Recalculate {
 		name = task.Recalculate
 	}
-	return task.Task{ID: t.ID(), Name: name, State: task.Pending, Creator: t.By, CreatedAt: t.At, ExpiresAt: t.At.Add(task.Retention)}
+	return task.Task{ID: t.ID(), Name: name, State: task.Pending, Creator: t.By, CreatedAt: t.At,
+		ExpiresAt: t.At.Add(task.Retention)}
 }
 
 // MessageKey returns the key of the message that the ticket is for.
@@ -115,7 +116,8 @@ func Parse(s string) (Ticket, bool) {
 
 // validStream reports whether a queue may use s as the name of a stream; see queue.Position.
 func validStream(s string) bool {
-	return s != "" && len(s) <= queue.MaxStream && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	return s != "" && len(s) <= queue.MaxStream && !strings.ContainsFunc(s,
+		func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // appendID appends an identifier: a UUID in canonical form as a zero and its 16 bytes, any other
