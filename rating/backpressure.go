@@ -14,10 +14,10 @@ import (
 
 // Backlog is what the queue has accepted and no worker has stored yet.
 type Backlog struct {
-	// Messages is how many messages wait; -1: the queue cannot tell.
+	// Messages is how many messages wait; -1: the queue does not report it.
 	Messages int64
-	// Oldest is how long the oldest of them has waited, 0 if there is none; -1: the queue cannot
-	// tell.
+	// Oldest is how long the oldest of them has waited, 0 if there is none; -1: the queue does not
+	// report it.
 	Oldest time.Duration
 }
 
@@ -58,7 +58,7 @@ const (
 // accepts nothing more once a message has waited for half of its retention. A check of the age of
 // the backlog starts when a submission asks for it, and runs beside the submission.
 type backlogGuard struct {
-	queue    queue.Ager // nil: the queue cannot tell
+	queue    queue.Ager // nil: the queue does not report it
 	now      func() time.Time
 	log      *slog.Logger
 	failures logthrottle.Log
@@ -100,7 +100,7 @@ func (g *backlogGuard) check(ctx context.Context) {
 	defer g.mu.Unlock()
 	g.checking = false
 	if err != nil {
-		g.failures.Warn(ctx, g.log, g.now(), "rating: the queue does not tell how long messages wait",
+		g.failures.Warn(ctx, g.log, g.now(), "rating: the queue does not report how long messages wait",
 			slog.Any("error", err))
 		return
 	}

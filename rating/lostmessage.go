@@ -24,7 +24,7 @@ const (
 
 // lostMessages asks the queue what became of messages.
 type lostMessages struct {
-	queue    queue.Locator // nil: the queue cannot tell
+	queue    queue.Locator // nil: the queue does not report it
 	now      func() time.Time
 	log      *slog.Logger
 	failures logthrottle.Log
@@ -56,7 +56,7 @@ func (l *lostMessages) standing(ctx context.Context, key string, at queue.Positi
 		return standing
 	}
 	if ctx.Err() == nil {
-		l.failures.Warn(ctx, l.log, l.now(), "rating: the queue does not tell what became of a message",
+		l.failures.Warn(ctx, l.log, l.now(), "rating: the queue does not report what became of a message",
 			slog.Any("error", err))
 		l.mu.Lock()
 		l.again = l.now().Add(locatePause)

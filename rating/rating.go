@@ -4,7 +4,7 @@
 // A rating begins as a Submission. The Service checks it and publishes it to the queue; from then
 // on it cannot be lost. A worker (package rating/worker) consumes submissions in batches and
 // applies each batch to the Store in one transaction, together with all numbers that follow from
-// it. A task (package rating/task) tells the rater what became of a submission. Package
+// it. A task (package rating/task) reports what became of a submission. Package
 // rating/score computes the published score. When a rater leaves, Service.Erase withdraws or
 // anonymizes the ratings.
 //
