@@ -61,7 +61,8 @@ func (a *API) addUsers(t map[string]methods) {
 	newEmail := &body{name: "AccountChange", limit: smallBody,
 		members: append([]member{{name: "email", schema: emailSchema}, current}, userType.readOnly("email")...)}
 	erasure := &body{name: "AccountDeletion", limit: smallBody, members: []member{current,
-		{name: "ratings", required: true, schema: object{{"enum", []rating.ErasureMode{rating.EraseDelete, rating.EraseAnonymize}},
+		{name: "ratings", required: true, schema: object{
+			{"enum", []rating.ErasureMode{rating.EraseDelete, rating.EraseAnonymize}},
 			{"description", "What happens to the ratings of the account: delete deletes them; anonymize keeps each as the " +
 				"rating of a rater that is made up for it."}}}}}
 	ownQuota := fmt.Sprintf("One IP prefix may log in and register at most %d times a minute, together.",

@@ -131,7 +131,8 @@ func (r *Recalculator) runOnce(
 		run.State, run.Result = task.Success, &done
 		if done != (task.Result{}) {
 			r.cfg.Logger.InfoContext(ctx, "worker: job done", "job", job, "at", at, "contents", done.Contents,
-				"drifted", done.Drifted, "removed", done.Removed, "withdrawn", done.Withdrawn, "took", run.DoneAt.Sub(run.StartedAt))
+				"drifted", done.Drifted, "removed", done.Removed, "withdrawn", done.Withdrawn,
+				"took", run.DoneAt.Sub(run.StartedAt))
 		}
 	}
 	ctx = context.WithoutCancel(ctx)
