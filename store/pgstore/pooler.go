@@ -9,7 +9,7 @@ import (
 
 // probes is how often a connection is probed: a pooler under load may lend it the same session by
 // chance.
-const probes = 3
+const probes = 6
 
 // probing is held while two connections are taken: two callers that each hold one connection might
 // wait for each other.
