@@ -17,11 +17,11 @@ var (
 	ErrInvalidCredentials = errors.New("auth: invalid credentials")
 	// ErrUnavailable says that credentials cannot be checked, or nothing be stored, at the moment.
 	// It is the same value as the other packages' ErrUnavailable.
-	ErrUnavailable = errs.Unavailable
+	ErrUnavailable = errs.ErrUnavailable
 	// ErrUnstorable says that the store will never take what it was given, however often it is
 	// tried: it breaks a rule of the database that no rule of this package covers. It is the same
 	// value as the other packages' ErrUnstorable.
-	ErrUnstorable = errs.Unstorable
+	ErrUnstorable = errs.ErrUnstorable
 )
 
 // Principal is who makes a request.

@@ -50,14 +50,14 @@ var (
 	ErrDeleted = errors.New("content: created before, and deleted since")
 	// ErrTooBroad says that the answer to a query would cost too much. It is the same value as
 	// package rating's.
-	ErrTooBroad = errs.TooBroad
+	ErrTooBroad = errs.ErrTooBroad
 	// ErrUnavailable says that the store does not answer or has no room. It is the same value as
 	// the other packages' ErrUnavailable.
-	ErrUnavailable = errs.Unavailable
+	ErrUnavailable = errs.ErrUnavailable
 	// ErrUnstorable says that the store will never take what it was given, however often it is
 	// tried: it breaks a rule of the database that no rule of this package covers. It is the same
 	// value as the other packages' ErrUnstorable.
-	ErrUnstorable = errs.Unstorable
+	ErrUnstorable = errs.ErrUnstorable
 )
 
 // Content is one thing that people rate.

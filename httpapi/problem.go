@@ -235,9 +235,9 @@ func problemOf(err error) (p *problem, log bool) {
 			return problemUnavailable("unknown"), true
 		}
 		return problemUnavailable("not_accepted"), true
-	case errors.Is(err, errs.Unavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errs.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return problemUnavailable(""), true
-	case errors.Is(err, errs.Unstorable):
+	case errors.Is(err, errs.ErrUnstorable):
 		return problemUnstorable, true // a rule of a domain package is missing
 	}
 	if p := userProblem(err); p != nil {

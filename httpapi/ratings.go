@@ -161,7 +161,7 @@ func queued(run func(*call) error) func(*call) error {
 	return func(c *call) error {
 		err := run(c)
 		var asked *rating.UnavailableError
-		if (errors.Is(err, errs.Unavailable) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, &asked) {
+		if (errors.Is(err, errs.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, &asked) {
 			return &rating.UnavailableError{Cause: err}
 		}
 		return err

@@ -5,6 +5,7 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,21 +15,26 @@ func TestExportsFitOnAPage(t *testing.T) {
 	t.Parallel()
 	const most = 60
 	fset := token.NewFileSet()
-	pkgs, err := parser.ParseDir(fset, ".", nil, parser.ParseComments) //nolint:staticcheck // no build tags here
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var files []*ast.File
-	for name, file := range pkgs["rating"].Files {
-		if !strings.HasSuffix(name, "_test.go") {
-			files = append(files, file)
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
 		}
+		file, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
 	}
 	p, err := doc.NewFromFiles(fset, files, "rating")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
+	names = nil
 	values := func(all []*doc.Value) {
 		for _, v := range all {
 			names = append(names, v.Names...)

@@ -49,11 +49,11 @@ var (
 	// ErrExpired says that a task is past its retention.
 	ErrExpired = errors.New("rating: task expired")
 	// ErrTooBroad says that a query would cost too much. It is the same value as package content's.
-	ErrTooBroad = errs.TooBroad
+	ErrTooBroad = errs.ErrTooBroad
 	// ErrUnavailable says that the store or the queue does not answer or has no room. A submission
 	// that the queue did not accept fails with an *UnavailableError. It is the same value as the
 	// other packages' ErrUnavailable.
-	ErrUnavailable = errs.Unavailable
+	ErrUnavailable = errs.ErrUnavailable
 )
 
 // Key names a rating: a rater has at most one rating of a content.

@@ -50,11 +50,11 @@ import (
 
 // ErrUnavailable says that the database does not answer or has no room: trying again later may
 // succeed.
-var ErrUnavailable = errs.Unavailable
+var ErrUnavailable = errs.ErrUnavailable
 
 // ErrUnstorable says that the database will never take what it was given, however often it is
 // tried.
-var ErrUnstorable = errs.Unstorable
+var ErrUnstorable = errs.ErrUnstorable
 
 // Store is what an adapter implements.
 type Store interface {

@@ -6,13 +6,13 @@ package errs
 import "errors"
 
 var (
-	// Unavailable says that a dependency does not respond or has no capacity. It is transient: a
+	// ErrUnavailable says that a dependency does not respond or has no capacity. It is transient: a
 	// retry may succeed.
-	Unavailable = errors.New("unavailable")
-	// Unstorable says that a database rejects the value. It is permanent: a retry fails as well.
-	Unstorable = errors.New("unstorable")
-	// TooBroad says that a store would read too many rows to answer a query.
-	TooBroad = errors.New("the query is too broad")
+	ErrUnavailable = errors.New("unavailable")
+	// ErrUnstorable says that a database rejects the value. It is permanent: a retry fails as well.
+	ErrUnstorable = errors.New("unstorable")
+	// ErrTooBroad says that a store would read too many rows to answer a query.
+	ErrTooBroad = errors.New("the query is too broad")
 )
 
 // MaxRows is how many rows the services allow a store to read for one query.

@@ -22,7 +22,7 @@ type refusal interface {
 	Complete() error
 }
 
-// Before calls a hook that may refuse. Its error is a complete Refusal, wraps errs.Unavailable, is
+// Before calls a hook that may refuse. Its error is a complete Refusal, wraps errs.ErrUnavailable, is
 // that of ctx, or has no kind: an error of the host must not pass for one of the service.
 func Before(ctx context.Context, name string, f func(context.Context) error) error {
 	err := hostcall.Call(ctx, timeout, f)
@@ -34,8 +34,8 @@ func Before(ctx context.Context, name string, f func(context.Context) error) err
 		if err = refused.Complete(); errors.As(err, &refused) {
 			return refused
 		}
-	case errors.Is(err, errs.Unavailable):
-		return fmt.Errorf("hook %s: %w: %s", name, errs.Unavailable, err.Error())
+	case errors.Is(err, errs.ErrUnavailable):
+		return fmt.Errorf("hook %s: %w: %s", name, errs.ErrUnavailable, err.Error())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

@@ -80,7 +80,7 @@ func TestErrorsLoseTheirKind(t *testing.T) {
 	if err := before(t, own); err == nil || errors.Is(err, own) || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("an error: %v", err)
 	}
-	if err := before(t, errors.Join(own, errs.Unavailable)); !errors.Is(err, errs.Unavailable) || errors.Is(err, own) {
+	if err := before(t, errors.Join(own, errs.ErrUnavailable)); !errors.Is(err, errs.ErrUnavailable) || errors.Is(err, own) {
 		t.Errorf("unavailability: %v", err)
 	}
 	if err := before(t, nil); err != nil {
@@ -129,7 +129,7 @@ func TestDeadlines(t *testing.T) {
 					if took := time.Since(began); took != want {
 						t.Errorf("a hook that heeds its context took %v, want %v", took, want)
 					}
-					if name == "before" && !errors.Is(err, errs.Unavailable) && !errors.Is(err, context.DeadlineExceeded) {
+					if name == "before" && !errors.Is(err, errs.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("a hook that heeds its context: %v", err)
 					}
 					began = time.Now()

@@ -22,7 +22,7 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
 
 // Call calls f in the goroutine of its caller. The context of f ends after timeout at the latest.
-// An f that returns context.DeadlineExceeded because of that is errs.Unavailable, or the error of
+// An f that returns context.DeadlineExceeded because of that is errs.ErrUnavailable, or the error of
 // ctx if that has ended too; a panic is a *PanicError.
 func Call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
@@ -47,7 +47,7 @@ func late(ctx context.Context, timeout time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("no answer in time: %w", err)
 	}
-	return fmt.Errorf("%w: no answer within %v", errs.Unavailable, timeout)
+	return fmt.Errorf("%w: no answer within %v", errs.ErrUnavailable, timeout)
 }
 
 // Limiter bounds how many calls run at once, those included that nobody waits for any more.
@@ -58,7 +58,7 @@ func NewLimiter(slots int) *Limiter { return &Limiter{slots: make(chan struct{},
 
 // Do is Call that returns after timeout at the latest, even if f ignores its context: f runs in a
 // goroutine of its own, which is left behind then. A call that finds no free slot in that time is
-// errs.Unavailable.
+// errs.ErrUnavailable.
 func (l *Limiter) Do(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

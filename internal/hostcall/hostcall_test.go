@@ -24,11 +24,11 @@ func TestDo(t *testing.T) {
 		"nothing wrong": {func(context.Context) error { return nil }, nil, 0},
 		"an error":      {func(context.Context) error { return own }, own, 0},
 		"in time":       {func(context.Context) error { time.Sleep(time.Second); return own }, own, time.Second},
-		"heeds its context": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, errs.Unavailable,
+		"heeds its context": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, errs.ErrUnavailable,
 			2 * time.Second},
 		"wraps its deadline": {func(ctx context.Context) error { <-ctx.Done(); return errors.Join(own, ctx.Err()) },
-			errs.Unavailable, 2 * time.Second},
-		"heeds nothing": {func(context.Context) error { time.Sleep(time.Hour); return nil }, errs.Unavailable,
+			errs.ErrUnavailable, 2 * time.Second},
+		"heeds nothing": {func(context.Context) error { time.Sleep(time.Hour); return nil }, errs.ErrUnavailable,
 			2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestCallerLeaves(t *testing.T) {
 		defer cancel()
 		err := hostcall.NewLimiter(1).Do(ctx, time.Minute,
 			func(context.Context) error { time.Sleep(time.Hour); return nil })
-		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errs.Unavailable) {
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errs.ErrUnavailable) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(time.Hour) // nothing is left running
@@ -79,7 +79,7 @@ func TestPlacesAreBounded(t *testing.T) {
 		var running atomic.Int32
 		hang := func(context.Context) error { running.Add(1); <-release; return nil }
 		for range 10 {
-			if err := room.Do(t.Context(), time.Second, hang); !errors.Is(err, errs.Unavailable) {
+			if err := room.Do(t.Context(), time.Second, hang); !errors.Is(err, errs.ErrUnavailable) {
 				t.Fatal(err)
 			}
 		}

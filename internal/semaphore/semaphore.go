@@ -16,7 +16,7 @@ type Semaphore chan struct{}
 func New(n int) Semaphore { return make(Semaphore, max(n, 1)) }
 
 // Acquire takes a slot, in the order of the calls. It returns the error of ctx if ctx is done
-// first, and an error that wraps errs.Unavailable once half of the time that ctx leaves is over
+// first, and an error that wraps errs.ErrUnavailable once half of the time that ctx leaves is over
 // (load shedding): the other half is for the work itself. Otherwise, with more callers than can be
 // served, all of them would begin too late to end in time.
 func (s Semaphore) Acquire(ctx context.Context) error {
@@ -35,7 +35,7 @@ func (s Semaphore) Acquire(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-half:
-		return fmt.Errorf("%d others are served: %w", cap(s), errs.Unavailable)
+		return fmt.Errorf("%d others are served: %w", cap(s), errs.ErrUnavailable)
 	}
 }
 

@@ -21,7 +21,7 @@ func TestAcquire(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if err := s.Acquire(ctx); !errors.Is(err, errs.Unavailable) || time.Since(began) != time.Second {
+		if err := s.Acquire(ctx); !errors.Is(err, errs.ErrUnavailable) || time.Since(began) != time.Second {
 			t.Errorf("after %v of 2s: %v", time.Since(began), err)
 		}
 		gone, leave := context.WithCancel(t.Context())

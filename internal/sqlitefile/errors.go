@@ -42,14 +42,14 @@ func translate(err error) error {
 	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN,
 		code.SQLITE_NOMEM,
 		code.SQLITE_READONLY, code.SQLITE_PROTOCOL:
-		return fmt.Errorf("%w: %w", errs.Unavailable, err)
+		return fmt.Errorf("%w: %w", errs.ErrUnavailable, err)
 	}
 	if isUnstorable(err) {
-		return fmt.Errorf("%w: %w", errs.Unstorable, err)
+		return fmt.Errorf("%w: %w", errs.ErrUnstorable, err)
 	}
 	// the file was not available in time
-	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errs.Unavailable) {
-		return fmt.Errorf("%w: %w", errs.Unavailable, err)
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errs.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", errs.ErrUnavailable, err)
 	}
 	if errors.Is(err, sql.ErrConnDone) {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
@@ -63,7 +63,7 @@ func over(ctx context.Context) error {
 	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errs.Unavailable, ctx.Err())
+	return fmt.Errorf("%w: %w", errs.ErrUnavailable, ctx.Err())
 }
 
 func busy(err error) bool { return primary(err) == code.SQLITE_BUSY }

@@ -400,7 +400,7 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(err, errs.Unavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
+	if !errors.Is(err, errs.ErrUnavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
 		t.Fatalf("on a full disk: %v", err)
 	}
 	if err := f.Write(t.Context(), insert(1)); err != nil {
@@ -467,7 +467,7 @@ func TestAnotherWriterMakesItWaitAndThenFail(t *testing.T) {
 	defer hasty.Close()
 	other := openAt(t, path)
 	if err := other.Write(t.Context(), func(sqlitefile.Tx) error {
-		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, errs.Unavailable) ||
+		if err := hasty.Write(context.Background(), insert(1)); !errors.Is(err, errs.ErrUnavailable) ||
 			errors.Is(err, sqlitefile.ErrUnknown) {
 			t.Errorf("while another one writes: %v", err)
 		}

@@ -186,7 +186,7 @@ func TestLockedFileHoldsNobodyBeyondItsDeadline(t *testing.T) {
 	for i := range 40 {
 		all.Go(func() {
 			err := writes[i%len(writes)](i)
-			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errs.Unavailable) ||
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errs.ErrUnavailable) ||
 				errors.Is(err, sqlitefile.ErrUnknown) {
 				t.Errorf("write %d: the error is %v, want one that is certain and says that the deadline passed", i,
 					err)

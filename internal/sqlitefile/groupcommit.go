@@ -50,7 +50,7 @@ const (
 // held the lock for Config.BusyTimeout, the job never begins and nothing was written. When ctx is
 // done later, Write returns with ErrUnknown, and the job may still be running: it must not touch
 // memory that the caller of Write goes on to use. A deadline that passed also wraps
-// errs.Unavailable. A job uses only its Tx, does not keep it, returns every error of it, and does
+// errs.ErrUnavailable. A job uses only its Tx, does not keep it, returns every error of it, and does
 // not wait for anything; in particular not for another Write.
 func (f *File) Write(ctx context.Context, job func(Tx) error) error {
 	return f.write(ctx, &waiter{job: job})
@@ -104,7 +104,7 @@ func (f *File) enqueue(w *waiter) error {
 		return ErrClosed
 	}
 	if len(f.waiting)+len(f.long) >= maxWaiting {
-		return fmt.Errorf("sqlitefile: %d writes wait: %w", maxWaiting, errs.Unavailable)
+		return fmt.Errorf("sqlitefile: %d writes wait: %w", maxWaiting, errs.ErrUnavailable)
 	}
 	if w.long {
 		f.long = append(f.long, w)

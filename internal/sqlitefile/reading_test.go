@@ -62,7 +62,7 @@ func TestReadsHeedTheirDeadline(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				err := read(ctx, f, endless)
 				cancel()
-				if !errors.Is(err, errs.Unavailable) || !errors.Is(err, context.DeadlineExceeded) {
+				if !errors.Is(err, errs.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("it ends with %v", err)
 				}
 			}

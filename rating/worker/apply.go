@@ -164,7 +164,7 @@ func (w *Worker) apply(ctx context.Context, changes []*message, letters []rating
 	outcomes, err := w.db.ApplyRatings(ctx, batch)
 	switch {
 	case err == nil:
-	case !errors.Is(err, errs.Unstorable):
+	case !errors.Is(err, errs.ErrUnstorable):
 		return fmt.Errorf("worker: apply %d changes: %w", len(changes), err)
 	case len(changes) == 0:
 		return fmt.Errorf("worker: record %d dead letters: %w", len(letters), err)

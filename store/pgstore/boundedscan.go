@@ -66,7 +66,7 @@ func scan[R interface{ beyond() bool }](ctx context.Context, s *Store, maxRows i
 			return rows, err
 		}
 	}
-	return nil, errs.TooBroad
+	return nil, errs.ErrTooBroad
 }
 
 // count counts the rows of a FROM clause, up to maxRows+1; indexed says that an index has them. The
@@ -95,7 +95,7 @@ func (s *Store) count(ctx context.Context, maxRows int, from statement, indexed 
 			return n, err
 		}
 	}
-	return 0, errs.TooBroad
+	return 0, errs.ErrTooBroad
 }
 
 // list is search for lists and counts. It waits for one of the connections that lists may take.

@@ -44,7 +44,7 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	for _, c := range changes {
 		// statements take keys as JSON, which cannot hold them
 		if !utf8.ValidString(c.Content + c.Rater + c.ReassignTo) {
-			return nil, fmt.Errorf("%w: the key %q is not UTF-8", errs.Unstorable, c.Key)
+			return nil, fmt.Errorf("%w: the key %q is not UTF-8", errs.ErrUnstorable, c.Key)
 		}
 	}
 	deleted, err := deletedContents(tx, changes)
