@@ -80,7 +80,8 @@ func TestErrorsLoseTheirKind(t *testing.T) {
 	if err := before(t, own); err == nil || errors.Is(err, own) || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("an error: %v", err)
 	}
-	if err := before(t, errors.Join(own, errs.ErrUnavailable)); !errors.Is(err, errs.ErrUnavailable) || errors.Is(err, own) {
+	err := before(t, errors.Join(own, errs.ErrUnavailable))
+	if !errors.Is(err, errs.ErrUnavailable) || errors.Is(err, own) {
 		t.Errorf("unavailability: %v", err)
 	}
 	if err := before(t, nil); err != nil {
