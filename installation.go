@@ -2,6 +2,7 @@ package khodnevis
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/khodnevis/khodnevis/cache"
@@ -50,14 +51,17 @@ func (k keyedCache) GetMany(ctx context.Context, keys []string) (map[string]cach
 	if err != nil {
 		return nil, err
 	}
-	items, err := k.cache.GetMany(ctx, with(prefix, keys))
+	renamed := with(prefix, keys)
+	items, err := k.cache.GetMany(ctx, renamed)
 	if err != nil {
 		return nil, err
 	}
 	found := make(map[string]cache.Item, len(items))
-	for key, item := range items {
-		item.Key = key[len(prefix):]
-		found[item.Key] = item
+	for i, key := range keys {
+		if item, ok := items[renamed[i]]; ok {
+			item.Key = key
+			found[key] = item
+		}
 	}
 	return found, nil
 }
@@ -70,7 +74,7 @@ func (k keyedCache) SetMany(ctx context.Context, items []cache.Item) error {
 	}
 	renamed := make([]cache.Item, len(items))
 	for i, item := range items {
-		item.Key = prefix + item.Key
+		item.Key = full(prefix, item.Key)
 		renamed[i] = item
 	}
 	return k.cache.SetMany(ctx, renamed)
@@ -91,13 +95,22 @@ func (k keyedCounter) Add(ctx context.Context, key string, n int64, ttl time.Dur
 	if err != nil {
 		return 0, err
 	}
-	return k.counter.Add(ctx, prefix+key, n, ttl)
+	return k.counter.Add(ctx, full(prefix, key), n, ttl)
 }
 
 func with(prefix string, keys []string) []string {
 	all := make([]string, len(keys))
 	for i, key := range keys {
-		all[i] = prefix + key
+		all[i] = full(prefix, key)
 	}
 	return all
+}
+
+// full returns key with the prefix. A key that would be longer than a cache takes, such as that of a
+// task about long identifiers, is replaced by its SHA-256.
+func full(prefix, key string) string {
+	if len(prefix)+len(key) > cache.MaxKey {
+		key = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(key)))
+	}
+	return prefix + key
 }

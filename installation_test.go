@@ -108,6 +108,47 @@ func TestInstallationsShareACache(t *testing.T) {
 	}
 }
 
+// refusals is a cache that counts the calls it refuses.
+type refusals struct {
+	cache.Cache
+	n atomic.Int64
+}
+
+func (c *refusals) SetMany(ctx context.Context, items []cache.Item) error {
+	err := c.Cache.SetMany(ctx, items)
+	if err != nil {
+		c.n.Add(1)
+	}
+	return err
+}
+
+// Identifiers of the greatest length make keys that no cache takes as they are: the task of a
+// withdrawal names the content, the rater and who withdrew.
+func TestLongIdentifiersAreCached(t *testing.T) {
+	t.Parallel()
+	long := func(c string) string { return strings.Repeat(c, 128) }
+	shared := &refusals{Cache: lrucache.New(lrucache.Config{})}
+	app := host(t, khodnevis.Config{Cache: shared})
+	running(t, app)
+	stored(t, app, rate(t, app, long("r"), long("c")))
+	staff := actor.Actor{User: long("s"), Staff: true}
+	receipt, err := app.Ratings.Withdraw(t.Context(), staff, rating.Key{Content: long("c"), Rater: long("r")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(receipt.Task.ID) < 500 {
+		t.Errorf("the identifier of the task has %d bytes", len(receipt.Task.ID))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if done, err := app.Ratings.Wait(ctx, staff, receipt.Task.ID); err != nil || done.State != task.Success {
+		t.Errorf("the task is %s, %v", done.State, err)
+	}
+	if n := shared.n.Load(); n > 0 {
+		t.Errorf("the cache refused %d calls", n)
+	}
+}
+
 // A worker that finds the message of another installation neither stores nor rejects nor finishes
 // it. It says so once, and is not ready until the message is gone.
 func TestForeignMessage(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -163,4 +164,32 @@ func (c *call) serverTimeouts() (read, write time.Duration) {
 		return 0, 0
 	}
 	return server.ReadTimeout, server.WriteTimeout
+}
+
+// admit is admission control: from here on the call is in flight. Load shedding: while too many
+// calls are, of all clients or of its IP prefix, it is refused at once.
+func (c *call) admit() error {
+	ok, share := c.admission.inFlight.Acquire(1, c.groups...)
+	switch {
+	case ok:
+		c.inFlight = true
+		return nil
+	case share == "":
+		c.admission.full.Warn(c.r.Context(), c.cfg.Logger, c.cfg.Now(), "httpapi: too many requests at once",
+			slog.Int("in_flight", c.cfg.Limits.InFlight))
+	}
+	return c.overloaded("Too many requests%s are in flight. Try again later.", share)
+}
+
+// leave ends what the call holds of the admission: it is done, or waits for something that takes no
+// processor and little memory.
+func (c *call) leave() {
+	if c.inFlight {
+		c.inFlight = false
+		c.admission.inFlight.Release(1, c.groups...)
+	}
+	if c.memory > 0 {
+		c.admission.memory.Release(c.memory, c.groups...)
+		c.memory = 0
+	}
 }

@@ -29,6 +29,8 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/auth"
+
+	"github.com/khodnevis/khodnevis/internal/suite"
 )
 
 // Host is an Authenticator and what its clients send.
@@ -95,17 +97,11 @@ func Run(t *testing.T, open func(t *testing.T) Host, cfg Config) {
 		cfg.Timeout = 10 * time.Second
 	}
 	for _, check := range Checks {
-		t.Run(check.Name, func(t *testing.T) {
-			t.Parallel()
-			h := open(t)
+		suite.Run(t, check.Name, check.Sentence, cfg.Timeout, open, func(ctx context.Context, h Host) error {
 			if h.Authenticator == nil || len(h.Users) < 2 || len(h.Wrong) == 0 {
-				t.Fatal("the suite needs an authenticator, two users and something wrong: see authtest.Host")
+				return errors.New("the suite needs an authenticator, two users and something wrong: see authtest.Host")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
-			defer cancel()
-			if err := check.Run(ctx, h); err != nil {
-				t.Errorf("%v\nThe contract says: %q", err, check.Sentence)
-			}
+			return check.Run(ctx, h)
 		})
 	}
 }

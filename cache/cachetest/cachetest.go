@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+
+	"github.com/khodnevis/khodnevis/internal/suite"
 )
 
 // Config is for caches that need time.
@@ -72,25 +74,20 @@ var Checks = []Check{
 	{"many counting", "counts that all processes share.", counted(manyCounting)},
 }
 
+// ErrAbsent is the error of a check of counts, if the cache is no cache.Counter.
+var ErrAbsent = suite.ErrAbsent
+
 // Run runs every check as a parallel subtest. Open is called in the subtest and must return an
 // empty cache each time; what several of them share, such as a server, is closed by t.Cleanup of
 // the test around Run and not by defer, because parallel subtests end after their parent's
-// function.
+// function. The checks of counts are skipped for a cache that is no cache.Counter.
 func Run(t *testing.T, open func(t *testing.T) cache.Cache, cfg Config) {
 	t.Helper()
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 10 * time.Second
 	}
 	for _, check := range Checks {
-		t.Run(check.Name, func(t *testing.T) {
-			t.Parallel()
-			c := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
-			defer cancel()
-			if err := check.Run(ctx, c); err != nil {
-				t.Errorf("%v\nThe contract says: %q", err, check.Sentence)
-			}
-		})
+		suite.Run(t, check.Name, check.Sentence, cfg.Timeout, open, check.Run)
 	}
 }
 

@@ -23,7 +23,7 @@ func counted(check func(ctx context.Context, c counting) error) func(ctx context
 		if counter, ok := c.(counting); ok {
 			return check(ctx, counter)
 		}
-		return nil
+		return ErrAbsent
 	}
 }
 

@@ -239,7 +239,7 @@ func handlerMemory(ctx context.Context, q queue.Queue) error {
 func lag(ctx context.Context, q queue.Queue) error {
 	l, ok := q.(queue.Lagger)
 	if !ok {
-		return nil
+		return ErrAbsent
 	}
 	if err := lags(ctx, l, 0); err != nil {
 		return err
@@ -274,7 +274,7 @@ func lag(ctx context.Context, q queue.Queue) error {
 func age(ctx context.Context, q queue.Queue) error {
 	a, ok := q.(queue.Ager)
 	if !ok {
-		return nil
+		return ErrAbsent
 	}
 	if err := ages(ctx, a, time.Time{}, time.Time{}); err != nil {
 		return err

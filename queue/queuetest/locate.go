@@ -25,7 +25,7 @@ func stands(ctx context.Context, l queue.Locator, key string, at queue.Position,
 func standing(ctx context.Context, q queue.Queue) error {
 	l, ok := q.(queue.Locator)
 	if !ok {
-		return nil
+		return ErrAbsent
 	}
 	for n := range 5 {
 		ps, err := publish(ctx, q, message("a", fmt.Sprint(n)))
@@ -50,7 +50,7 @@ func standing(ctx context.Context, q queue.Queue) error {
 func standingWaiting(ctx context.Context, q queue.Queue) error {
 	l, ok := q.(queue.Locator)
 	if !ok {
-		return nil
+		return ErrAbsent
 	}
 	ps, err := publish(ctx, q, numbered(20, "a", "b")...)
 	if err != nil {
@@ -90,7 +90,7 @@ func standingWaiting(ctx context.Context, q queue.Queue) error {
 func standingElsewhere(ctx context.Context, q queue.Queue) error {
 	l, ok := q.(queue.Locator)
 	if !ok {
-		return nil
+		return ErrAbsent
 	}
 	ps, err := publish(ctx, q, message("a", "0"))
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/queue"
+
+	"github.com/khodnevis/khodnevis/internal/suite"
 )
 
 // Config is for queues that need time.
@@ -81,25 +83,20 @@ var Checks = []Check{
 		"none", age},
 }
 
+// ErrAbsent is the error of a check of an optional power that the queue lacks, such as queue.Lagger.
+var ErrAbsent = suite.ErrAbsent
+
 // Run runs every check, and NewStream, as a parallel subtest. Open is called in the subtest and
 // must return an empty queue with a log of its own each time; what several of them share, such as a
 // broker, is closed by t.Cleanup of the test around Run and not by defer, because parallel subtests
-// end after their parent's function.
+// end after their parent's function. The checks of an optional power that the queue lacks are skipped.
 func Run(t *testing.T, open func(t *testing.T) queue.Queue, cfg Config) {
 	t.Helper()
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 10 * time.Second
 	}
 	for _, c := range Checks {
-		t.Run(c.Name, func(t *testing.T) {
-			t.Parallel()
-			q := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
-			defer cancel()
-			if err := c.Run(ctx, q); err != nil {
-				t.Errorf("%v\nThe contract says: %q", err, c.Sentence)
-			}
-		})
+		suite.Run(t, c.Name, c.Sentence, cfg.Timeout, open, c.Run)
 	}
 	t.Run("new stream", func(t *testing.T) {
 		t.Parallel()

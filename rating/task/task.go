@@ -12,7 +12,7 @@ const (
 	// Retention is how long a task can be read after it was accepted.
 	Retention = 24 * time.Hour
 	// MaxID is the greatest length of the identifier of a task, in bytes.
-	MaxID = 512
+	MaxID = 768
 )
 
 // State is where a task stands. The names are those of Celery.

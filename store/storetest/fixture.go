@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/suite"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
@@ -117,7 +118,7 @@ func together(n int, do func(i int) error) error {
 	for i := range n {
 		wg.Go(func() {
 			<-start
-			errs[i] = recovered(func() error { return do(i) })
+			errs[i] = suite.Recovered(func() error { return do(i) })
 		})
 	}
 	close(start)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/suite"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -109,7 +110,7 @@ func ratingRace(ctx context.Context, s store.Store) error {
 				return
 			default:
 			}
-			computeErr = recovered(func() error {
+			computeErr = suite.Recovered(func() error {
 				_, err := s.RefreshScores(ctx, 2, mean)
 				return err
 			})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/khodnevis/khodnevis/internal/suite"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
@@ -191,7 +192,7 @@ func ratingScoreMeanwhile(ctx context.Context, s store.Store) error {
 				through := make(chan struct{})
 				go func() {
 					defer close(through)
-					changed <- recovered(func() error {
+					changed <- suite.Recovered(func() error {
 						_, err := apply(ctx, s, change(rating.Key{Content: id, Rater: newName()}, 2, 1))
 						return err
 					})

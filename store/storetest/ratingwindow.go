@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/khodnevis/khodnevis/internal/suite"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
@@ -129,7 +130,7 @@ func ratingMarkMeanwhile(ctx context.Context, s store.Store) error {
 	marked := make(chan error, 1)
 	if _, err := s.RefreshScores(ctx, 10, func(h rating.History) score.Score {
 		go func() {
-			marked <- recovered(func() error { return s.MarkChanged(ctx, []string{k.Content}) })
+			marked <- suite.Recovered(func() error { return s.MarkChanged(ctx, []string{k.Content}) })
 		}()
 		return score.Score{Value: 1, Weight: 1, Computed: true}
 	}); err != nil {

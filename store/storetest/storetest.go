@@ -27,9 +27,6 @@ package storetest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +36,8 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
+
+	"github.com/khodnevis/khodnevis/internal/suite"
 )
 
 // Check is one promise of a port and the test of it.
@@ -54,27 +53,17 @@ type Check struct {
 
 // ErrAbsent says that a store lacks an optional power, such as rating.Auditor, so that the check of
 // it has checked nothing.
-var ErrAbsent = errors.New("storetest: the store lacks the optional power")
+var ErrAbsent = suite.ErrAbsent
 
 // Checks returns all checks, in an order in which a new adapter may be written.
 func Checks() []Check {
 	all := slices.Concat(contentChecks(), ratingChecks(), authChecks(), acrossChecks())
 	for i, c := range all {
 		all[i].Run = func(ctx context.Context, s store.Store) error {
-			return recovered(func() error { return c.Run(ctx, s) })
+			return suite.Recovered(func() error { return c.Run(ctx, s) })
 		}
 	}
 	return all
-}
-
-// recovered returns the error of do, or its panic as an error.
-func recovered(do func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return do()
 }
 
 // Config adjusts Run; the zero value is usable.
@@ -142,8 +131,7 @@ func Run[S any](t *testing.T, open func(t *testing.T) S, cfg Config) {
 		cfg.Timeout = 2 * time.Minute
 	}
 	run := func(name, sentence string, stores int, check func(context.Context, ...store.Store) error) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		suite.Run(t, name, sentence, cfg.Timeout, func(t *testing.T) []store.Store {
 			opened := make([]store.Store, stores)
 			for i := range opened {
 				s := open(t)
@@ -152,15 +140,8 @@ func Run[S any](t *testing.T, open func(t *testing.T) S, cfg Config) {
 					t.Skipf("%T has no such methods", s)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
-			defer cancel()
-			switch err := check(ctx, opened...); {
-			case errors.Is(err, ErrAbsent):
-				t.Skip(err)
-			case err != nil:
-				t.Errorf("%v\nthe port says: %s", err, sentence)
-			}
-		})
+			return opened
+		}, func(ctx context.Context, opened []store.Store) error { return check(ctx, opened...) })
 	}
 	for _, c := range Checks() {
 		run(c.Name, c.Sentence, 1, func(ctx context.Context, s ...store.Store) error { return c.Run(ctx, s[0]) })

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/store/kvstore"
+
+	"github.com/khodnevis/khodnevis/internal/suite"
 )
 
 // Check is one promise of the port and the test of it.
@@ -83,15 +85,7 @@ func Run(t *testing.T, open func(t *testing.T) kvstore.Engine, cfg Config) {
 		cfg.Timeout = time.Minute
 	}
 	for _, check := range Checks() {
-		t.Run(check.Name, func(t *testing.T) {
-			t.Parallel()
-			e := open(t)
-			ctx, cancel := context.WithTimeout(t.Context(), cfg.Timeout)
-			defer cancel()
-			if err := check.Run(ctx, e); err != nil {
-				t.Errorf("%v\nthe port says: %s", err, check.Sentence)
-			}
-		})
+		suite.Run(t, check.Name, check.Sentence, cfg.Timeout, open, check.Run)
 	}
 }
 
