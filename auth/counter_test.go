@@ -183,7 +183,7 @@ func TestThrottleFallsBack(t *testing.T) {
 
 // A13, A14: a shared counter that forgets everything, as caches may, gives nobody more tries at an
 // account, and locks no owner out.
-func TestThrottleSharedForgets(t *testing.T) {
+func TestSharedThrottleIsEvicted(t *testing.T) {
 	t.Parallel()
 	e, c := newFleet(t)
 	e.register("alice")

@@ -107,7 +107,7 @@ func TestEndsOneAfterAnother(t *testing.T) {
 
 // A19: a counter that failed while a session ended is told with a later request, so that other
 // nodes know within a second again.
-func TestEndsToldLater(t *testing.T) {
+func TestRevocationsAreSharedLater(t *testing.T) {
 	t.Parallel()
 	e, c := newFleet(t)
 	e.register("alice")

@@ -17,7 +17,7 @@ import (
 )
 
 // A9: an unknown name, a wrong password and a disabled account answer alike, after the same work.
-func TestLoginTellsNothing(t *testing.T) {
+func TestFailedLoginsRevealNothing(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
 	e.register("alice")

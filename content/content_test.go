@@ -191,7 +191,7 @@ func TestUnconditionalUpdates(t *testing.T) {
 	}
 }
 
-func TestOpenedForgetsWhatIsDeleted(t *testing.T) {
+func TestHistoryStartsOfDeletedContents(t *testing.T) {
 	t.Parallel()
 	s := newService(t, content.Config{Cache: lrucache.New(lrucache.Config{})})
 	c := create(t, s, "ana", "t")
@@ -227,7 +227,7 @@ func (p *pausing) ContentsByID(ctx context.Context, ids []string) ([]content.Con
 
 // Who found a content before it was deleted, and remembers it afterwards, brings it back for nobody
 // in the process that deleted it, and in another one for less than two seconds.
-func TestOpenedOfALateReader(t *testing.T) {
+func TestHistoryStartsOfALateReader(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	cfg := content.Config{Cache: lrucache.New(lrucache.Config{}), Now: func() time.Time { return now }}
@@ -287,7 +287,7 @@ func (m *moody) SetMany(ctx context.Context, items []cache.Item) error {
 // While the store does not answer, contents that are known exist for ten minutes more, but those
 // that the cache knows are deleted, also if it took the mark of that later; for longer they do for
 // a worker.
-func TestOpenedWhileTheStoreIsDown(t *testing.T) {
+func TestHistoryStartsWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	shared, store := &moody{Cache: lrucache.New(lrucache.Config{})}, memstore.New(memstore.Config{})

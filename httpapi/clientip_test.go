@@ -162,7 +162,7 @@ func TestTrustedProxiesAreChecked(t *testing.T) {
 }
 
 // Whoever forgets to name the proxy is told, once, and not because a client sends a header.
-func TestUnknownProxyIsTold(t *testing.T) {
+func TestUnknownProxyIsLogged(t *testing.T) {
 	t.Parallel()
 	f := &faults{}
 	s := serve(t, setup{config: f.into})

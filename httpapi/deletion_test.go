@@ -207,8 +207,8 @@ func TestDeleteMeFails(t *testing.T) {
 	})
 }
 
-// TestHostForgets: a host deletes its users by itself, and has their ratings forgotten.
-func TestHostForgets(t *testing.T) {
+// TestHostErases: a host deletes its users by itself, and has their ratings forgotten.
+func TestHostErases(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, config: func(c *khodnevis.Config) { c.Authenticator = bearerUsers{} }})
 		for _, name := range []string{ada, ben, sam} {

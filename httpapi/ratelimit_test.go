@@ -282,7 +282,7 @@ func forgedRefresh(t *testing.T) string {
 
 // L2: who is not signed in, or not rightly, takes nothing from neighbours who are, however often
 // they ask.
-func TestStrangersLeaveNeighboursTheirShare(t *testing.T) {
+func TestNetworksHaveAFairShare(t *testing.T) {
 	t.Parallel()
 	s, _ := limited(t, httpapi.Limits{RatingWrites: 3, Reads: 3, PrefixFactor: 2}, nil)
 	id := s.write(t, "Stalker")
@@ -408,7 +408,7 @@ func TestLimitsAreChecked(t *testing.T) {
 }
 
 // What throttles of passwords refuse tells of no quota: those of requests are not used up.
-func TestThrottlesTellOfNoQuota(t *testing.T) {
+func TestThrottlesHaveNoRateLimitHeaders(t *testing.T) {
 	t.Parallel()
 	s, _ := limited(t, httpapi.Limits{}, func(c *khodnevis.Config) { c.Auth.LimitsOff = false })
 	login := request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"the wrong one"}`}

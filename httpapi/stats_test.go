@@ -39,7 +39,7 @@ func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 
 // Until a score is computed for the first time, the average stands in its place: null would say
 // that there are no ratings.
-func TestScoreBeforeItsFirstFold(t *testing.T) {
+func TestScoreBeforeItIsComputed(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, idle: true})
 		contentID := s.write(t, "A film")

@@ -88,7 +88,7 @@ func (w *world) forget(u string, fate rating.ErasureMode) {
 }
 
 // A25: the ratings of who leaves are gone or nobody's, and the numbers are exact either way.
-func TestForget(t *testing.T) {
+func TestErase(t *testing.T) {
 	t.Parallel()
 	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {1, 2},
 		rating.EraseAnonymize: {2, 6}} {
@@ -139,7 +139,7 @@ func TestForget(t *testing.T) {
 
 // Ratings that were accepted before the rater left, and stored after, are found later; the last
 // score counts.
-func TestForgetWhatIsUnderWay(t *testing.T) {
+func TestErasePendingRatings(t *testing.T) {
 	t.Parallel()
 	for fate, want := range map[rating.ErasureMode]struct{ count, sum int64 }{rating.EraseDelete: {0, 0},
 		rating.EraseAnonymize: {1, 2}} {
@@ -195,7 +195,7 @@ func TestFollowUpAgain(t *testing.T) {
 }
 
 // A queue that is down delays what was asked for, and only that.
-func TestForgetWithoutQueue(t *testing.T) {
+func TestEraseWithoutQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content().ID
@@ -244,7 +244,7 @@ func TestFollowUpPages(t *testing.T) {
 	}
 }
 
-func TestForgetRefuses(t *testing.T) {
+func TestEraseValidates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	for field, err := range map[string]error{
@@ -326,7 +326,7 @@ func (h *deleting) HistoryStarts(_ context.Context, ids []string) (map[string]ti
 }
 
 // A content that its host has deleted leaves nothing behind, and what is on its way is refused.
-func TestForgetContent(t *testing.T) {
+func TestEraseContent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	var h deleting

@@ -311,7 +311,7 @@ func TestChangesInOneBatch(t *testing.T) {
 }
 
 // What can never be applied is set aside with its reason; the rest of the batch is stored.
-func TestRejectedMessages(t *testing.T) {
+func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	w := newForgetful(t)
 	c, gone := w.content(), w.content()
@@ -380,7 +380,7 @@ func (v vandal) Consume(ctx context.Context, limit int, h queue.Handler) error {
 
 // A message that is damaged is rejected, and those that follow it are stored; what is kept of a
 // dead letter is 64 KiB of its body at most.
-func TestDamagedMessagesAreRejected(t *testing.T) {
+func TestDamagedMessagesAreDeadLetters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := w.content()
@@ -622,7 +622,7 @@ func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 }
 
 // The score follows within moments, without the cron.
-func TestWorkerFolds(t *testing.T) {
+func TestWorkerRefreshesScores(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.work()

@@ -58,7 +58,7 @@ func (w *world) known(what string, actor actor.Actor, taskID string) {
 
 // Identifiers of tasks can be made by anybody. Whatever they say, nobody learns from them who else
 // has rated what.
-func TestForgedTasksTellNothing(t *testing.T) {
+func TestForgedTasksRevealNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.work()

@@ -99,7 +99,7 @@ func TestDeletedAfterItWasStored(t *testing.T) {
 
 // A queue that does not tell what became of a message leaves tasks as they are, and is not asked by
 // each request.
-func TestQueueDoesNotTell(t *testing.T) {
+func TestQueueDoesNotReportItsAge(t *testing.T) {
 	t.Parallel()
 	w, q := newRetaining(t)
 	accepted := w.submit("ada", w.content().ID, 4).Task

@@ -255,7 +255,7 @@ func TestDriftNamesTheFirstNumberThatIsWrong(t *testing.T) {
 }
 
 // A rebuild folds what has not changed, with the constants of now.
-func TestRebuildFoldsEverything(t *testing.T) {
+func TestRecalculateComputesEverything(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	contents := []string{w.content().ID, w.content().ID}

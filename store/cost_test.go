@@ -299,9 +299,9 @@ func (m meter) cost(t *testing.T, run func(context.Context, store.Store, int) er
 	return looked, broad
 }
 
-// TestWhatListsLookAt asserts that a call looks at no more where there are thirty times as many
+// TestWhatListsRead asserts that a call looks at no more where there are thirty times as many
 // rows as it may look at.
-func TestWhatListsLookAt(t *testing.T) {
+func TestWhatListsRead(t *testing.T) {
 	t.Parallel()
 	const maxRows = 400
 	for name, stack := range map[string]struct {
@@ -330,7 +330,7 @@ func TestWhatListsLookAt(t *testing.T) {
 	}
 }
 
-// TestCostTable measures what TestWhatListsLookAt asserts, with many more rows, and writes it down.
+// TestCostTable measures what TestWhatListsRead asserts, with many more rows, and writes it down.
 func TestCostTable(t *testing.T) {
 	if *costTable == "" {
 		t.Skip("run with -cost-table=FILE") // it takes some minutes and hundreds of megabytes

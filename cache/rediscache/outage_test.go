@@ -60,7 +60,7 @@ func recovers(t *testing.T, c *rediscache.Cache, within time.Duration) map[strin
 	}
 }
 
-func TestForgettingUnderLoad(t *testing.T) {
+func TestEvictionUnderLoad(t *testing.T) {
 	t.Parallel()
 	addr, _ := testserver.OwnRedis(t)
 	c, pool := open(t, addr, patient())

@@ -54,7 +54,7 @@ func TestFailedStartLeavesNoFile(t *testing.T) {
 
 // A file of the data that others may read is told of when the server begins, with those that SQLite
 // keeps beside it.
-func TestExposedFilesAreToldOf(t *testing.T) {
+func TestExposedFilesAreLogged(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	data, link := filepath.Join(folder, "data.db"), filepath.Join(t.TempDir(), "link.db")

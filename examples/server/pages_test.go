@@ -205,7 +205,7 @@ func TestHomeSaysWhatRunsHere(t *testing.T) {
 
 // I9: everybody may read what runs here, so it tells neither where on the machine anything is, nor
 // what it was built with.
-func TestHomeTellsNothingOfTheMachine(t *testing.T) {
+func TestHomeRevealsNothingOfTheMachine(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	for want, s := range map[string]settings{

@@ -43,7 +43,7 @@ func told(t *testing.T, b *backend, why error) {
 
 // Rights that are missing are told in the log and by readiness, whose text has no name, while a
 // server that is away only makes it wait.
-func TestMissingRightsAreTold(t *testing.T) {
+func TestMissingRightsAreReported(t *testing.T) {
 	t.Parallel()
 	for want, cause := range map[*error]error{
 		&errDatabaseRights: fmt.Errorf("%w: INSERT on ratings", pgstore.ErrRights), &errStarting: errors.New("it is away"),

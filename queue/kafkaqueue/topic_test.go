@@ -135,7 +135,7 @@ func again(t *testing.T, brokers []string, cfg kafkaqueue.Config) {
 
 // A stand-in may keep the progress of a topic that is gone, as a consumer does which records it too
 // late.
-func TestProgressInATopicThatIsGoneCountsForNothing(t *testing.T) {
+func TestOffsetsOfADeletedTopicAreIgnored(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)
 	for what, offset := range map[string]int64{"within the new one": 2, "beyond it": 1000} {
@@ -368,7 +368,7 @@ func TestOpenReportsEveryProblem(t *testing.T) {
 	}
 }
 
-func TestAgeTellsTheRetention(t *testing.T) {
+func TestAgeReturnsTheRetention(t *testing.T) {
 	t.Parallel()
 	b := brokers(t)
 	a := administrator(t, b)

@@ -9,7 +9,7 @@ import (
 	"github.com/khodnevis/khodnevis/rating"
 )
 
-// BenchmarkPages measures what TestLooksDoNotGrow counts, with 100,000 contents.
+// BenchmarkPages measures what TestReadKeysDoNotGrow counts, with 100,000 contents.
 func BenchmarkPages(b *testing.B) {
 	const n = 100_000
 	s, looks := filled(b, n)

@@ -276,9 +276,9 @@ func rest(ctx context.Context, s *kvstore.Store, n int) error {
 	return err
 }
 
-// TestLooksDoNotGrow: with a hundred times as much in the store, every page, search, claim and
+// TestReadKeysDoNotGrow: with a hundred times as much in the store, every page, search, claim and
 // sweep and an apply of 100 ratings looks at the same number of keys.
-func TestLooksDoNotGrow(t *testing.T) {
+func TestReadKeysDoNotGrow(t *testing.T) {
 	t.Parallel()
 	sizes := []int{1000, 100_000}
 	looked := make([]map[string]int, len(sizes))

@@ -548,7 +548,7 @@ func TestUnstorable(t *testing.T) {
 	}
 }
 
-func TestPanicOfFold(t *testing.T) {
+func TestPanicWhileComputing(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	if _, err := s.ApplyRatings(t.Context(),
@@ -572,7 +572,7 @@ func TestPanicOfFold(t *testing.T) {
 
 // A dead letter whose transaction ends late turns up before others that were listed already,
 // and is found from the beginning.
-func TestRejectedTurnUpLate(t *testing.T) {
+func TestDeadLettersAppearLate(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	late, err := s.db.BeginTxx(t.Context(), nil)

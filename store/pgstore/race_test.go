@@ -293,7 +293,7 @@ func TestKilledBackEnds(t *testing.T) {
 }
 
 // While a fold takes its time, ratings of the contents that it has claimed are applied.
-func TestFoldKeepsNobodyOut(t *testing.T) {
+func TestRefreshScoresBlocksNoWriter(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	apply := func(ctx context.Context, offset int64) error {

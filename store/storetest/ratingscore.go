@@ -17,18 +17,18 @@ import (
 
 func ratingScoreChecks() []Check {
 	return []Check{
-		{"rating/fold",
+		{"rating/scores",
 			"passes the non-empty buckets of each to compute in ascending order, records the result and " +
 				"returns the new Stats.", ratingScore},
-		{"rating/fold-empty", "A content whose ratings are all withdrawn gives compute no bucket.", ratingScoreEmpty},
-		{"rating/fold-limit",
+		{"rating/scores-empty", "A content whose ratings are all withdrawn gives compute no bucket.", ratingScoreEmpty},
+		{"rating/scores-limit",
 			"RefreshScores claims at most limit contents whose buckets have changed since their score was " +
 				"last computed", ratingScoreLimit},
-		{"rating/fold-changed",
+		{"rating/scores-changed",
 			"RefreshScores claims at most limit contents whose buckets have changed since their score was " +
 				"last computed", ratingScoreChanged},
-		{"rating/fold-meanwhile", "A content that changes meanwhile is claimed again later.", ratingScoreMeanwhile},
-		{"rating/fold-race", "Of two calls at once, in one process or in two, a content is claimed by one.",
+		{"rating/scores-meanwhile", "A content that changes meanwhile is claimed again later.", ratingScoreMeanwhile},
+		{"rating/scores-race", "Of two calls at once, in one process or in two, a content is claimed by one.",
 			ratingScoreRace},
 		{"rating/recount",
 			"Recount computes the numbers of the contents ids from their rows, repairs those that differ, and " +

@@ -19,11 +19,11 @@ func ratingStats() []Check {
 		{"rating/as-of",
 			"AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.",
 			ratingAsOf},
-		{"rating/openings",
+		{"rating/history-starts",
 			"StartHistories records when the history of each content starts, unless that is recorded already, " +
 				"and returns the recorded starts of all of them, in their order. A recorded start never changes.",
 			ratingHistoryStarts},
-		{"rating/openings-race", "A recorded start never changes.", ratingHistoryStartsRace},
+		{"rating/history-starts-race", "A recorded start never changes.", ratingHistoryStartsRace},
 		{"rating/erase-content",
 			"EraseContent removes every rating of a content that is kept elsewhere; ratings of it that are " +
 				"applied later are refused. Erasing a content again, or one that was never rated, is no error.",

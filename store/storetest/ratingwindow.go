@@ -24,7 +24,7 @@ func ratingWindows() []Check {
 			"next RefreshScores", ratingMarkMeanwhile},
 		{"rating/windows", "AddWindow records w and, if its content has ever been rated, has it claimed by " +
 			"the next RefreshScores.", ratingWindowsApply},
-		{"rating/windows-handed",
+		{"rating/windows-passed",
 			"compute also gets the windows of the content, in ascending order of ID.", ratingWindowsApply},
 		{"rating/windows-removed", "RemoveWindow removes a window and has its content claimed like AddWindow.",
 			ratingWindowsApply},
