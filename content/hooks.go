@@ -7,7 +7,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/hook"
 )
 
-// Hooks are functions of the host that take part in changes of contents, whoever makes them: the
+// Hooks are functions of the host that take part in changes of contents, by any caller: the
 // REST surface or the host itself. Nil ones are skipped. They may be called concurrently.
 //
 // A Before function is called after all other checks, just before the store, and decides. Nil lets

@@ -42,7 +42,7 @@ func TestFullQueueRefusesAtOnceAndTakesAgainLater(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := q.Consume(ctx, 1, func(context.Context, []queue.Delivery) error {
 		if err := publish(1); !errors.Is(err, queue.ErrNotAccepted) {
-			t.Errorf("a message in hand takes no room: %v", err)
+			t.Errorf("a message in flight takes no room: %v", err)
 		}
 		cancel()
 		return nil

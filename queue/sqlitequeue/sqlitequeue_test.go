@@ -207,7 +207,7 @@ func TestOneProcessConsumesAtATime(t *testing.T) {
 	var bodies []string
 	handler := func(_ context.Context, batch []queue.Delivery) error {
 		if busy.Add(1) > 1 {
-			t.Error("two processes have messages in hand")
+			t.Error("two processes have messages in flight")
 		}
 		defer busy.Add(-1)
 		for _, d := range batch {
