@@ -2,7 +2,6 @@ package khodnevis
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 
 	"github.com/khodnevis/khodnevis/cache"
@@ -74,7 +73,7 @@ func (k keyedCache) SetMany(ctx context.Context, items []cache.Item) error {
 	}
 	renamed := make([]cache.Item, len(items))
 	for i, item := range items {
-		item.Key = full(prefix, item.Key)
+		item.Key = prefix + item.Key
 		renamed[i] = item
 	}
 	return k.cache.SetMany(ctx, renamed)
@@ -95,22 +94,13 @@ func (k keyedCounter) Add(ctx context.Context, key string, n int64, ttl time.Dur
 	if err != nil {
 		return 0, err
 	}
-	return k.counter.Add(ctx, full(prefix, key), n, ttl)
+	return k.counter.Add(ctx, prefix+key, n, ttl)
 }
 
 func with(prefix string, keys []string) []string {
 	all := make([]string, len(keys))
 	for i, key := range keys {
-		all[i] = full(prefix, key)
+		all[i] = prefix + key
 	}
 	return all
-}
-
-// full returns key with the prefix. A key that would be longer than a cache takes, such as that of a
-// task about long identifiers, is replaced by its SHA-256.
-func full(prefix, key string) string {
-	if len(prefix)+len(key) > cache.MaxKey {
-		key = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(key)))
-	}
-	return prefix + key
 }

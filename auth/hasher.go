@@ -110,13 +110,7 @@ func (h *hasher) verify(ctx context.Context, who sharers, p phc, password string
 }
 
 // admits reports whether a call would be let in now.
-func (h *hasher) admits(who sharers) bool {
-	ok, _ := h.limiter.Acquire(1, who...)
-	if ok {
-		h.limiter.Release(1, who...)
-	}
-	return ok
-}
+func (h *hasher) admits(who sharers) bool { return h.limiter.Fits(1, who...) }
 
 // run hashes. The error is ErrBusy if who have their share already, or no slot became free in time.
 func (h *hasher) run(ctx context.Context, who sharers, p phc, password string) ([]byte, error) {

@@ -22,8 +22,8 @@ import (
 // The ratings that are removed with a content are not reported.
 //
 // Hooks run in the goroutine that makes the change. A hook that ignores its context delays that
-// change and its request for as long as it runs; no other request waits for it. The context ends 2
-// s after the call, and with the deadline of the request. A Before function that returns
+// change and its request, which stays in flight for as long as it runs. The context ends 2 s after
+// the call, and with the deadline of the request. A Before function that returns
 // context.DeadlineExceeded then counts as ErrUnavailable. An After function is called even if the
 // client has hung up. Pass slow work to a queue of your own.
 type Hooks struct {

@@ -86,7 +86,7 @@ type precondition struct {
 // versions returns those at which a change may be made, empty if it may be at any. Only the part of
 // a tag counts that stands for the content itself, so that ratings never get in the way of an edit.
 func (p *precondition) versions() []int64 {
-	if p == nil || p.any {
+	if !p.names() {
 		return nil
 	}
 	versions := []int64{0} // which no content has
@@ -95,6 +95,9 @@ func (p *precondition) versions() []int64 {
 	}
 	return versions
 }
+
+// names reports whether the precondition names versions.
+func (p *precondition) names() bool { return p != nil && !p.any }
 
 // check compares with a content's version.
 func (p *precondition) check(version int64) error {

@@ -279,16 +279,18 @@ func (c *call) updateContent() error {
 	if err := c.input.check(patch.Validate()); err != nil {
 		return err
 	}
-	stats, err := c.stats(c.param)
-	if err != nil {
-		return err
-	}
 	versions := match.versions()
 	var changed content.Content
+	var stats rating.Stats
+	if !c.input.hasReadOnly() { // now, since an after-hook may take the rest of the request's time
+		if stats, err = c.stats(c.param); err != nil {
+			return err
+		}
+	}
 	for range attempts {
 		if c.input.hasReadOnly() {
-			old, err := c.sameContent(match, stats)
-			if err != nil {
+			var old content.Content
+			if old, stats, err = c.sameContent(match); err != nil {
 				return err
 			}
 			versions = []int64{old.Version}
@@ -298,7 +300,7 @@ func (c *call) updateContent() error {
 			break
 		}
 	}
-	if match != nil && errors.Is(err, content.ErrConflict) {
+	if match.names() && errors.Is(err, content.ErrConflict) {
 		return match.failed()
 	}
 	if err != nil {
@@ -313,22 +315,25 @@ func (c *call) updateContent() error {
 // was changed meanwhile.
 const attempts = 100
 
-// sameContent returns the content to change, whose read-only members must be those that were sent.
-func (c *call) sameContent(match *precondition, stats rating.Stats) (content.Content, error) {
-	old, err := c.cfg.Contents.Get(c.r.Context(), c.param)
-	switch {
-	case err != nil:
-		return old, err
-	case !old.ChangeableBy(c.who.Actor()):
-		return old, content.ErrForbidden
+// sameContent returns the content to change and its statistics, whose read-only members must be those
+// that were sent.
+func (c *call) sameContent(match *precondition) (old content.Content, stats rating.Stats, err error) {
+	if old, err = c.cfg.Contents.Get(c.r.Context(), c.param); err != nil {
+		return old, stats, err
+	}
+	if !old.ChangeableBy(c.who.Actor()) {
+		return old, stats, content.ErrForbidden
 	}
 	if err := match.check(old.Version); err != nil {
-		return old, err
+		return old, stats, err
+	}
+	if stats, err = c.stats(c.param); err != nil {
+		return old, stats, err
 	}
 	if match.before(tag{old.Version, stats.Revision}) {
-		return old, c.input.unchanged(detailOf(old, stats), "average_score", "score", "ratings_count")
+		return old, stats, c.input.unchanged(detailOf(old, stats), "average_score", "score", "ratings_count")
 	}
-	return old, c.input.unchanged(detailOf(old, stats))
+	return old, stats, c.input.unchanged(detailOf(old, stats))
 }
 
 func (c *call) deleteContent() error {
@@ -337,7 +342,7 @@ func (c *call) deleteContent() error {
 		return err
 	}
 	err = c.cfg.Contents.Delete(c.r.Context(), c.who.Actor(), c.param, match.versions()...)
-	if match != nil && errors.Is(err, content.ErrConflict) {
+	if match.names() && errors.Is(err, content.ErrConflict) {
 		return match.failed()
 	}
 	return c.done(err)

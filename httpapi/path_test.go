@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // signs are all that identifiers are made of.
@@ -136,6 +138,29 @@ func (s *server) walk(t *testing.T, as, path, member string) []string {
 }
 
 // TestNoSuchPath asks for what cannot be an identifier.
+const maxTaskID = task.MaxID
+
+// A path is the same whether its letters are escaped or not, also where an outer middleware has set
+// URL.Path alone, and the identifier of a task may have its whole length.
+func TestEscapedPaths(t *testing.T) {
+	s := serve(t, setup{})
+	contentID := s.write(t, "escaped")
+	for path, want := range map[string]int{
+		"/api/%63ontents/": 200, "/api/content%73/" + contentID: 200, "/api/content%73/" + contentID + "/stats/": 200,
+		"/api/%6eothing/": 404, "/api/content%2Fs/": 404,
+	} {
+		if a := s.do(t, request{path: path}); a.status != want {
+			t.Errorf("%s: %s", path, a)
+		}
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/v9/contents/"+url.PathEscape(contentID)+"%7E/", nil)
+	r.URL.Path = "/api/contents/" + contentID + "/"
+	if s.app.Handler().ServeHTTP(w, r); w.Code != 200 {
+		t.Errorf("behind a rewrite: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestNoSuchPath(t *testing.T) {
 	t.Parallel()
 	s := serve(t, setup{})
@@ -157,7 +182,8 @@ func TestNoSuchPath(t *testing.T) {
 			":x/", "ratings/" + contentID + ":" + long + "/",
 		"ratings/" + contentID + "::" + s.ids[ada] + "/", "ratings/" + contentID + "%253A" + s.ids[ada] +
 			"/", "ratings/..:../", "ratings/" + contentID + ":../",
-		"tasks/", "tasks/none/", "tasks/" + strings.Repeat("A", 512) + "/", "tasks/" + strings.Repeat("A", 513) + "/",
+		"tasks/", "tasks/none/", "tasks/" + strings.Repeat("A", maxTaskID) + "/", "tasks/" + strings.Repeat("A", maxTaskID+1) +
+			"/",
 		"users/" + s.ids[ada] + "/", "users/me/nonsense/", "/", "/API/contents/", "/apicontents/", "/nowhere/contents/",
 		"//api/contents/", "/api//contents/", "/%61pi/contents/",
 	} {

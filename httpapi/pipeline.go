@@ -19,6 +19,7 @@ import (
 	"github.com/khodnevis/khodnevis/internal/counter"
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/requestid"
+	"github.com/khodnevis/khodnevis/rating/task"
 )
 
 // The functions of this file stand in the order in which a request passes them; admit is in
@@ -150,7 +151,10 @@ func (c *call) serve() (err error) {
 	if c.path = c.resourcePath(); c.path == "" {
 		return problemNotFound // the router would redirect some of these paths
 	}
-	return c.router.ServeHTTPError(c.w, c.r)
+	below := new(http.Request) // as behind http.StripPrefix: the router matches the decoded path
+	*below = *c.r
+	below.URL = &url.URL{Path: c.path}
+	return c.router.ServeHTTPError(c.w, below)
 }
 
 // maxURL is the greatest length of a request's target, in bytes.
@@ -189,8 +193,7 @@ func segments(escaped string) ([]string, bool) {
 // validSegment accepts the characters of identifiers. A rating's identifier is two of them with a
 // colon, a task's is longer.
 func validSegment(s string) bool {
-	const longest = 512
-	if s == "" || len(s) > longest || s == "." || s == ".." {
+	if s == "" || len(s) > task.MaxID || s == "." || s == ".." {
 		return false
 	}
 	for i := range len(s) {
@@ -201,21 +204,15 @@ func validSegment(s string) bool {
 	return true
 }
 
-// newRouter returns the router of all routes, for paths with and without the slash at their end and
-// under each of the prefixes.
+// newRouter returns the router of all routes, for paths below the prefix with a slash at their end.
 func (a *API) newRouter() *bunrouter.Router {
 	router := bunrouter.New(bunrouter.WithNotFoundHandler(noRoute), bunrouter.WithMethodNotAllowedHandler(noRoute))
-	for _, prefix := range a.prefixes {
-		group := router.NewGroup(strings.TrimSuffix(prefix, "/"))
-		for path, methods := range a.table {
-			for method, rt := range methods {
-				rt.kind = kindOf(path, method)
-				for _, path := range []string{path, strings.TrimSuffix(path, "/")} {
-					group.Handle(method, path, rt.handle)
-					if method == http.MethodGet {
-						group.HEAD(path, rt.handle)
-					}
-				}
+	for path, methods := range a.table {
+		for method, rt := range methods {
+			rt.kind = kindOf(path, method)
+			router.Handle(method, path, rt.handle)
+			if method == http.MethodGet {
+				router.HEAD(path, rt.handle)
 			}
 		}
 	}
@@ -259,14 +256,9 @@ func (c *call) allowed() string {
 }
 
 // handle takes a call of the route through the steps and to its handler.
-func (rt route) handle(_ http.ResponseWriter, r bunrouter.Request) (err error) {
+func (rt route) handle(_ http.ResponseWriter, r bunrouter.Request) error {
 	c := callOf(r)
 	c.route, c.param = rt, r.Param("id")
-	if r.URL.RawPath != "" { // which is what the router looks at then
-		if c.param, err = url.PathUnescape(c.param); err != nil {
-			return problemNotFound
-		}
-	}
 	for _, step := range steps {
 		if err := step(c); err != nil {
 			return err

@@ -2,6 +2,8 @@ package rating
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
@@ -31,9 +33,19 @@ type taskRecord struct {
 	Run *task.Result `json:"run,omitempty"`
 }
 
+// taskKey is what the state of a task is kept under: the hash of a long identifier, since a cache
+// takes keys of at most cache.MaxKey bytes.
+func taskKey(id string) string {
+	if len(id) <= cache.MaxKey/2 {
+		return id
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(id)))
+}
+
 // get returns what the cache knows of a task.
 func (c taskCache) get(ctx context.Context, id string) (taskRecord, bool) {
-	r, ok := c.records.values(ctx, id)[id]
+	key := taskKey(id)
+	r, ok := c.records.values(ctx, key)[key]
 	return r, ok
 }
 
@@ -53,7 +65,7 @@ func (c taskCache) item(t task.Task) cache.Item {
 	if r.State.Done() {
 		version = 1 << 62
 	}
-	return c.records.itemOf(t.ID, r, version, task.Retention)
+	return c.records.itemOf(taskKey(t.ID), r, version, task.Retention)
 }
 
 func micros(t time.Time) int64 {

@@ -22,6 +22,25 @@ func NewLimiter(total, share int64) *Limiter {
 func (l *Limiter) Acquire(n int64, groups ...Group) (ok bool, full string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if ok, full = l.fits(n, groups); !ok {
+		return false, full
+	}
+	l.held += n
+	for _, g := range groups {
+		l.of[g.Name] += n
+	}
+	return true, ""
+}
+
+// Fits reports whether Acquire would take n.
+func (l *Limiter) Fits(n int64, groups ...Group) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ok, _ := l.fits(n, groups)
+	return ok
+}
+
+func (l *Limiter) fits(n int64, groups []Group) (ok bool, full string) {
 	if l.held+n > l.total {
 		return false, ""
 	}
@@ -29,10 +48,6 @@ func (l *Limiter) Acquire(n int64, groups ...Group) (ok bool, full string) {
 		if l.of[g.Name]+n > l.share*g.Factor {
 			return false, g.Name
 		}
-	}
-	l.held += n
-	for _, g := range groups {
-		l.of[g.Name] += n
 	}
 	return true, ""
 }

@@ -28,9 +28,12 @@ func (q *Queue) Check(ctx context.Context) error {
 	return nil
 }
 
-// requireDurable inspects the topic before a producer publishes to it. With Config.RequireDurable
+// requireDurable inspects the topic before the first producer publishes to it. With Config.RequireDurable
 // it returns what Check finds, otherwise it logs it.
 func (q *Queue) requireDurable(ctx context.Context) error {
+	if q.inspected.Load() {
+		return nil
+	}
 	risks, err := ask(ctx, q, (*admin).risks)
 	switch {
 	case err != nil && q.cfg.RequireDurable:
@@ -43,6 +46,7 @@ func (q *Queue) requireDurable(ctx context.Context) error {
 	for _, risk := range risks {
 		q.warn(ctx, "topic may lose messages", risk)
 	}
+	q.inspected.Store(true)
 	return nil
 }
 

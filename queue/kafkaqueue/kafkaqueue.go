@@ -66,6 +66,7 @@ type Queue struct {
 	identity      *installation.Identity // nil: Topic and Group have been set from the beginning
 	naming        sync.Once
 	inFlight      atomic.Int64    // bytes of messages without an answer
+	inspected     atomic.Bool     // whether requireDurable has inspected the topic
 	life          context.Context // ends with Close
 	confirmations singleflight.Group
 	end           context.CancelCauseFunc
