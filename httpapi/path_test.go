@@ -182,8 +182,8 @@ func TestNoSuchPath(t *testing.T) {
 			":x/", "ratings/" + contentID + ":" + long + "/",
 		"ratings/" + contentID + "::" + s.ids[ada] + "/", "ratings/" + contentID + "%253A" + s.ids[ada] +
 			"/", "ratings/..:../", "ratings/" + contentID + ":../",
-		"tasks/", "tasks/none/", "tasks/" + strings.Repeat("A", maxTaskID) + "/", "tasks/" + strings.Repeat("A", maxTaskID+1) +
-			"/",
+		"tasks/", "tasks/none/", "tasks/" + strings.Repeat("A", maxTaskID) + "/",
+		"tasks/" + strings.Repeat("A", maxTaskID+1) + "/",
 		"users/" + s.ids[ada] + "/", "users/me/nonsense/", "/", "/API/contents/", "/apicontents/", "/nowhere/contents/",
 		"//api/contents/", "/api//contents/", "/%61pi/contents/",
 	} {
