@@ -58,7 +58,7 @@ func TestBrowserDemo(t *testing.T) {
 	ben.fill("#account [name=username]", "ana")
 	ben.fill("#account [name=password]", "not her password")
 	ben.click("#account-submit")
-	ben.says("#account [data-problem]", "no active account")
+	ben.says("#account [data-problem]", "No active account")
 	ben.press(kb.Escape)
 	ben.until(`!document.querySelector("dialog[open]") && !document.querySelector("#account [name=password]").value`)
 
