@@ -27,7 +27,7 @@ type rule struct {
 	first  int64
 	window time.Duration
 	delay  func(further int64) time.Duration
-	// account says that the rule is about one account, whoever attempts.
+	// account says that the rule counts attempts on one account from all clients.
 	account bool
 }
 

@@ -19,8 +19,8 @@ func (e *env) loginFrom(name string, src auth.Source) error {
 	return err
 }
 
-// L7: whoever has right passwords has a share of the waiting places, and logins from elsewhere find
-// room.
+// L7: logins with right passwords take a fair share of the waiting slots, so that logins from other
+// networks are admitted.
 func TestHashShares(t *testing.T) {
 	t.Parallel()
 	at := func(ip string) auth.Source { return auth.Source{IP: netip.MustParseAddr(ip)} }

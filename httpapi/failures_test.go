@@ -227,6 +227,7 @@ func overPostgres(t *testing.T) (func(*khodnevis.Config), *doors) {
 	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil || u.Port() == "" || u.Query().Get("sslmode") != "disable" {
 		// a proxy takes its place; addresses that make test gives allow that
+		// The proxy stands before that port and does not terminate TLS; make test gives such an address.
 		t.Skip("the server's address is no URL with a port and sslmode=disable")
 	}
 	d := newDoors(t)

@@ -86,8 +86,8 @@ func open(t *testing.T) *browser {
 }
 
 // send sends a request as a page of an origin makes the browser do, and returns the status, the
-// JSON object that came back, if it is one, and the header. Its cookies come along, whoever asked
-// for it.
+// JSON object that came back, if it is one, and the header. The browser adds its cookies
+// whatever the origin is.
 func (b *browser) send(origin, method, path, mediaType, body string) (int, map[string]any, http.Header) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, b.site+path, strings.NewReader(body))

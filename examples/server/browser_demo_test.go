@@ -62,7 +62,7 @@ func TestBrowserDemo(t *testing.T) {
 	ben.press(kb.Escape)
 	ben.until(`!document.querySelector("dialog[open]") && !document.querySelector("#account [name=password]").value`)
 
-	// The stars are a radio group; whoever is not signed in is asked to, and the rating is not
+	// The stars are a radio group; an anonymous visitor is asked to sign in, and the rating is not
 	// lost. Arrow keys send where they end.
 	ben.do(chromedp.Focus(chromedp.CSS(".row .rate input")))
 	ben.press(kb.ArrowRight)
@@ -89,7 +89,7 @@ func TestBrowserDemo(t *testing.T) {
 	ben.until(`localStorage.length + sessionStorage.length === 0 && document.cookie === ""`)
 }
 
-// Whoever rated before sees it after signing in again, and arrow keys that pass over stars do not
+// A user sees earlier ratings after signing in again, and arrow keys that pass over stars do not
 // send them.
 func TestBrowserKeyboard(t *testing.T) {
 	t.Parallel()

@@ -54,8 +54,8 @@ func enter(t *testing.T, from, address string) (*client, bool) {
 	return nil, false
 }
 
-// L1: whoever holds connections without end keeps away its own prefix, and when all places are
-// taken, whoever it was, the machine itself is told that the server lives. Nobody waits.
+// L1: a client that holds connections without end blocks its own prefix alone, and when all slots are
+// taken, the health check of the machine itself still gets a response. Nobody waits.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")

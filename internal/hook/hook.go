@@ -1,4 +1,4 @@
-// Package hook calls the hooks of a host in the goroutine of whoever makes the change.
+// Package hook calls the hooks of a host in the goroutine of the service's caller.
 package hook
 
 import (
