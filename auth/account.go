@@ -50,7 +50,7 @@ func (s *Service) Register(ctx context.Context, r Registration, src Source) (Use
 		reserved.fail(ctx, err)
 		return User{}, fmt.Errorf("auth: register: %w", err)
 	}
-	s.throttle.trustPlace(ctx, "name:"+canonical, src.IP)
+	s.throttle.trustPlace(ctx, accountKey(u.Username), src.IP)
 	s.event(ctx, slog.LevelInfo, "auth.registered", u.ID, src)
 	return u, nil
 }
@@ -188,11 +188,7 @@ func (s *Service) SetPassword(ctx context.Context, username, password string) er
 
 // userByName returns the user with a name, in any spelling of it.
 func (s *Service) userByName(ctx context.Context, username string) (User, error) {
-	_, canonical, ok := canonicalName(username)
-	if !ok {
-		return User{}, fmt.Errorf("auth: user %q: %w", username, ErrNotFound)
-	}
-	u, err := s.store.UserByName(ctx, canonical)
+	u, err := s.findName(ctx, username)
 	if err != nil {
 		return User{}, fmt.Errorf("auth: user %q: %w", username, err)
 	}

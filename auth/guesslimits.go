@@ -152,7 +152,7 @@ func (t *throttle) login(ctx context.Context, account string, ip netip.Addr) (*r
 
 // reauth reserves an attempt to give the current password of a user who is logged in.
 func (t *throttle) reauth(ctx context.Context, u User, ip netip.Addr) (*reservation, error) {
-	o := t.origin(ctx, "name:"+u.Canonical, ip)
+	o := t.origin(ctx, accountKey(u.Username), ip)
 	all := attempt{reauthAll, u.ID, false}
 	return t.reserve(ctx, o, append([]attempt{all}, o.attempts(reauthPair, u.ID+"\x00", true)...)...)
 }

@@ -57,17 +57,13 @@ func (s *Service) Login(ctx context.Context, c Credentials, src Source) (Tokens,
 }
 
 // verifyLogin returns the user that the credentials belong to, or ErrInvalidLogin, with the same
-// work in every case: one look-up and one hash.
+// work in every case: the same look-ups and one hash.
 func (s *Service) verifyLogin(ctx context.Context, c Credentials, src Source) (User, error) {
 	who := sharersOf(src.IP)
 	if !s.hasher.admits(who) { // load shedding: the store is not asked either
 		return User{}, newBusyError()
 	}
-	var u User
-	err := ErrNotFound
-	if _, canonical, ok := canonicalName(c.Username); ok {
-		u, err = s.store.UserByName(ctx, canonical)
-	}
+	u, err := s.findName(ctx, c.Username)
 	exists := err == nil
 	if !exists && !errors.Is(err, ErrNotFound) {
 		return User{}, err

@@ -120,7 +120,7 @@ func (s *Service) Refresh(ctx context.Context, refresh string, src Source) (Toke
 	for range casAttempts {
 		t, err := s.refresh(ctx, hash, f, src)
 		if err == nil {
-			s.throttle.trustPlace(ctx, "name:"+t.User.Canonical, src.IP)
+			s.throttle.trustPlace(ctx, accountKey(t.User.Username), src.IP)
 			return t, nil
 		}
 		switch {

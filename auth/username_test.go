@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode"
@@ -43,6 +44,18 @@ func TestUsername(t *testing.T) {
 		"reserved in capitals":  {"ROOT", "", "", "reserved"},
 		"reserved, full-width":  {"ｓｔａｆｆ", "", "", "reserved"},
 		"reserved, Kelvin sign": {"\u212ahodnevis", "", "", "reserved"},
+		"alef maksura":          {"موسى", "موسى", "موسی", ""},
+		"Persian digits":        {"موسی۱۲۳", "موسی۱۲۳", "موسی123", ""},
+		"Arabic-Indic digits":   {"موسى١٢٣", "موسى١٢٣", "موسی123", ""},
+		"like a flag":           {"-ana", "", "", "invalid"},
+		"like a long flag":      {"--data", "", "", "invalid"},
+		"like a full-width one": {"－ana", "", "", "invalid"},
+		"hyphen within":         {"ana-b", "ana-b", "ana-b", ""},
+		"Latin and Cyrillic":    {"аnna", "", "", "invalid"},
+		"Latin and Greek":       {"annα", "", "", "invalid"},
+		"Cyrillic and Greek":    {"αнна", "", "", "invalid"},
+		"Cyrillic":              {"анна", "анна", "анна", ""},
+		"Latin and digits":      {"ana۱۲", "ana۱۲", "ana12", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -55,6 +68,64 @@ func TestUsername(t *testing.T) {
 				t.Errorf("got %q, %q, %v, want %q, %q", shown, canonical, err, tt.shown, tt.canonical)
 			}
 		})
+	}
+}
+
+// A11: names that look like those of the service are reserved as well.
+func TestReservedLookalikes(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"аdmin", "rοοt", "admin.", ".admin", "ad-min", "_root_", "ADM\u0130N", "adm\u0131n", "\u00e1dm\u00edn", "a\u0323dmin", "adm1n", "adrnin",
+		"r00t", "R0OT", "ѕуѕ", "ЅУЅ", "ВОТ", "maiI", "ꮪуѕ", "noreply", "no_reply", "r۵۵t", "me.", "ⅿｅ.", "wеbmaster", "vvebmaster",
+	} {
+		_, _, err := auth.ParseUsername(name)
+		var bad *auth.ValidationError
+		if !errors.As(err, &bad) || len(bad.Fields) != 1 ||
+			bad.Fields[0].Code != "reserved" && bad.Fields[0].Code != "invalid" {
+			t.Errorf("%+q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"вот", "administratrix", "rooter", "adam", "melanie", "botany", "نام", "adminadmin"} {
+		if _, _, err := auth.ParseUsername(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// Users whose canonical name was stored when alef maksura and digits made a difference log in, each
+// with the own name, and whoever has the present form as well.
+func TestFormerNames(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	like := e.register("ana")
+	for i, names := range [][2]string{{"موسى", "موسى"}, {"علی۱", "علی۱"}, {"علی١", "علی١"}, {"-log", "-log"}, {"аnna", "аnna"}} {
+		u := like
+		u.ID, u.Username, u.Canonical = fmt.Sprintf("former%d", i), names[0], names[1]
+		if err := e.store.CreateUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	present := e.register("موسی")
+	for name, want := range map[string]string{
+		"موسى": "former0", "موسی": present.ID, "علی۱": "former1", "علی١": "former2", "-log": "former3", "аnna": "former4",
+	} {
+		tokens, err := e.Login(t.Context(), auth.Credentials{Username: name, Password: password}, from(0))
+		if err != nil || tokens.User.ID != want {
+			t.Errorf("%q: %s, %v, want %s", name, tokens.User.ID, err, want)
+		}
+	}
+	if err := e.SetStaff(t.Context(), "علی١", true); err != nil {
+		t.Error(err)
+	}
+	if u, err := e.store.UserByName(t.Context(), "علی١"); err != nil || !u.Staff {
+		t.Errorf("%+v, %v", u, err)
+	}
+	for _, name := range []string{"علی١", "کسی١"} { // whether there is a user does not show
+		before := e.store.calls("UserByName")
+		_ = e.wrong(name, from(1))
+		if n := e.store.calls("UserByName") - before; n != 2 {
+			t.Errorf("%d look-ups of %q, want 2", n, name)
+		}
 	}
 }
 
@@ -71,6 +142,7 @@ func TestUsernameUnique(t *testing.T) {
 		"می\u200cخواهم": {"میخواهم", "ميخواهم"},
 		"ren\u00e9":     {"rene\u0301", "RENE\u0301"},
 		"οδυσσευς":      {"ΟΔΥΣΣΕΥΣ"},
+		"موسى۱۲":        {"موسی۱۲", "موسي12", "موسى١٢"},
 	} {
 		n++
 		if _, err := e.Register(t.Context(), auth.Registration{Username: first, Password: password}, from(n)); err != nil {

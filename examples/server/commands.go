@@ -52,10 +52,14 @@ func (c command) name() string {
 	return name
 }
 
-// find returns the command that args begin with, and what follows.
+// find returns the command that args begin with, and what follows. A "--" right after the command is
+// left out: what follows it may begin with a hyphen.
 func find(args []string) (command, []string, error) {
 	if len(args) == 0 {
 		return commands[0], nil, nil
+	}
+	if len(args) > 1 && args[1] == "--" {
+		args = append(args[:1:1], args[2:]...)
 	}
 	var all []string
 	for _, c := range commands {

@@ -59,9 +59,17 @@ func TestWrongCommands(t *testing.T) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
-	// A name may begin as flags do.
-	if _, rest, err := readSettings([]string{"staff", "-ana"}, nil, io.Discard); err != nil || len(rest) != 2 {
-		t.Errorf("%q %v", rest, err)
+	// A name may begin as flags do, and after "--" it may even be one.
+	for _, line := range []string{"staff -ana", "staff -- -ana", "staff -- -data", "staff -- --"} {
+		_, rest, err := readSettings(strings.Fields(line), nil, io.Discard)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		words := strings.Fields(line)
+		if c, rest, err := find(rest); err != nil || c.name() != "staff" || !slices.Equal(rest, words[len(words)-1:]) {
+			t.Errorf("%s: %q %v", line, rest, err)
+		}
 	}
 }
 

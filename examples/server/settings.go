@@ -185,12 +185,17 @@ func unknown(name string, known []string) string {
 	return fmt.Sprintf("%s is no setting: there are %s", name, strings.Join(known, ", "))
 }
 
-// flagsFirst refuses flags after the command, where they would be taken for what it works on.
+// flagsFirst refuses flags after the command, where they would be taken for what it works on. After
+// "--" nothing is a flag.
 func flagsFirst(flags *flag.FlagSet) error {
 	for _, arg := range flags.Args() {
+		if arg == "--" {
+			return nil
+		}
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		if strings.HasPrefix(arg, "-") && (flags.Lookup(name) != nil || name == "h" || name == "help") {
-			return fmt.Errorf("-%s: flags go before the command: server [flags] %s", name, flags.Arg(0))
+			return fmt.Errorf("-%s: flags go before the command: server [flags] %s; after -- nothing is a flag",
+				name, flags.Arg(0))
 		}
 	}
 	return nil
