@@ -223,7 +223,7 @@ func (s *Service) update(ctx context.Context, u User, end SessionFilter, change 
 			return u, s.endMatching(ctx, end)
 		}
 		next.Version++
-		next.UpdatedAt = s.now()
+		next.UpdatedAt = latest(s.now(), u.UpdatedAt)
 		err := s.store.UpdateUser(ctx, next, end)
 		if err == nil {
 			// Again: the update may not have seen the session of a login that checked the old

@@ -333,6 +333,52 @@ func TestSetPassword(t *testing.T) {
 	}
 }
 
+// A clock that goes back leaves no time of a change before that of the creation, nor before that of
+// another change.
+func TestClockGoesBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, nil)
+	joined := e.register("alice")
+	tokens := e.login("alice")
+	e.clock.Advance(-time.Hour)
+	kept := func() auth.User {
+		t.Helper()
+		u, err := e.User(t.Context(), joined.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	if _, err := e.ChangeEmail(t.Context(), e.mustBe(tokens.Access), "a@example.org", password, from(0)); err != nil {
+		t.Fatal(err)
+	}
+	changed := kept()
+	if changed.UpdatedAt.Before(joined.JoinedAt) {
+		t.Errorf("joined at %v, changed at %v", joined.JoinedAt, changed.UpdatedAt)
+	}
+	// the login of a process with other parameters makes another hash
+	e.clock.Advance(-time.Hour)
+	other := e.another(func(c *auth.Config) { c.Hash.Memory *= 2 })
+	if _, err := other.Login(t.Context(), auth.Credentials{Username: "alice", Password: password}, from(0)); err != nil {
+		t.Fatal(err)
+	}
+	if u := kept(); u.Version == changed.Version || u.UpdatedAt.Before(changed.UpdatedAt) {
+		t.Errorf("changed at %v, then at %v with version %d", changed.UpdatedAt, u.UpdatedAt, u.Version)
+	}
+	if _, err := e.refresh(tokens.Refresh); err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := e.Sessions(t.Context(), auth.Principal{Subject: joined.ID})
+	if err != nil || len(sessions) != 2 {
+		t.Fatalf("%+v, %v", sessions, err)
+	}
+	for _, session := range sessions {
+		if session.RotatedAt.Before(session.CreatedAt) {
+			t.Errorf("a session began at %v and was used last at %v", session.CreatedAt, session.RotatedAt)
+		}
+	}
+}
+
 // A19: a login with the old password just before the new one is stored does not outlive it.
 func TestLoginDuringSetPassword(t *testing.T) {
 	t.Parallel()

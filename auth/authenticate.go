@@ -205,3 +205,11 @@ func earliest(first time.Time, others ...time.Time) time.Time {
 	}
 	return first
 }
+
+// latest keeps times in order even when clocks are not.
+func latest(t, other time.Time) time.Time {
+	if t.Before(other) {
+		return other
+	}
+	return t
+}

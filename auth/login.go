@@ -117,7 +117,7 @@ func (s *Service) rehash(ctx context.Context, u User, password string, src Sourc
 	raised := u
 	if raised.PasswordHash, err = s.hasher.hash(ctx, sharersOf(src.IP), normal); err == nil {
 		raised.Version++
-		raised.UpdatedAt = s.now()
+		raised.UpdatedAt = latest(s.now(), u.UpdatedAt)
 		err = s.store.UpdateUser(ctx, raised, SessionFilter{})
 	}
 	if err != nil {

@@ -208,6 +208,7 @@ func (s *Service) Sessions(ctx context.Context, p Principal) ([]Session, error) 
 	live := make([]Session, 0, len(sessions))
 	for _, session := range sessions {
 		if now.Before(earliest(session.IdleAt, session.ExpiresAt)) {
+			session.RotatedAt = latest(session.RotatedAt, session.CreatedAt)
 			live = append(live, session)
 		}
 	}

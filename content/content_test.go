@@ -111,6 +111,41 @@ func TestPatchOfNothingLeavesTheVersion(t *testing.T) {
 	}
 }
 
+// UpdateFrom changes what was read and reads nothing: by whom it may be changed, and only if it is
+// still as it was.
+func TestUpdateFrom(t *testing.T) {
+	t.Parallel()
+	s := newService(t, content.Config{})
+	ana, blank, title := actor.Actor{User: "ana"}, " ", "another"
+	c := create(t, s, "ana", "t")
+	if _, err := s.UpdateFrom(t.Context(), actor.Actor{User: "bob"}, c, content.Patch{Title: &blank}); !errors.Is(err,
+		content.ErrForbidden) {
+		t.Errorf("somebody else: %v", err)
+	}
+	var bad *content.ValidationError
+	if _, err := s.UpdateFrom(t.Context(), ana, c, content.Patch{Title: &blank}); !errors.As(err, &bad) {
+		t.Errorf("a blank title: %v", err)
+	}
+	changed, err := s.UpdateFrom(t.Context(), ana, c, content.Patch{Title: &title})
+	if got, _ := s.Get(t.Context(), c.ID); err != nil || changed.Version != 2 || got != changed {
+		t.Errorf("%+v, %v; stored is %+v", changed, err, got)
+	}
+	if same, err := s.UpdateFrom(t.Context(), ana, changed, content.Patch{Title: &title}); err != nil || same != changed {
+		t.Errorf("nothing new: %+v, %v", same, err)
+	}
+	older := "older"
+	if _, err := s.UpdateFrom(t.Context(), ana, c, content.Patch{Title: &older}); !errors.Is(err, content.ErrConflict) {
+		t.Errorf("of an old version: %v", err)
+	}
+	if err := s.Delete(t.Context(), ana, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.UpdateFrom(t.Context(), ana, changed, content.Patch{Title: &older}); !errors.Is(err,
+		content.ErrNotFound) {
+		t.Errorf("deleted: %v", err)
+	}
+}
+
 // Times of change never run backwards, even when clocks do.
 func TestUpdatedAtGrows(t *testing.T) {
 	t.Parallel()

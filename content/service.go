@@ -195,26 +195,45 @@ func (s *Service) Update(
 		if len(versions) > 0 && !slices.Contains(versions, old.Version) {
 			return Content{}, fmt.Errorf("content: update %s at version %d: %w", id, old.Version, ErrConflict)
 		}
-		c := p.apply(old)
-		if c == old {
-			return old, nil
-		}
-		c.Version++
-		c.UpdatedAt = later(s.time(), old.UpdatedAt)
-		if err := s.beforeUpdate(ctx, actor, old, c); err != nil {
-			return Content{}, fmt.Errorf("content: update %s: %w", id, err)
-		}
-		err = s.store.UpdateContent(ctx, c)
-		switch {
-		case err == nil:
-			s.copies.keep(c, s.now())
-			s.afterUpdate(ctx, actor, old, c)
-			return c, nil
-		case !errors.Is(err, ErrConflict):
-			return Content{}, fmt.Errorf("content: update %s: %w", id, err)
+		c, lost, err := s.update(ctx, actor, old, p)
+		if !lost {
+			return c, err
 		}
 	}
 	return Content{}, fmt.Errorf("content: update %s: lost %d races: %w", id, attempts, ErrConflict)
+}
+
+// UpdateFrom is Update of a content that the caller has read already. ErrConflict: it was changed
+// since. ErrNotFound: it was deleted since.
+func (s *Service) UpdateFrom(ctx context.Context, actor actor.Actor, old Content, p Patch) (Content, error) {
+	if !old.ChangeableBy(actor) {
+		return Content{}, ErrForbidden
+	}
+	if err := p.Validate(); err != nil {
+		return Content{}, err
+	}
+	c, _, err := s.update(ctx, actor, old, p)
+	return c, err
+}
+
+// update changes old, and reports whether another change came first.
+func (s *Service) update(
+	ctx context.Context, actor actor.Actor, old Content, p Patch,
+) (c Content, lost bool, err error) {
+	if c = p.apply(old); c == old {
+		return old, false, nil
+	}
+	c.Version++
+	c.UpdatedAt = later(s.time(), old.UpdatedAt)
+	if err := s.beforeUpdate(ctx, actor, old, c); err != nil {
+		return Content{}, false, fmt.Errorf("content: update %s: %w", old.ID, err)
+	}
+	if err := s.store.UpdateContent(ctx, c); err != nil {
+		return Content{}, errors.Is(err, ErrConflict), fmt.Errorf("content: update %s: %w", old.ID, err)
+	}
+	s.copies.keep(c, s.now())
+	s.afterUpdate(ctx, actor, old, c)
+	return c, false, nil
 }
 
 // Delete removes a content together with its ratings. Its author and staff may. Of versions, see

@@ -217,16 +217,35 @@ func (in *input) checkMembers() {
 	}
 }
 
-// integer accepts literals of whole numbers only: not 5.0, 5e0 or -0, which other readers may read
-// as something else. A number too great for an int becomes the greatest int, which is refused for
-// its value.
+// integer returns a number that is whole, however it is written: 5, 5.0 and 50e-1 are one number
+// (JSON Schema). It compares digits, because a float64 would round. A number too great for an int
+// becomes the greatest or the least int, which is refused for its value.
 func integer(v any) (int, bool) {
 	n, ok := v.(json.Number)
-	if !ok || n == "-0" || strings.ContainsAny(string(n), ".eE") {
+	if !ok {
 		return 0, false
 	}
-	i, err := strconv.Atoi(string(n))
-	return i, err == nil || errors.Is(err, strconv.ErrRange)
+	unsigned, negative := strings.CutPrefix(strings.ToLower(string(n)), "-")
+	mantissa, power, _ := strings.Cut(unsigned, "e")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimRight(whole+fraction, "0")
+	// The number is digits without the zeros at their end, times ten to the power of zeros.
+	zeros := int64(len(whole) - len(digits))
+	if power != "" {
+		n, _ := strconv.ParseInt(power, 10, 32) // beyond its bounds it is the nearest of them
+		zeros += n
+	}
+	if digits = strings.TrimLeft(digits, "0"); digits == "" {
+		return 0, true
+	}
+	if zeros < 0 {
+		return 0, false
+	}
+	if negative {
+		digits = "-" + digits
+	}
+	i, _ := strconv.Atoi(digits + strings.Repeat("0", int(min(zeros, 20)))) // beyond its bounds it is the nearest of them
+	return i, true
 }
 
 // checkMediaType accepts uncompressed application/json in UTF-8.

@@ -28,11 +28,17 @@ func TestScores(t *testing.T) {
 			`99999999999999999999`:   "validation_failed #/score=max_value",
 			`-99999999999999999999`:  "validation_failed #/score=min_value",
 			`4.5`:                    "validation_failed #/score=invalid",
-			`5.0`:                    "validation_failed #/score=invalid",
-			`5e0`:                    "validation_failed #/score=invalid",
-			`5E0`:                    "validation_failed #/score=invalid",
-			`1e400`:                  "validation_failed #/score=invalid",
-			`-0`:                     "validation_failed #/score=invalid",
+			`5.00000000000000000001`: "validation_failed #/score=invalid", // a float64 would make it 5
+			`45e-1`:                  "validation_failed #/score=invalid",
+			`5e-400`:                 "validation_failed #/score=invalid",
+			`0.0`:                    "validation_failed #/score=min_value",
+			`-0`:                     "validation_failed #/score=min_value",
+			`0e99999999999999999999`: "validation_failed #/score=min_value",
+			`60e-1`:                  "validation_failed #/score=max_value",
+			`1e400`:                  "validation_failed #/score=max_value",
+			`-1e400`:                 "validation_failed #/score=min_value",
+			`1e99999999999999999999`: "validation_failed #/score=max_value",
+			`9007199254740993`:       "validation_failed #/score=max_value",
 			`"5"`:                    "validation_failed #/score=invalid",
 			`true`:                   "validation_failed #/score=invalid",
 			`[5]`:                    "validation_failed #/score=invalid",
@@ -89,6 +95,29 @@ func TestScores(t *testing.T) {
 	})
 }
 
+// TestWholeNumbers: a whole number is a score however it is written, as JSON Schema has it.
+func TestWholeNumbers(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	contentID := s.write(t, "A film")
+	ratingID := s.rate(t, ada, contentID, 3)
+	for score, want := range map[string]float64{`5.0`: 5, `5.000`: 5, `5e0`: 5, `4E0`: 4, `40e-1`: 4, `0.4e1`: 4,
+		`4e+00`: 4, `200.00E-2`: 2, `0.002e3`: 2} {
+		for _, r := range []request{
+			{method: "POST", path: "ratings/", prefer: "wait=10",
+				body: fmt.Sprintf(`{"content":%q,"score":%s}`, contentID, score)},
+			{method: "PUT", path: "ratings/" + ratingID + "/", body: fmt.Sprintf(`{"score":%s}`, score)},
+			{method: "PATCH", path: "ratings/" + ratingID + "/", body: fmt.Sprintf(`{"score":%s}`, score)},
+			{method: "PUT", path: "contents/" + contentID + "/rating/", body: fmt.Sprintf(`{"score":%s}`, score)},
+		} {
+			r.as = ada
+			if a := s.insist(t, r); a.status != 200 || a.at(t, "score") != want {
+				t.Errorf("%s %s with score %s: %s", r.method, r.path, score, a)
+			}
+		}
+	}
+}
+
 // TestMalformedBodies sends what two readers of JSON could understand differently, and what none
 // understands.
 func TestMalformedBodies(t *testing.T) {
@@ -130,11 +159,13 @@ func TestMalformedBodies(t *testing.T) {
 		"{\"title\":\"\xc0\xaf\"}":        "malformed_json", // an overlong slash
 		"\ufeff{\"title\":\"t\"}":         "malformed_json",
 		"{\x00}":                          "malformed_json",
-		`null`:                            "malformed_json",
-		`[]`:                              "malformed_json",
-		`[{"title":"t"}]`:                 "malformed_json",
-		`"title"`:                         "malformed_json",
-		`5`:                               "malformed_json",
+		`null`:                            "not_an_object",
+		`[]`:                              "not_an_object",
+		`[{"title":"t"}]`:                 "not_an_object",
+		`"title"`:                         "not_an_object",
+		`5`:                               "not_an_object",
+		`false`:                           "not_an_object",
+		`5 5`:                             "malformed_json",
 		nested(8):                         "validation_failed #/x=unknown_field",
 		nested(9):                         "malformed_json",
 		strings.Repeat("[", 100_000):      "malformed_json",

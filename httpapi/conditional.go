@@ -72,6 +72,8 @@ func badHeader(name, code, detail string) error {
 var (
 	problemPrecondition = &problem{status: 412, code: "precondition_failed", title: "Precondition failed",
 		detail: "The content was changed since you read it. Read it again and retry."}
+	problemWeakTag = &problem{status: 412, code: "precondition_failed", title: "Precondition failed",
+		detail: "If-Match has a weak entity tag, which never matches. Send the ETag without W/."}
 	problemPreconditionRequired = &problem{status: 428, code: "precondition_required", title: "Precondition required",
 		detail: "Send If-Match with the ETag of the content that you read."}
 )
@@ -80,6 +82,7 @@ var (
 type precondition struct {
 	missing bool // although it is required
 	any     bool
+	weak    bool  // it has a weak tag, as proxies make of a strong one when they compress
 	tags    []tag // that can match
 }
 
@@ -112,6 +115,9 @@ func (p *precondition) failed() error {
 	if p.missing {
 		return problemPreconditionRequired
 	}
+	if p.weak {
+		return problemWeakTag
+	}
 	return problemPrecondition
 }
 
@@ -142,7 +148,8 @@ func (c *call) ifMatch() (*precondition, error) {
 	}
 	p := &precondition{any: any}
 	for _, s := range tags {
-		if t, ok := parseTag(s); ok { // weak tags are not ours
+		p.weak = p.weak || strings.HasPrefix(s, "W/")
+		if t, ok := parseTag(s); ok {
 			p.tags = append(p.tags, t)
 		}
 	}

@@ -2,13 +2,18 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/store"
 )
 
 func TestIfNoneMatch(t *testing.T) {
@@ -51,7 +56,8 @@ func TestIfMatch(t *testing.T) {
 		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
 			for given, want := range map[string]int{
 				`"c1.s0"`: 200, `"c1.s7"`: 200, `*`: 200, `"c7.s0", "c1.s0"`: 200, `"x","c1.s0"`: 200,
-				`"c2.s0"`: 412, `W/"c1.s0"`: 412, `"c1"`: 412, `"x"`: 412, `"c01.s0"`: 412, `"c+1.s0"`: 412, `"c1.s"`: 412,
+				`"c2.s0"`: 412, `W/"c1.s0"`: 412, `"x", W/"c1.s0"`: 412, `W/"c1.s0","c1.s0"`: 200,
+				`"c1"`: 412, `"x"`: 412, `"c01.s0"`: 412, `"c+1.s0"`: 412, `"c1.s"`: 412,
 				`"c1.s99999999999999999999"`: 412, `"*"`: 412,
 				`c1.s0`: 400, `"c1.s0`: 400, `"a" "b"`: 400, `*, "c1.s0"`: 400, `,`: 400,
 			} {
@@ -66,6 +72,9 @@ func TestIfMatch(t *testing.T) {
 				problem := map[int]string{412: "precondition_failed", 400: "validation_failed If-Match=invalid"}[want]
 				if a.status != want || a.problem() != problem {
 					t.Errorf("%s, If-Match %s: %s, want %d", method, given, a, want)
+				}
+				if weak := strings.Contains(given, "W/"); want == 412 && strings.Contains(string(a.body), "weak") != weak {
+					t.Errorf("%s, If-Match %s: whether the tag is weak is not what the problem says: %s", method, given, a)
 				}
 				if want == 200 && a.header.Get("ETag") != `"c2.s0"` {
 					t.Errorf("%s: the tag is %s then", method, a.header.Get("ETag"))
@@ -185,6 +194,41 @@ func TestUnmodifiedPut(t *testing.T) {
 			}
 		}
 	})
+}
+
+// statsReads counts the contents whose statistics a store is asked for.
+type statsReads struct {
+	store.Store
+	n *atomic.Int64
+}
+
+func (s statsReads) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
+	s.n.Add(int64(len(ids)))
+	return s.Store.StatsByContent(ctx, ids)
+}
+
+// TestRefusedEditsReadNoStats: a change of a content that is made up, somebody else's or at another
+// version reads and caches no statistics.
+func TestRefusedEditsReadNoStats(t *testing.T) {
+	t.Parallel()
+	var reads atomic.Int64
+	s := serve(t, setup{idle: true, config: func(c *khodnevis.Config) {
+		c.Store = statsReads{c.Store.(store.Store), &reads}
+	}})
+	path := "contents/" + s.write(t, "A film") + "/"
+	for _, method := range []string{"PUT", "PATCH"} {
+		s.runAll(t, []exchange{
+			{"made up", request{method: method, path: "contents/none/", as: ada, body: `{"title":"t","description":""}`}, 404,
+				"not_found"},
+			{"not hers", request{method: method, path: path, as: ben, body: `{"title":"t","description":""}`}, 403,
+				"permission_denied"},
+			{"another version", request{method: method, path: path, as: ada, body: `{"title":"t","description":""}`,
+				header: map[string]string{"If-Match": `"c7.s0"`}}, 412, "precondition_failed"},
+		})
+	}
+	if n := reads.Load(); n != 0 {
+		t.Errorf("%d statistics were read", n)
+	}
 }
 
 // TestReadOnlyFields sends every output with another value.

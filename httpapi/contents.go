@@ -119,8 +119,10 @@ func (a *API) addContents(t map[string]methods) {
 
 // contentQuery returns the parameters of the list of contents.
 func contentQuery() []parameter {
+	author := idParameter("author", "Only contents of this user. `me` is the caller.")
+	author.me = true
 	return listParameters(contentItem, true,
-		idParameter("author", "Only contents of this user."),
+		author,
 		textParameter("search", fmt.Sprintf("Only contents whose title or description has all of these words, at most "+
 			"%d different ones. An empty search is no filter.", content.MaxTerms), content.MaxSearch),
 		timeParameter("created_at__gte", "Only contents created at this time or later."),
@@ -175,7 +177,7 @@ func (c *call) listContents() error {
 	ordering := q.choice("ordering", orderings()[0])
 	field, desc := strings.CutPrefix(ordering, "-")
 	order := content.Order{Field: content.Field(field), Desc: desc}
-	p := q.page("contents", ordering)
+	p := q.page("contents", ordering+f.Author) // the binding has me in place of the author
 	var err error
 	var after *content.Cursor
 	if err := p.place(func(b []byte) (ok bool) { after, ok = parseContentPlace(order, b); return ok }); err != nil {
@@ -279,29 +281,18 @@ func (c *call) updateContent() error {
 	if err := c.input.check(patch.Validate()); err != nil {
 		return err
 	}
-	versions := match.versions()
 	var changed content.Content
 	var stats rating.Stats
-	if !c.input.hasReadOnly() { // now, since an after-hook may take the rest of the request's time
-		if stats, err = c.stats(c.param); err != nil {
+	for range attempts {
+		// the statistics before the change, since an after-hook may take the rest of the request's time
+		var old content.Content
+		if old, stats, err = c.contentToChange(match); err != nil {
 			return err
 		}
-	}
-	for range attempts {
-		if c.input.hasReadOnly() {
-			var old content.Content
-			if old, stats, err = c.sameContent(match); err != nil {
-				return err
-			}
-			versions = []int64{old.Version}
-		}
-		changed, err = c.cfg.Contents.Update(c.r.Context(), c.who.Actor(), c.param, patch, versions...)
-		if !errors.Is(err, content.ErrConflict) || !c.input.hasReadOnly() {
+		changed, err = c.cfg.Contents.UpdateFrom(c.r.Context(), c.who.Actor(), old, patch)
+		if !errors.Is(err, content.ErrConflict) {
 			break
 		}
-	}
-	if match.names() && errors.Is(err, content.ErrConflict) {
-		return match.failed()
 	}
 	if err != nil {
 		return err
@@ -311,13 +302,12 @@ func (c *call) updateContent() error {
 	return c.json(http.StatusOK, detailOf(changed, stats))
 }
 
-// attempts bounds how often a change is tried whose read-only members are those of a version that
-// was changed meanwhile.
+// attempts bounds how often a change of a version that was changed meanwhile is tried again.
 const attempts = 100
 
-// sameContent returns the content to change and its statistics, whose read-only members must be those
-// that were sent.
-func (c *call) sameContent(match *precondition) (old content.Content, stats rating.Stats, err error) {
+// contentToChange returns the content to change and its statistics. The caller may change it, the
+// precondition holds, and its read-only members are those that were sent.
+func (c *call) contentToChange(match *precondition) (old content.Content, stats rating.Stats, err error) {
 	if old, err = c.cfg.Contents.Get(c.r.Context(), c.param); err != nil {
 		return old, stats, err
 	}

@@ -16,10 +16,14 @@ const (
 	maxValues = 1_000
 )
 
-// malformed is the problem of a body that is not exactly one JSON object.
+// malformed is the problem of a body that is not exactly one JSON value that every reader reads alike.
 func malformed(format string, args ...any) error {
 	return &problem{status: 400, code: "malformed_json", title: "Malformed JSON", detail: fmt.Sprintf(format, args...)}
 }
+
+// problemNotObject is the problem of a body that is another JSON value than an object.
+var problemNotObject = &problem{status: 400, code: "not_an_object", title: "Not an object",
+	detail: "The body must be a JSON object."}
 
 // parseObject reads body as exactly one JSON object. Unlike encoding/json it refuses what two
 // readers could read differently: repeated keys, invalid UTF-8, half surrogates, a byte order mark,
@@ -45,7 +49,7 @@ func parseObject(body []byte) (map[string]any, error) {
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return nil, malformed("The body must be a JSON object.")
+		return nil, problemNotObject
 	}
 	return object, nil
 }

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +22,9 @@ const (
 
 // results are those on one page.
 type results []any
+
+// MarshalJSON implements json.Marshaler. It escapes texts for HTML even where the envelope does not.
+func (r results) MarshalJSON() ([]byte, error) { return json.Marshal([]any(r)) }
 
 // link is a path with its query, the prefix included.
 type link string
@@ -119,7 +124,14 @@ func respondPage[T any](c *call, p page, found []T, place func(T) []byte, detail
 		e.Next = (*link)(&path)
 		c.w.Header().Set("Link", fmt.Sprintf(`<%s>; rel="next"`, path))
 	}
-	return c.json(http.StatusOK, e)
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // so that next may be copied as it is written; it has no < and no >
+	if err := encoder.Encode(e); err != nil {
+		return fmt.Errorf("httpapi: encode a page: %w", err)
+	}
+	c.write(http.StatusOK, "application/json", bytes.TrimSuffix(body.Bytes(), []byte("\n")))
+	return nil
 }
 
 // tooBroad turns content.ErrTooBroad into a problem that names the parameters to change: the

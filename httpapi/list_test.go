@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,33 @@ func TestEnvelope(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNextIsReadAsItIs: next may be copied from the bytes of a response, where texts are escaped for
+// pages all the same.
+func TestNextIsReadAsItIs(t *testing.T) {
+	t.Parallel()
+	s := serve(t, setup{})
+	for range 3 {
+		s.rate(t, ada, s.write(t, "<b>Cats & dogs</b>"), 4)
+	}
+	raw := regexp.MustCompile(`"next":"([^"]*)"`)
+	for _, path := range []string{"contents/?page_size=1&ordering=title&search=cats&fields=id,title",
+		"ratings/?page_size=1&score=4", "users/?page_size=1&fields=id"} {
+		a := s.get(t, sam, path)
+		next := raw.FindSubmatch(a.body)
+		if next == nil || string(next[1]) != a.at(t, "next") || strings.HasSuffix(string(a.body), "\n") {
+			t.Errorf("%s: next is not written as it is: %s", path, a)
+			continue
+		}
+		if b := s.get(t, sam, string(next[1])); b.status != 200 {
+			t.Errorf("%s: the next page is %s", path, b)
+		}
+		rest := strings.Replace(string(a.body), string(next[0]), "", 1)
+		if strings.ContainsAny(rest, "<>&") {
+			t.Errorf("%s: a text is not escaped: %s", path, a)
+		}
+	}
 }
 
 // TestParameters checks that no parameter is dropped without a word.
@@ -442,6 +470,31 @@ func TestCursors(t *testing.T) {
 					t.Errorf("%s with bit %d flipped: %d", path, bit, a.status)
 				}
 				b[bit/8] ^= 1 << (bit % 8)
+			}
+		}
+	})
+}
+
+// TestOwnContents: me is the caller as author, as it is the caller as rater.
+func TestOwnContents(t *testing.T) {
+	onStores(t, func(t *testing.T, open opener) {
+		s, ids := library(t, open, 3)
+		other, err := s.app.Contents.Create(t.Context(), s.ids[ben], content.Draft{Title: "another"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for as, want := range map[string][]string{ada: {ids[2], ids[1], ids[0]}, ben: {other.ID}, sam: nil} {
+			if a := s.get(t, as, "contents/?author=me"); !slices.Equal(a.list(t, "id"), want) {
+				t.Errorf("the contents of %s are %s, want %q", as, a, want)
+			}
+		}
+		if a := s.get(t, nobody, "contents/?author=me"); a.status != 401 || a.problem() != "not_authenticated" {
+			t.Errorf("nobody's contents: %s", a)
+		}
+		next := s.get(t, ada, "contents/?author=me&page_size=1").text(t, "next")
+		for as, want := range map[string]string{ada: "", ben: "cursor_mismatch ?cursor=cursor_mismatch"} {
+			if a := s.get(t, as, next); a.problem() != want {
+				t.Errorf("%s with ada's cursor of her own contents: %s", as, a)
 			}
 		}
 	})

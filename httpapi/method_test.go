@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -99,6 +100,77 @@ func equalHeaders(a, b http.Header) bool {
 		}
 	}
 	return true
+}
+
+// TestHeadersOfAMiddleware: what a middleware around the API has set is sent beside the values of the
+// API, whatever the response is.
+func TestHeadersOfAMiddleware(t *testing.T) {
+	t.Parallel()
+	outer := http.Header{
+		"Vary": {"Origin", "X-Tenant"}, "Link": {"</style.css>; rel=preload"}, "Www-Authenticate": {"Negotiate"},
+		"Ratelimit": {`"host";r=1;t=9`}, "Ratelimit-Policy": {`"host";q=5;w=9`}, "Set-Cookie": {"a=b", "c=d"},
+		"Strict-Transport-Security":   {"max-age=9"},
+		"Access-Control-Allow-Origin": {"https://example.org"}, "Server-Timing": {"proxy;dur=1"},
+	}
+	s := serve(t, setup{
+		config: func(c *khodnevis.Config) { c.Limits, c.Auth.LimitsOff = httpapi.Limits{}, false },
+		mount: func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for name, values := range outer {
+					w.Header()[name] = slices.Clone(values)
+				}
+				h.ServeHTTP(w, r)
+			})
+		},
+	})
+	path := "contents/" + s.write(t, "A film") + "/"
+	s.write(t, "Another film")
+	wrong := request{method: "POST", path: "users/login/", body: `{"username":"ada","password":"wrong password"}`}
+	for range 5 {
+		refused := wrong
+		refused.refused = true
+		if _, err := s.send(t, refused); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		request
+		status int
+		own    map[string]string // the API's own values
+	}{
+		{request{path: "contents/?page_size=1"}, 200, map[string]string{"Link": `rel="next"`, "Ratelimit": `"read-`}},
+		{request{path: path, header: map[string]string{"If-None-Match": "*"}}, 304, nil},
+		{request{method: "HEAD", path: path}, 200, nil},
+		{request{method: "OPTIONS", path: path}, 204, nil},
+		{request{method: "POST", path: "contents/"}, 401, map[string]string{"Www-Authenticate": "Bearer"}},
+		{request{path: "nowhere/"}, 404, nil},
+		{request{method: "DELETE", path: path, as: ada}, 204, nil},
+		{wrong, 429, nil}, // a throttle, whose response has no quota of the API
+		{request{path: "docs/"}, 200, nil},
+	} {
+		c.refused = true // the schema does not know the host's headers
+		a, err := s.send(t, c.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.status != c.status {
+			t.Errorf("%s %s: %s, want %d", c.method, c.path, a, c.status)
+		}
+		for name, values := range outer {
+			for _, v := range values {
+				if !slices.Contains(a.header.Values(name), v) {
+					t.Errorf("%s %s, %d: %s %q is lost: %q", c.method, c.path, a.status, name, v, a.header.Values(name))
+				}
+			}
+		}
+		own := map[string]string{"Vary": "Authorization, Accept-Encoding"}
+		maps.Copy(own, c.own)
+		for name, want := range own {
+			if last := a.header.Values(name); !strings.Contains(last[len(last)-1], want) || len(last) != len(outer[name])+1 {
+				t.Errorf("%s %s, %d: %s is %q, want %q at its end", c.method, c.path, a.status, name, last, want)
+			}
+		}
+	}
 }
 
 // TestMounts mounts the API in hosts in every way that is promised, and follows the links.

@@ -92,7 +92,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin makes a call of a request: its deadline, the client's address, and the headers that every
 // response has.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *call {
-	c := &call{API: a, w: &responseWriter{ResponseWriter: w}, r: r, base: r.Context(), id: requestid.Of(r),
+	c := &call{API: a, w: newResponseWriter(w), r: r, base: r.Context(), id: requestid.Of(r),
 		prefer: parsePrefer(r.Header)}
 	c.received = r.Body == nil || r.Body == http.NoBody
 	c.began, c.cancel = time.Now(), func() {}
@@ -386,20 +386,39 @@ func (c *call) fail(err error) {
 	}
 }
 
-// response remembers the status once the response has begun.
+// sharedHeaders are lists that the API sets, to which a middleware around it may have added. Of
+// other headers, the response has the API's own value if the API sets one.
+var sharedHeaders = []string{"Link", "Ratelimit", "Ratelimit-Policy", "Vary", "Www-Authenticate"}
+
+// responseWriter remembers the status once the response has begun.
 type responseWriter struct {
 	http.ResponseWriter
-	status int // 0: not begun
+	status int         // 0: not begun
+	outer  http.Header // the values of a middleware, which the response gets before those of the API
+}
+
+func newResponseWriter(inner http.ResponseWriter) *responseWriter {
+	w := &responseWriter{ResponseWriter: inner, outer: http.Header{}}
+	for _, name := range sharedHeaders {
+		if values := inner.Header()[name]; len(values) > 0 {
+			w.outer[name] = values
+			inner.Header().Del(name)
+		}
+	}
+	return w
 }
 
 func (w *responseWriter) WriteHeader(status int) {
 	w.status = status
+	for name, values := range w.outer {
+		w.Header()[name] = append(slices.Clip(values), w.Header()[name]...)
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *responseWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
 }

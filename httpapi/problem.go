@@ -42,8 +42,8 @@ type problemCode string
 
 // problemCodes are all codes, by status. They are API: texts may change, codes do not.
 var problemCodes = map[int][]problemCode{
-	400: {codeInvalid, "malformed_json", "malformed_query", "incomplete_body", "body_not_allowed", codeInvalidCursor,
-		codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
+	400: {codeInvalid, "malformed_json", "not_an_object", "malformed_query", "incomplete_body", "body_not_allowed",
+		codeInvalidCursor, codeCursorMismatch, codeQueryTooBroad, "rejected", "unstorable"},
 	401: {"not_authenticated", "invalid_token", "invalid_login"},
 	403: {"permission_denied", "reauth_required"},
 	404: {"not_found"},
