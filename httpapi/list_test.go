@@ -106,7 +106,9 @@ func TestParameters(t *testing.T) {
 		"page_size=5.0":                            "?page_size=invalid",
 		"page_size=05":                             "?page_size=invalid",
 		"page_size=%2B5":                           "?page_size=invalid",
-		"page_size=99999999999999999999":           "?page_size=invalid",
+		"page_size=99999999999999999999":           "?page_size=max_value",
+		"page_size=-99999999999999999999":          "?page_size=min_value",
+		"ratings_count__gte=3000000000":            "?ratings_count__gte=max_value", // which an int of 32 bits cannot hold
 		"page_size=1&page_size=1":                  "?page_size=repeated",
 		"page=2":                                   "?page=unknown_parameter",
 		"limit=2&offset=2":                         "?limit=unknown_parameter ?offset=unknown_parameter",

@@ -54,8 +54,11 @@ func idParameter(name, description string) parameter {
 	}}
 }
 
-// decimal matches a number in JSON's form; strconv accepts others.
-var decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+// Numbers in the forms that are accepted; strconv accepts others.
+var (
+	decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+	whole   = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
+)
 
 // numberParameter is read as a float64.
 func numberParameter(name, description string) parameter {
@@ -74,16 +77,16 @@ func integerParameter(name, description string, least, greatest int) parameter {
 	return parameter{name: name, description: description, schema: object{{"type", "integer"}, {"minimum", least},
 		{"maximum", greatest}},
 		read: func(s string) (any, *fieldProblem) {
-			n, err := strconv.Atoi(s)
+			n, _ := strconv.ParseInt(s, 10, 64) // beyond its bounds it is the nearest of them
 			switch {
-			case err != nil || s != strconv.Itoa(n):
+			case !whole.MatchString(s):
 				return nil, misread("Give a whole number.")
-			case n < least:
+			case n < int64(least):
 				return nil, parameterProblem(invalid.TooSmall("", least))
-			case n > greatest:
+			case n > int64(greatest):
 				return nil, parameterProblem(invalid.TooGreat("", greatest))
 			}
-			return n, nil
+			return int(n), nil
 		}}
 }
 

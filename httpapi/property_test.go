@@ -228,7 +228,7 @@ func (g *generator) value(schema map[string]any, name string) any {
 		return all[:1+g.IntN(len(all))]
 	case "integer":
 		least, greatest := bound(s, "minimum", -1000), bound(s, "maximum", 1000)
-		return pickOne(g, least, greatest, least+g.IntN(greatest-least+1))
+		return pickOne(g, least, greatest, least+int(g.Int64N(int64(greatest)-int64(least)+1)))
 	case "number":
 		return pickOne(g, 0, 4.5, -1, 1e3)
 	case "boolean":
