@@ -32,6 +32,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	row("idle connection", "%s", idleTimeout)
 	row("requests in flight when it is told to stop", "%s, then %s for the batch of the worker", shutdownTimeout,
 		finishTimeout)
-	row("memory", "Go keeps that of the server to about %d MiB (`GOMEMLIMIT`)", maxHeap>>20)
+	row("memory", "about %d MiB, of which Go takes %d (`GOMEMLIMIT`) and pages of SQLite the rest", maxMemory>>20,
+		goMemory>>20)
 	docsection.Check(t, filepath.Join("..", "..", "SECURITY.md"), "connections", b.String(), *update)
 }

@@ -25,6 +25,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/khodnevis/khodnevis/internal/sqlitefile"
 )
 
 func main() {
@@ -41,9 +43,12 @@ func main() {
 	}
 }
 
-// maxHeap is about how much memory the server's heap may grow to before collecting more often is
-// worth the time.
-const maxHeap = 256 << 20
+// maxMemory is about how much memory the server takes, unless what it has to keep is more. goMemory is
+// the part of Go, whose limit does not count the pages that SQLite keeps.
+const (
+	maxMemory = 256 << 20
+	goMemory  = maxMemory - sqlitefile.MaxPages
+)
 
 // tune trades memory for time: what lives on a server's heap is a few caches of bounded size, and
 // with Go's default the collector would go through them many times a second. GOGC and GOMEMLIMIT
@@ -53,7 +58,7 @@ func tune() {
 		debug.SetGCPercent(800)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(maxHeap)
+		debug.SetMemoryLimit(goMemory)
 	}
 }
 

@@ -83,8 +83,14 @@ func startBy(t testing.TB, by []string, data string, args ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startProgram(t, append(slices.Clone(by), exe), data, args...)
+}
+
+// startProgram is start of a command that is the server.
+func startProgram(t testing.TB, command []string, data string, args ...string) *child {
+	t.Helper()
 	c := &child{t: t, log: &testutil.Log{}, ends: make(chan error, 1)}
-	command := slices.Concat(by, []string{exe, "-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args)
+	command = slices.Concat(command, []string{"-addr", "127.0.0.1:0", "-data", data, "-limits", "off"}, args)
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = childEnv()
 	c.cmd.Stderr = c.log

@@ -47,8 +47,22 @@ import (
 	"github.com/khodnevis/khodnevis/internal/semaphore"
 )
 
-// readers is how many connections read rows by key at the same time.
-const readers = 8
+// readers is how many connections read rows by key at the same time. lists is the default of
+// Config.Lists.
+const (
+	readers = 8
+	lists   = 4
+)
+
+// Bytes of pages that a connection keeps in memory.
+const (
+	writerPages = 64 << 20
+	readerPages = 2 << 20
+)
+
+// MaxPages is about how many bytes of pages a File with the default Config keeps. They are not in
+// the memory that Go limits.
+const MaxPages = writerPages + (readers+lists)*readerPages
 
 // Config of a File. The zero value is usable.
 type Config struct {
@@ -87,7 +101,7 @@ type File struct {
 // name. The one name that is refused is :memory:, because it names no file anywhere else. A
 // symbolic link is followed to a file that is there. An Open that fails leaves no new file.
 func Open(path string, cfg Config) (*File, error) {
-	cfg.Lists = cmp.Or(cfg.Lists, 4)
+	cfg.Lists = cmp.Or(cfg.Lists, lists)
 	cfg.BusyTimeout = cmp.Or(cfg.BusyTimeout, 5*time.Second)
 	cfg.Driver = cmp.Or(cfg.Driver, "sqlite")
 	made, err := create(path)
@@ -135,11 +149,11 @@ func removeEmpty(path string) error {
 
 func (f *File) open(path string, cfg Config) error {
 	var err error
-	// What a savepoint may have to undo stays in memory, and so do up to 64 MiB of pages. The log
-	// is written back every 16 MiB: large batches would otherwise pay for that each time, and with
-	// more of it a publisher would wait for long.
+	// What a savepoint may have to undo stays in memory. The log is written back every 16 MiB: large
+	// batches would otherwise pay for that each time, and with more of it a publisher would wait for
+	// long.
 	if f.writer, err = sqlx.Open(cfg.Driver, dsn(path, cfg, "journal_mode(WAL)", "temp_store(MEMORY)",
-		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
+		cacheSize(writerPages), "journal_size_limit(67108864)", "wal_autocheckpoint(4096)")); err != nil {
 		return err
 	}
 	f.writer.SetMaxOpenConns(1)
@@ -165,7 +179,7 @@ func (f *File) open(path string, cfg Config) error {
 
 // pool returns connections that read.
 func (f *File) pool(conns int) (*sqlx.DB, error) {
-	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg, "query_only(1)"))
+	db, err := sqlx.Open(f.cfg.Driver, dsn(f.path, f.cfg, "query_only(1)", cacheSize(readerPages)))
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +198,9 @@ func connect(db *sqlx.DB, timeout time.Duration) (*sqlx.Conn, error) {
 		}
 	}
 }
+
+// cacheSize is the pragma of a connection that keeps pages of as many bytes.
+func cacheSize(bytes int) string { return fmt.Sprintf("cache_size(-%d)", bytes>>10) }
 
 func dsn(path string, cfg Config, pragmas ...string) string {
 	settings := url.Values{"_dqs": {"0"}, "_busy_timeout": {strconv.FormatInt(cfg.BusyTimeout.Milliseconds(), 10)}}
