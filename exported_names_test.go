@@ -124,6 +124,7 @@ var (
 	_ *queue.Ager
 	_ *queue.Consumer
 	_ *queue.Delivery
+	_ *queue.Failer
 	_ *queue.Handler
 	_ *queue.Lagger
 	_ *queue.Locator

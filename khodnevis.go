@@ -165,6 +165,7 @@ type App struct {
 	drain        func()
 	draining     chan struct{}
 	breakers     map[string]func() bool
+	failing      map[string]func() time.Time // what failing returns
 	log          *slog.Logger
 }
 
@@ -233,7 +234,8 @@ func New(cfg Config) (*App, error) {
 	if err := errors.Join(append(errs, cfg.validate())...); err != nil {
 		return nil, err
 	}
-	a := &App{jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers, log: cfg.Logger}
+	a := &App{jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers, failing: failing(cfg),
+		log: cfg.Logger}
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.wire(cfg); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 //	khodnevis_answers_total          Responses, by class: 2xx, 3xx, 4xx, 5xx
 //	khodnevis_rejected_total         DeadLetters, by reason
 //	khodnevis_down                   OpenBreakers, by dependency: 1 while the breaker is open, 0 otherwise
+//	khodnevis_failing_since_seconds  FailingSince, by dependency: in Unix time, 0 while writes succeed
 //
 // The handler checks no credentials: mount it where only those can reach it who may read it.
 func (a *App) Metrics() http.Handler {
@@ -62,6 +63,15 @@ func exposition(s Stats) []byte {
 	}
 	metric("down", "gauge", "Whether the circuit breaker of a dependency is open.",
 		samples(down, `{dependency=%q} %d`)...)
+	since := map[string]int64{}
+	for name, at := range s.FailingSince {
+		since[name] = 0
+		if !at.IsZero() {
+			since[name] = at.Unix()
+		}
+	}
+	metric("failing_since_seconds", "gauge", "Since when writing to a dependency fails, in Unix time; 0 while it succeeds.",
+		samples(since, `{dependency=%q} %d`)...)
 	return b.Bytes()
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/cache"
+	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -30,6 +31,11 @@ type Stats struct {
 	// open: the dependency does not answer, and calls of it fail at once. A dependency without a
 	// circuit breaker is not there.
 	OpenBreakers map[string]bool
+	// FailingSince says, by the name of a port (store, queue), when the first write failed after the
+	// last one that succeeded, because of a full disk, a lock or a dependency that does not answer;
+	// the zero time while writes succeed. A port whose adapter has no method FailingSince
+	// (queue.Failer) is not there.
+	FailingSince map[string]time.Time
 }
 
 // statsTimeout is how long Stats waits for the queue.
@@ -44,7 +50,7 @@ func (a *App) stats(ctx context.Context) Stats {
 	defer cancel()
 	api := a.api.Stats()
 	s := Stats{DeadLetters: map[string]int64{}, InFlight: api.InFlight, Waiting: a.Ratings.Waiting(),
-		Responses: api.Responses, OpenBreakers: map[string]bool{}}
+		Responses: api.Responses, OpenBreakers: map[string]bool{}, FailingSince: map[string]time.Time{}}
 	var err error
 	if s.Backlog, err = a.Ratings.Backlog(ctx); err != nil {
 		a.log.WarnContext(ctx, "khodnevis: the queue does not return its backlog", "error", err)
@@ -57,7 +63,21 @@ func (a *App) stats(ctx context.Context) Stats {
 	for name, open := range a.breakers {
 		s.OpenBreakers[name] = open()
 	}
+	for name, since := range a.failing {
+		s.FailingSince[name] = since()
+	}
 	return s
+}
+
+// failing returns since when the ports fail whose adapters know it.
+func failing(cfg Config) map[string]func() time.Time {
+	since := map[string]func() time.Time{}
+	for name, port := range map[string]any{"store": cfg.Store, "queue": cfg.Queue} {
+		if f, ok := port.(queue.Failer); ok {
+			since[name] = f.FailingSince
+		}
+	}
+	return since
 }
 
 // breakers returns the circuit breakers of the dependencies that have one: whether each is open.

@@ -558,6 +558,10 @@ func (s *server) round(t *testing.T, g stage, dependency string) (wrong, late ma
 		if err := answers[row.request].as(want, x.ok); err != nil {
 			wrong[row.request] = err.Error()
 		}
+		// somebody has to make room on the disk first
+		if a := answers[row.request]; dependency == "full" && a.status == 503 && a.header.Get("Retry-After") != "30" {
+			late[row.request] = "Retry-After is " + a.header.Get("Retry-After")
+		}
 		limit := 2200 * time.Millisecond
 		if x.prefer != "" {
 			limit = 3200 * time.Millisecond

@@ -204,6 +204,17 @@ func problemUnavailable(outcome string) *problem {
 		retry: retryAfter()}
 }
 
+// fullRetry is when to try again after a full disk: somebody has to make room first.
+const fullRetry = 30 * time.Second
+
+// until returns p with the time after which the cause may have ended.
+func (p *problem) until(cause error) *problem {
+	if errors.Is(cause, errs.ErrFull) {
+		p.retry = fullRetry
+	}
+	return p
+}
+
 // retryAfter spreads retries over 1 to 5 seconds (jitter).
 func retryAfter() time.Duration { return time.Duration(1+rand.IntN(5)) * time.Second }
 
@@ -232,11 +243,11 @@ func problemOf(err error) (p *problem, log bool) {
 		return problemConflict, true
 	case errors.As(err, &unavailable):
 		if unavailable.Unknown {
-			return problemUnavailable("unknown"), true
+			return problemUnavailable("unknown").until(err), true
 		}
-		return problemUnavailable("not_accepted"), true
+		return problemUnavailable("not_accepted").until(err), true
 	case errors.Is(err, errs.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return problemUnavailable(""), true
+		return problemUnavailable("").until(err), true
 	case errors.Is(err, errs.ErrUnstorable):
 		return problemUnstorable, true // a rule of a domain package is missing
 	}

@@ -22,7 +22,7 @@
 // A queue that knows how many messages wait implements Lagger, and a queue that knows for how long
 // they wait implements Ager: without it, nothing is refused for its age. A queue that knows what
 // became of a position implements Locator: without it, a message that the queue has lost counts as
-// waiting.
+// waiting. A queue that knows since when it accepts nothing implements Failer.
 package queue
 
 import (
@@ -149,6 +149,13 @@ type Locator interface {
 	// A message that a consumer can still get is never Deleted. A position in a stream that is not
 	// the queue's is Unknown.
 	Locate(ctx context.Context, key string, at Position) (Standing, error)
+}
+
+// Failer is implemented by queues that know since when they accept nothing.
+type Failer interface {
+	// FailingSince returns when the first Publish failed after the last one that succeeded, because
+	// the queue could not accept it. It is the zero time if there was none.
+	FailingSince() time.Time
 }
 
 // Validate reports a message outside the bounds with an error that wraps ErrInvalid and

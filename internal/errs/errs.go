@@ -3,12 +3,17 @@
 // caller recognizes it.
 package errs
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrUnavailable says that a dependency does not respond or has no capacity. It is transient: a
 	// retry may succeed.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrFull is an ErrUnavailable that lasts until somebody makes room on a disk.
+	ErrFull = fmt.Errorf("no space is left: %w", ErrUnavailable)
 	// ErrUnstorable says that a database rejects the value. It is permanent: a retry fails as well.
 	ErrUnstorable = errors.New("unstorable")
 	// ErrTooBroad says that a store would read too many rows to answer a query.

@@ -39,8 +39,9 @@ func isUnstorable(err error) bool {
 // never will.
 func translate(err error) error {
 	switch primary(err) {
-	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_FULL, code.SQLITE_IOERR, code.SQLITE_CANTOPEN,
-		code.SQLITE_NOMEM,
+	case code.SQLITE_FULL:
+		return fmt.Errorf("%w: %w", errs.ErrFull, err)
+	case code.SQLITE_BUSY, code.SQLITE_LOCKED, code.SQLITE_IOERR, code.SQLITE_CANTOPEN, code.SQLITE_NOMEM,
 		code.SQLITE_READONLY, code.SQLITE_PROTOCOL:
 		return fmt.Errorf("%w: %w", errs.ErrUnavailable, err)
 	}

@@ -43,6 +43,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/khodnevis/khodnevis/internal/failing"
 	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/internal/semaphore"
 )
@@ -94,6 +95,7 @@ type File struct {
 	draining bool
 	closed   bool
 	drains   sync.WaitGroup
+	failing  failing.Since // of writing
 }
 
 // Open opens the file at path and creates it, readable by its owner only, if it is not there. Its
@@ -244,6 +246,11 @@ func (f *File) verify() error {
 	}
 	return nil
 }
+
+// FailingSince returns when the first transaction failed after the last one that was committed, for
+// a reason that is not in its jobs: a full disk, a lock of another process. It is the zero time if
+// there is none.
+func (f *File) FailingSince() time.Time { return f.failing.Time() }
 
 // Close waits for the jobs that Write has taken and closes the file. Closing twice is fine.
 func (f *File) Close() error {

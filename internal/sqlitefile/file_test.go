@@ -400,11 +400,15 @@ func TestFullDiskIsAnErrorAndPasses(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(err, errs.ErrUnavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
+	if !errors.Is(err, errs.ErrFull) || !errors.Is(err, errs.ErrUnavailable) || errors.Is(err, sqlitefile.ErrUnknown) {
 		t.Fatalf("on a full disk: %v", err)
 	}
-	if err := f.Write(t.Context(), insert(1)); err != nil {
-		t.Errorf("something small has room: %v", err)
+	since := f.FailingSince()
+	if err := fill(t.Context()); !errors.Is(err, errs.ErrFull) || since.IsZero() || !f.FailingSince().Equal(since) {
+		t.Errorf("%v: writing fails since %v, and then since %v", err, since, f.FailingSince())
+	}
+	if err := f.Write(t.Context(), insert(1)); err != nil || !f.FailingSince().IsZero() {
+		t.Errorf("something small has room: %v, and writing fails since %v", err, f.FailingSince())
 	}
 	bound(10_000)
 	if err := fill(t.Context()); err != nil {

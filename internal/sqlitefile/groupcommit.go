@@ -167,6 +167,7 @@ func (f *File) refuse(err error) bool {
 		if busy(err) && w.state.Load() == queued && w.queued.After(oldest) {
 			return false
 		}
+		f.failing.Note(true)
 		if w.state.CompareAndSwap(queued, begun) {
 			w.err = err
 			close(w.done)
@@ -258,10 +259,17 @@ func (tx *transaction) commit(next next) {
 	if err != nil || len(group) == 0 {
 		_, _ = tx.Exec("ROLLBACK") // SQLite may have done so already
 	}
+	written, failed := false, err != nil
 	for _, w := range group {
 		if err != nil {
 			w.err, w.panicked = err, nil // what the job saw was rolled back
 		}
+		written, failed = written || w.err == nil, failed || errors.Is(w.err, errs.ErrUnavailable)
+	}
+	if written || failed {
+		tx.f.failing.Note(failed)
+	}
+	for _, w := range group {
 		close(w.done)
 	}
 }
@@ -297,6 +305,9 @@ func (tx *transaction) doFirst(unit []*waiter) bool {
 		return true
 	}
 	if len(unit) == 1 {
+		if errors.Is(all.err, errs.ErrUnavailable) {
+			tx.f.failing.Note(true)
+		}
 		close(all.done)
 		return false
 	}

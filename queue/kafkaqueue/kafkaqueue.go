@@ -43,6 +43,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/khodnevis/khodnevis/internal/address"
+	"github.com/khodnevis/khodnevis/internal/failing"
 	"github.com/khodnevis/khodnevis/internal/installation"
 	"github.com/khodnevis/khodnevis/queue"
 )
@@ -66,6 +67,7 @@ type Queue struct {
 	identity      *installation.Identity // nil: Topic and Group have been set from the beginning
 	naming        sync.Once
 	inFlight      atomic.Int64    // bytes of messages without an answer
+	failing       failing.Since   // of Publish
 	inspected     atomic.Bool     // whether requireDurable has inspected the topic
 	life          context.Context // ends with Close
 	confirmations singleflight.Group

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -30,6 +31,17 @@ func (q *Queue) Publish(ctx context.Context, msgs ...queue.Message) ([]queue.Pos
 	if ctx.Err() != nil {
 		return nil, notAccepted(context.Cause(ctx))
 	}
+	positions, err := q.publish(ctx, msgs)
+	if err == nil || !errors.Is(ctx.Err(), context.Canceled) { // a caller who left says nothing of the brokers
+		q.failing.Note(err != nil)
+	}
+	return positions, err
+}
+
+// FailingSince implements queue.Failer.
+func (q *Queue) FailingSince() time.Time { return q.failing.Time() }
+
+func (q *Queue) publish(ctx context.Context, msgs []queue.Message) ([]queue.Position, error) {
 	if !q.begin() {
 		return nil, notAccepted(errClosed)
 	}

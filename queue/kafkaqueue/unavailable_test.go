@@ -170,6 +170,9 @@ func testSilentBrokers(t *testing.T, b []string, heal func(proxies)) {
 		})
 	}
 	publishers.Wait()
+	if q.FailingSince().IsZero() {
+		t.Error("the queue does not know that it accepts nothing")
+	}
 	heal(p)
 	healed := time.Now()
 	n := 0
@@ -178,6 +181,9 @@ func testSilentBrokers(t *testing.T, b []string, heal func(proxies)) {
 		return o.publish(t.Context(), q, "k", fmt.Sprint(n, " healed"))
 	})
 	t.Logf("well %v after it was healed", time.Since(healed))
+	if since := q.FailingSince(); !since.IsZero() {
+		t.Errorf("it publishes, and fails since %v", since)
+	}
 	o.checkTimes(t)
 	if len(o.refused) == 0 {
 		t.Error("nothing was refused for certain")

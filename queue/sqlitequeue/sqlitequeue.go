@@ -143,6 +143,15 @@ func New(file File, cfg Config) (*Queue, error) {
 	}, nil
 }
 
+// FailingSince implements queue.Failer. With a File that has the method, it is since when any write
+// of the file fails; with another one it is the zero time.
+func (q *Queue) FailingSince() time.Time {
+	if f, ok := q.file.(queue.Failer); ok {
+		return f.FailingSince()
+	}
+	return time.Time{}
+}
+
 // record is a message as it is stored.
 type record struct {
 	Offset int64  `db:"offset"`

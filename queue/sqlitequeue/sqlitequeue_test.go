@@ -155,6 +155,7 @@ func TestFullDiskIsNotAcceptedAndPasses(t *testing.T) {
 		}
 	}
 	bound(100)
+	began := time.Now()
 	big := queue.Message{Key: "k", Body: make([]byte, queue.MaxBody)}
 	accepted := int64(0)
 	for {
@@ -171,9 +172,12 @@ func TestFullDiskIsNotAcceptedAndPasses(t *testing.T) {
 	if n := lag(t, q); n != accepted {
 		t.Errorf("%d wait, %d were accepted", n, accepted)
 	}
+	if since := q.FailingSince(); since.Before(began) || since.After(time.Now()) {
+		t.Errorf("publishing fails since %v, it began at %v", since, began)
+	}
 	bound(1000)
-	if _, err := q.Publish(t.Context(), big); err != nil {
-		t.Errorf("with room again: %v", err)
+	if _, err := q.Publish(t.Context(), big); err != nil || !q.FailingSince().IsZero() {
+		t.Errorf("with room again: %v, and publishing fails since %v", err, q.FailingSince())
 	}
 	if got := consume(t, q, int(accepted)+1); int64(len(got)) != accepted+1 {
 		t.Errorf("consumed %d of %d", len(got), accepted+1)
