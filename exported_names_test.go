@@ -153,7 +153,6 @@ var (
 	_ *rating.FieldError
 	_ *rating.Filter
 	_ *rating.History
-	_ *rating.HistoryStart
 	_ *rating.Hooks
 	_ *rating.Key
 	_ *rating.LeaseStore
@@ -180,6 +179,9 @@ var (
 	_ *rediscache.Cache
 	_ *rediscache.Config
 	_ *score.Bucket
+	_ *score.Cell
+	_ *score.Count
+	_ *score.Explanation
 	_ *score.Part
 	_ *score.Policy
 	_ *score.Ruling
@@ -194,6 +196,7 @@ var (
 	_ *sqlitestore.Store
 	_ *store.Breaker
 	_ *store.Pinger
+	_ *store.Rebuilder
 	_ *store.Store
 	_ *storetest.Check
 	_ *storetest.Config

@@ -68,12 +68,14 @@ import (
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/httpapi"
+	"github.com/khodnevis/khodnevis/internal/backoff"
 	"github.com/khodnevis/khodnevis/queue"
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/rating/task"
 	"github.com/khodnevis/khodnevis/rating/worker"
+	"github.com/khodnevis/khodnevis/store"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
@@ -119,9 +121,10 @@ type Config struct {
 	Scale score.Scale
 	// Score holds the constants of the published score. The zero value means the defaults.
 	Score score.Policy
-	// Recalculate is the cron spec of the job that folds the published scores of what has changed:
-	// five fields, or "@every" and a duration of whole seconds, aligned to the clock, in UTC.
-	// Default "@every 30s". Under light load workers fold within a second anyway.
+	// Recalculate is the cron spec of the job that publishes the numbers of contents that have
+	// changed: five fields, or "@every" and a duration of whole seconds, aligned to the clock, in
+	// UTC. Default "@every 30s". Workers publish what they have stored at once, in a burst of
+	// ratings within about a second; the job publishes what they could not.
 	Recalculate string
 	// Recount is the cron spec of the job that recounts all numbers from the ratings and repairs
 	// them. Default "0 3 * * *".
@@ -161,6 +164,7 @@ type App struct {
 	api          *httpapi.API
 	workers      []*worker.Worker
 	recalculator *worker.Recalculator
+	store        rating.Store
 	jobs         map[string]worker.Schedule
 	drain        func()
 	draining     chan struct{}
@@ -234,8 +238,8 @@ func New(cfg Config) (*App, error) {
 	if err := errors.Join(append(errs, cfg.validate())...); err != nil {
 		return nil, err
 	}
-	a := &App{jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers, failing: failing(cfg),
-		log: cfg.Logger}
+	a := &App{store: cfg.Store, jobs: jobs, draining: make(chan struct{}), breakers: cfg.breakers,
+		failing: failing(cfg), log: cfg.Logger}
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	if err := a.wire(cfg); err != nil {
 		return nil, err
@@ -335,6 +339,9 @@ func (a *App) Run(ctx context.Context) error {
 		start(func(ctx context.Context) error { return a.recalculator.Run(ctx, job, schedule) })
 	}
 	start(a.recalculator.RunErasures)
+	if r, ok := a.store.(store.Rebuilder); ok {
+		start(func(ctx context.Context) error { return a.rebuild(ctx, r) })
+	}
 	if a.Contents != nil {
 		start(a.Contents.Run)
 	}
@@ -351,6 +358,21 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
+// rebuild computes what an upgrade has left to be computed, and returns nil when nothing is left.
+func (a *App) rebuild(ctx context.Context, r store.Rebuilder) error {
+	pauses := backoff.Backoff{First: time.Second, Max: time.Minute}
+	for {
+		err := r.Rebuild(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		a.log.WarnContext(ctx, "khodnevis: not all rows are rebuilt yet after an upgrade", "error", err)
+		if pauses.Wait(ctx) != nil {
+			return nil
+		}
+	}
+}
+
 // Recount recounts all numbers from the ratings, repairs what differs and reports it to drift, if
 // that is not nil. It returns how many contents it looked at. The cron does the same; see
 // Config.Recount.
@@ -358,14 +380,14 @@ func (a *App) Recount(ctx context.Context, drift func(rating.Drift)) (int, error
 	return a.recalculator.Recount(ctx, drift)
 }
 
-// Verify is Recount that also looks whether each published score is what its ratings give, to the
-// bit.
+// Verify is Recount that also looks whether the published numbers of each content are what its ratings
+// give, the score to the bit.
 func (a *App) Verify(ctx context.Context, drift func(rating.Drift)) (int, error) {
 	return a.recalculator.Verify(ctx, drift)
 }
 
 // Recalculate recounts the contents with the given identifiers, or with none every content, and
-// folds their scores anew, as a change of Config.Score asks for. It reports drift like Recount.
+// publishes their numbers anew, as a change of Config.Score asks for. It reports drift like Recount.
 func (a *App) Recalculate(ctx context.Context, drift func(rating.Drift), contents ...string) (int, error) {
 	return a.recalculator.Recalculate(ctx, contents, drift)
 }

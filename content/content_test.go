@@ -226,21 +226,21 @@ func TestUnconditionalUpdates(t *testing.T) {
 	}
 }
 
-func TestHistoryStartsOfDeletedContents(t *testing.T) {
+func TestRateableOfDeletedContents(t *testing.T) {
 	t.Parallel()
 	s := newService(t, content.Config{Cache: lrucache.New(lrucache.Config{})})
 	c := create(t, s, "ana", "t")
 	for range 2 { // from the store, then from the cache
-		opened, err := s.HistoryStarts(t.Context(), []string{c.ID, "nothing"})
-		if err != nil || len(opened) != 1 || !opened[c.ID].Equal(c.CreatedAt) {
-			t.Fatalf("%v, %v", opened, err)
+		found, err := s.Rateable(t.Context(), []string{c.ID, "nothing"})
+		if err != nil || !slices.Equal(found, []string{c.ID}) {
+			t.Fatalf("%v, %v", found, err)
 		}
 	}
 	if err := s.Delete(t.Context(), actor.Actor{User: "ana"}, c.ID); err != nil {
 		t.Fatal(err)
 	}
-	if opened, err := s.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
-		t.Errorf("deleted, and still there: %v, %v", opened, err)
+	if found, err := s.Rateable(t.Context(), []string{c.ID}); err != nil || len(found) != 0 {
+		t.Errorf("deleted, and still there: %v, %v", found, err)
 	}
 }
 
@@ -262,7 +262,7 @@ func (p *pausing) ContentsByID(ctx context.Context, ids []string) ([]content.Con
 
 // Who found a content before it was deleted, and remembers it afterwards, brings it back for nobody
 // in the process that deleted it, and in another one for less than two seconds.
-func TestHistoryStartsOfALateReader(t *testing.T) {
+func TestRateableOfALateReader(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	cfg := content.Config{Cache: lrucache.New(lrucache.Config{}), Now: func() time.Time { return now }}
@@ -279,8 +279,8 @@ func TestHistoryStartsOfALateReader(t *testing.T) {
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		if opened, err := late.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 1 {
-			t.Errorf("the late reader: %v, %v", opened, err)
+		if found, err := late.Rateable(t.Context(), []string{c.ID}); err != nil || len(found) != 1 {
+			t.Errorf("the late reader: %v, %v", found, err)
 		}
 	})
 	<-slow.found
@@ -291,8 +291,8 @@ func TestHistoryStartsOfALateReader(t *testing.T) {
 	reading.Wait()
 	now = now.Add(2 * time.Second)
 	for name, reader := range map[string]*content.Service{"who deleted it": s, "another": late} {
-		if opened, err := reader.HistoryStarts(t.Context(), []string{c.ID}); err != nil || len(opened) != 0 {
-			t.Errorf("%s: %v, %v", name, opened, err)
+		if found, err := reader.Rateable(t.Context(), []string{c.ID}); err != nil || len(found) != 0 {
+			t.Errorf("%s: %v, %v", name, found, err)
 		}
 	}
 }
@@ -322,7 +322,7 @@ func (m *moody) SetMany(ctx context.Context, items []cache.Item) error {
 // While the store does not answer, contents that are known exist for ten minutes more, but those
 // that the cache knows are deleted, also if it took the mark of that later; for longer they do for
 // a worker.
-func TestHistoryStartsWhileTheStoreIsDown(t *testing.T) {
+func TestRateableWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	shared, store := &moody{Cache: lrucache.New(lrucache.Config{})}, memstore.New(memstore.Config{})
@@ -338,11 +338,11 @@ func TestHistoryStartsWhileTheStoreIsDown(t *testing.T) {
 	}
 	kept, deleted := create(t, here, "ana", "t").ID, create(t, here, "ana", "t").ID
 	type contents interface {
-		HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
+		Rateable(ctx context.Context, ids []string) ([]string, error)
 	}
 	opened := func(what string, s contents, want int, fails error, ids ...string) {
 		t.Helper()
-		if found, err := s.HistoryStarts(t.Context(), ids); !errors.Is(err, fails) || len(found) != want {
+		if found, err := s.Rateable(t.Context(), ids); !errors.Is(err, fails) || len(found) != want {
 			t.Errorf("%s: %d are there, %v, want %d, %v", what, len(found), err, want, fails)
 		}
 	}

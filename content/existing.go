@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,17 +32,17 @@ type existing struct {
 }
 
 type existence struct {
-	created, checked time.Time
-	deleted          bool // for ever: identifiers are not used again
+	checked time.Time
+	deleted bool // for ever: identifiers are not used again
 }
 
 func newExisting() existing {
 	return existing{checks: lru.New[string, existence](maxExisting, nil)}
 }
 
-// historyStarts adds to starts when those of ids were created that the store had at the given time
-// or later, and returns the ids that the store must be asked for. Deleted contents are in neither.
-func (e *existing) historyStarts(ids []string, since time.Time, starts map[string]time.Time) (unknown []string) {
+// split returns those of ids that the store had at the given time or later, and those that the store
+// must be asked for. Deleted contents are in neither.
+func (e *existing) split(ids []string, since time.Time) (known, unknown []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, id := range ids {
@@ -50,12 +50,12 @@ func (e *existing) historyStarts(ids []string, since time.Time, starts map[strin
 		switch {
 		case ok && check.deleted:
 		case ok && !check.checked.Before(since):
-			starts[id] = check.created
+			known = append(known, id)
 		default:
 			unknown = append(unknown, id)
 		}
 	}
-	return unknown
+	return known, unknown
 }
 
 // remember keeps the store's answer about ids from a time. It drops the ids that were not found:
@@ -70,7 +70,7 @@ func (e *existing) remember(ids []string, found []Content, at time.Time) {
 	}
 	for _, c := range found {
 		if _, deleted := e.checks.Get(c.ID); !deleted { // the answer may be from before the deletion
-			e.checks.Put(c.ID, existence{created: c.CreatedAt, checked: at})
+			e.checks.Put(c.ID, existence{checked: at})
 		}
 	}
 }
@@ -81,54 +81,49 @@ func (e *existing) delete(id string) {
 	e.checks.Put(id, existence{deleted: true})
 }
 
-// HistoryStarts returns when those of ids were created that exist. A content that another process
+// Rateable returns those of ids that exist. A content that another process
 // deletes is missing from the result two seconds later at the latest. While the store does not
 // answer, the contents that this Service knew within the last 10 minutes exist, unless Config.Cache
 // knows of a deletion. If that cache does not answer either, or one of ids is not known, the error
 // is the store's.
-func (s *Service) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
-	return s.historyStarts(ctx, ids, existsFor)
+func (s *Service) Rateable(ctx context.Context, ids []string) ([]string, error) {
+	return s.rateable(ctx, ids, existsFor)
 }
 
-// CachedContents are the contents of a Service as a worker of ratings needs them: when they were
-// created, which never changes. A deleted content may be among them for 10 minutes, because the
-// store refuses its ratings anyway.
+// CachedContents are the contents of a Service as a worker of ratings needs them. A deleted content
+// may be among them for 10 minutes, because the store refuses its ratings anyway.
 type CachedContents struct{ s *Service }
 
 // Cached returns the contents for a worker of ratings. The Service itself can be used in its place; it
 // asks the store more often.
 func (s *Service) Cached() CachedContents { return CachedContents{s} }
 
-// HistoryStarts returns when those of ids were created that exist, or existed 10 minutes ago.
-func (c CachedContents) HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error) {
-	return c.s.historyStarts(ctx, ids, existedFor)
+// Rateable returns those of ids that exist, or existed 10 minutes ago.
+func (c CachedContents) Rateable(ctx context.Context, ids []string) ([]string, error) {
+	return c.s.rateable(ctx, ids, existedFor)
 }
 
-func (s *Service) historyStarts(ctx context.Context, ids []string, fresh time.Duration) (map[string]time.Time, error) {
+func (s *Service) rateable(ctx context.Context, ids []string, fresh time.Duration) ([]string, error) {
 	s.invalidateDue(ctx)
 	at := s.now()
-	starts := make(map[string]time.Time, len(ids))
-	unknown := s.existing.historyStarts(ids, at.Add(-fresh), starts)
+	known, unknown := s.existing.split(ids, at.Add(-fresh))
 	if len(unknown) == 0 {
-		return starts, nil
+		return known, nil
 	}
-	stale := make(map[string]time.Time, len(unknown))
-	staleWillDo := len(s.existing.historyStarts(unknown, at.Add(-existedFor), stale)) == 0
+	stale, neverSeen := s.existing.split(unknown, at.Add(-existedFor))
+	staleWillDo := len(neverSeen) == 0
 	found, err := s.read(ctx, unknown, staleWillDo)
 	if err == nil {
 		s.existing.remember(unknown, found, at)
 		for _, c := range found {
-			starts[c.ID] = c.CreatedAt
+			known = append(known, c.ID)
 		}
-		return starts, nil
+		return known, nil
 	}
 	if staleWillDo && unanswered(err) {
 		if deleted, ok := s.deleted(ctx, unknown); ok {
-			for _, id := range deleted {
-				delete(stale, id)
-			}
-			maps.Copy(starts, stale)
-			return starts, nil
+			stale = slices.DeleteFunc(stale, func(id string) bool { return slices.Contains(deleted, id) })
+			return append(known, stale...), nil
 		}
 	}
 	return nil, fmt.Errorf("content: look up %d contents: %w", len(unknown), err)

@@ -55,7 +55,7 @@ type invalidations struct {
 }
 
 // invalidate tells the cache, and so other processes, that a content is deleted. If that fails, the
-// invalidation is due, and later calls of HistoryStarts or GetOrStale send it.
+// invalidation is due, and later calls of Rateable or GetOrStale send it.
 func (s *Service) invalidate(ctx context.Context, id string) {
 	if s.cache == nil || s.sendInvalidations(ctx, []string{id}) {
 		return

@@ -21,7 +21,7 @@ type contentDetail struct {
 	Description  *string  `json:"description,omitempty" doc:"The description. Not in lists."` // nil in lists
 	Author       string   `json:"author" doc:"The identifier of the user who created it."`
 	AverageScore *float64 `json:"average_score" doc:"The exact mean of the ratings. Null without ratings."`
-	Score        *float64 `json:"score" doc:"The published score; the average until it is computed."`
+	Score        *float64 `json:"score" doc:"The published score. Null without ratings that take part."`
 	RatingsCount int64    `json:"ratings_count" doc:"The number of ratings."`
 	Version      int64    `json:"version" doc:"1 at creation, and one more with each change."`
 	CreatedAt    stamp    `json:"created_at" doc:"When it was created."`
@@ -184,19 +184,12 @@ func (c *call) listContents() error {
 		return err
 	}
 	var found []content.Listed
+	var stats map[string]rating.Stats
 	if !nothing {
-		if found, err = c.cfg.Contents.List(c.r.Context(),
-			content.Query{Filter: f, Order: order, After: after, Limit: p.size + 1}); err != nil {
+		found, stats, err = c.listWithStats(content.Query{Filter: f, Order: order, After: after, Limit: p.size + 1})
+		if err != nil {
 			return p.tooBroad(err)
 		}
-	}
-	ids := make([]string, min(len(found), p.size))
-	for i := range ids {
-		ids[i] = found[i].ID
-	}
-	stats, err := c.cfg.Ratings.Stats(c.r.Context(), ids)
-	if err != nil {
-		return err
 	}
 	c.cacheable()
 	return respondPage(c, p, found,
@@ -208,6 +201,43 @@ func (c *call) listContents() error {
 			}
 			return c.cfg.Contents.Count(c.r.Context(), f)
 		})
+}
+
+// listWithStats returns contents and their numbers. If q filters or orders by numbers, those that are
+// returned agree with it: both are read again, a few times, if numbers were published in between.
+func (c *call) listWithStats(q content.Query) (found []content.Listed, stats map[string]rating.Stats, err error) {
+	f := q.Filter
+	read := c.cfg.Ratings.StatsFromStore
+	if f.ScoreMin == nil && f.ScoreMax == nil && f.RatingsMin == 0 && q.Order.Field != content.ByScore &&
+		q.Order.Field != content.ByRatings {
+		read = c.cfg.Ratings.Stats
+	}
+	for range attempts {
+		if found, err = c.cfg.Contents.List(c.r.Context(), q); err != nil {
+			return nil, nil, err
+		}
+		ids := make([]string, len(found))
+		for i, l := range found {
+			ids[i] = l.ID
+		}
+		if stats, err = read(c.r.Context(), ids); err != nil {
+			return nil, nil, err
+		}
+		if !slices.ContainsFunc(found, func(l content.Listed) bool { return contradicts(q, l, stats[l.ID]) }) {
+			break
+		}
+	}
+	return found, stats, nil
+}
+
+// contradicts reports whether a content in a list has other numbers than it was listed by.
+func contradicts(q content.Query, l content.Listed, s rating.Stats) bool {
+	f, score := q.Filter, published(s)
+	return f.ScoreMin != nil && (score == nil || *score < *f.ScoreMin) ||
+		f.ScoreMax != nil && (score == nil || *score > *f.ScoreMax) ||
+		s.Count < f.RatingsMin ||
+		q.Order.Field == content.ByScore && l.Cursor.Number != s.Score.Rank ||
+		q.Order.Field == content.ByRatings && l.Cursor.Number != float64(s.Count)
 }
 
 // orderings returns the orders of contents, the default first.

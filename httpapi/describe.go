@@ -207,8 +207,8 @@ var enumerations = map[reflect.Type]any{
 		task.Pending, task.Started, task.Retry, task.Success, task.Failure},
 	reflect.TypeFor[rating.Result](): []rating.Result{
 		rating.Created, rating.Updated, rating.Unchanged, rating.Superseded, rating.Withdrawn},
-	reflect.TypeFor[score.Verdict](): []score.Verdict{score.VerdictCounted, score.VerdictFew, score.VerdictAgreed,
-		score.VerdictHeld, score.VerdictExcluded, score.VerdictCleared},
+	reflect.TypeFor[score.Verdict](): []score.Verdict{score.VerdictCounted, score.VerdictHeld, score.VerdictExcluded,
+		score.VerdictCleared},
 	reflect.TypeFor[score.Ruling](): rulings,
 	reflect.TypeFor[ratingState]():  []ratingState{stateStored, statePending},
 	reflect.TypeFor[problemCode]():  allProblemCodes(),

@@ -79,7 +79,7 @@ func (s *server) rateAll(t testing.TB, hot string) {
 		for _, k := range []rating.Key{{Content: l.ID, Rater: s.ids[ada]}, {Content: hot, Rater: fmt.Sprintf("rater-%d",
 			i)}} {
 			batch.Changes = append(batch.Changes, rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: 1},
-				Score: 1 + i%5, Bucket: 1, At: opened})
+				Score: 1 + i%5, At: opened})
 		}
 	}
 	if _, err := s.store.ApplyRatings(t.Context(), batch); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,14 +37,8 @@ func (strangeUsers) Authenticate(_ context.Context, r *http.Request) (auth.Princ
 // its own may.
 type strangeContents struct{}
 
-func (strangeContents) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
-	opened := map[string]time.Time{}
-	for _, id := range ids {
-		if id != "none" {
-			opened[id] = time.Time{}
-		}
-	}
-	return opened, nil
+func (strangeContents) Rateable(_ context.Context, ids []string) ([]string, error) {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "none" }), nil
 }
 
 // TestStrangeIdentifiers takes identifiers with every legal sign through links, filters and

@@ -31,14 +31,8 @@ func optional(v float64, exists bool) *float64 {
 	return &v
 }
 
-// published returns the published score, or null. A content has the average until its score is
-// computed for the first time, within about a second.
-func published(s rating.Stats) *float64 {
-	if average, rated := s.Average(); !s.Score.Computed {
-		return optional(average, rated)
-	}
-	return optional(s.Score.Value, s.Score.Weight > 0)
-}
+// published returns the published score, or null.
+func published(s rating.Stats) *float64 { return optional(s.Score.Value, s.Score.Counted > 0) }
 
 // json responds with v.
 func (c *call) json(status int, v any) error {

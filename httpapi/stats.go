@@ -16,10 +16,11 @@ type statsDetail struct {
 	RatingsCount int64        `json:"ratings_count" doc:"The number of ratings."`
 	Sum          int64        `json:"sum" doc:"The sum of the scores."`
 	AverageScore *float64     `json:"average_score" doc:"The exact mean of the scores. Null without ratings."`
-	Score        *float64     `json:"score" doc:"The published score; the average until it is computed."`
+	Score        *float64     `json:"score" doc:"The published score. Null without ratings that take part."`
+	Rank         *float64     `json:"rank" doc:"What ordering=score orders by. Null if never rated."`
 	Histogram    histogram    `json:"histogram" doc:"The number of ratings with each score."`
-	Held         int64        `json:"held" doc:"How many ratings weigh less now, because of a burst."`
-	AsOf         stamp        `json:"as_of" null:"yes" doc:"When these statistics were stored. Null without ratings."`
+	Held         int64        `json:"held" doc:"How many ratings do not count in the score, because of a burst."`
+	AsOf         stamp        `json:"as_of" null:"yes" doc:"The moment of all these numbers. Null if never rated."`
 	Explanation  *explanation `json:"explanation,omitempty" doc:"How the score is computed. For staff, with explain=1."`
 }
 
@@ -102,7 +103,7 @@ func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 	average, rated := s.Average()
 	scale := c.cfg.Ratings.Scale()
 	d := statsDetail{Content: c.param, RatingsCount: s.Count, Sum: s.Sum, AverageScore: optional(average, rated),
-		Score:     published(s),
+		Score: published(s), Rank: optional(s.Score.Rank, s.Score.Computed),
 		Histogram: histogram{}, Held: s.Held(), AsOf: stamp(s.AsOf)}
 	for score := scale.Min; score <= scale.Max; score++ {
 		d.Histogram[strconv.Itoa(score)] = s.Histogram[score]
@@ -114,7 +115,8 @@ func (c *call) statsDetailOf(s rating.Stats) statsDetail {
 type explanation struct {
 	Score    *float64       `json:"score" doc:"The score computed now. The published one may be a little older."`
 	Rank     float64        `json:"rank" doc:"The rank, which contents are ordered by."`
-	Weight   float64        `json:"weight" doc:"The number of ratings that count; may be a fraction."`
+	Counted  float64        `json:"counted" doc:"The number of ratings that count; may be a fraction."`
+	Weight   float64        `json:"weight" doc:"One more rating moves the score by about its distance divided by this."`
 	OpenedAt stamp          `json:"opened_at" null:"yes" doc:"When the first hour begins."`
 	Buckets  []bucketDetail `json:"buckets" doc:"The hours of the first day, and the days since then, that have ratings."`
 	Windows  []windowDetail `json:"windows" doc:"The windows that staff created."`
@@ -127,8 +129,9 @@ type bucketDetail struct {
 	RatingsCount int64         `json:"ratings_count" doc:"The number of ratings."`
 	Sum          int64         `json:"sum" doc:"The sum of the scores."`
 	AverageScore float64       `json:"average_score" doc:"The mean of the scores."`
-	Before       float64       `json:"before" doc:"The score of the buckets before this one."`
-	Limit        float64       `json:"limit" doc:"How far the bucket may move that score."`
+	Pull         float64       `json:"pull" doc:"How it pulls the score: the sum of the distances of its ratings from it."`
+	Alone        float64       `json:"alone" doc:"How much it may pull by itself."`
+	Limit        float64       `json:"limit" doc:"How much it may pull with what other buckets of its season bear out."`
 	Counted      float64       `json:"counted" doc:"The number of its ratings that count; may be a fraction."`
 	Held         float64       `json:"held" doc:"The number of its ratings that do not count."`
 	Verdict      score.Verdict `json:"verdict" doc:"What was decided about it."`
@@ -162,14 +165,14 @@ func (c *call) explainStats() error {
 	if err != nil {
 		return err
 	}
-	d := explanation{Score: optional(e.Score.Value, e.Score.Weight > 0), Rank: e.Score.Rank, Weight: e.Score.Weight,
-		OpenedAt: stamp(e.Start),
-		Buckets:  make([]bucketDetail, len(e.Parts)), Windows: make([]windowDetail, len(e.Windows))}
+	d := explanation{Score: optional(e.Value, e.Score.Counted > 0), Rank: e.Rank, Counted: e.Score.Counted,
+		Weight: e.Weight, OpenedAt: stamp(e.Start),
+		Buckets: make([]bucketDetail, len(e.Parts)), Windows: make([]windowDetail, len(e.Windows))}
 	for i, p := range e.Parts {
 		from, until := score.BucketSpan(e.Start, p.Index)
-		d.Buckets[i] = bucketDetail{From: stamp(from), Until: stamp(until), RatingsCount: p.N, Sum: p.Sum,
-			AverageScore: p.Mean(), Before: p.Before, Limit: p.Limit,
-			Counted: p.Counted, Held: float64(p.N) - p.Counted, Verdict: p.Verdict, Why: p.Why()}
+		d.Buckets[i] = bucketDetail{From: stamp(from), Until: stamp(until), RatingsCount: p.Ratings, Sum: p.Sum,
+			AverageScore: p.Mean(), Pull: p.Pull, Alone: p.Alone, Limit: p.Limit,
+			Counted: p.Counted, Held: float64(p.Ratings) - p.Counted, Verdict: p.Verdict, Why: e.Why(p)}
 	}
 	for i, w := range e.Windows {
 		d.Windows[i] = windowDetailOf(w, e.Start)

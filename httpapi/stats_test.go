@@ -21,12 +21,19 @@ func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var changes []rating.Change
+	// The history starts with a rating that is withdrawn.
+	starter := rating.Change{Key: rating.Key{Content: contentID, Rater: "starter"},
+		Version: rating.Version{Epoch: 1, Offset: 1}, Score: 4, At: c.CreatedAt}
+	if _, err := s.store.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{starter}}); err != nil {
+		t.Fatal(err)
+	}
+	starter.Version.Offset, starter.Withdraw = 2, true
+	changes := []rating.Change{starter}
 	for i := range 220 {
 		change := rating.Change{Key: rating.Key{Content: contentID, Rater: fmt.Sprintf("r%d", i)},
-			Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 25, At: c.CreatedAt}
+			Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, At: c.CreatedAt.Add(49 * time.Hour)}
 		if i >= 20 {
-			change.Score, change.Bucket = 1, 27
+			change.Score, change.At = 1, c.CreatedAt.Add(97*time.Hour)
 		}
 		changes = append(changes, change)
 	}
@@ -37,9 +44,8 @@ func (s *server) campaign(t *testing.T) (contentID string, opened time.Time) {
 	return contentID, c.CreatedAt
 }
 
-// Until a score is computed for the first time, the average stands in its place: null would say
-// that there are no ratings.
-func TestScoreBeforeItIsComputed(t *testing.T) {
+// Numbers belong to one moment: those of ratings that are stored are all there, or none is.
+func TestNumbersArePublishedTogether(t *testing.T) {
 	onStores(t, func(t *testing.T, open opener) {
 		s := serve(t, setup{open: open, idle: true})
 		contentID := s.write(t, "A film")
@@ -55,12 +61,21 @@ func TestScoreBeforeItIsComputed(t *testing.T) {
 		}}); err != nil {
 			t.Fatal(err)
 		}
-		s.clock.Advance(2 * time.Minute) // the cache lets the older numbers go
-		for _, path := range []string{path, path + "stats/"} {
-			if a := s.get(t, nobody, path); a.at(t, "score") != 2.5 || a.at(t, "average_score") != 2.5 {
-				t.Errorf("%s with ratings that are not folded: %s", path, a)
+		look := func(when string, count float64, score any) {
+			t.Helper()
+			s.clock.Advance(2 * time.Minute) // the cache lets the older numbers go
+			for _, path := range []string{path, path + "stats/"} {
+				if a := s.get(t, nobody, path); a.at(t, "ratings_count") != count || a.at(t, "score") != score ||
+					a.at(t, "average_score") != score {
+					t.Errorf("%s %s: %s", path, when, a)
+				}
 			}
 		}
+		look("with ratings that are not published", 0, nil)
+		if _, err := s.app.Recalculate(t.Context(), nil, contentID); err != nil {
+			t.Fatal(err)
+		}
+		look("with ratings that are published", 2, 2.5)
 	})
 }
 
@@ -156,7 +171,7 @@ func TestOrderByScoreIsByRank(t *testing.T) {
 		var changes []rating.Change
 		for i := range 30 {
 			changes = append(changes, rating.Change{Key: rating.Key{Content: liked, Rater: fmt.Sprintf("r%d", i)},
-				Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, Bucket: 30, At: s.clock.Now()})
+				Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 4, At: s.clock.Now()})
 		}
 		if _, err := s.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}); err != nil {
 			t.Fatal(err)

@@ -70,6 +70,9 @@ func newCampaign(t *testing.T, seed uint64) *campaign {
 	c.recalculator = check(worker.NewRecalculator(c.ratings, c.store))(t)
 	c.work()
 	c.content = c.world.content().ID
+	// An attack does not begin with an hour or a day of the history.
+	c.rate(1, honest, 0, false)
+	c.offset.Add(int64(30 * time.Minute))
 	return c
 }
 
@@ -95,13 +98,14 @@ func (c *campaign) hours(hours, honestly, attacking int, as crowd, each func(hou
 	c.t.Helper()
 	share := func(n, hour int) int { return n*(hour+1)/hours - n*hour/hours }
 	for hour := range hours {
+		before := c.raters
 		c.rate(share(honestly, hour), as, time.Hour, false)
 		c.rate(share(attacking, hour), ones, time.Hour, true)
 		c.offset.Add(int64(time.Hour))
 		if each == nil {
 			continue
 		}
-		if c.await(c.last).State != task.Success {
+		if c.raters > before && c.await(c.last).State != task.Success {
 			c.t.Fatal("a rating is not stored")
 		}
 		check(c.recalculator.RefreshScores(c.t.Context()))(c.t)
@@ -110,40 +114,57 @@ func (c *campaign) hours(hours, honestly, attacking int, as crowd, each func(hou
 	}
 }
 
+// pulls returns how far the score and the plain average are pulled from the average of the honest
+// ratings until a day after an attack.
+func pulls(t *testing.T, seed uint64, hours, n, during, calm, attack int, as crowd) (pulled, plain float64) {
+	t.Helper()
+	w := newCampaign(t, seed)
+	w.hours(hours, n, 0, honest, nil)
+	measure := func(_ int, score, average float64) {
+		truth := float64(w.honest.sum) / float64(w.honest.n)
+		pulled, plain = max(pulled, math.Abs(score-truth)), max(plain, math.Abs(average-truth))
+	}
+	if as == honest {
+		w.hours(during, attack, 0, honest, measure)
+	} else {
+		w.hours(during, calm*during/24, attack, honest, measure)
+	}
+	w.hours(24, calm, 0, honest, measure)
+	return pulled, plain
+}
+
 // TestAttackTable holds the published score to what is promised of it, on the real path: how far it
 // is pulled from the average of the honest ratings until a day after an attack of ten times as many
 // ones, and what it does when no attack is under way.
 func TestAttackTable(t *testing.T) {
 	t.Parallel()
-	const tolerance, run = 0.05, 30*24 + 12 // what lasts for days begins at noon, not with a day of the content
+	const tolerance, run = 0.05, 30*24 + 12 // what lasts for days begins at noon, not with a day of the history
 	for _, c := range []struct {
 		name                string
 		n, hours            int // the honest ratings before, and how long they took
-		calm                int // the honest ratings of an hour from then on
+		calm                int // the honest ratings of a day from then on
 		attack, during      int // the attack, and how many hours it took
 		as                  crowd
 		pulled, plainPulled float64
 	}{
-		{"mid, 10x in 6 h", 1000, run, 1, 10_000, 6, ones, 0.13, 2.91},
-		{"mid, 10x in 3 days", 1000, run, 1, 10_000, 72, ones, 0.40, 2.91},
-		{"newborn, 10x in 6 h", 300, 6, 13, 3000, 6, ones, 0.18, 2.84},
-		{"mid, honest virality 10x in 6 h", 1000, run, 1, 10_000, 6, honest, 0, 0},
+		{"newborn, 10x in 6 h", 300, 6, 300, 3000, 6, ones, 0.34, 2.84},
+		{"newborn, 10x in 3 days", 300, 6, 300, 3000, 72, ones, 2.04, 2.27},
+		{"young, 10x in 6 h", 20, 48, 7, 200, 6, ones, 0.55, 2.93},
+		{"mid, 10x in 6 h", 1000, run, 33, 10_000, 6, ones, 0.12, 2.91},
+		{"mid, 10x in 3 days", 1000, run, 33, 10_000, 72, ones, 0.15, 2.91},
+		{"mid, honest virality 10x in 6 h", 1000, run, 33, 10_000, 6, honest, 0.02, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newCampaign(t, 1)
-			w.hours(c.hours, c.n, 0, honest, nil)
 			var pulled, plain float64
-			measure := func(_ int, score, average float64) {
-				truth := float64(w.honest.sum) / float64(w.honest.n)
-				pulled, plain = max(pulled, math.Abs(score-truth)), max(plain, math.Abs(average-truth))
+			seeds := uint64(1)
+			if c.n < 100 { // so few ratings are no sample of their crowd
+				seeds = 25
 			}
-			if c.as == honest {
-				w.hours(c.during, c.attack, 0, honest, measure)
-			} else {
-				w.hours(c.during, c.calm*c.during, c.attack, honest, measure)
+			for seed := range seeds {
+				score, average := pulls(t, seed+1, c.hours, c.n, c.during, c.calm, c.attack, c.as)
+				pulled, plain = pulled+score/float64(seeds), plain+average/float64(seeds)
 			}
-			w.hours(24, c.calm*24, 0, honest, measure)
 			t.Logf("the score was pulled by %.3f, the plain average by %.3f", pulled, plain)
 			if math.Abs(pulled-c.pulled) > tolerance {
 				t.Errorf("the score was pulled by %.3f, promised are %.2f", pulled, c.pulled)
@@ -167,7 +188,7 @@ func TestAttackTable(t *testing.T) {
 			}
 		})
 		t.Logf("90 %% of the way: %v", arrived)
-		for what, want := range map[string]float64{"the score": 9.0, "the plain average": 8.9} {
+		for what, want := range map[string]float64{"the score": 9.1, "the plain average": 8.9} {
 			if math.Abs(arrived[what]-want) > 0.25 {
 				t.Errorf("%s went 90 %% of the way in %.1f days, promised are %.1f", what, arrived[what], want)
 			}

@@ -1,5 +1,11 @@
 package rating
 
+import (
+	"time"
+
+	"github.com/khodnevis/khodnevis/rating/score"
+)
+
 // Compare returns -1, 0 or 1 if v is before, at or after o.
 func (v Version) Compare(o Version) int {
 	switch {
@@ -19,11 +25,12 @@ func (v Version) ordinal() int64 {
 }
 
 // For adapters: Apply applies c to old, the rating that is stored under the key of c, a tombstone,
-// or the zero Rating if there is none. It returns the outcome, and whether the adapter must store
-// the rating of the outcome. A duplicate has the version that is stored; it changes nothing and has
-// the result that it had the first time. A change with an older version is Superseded, as from a
-// worker that was believed dead (fencing). Apply does not know whether the content is deleted.
-func (c Change) Apply(old Rating) (Outcome, bool) {
+// or the zero Rating if there is none. start is when the history of the content starts. Apply
+// returns the outcome, and whether the adapter must store the rating of the outcome. A duplicate has
+// the version that is stored; it changes nothing and has the result that it had the first time. A
+// change with an older version is Superseded, as from a worker that was believed dead (fencing).
+// Apply does not know whether the content is deleted.
+func (c Change) Apply(old Rating, start time.Time) (Outcome, bool) {
 	known := old.Result != ""
 	if known {
 		switch c.Version.Compare(old.Version) {
@@ -33,7 +40,8 @@ func (c Change) Apply(old Rating) (Outcome, bool) {
 			return Outcome{Result: old.Result, Rating: old}, false
 		}
 	}
-	next := Rating{Key: c.Key, Version: c.Version, Score: c.Score, Bucket: c.Bucket, CreatedAt: c.At, UpdatedAt: c.At}
+	next := Rating{Key: c.Key, Version: c.Version, Score: c.Score, Bucket: score.BucketAt(start, c.At), CreatedAt: c.At,
+		UpdatedAt: c.At}
 	if known && !old.Withdrawn {
 		next.CreatedAt = old.CreatedAt
 	}

@@ -315,14 +315,11 @@ func TestRunErasures(t *testing.T) {
 // deleting are contents of a host, who deletes them all at once.
 type deleting struct{ gone atomic.Bool }
 
-func (h *deleting) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
-	opened := map[string]time.Time{}
-	for _, id := range ids {
-		if !h.gone.Load() {
-			opened[id] = time.Time{}
-		}
+func (h *deleting) Rateable(_ context.Context, ids []string) ([]string, error) {
+	if h.gone.Load() {
+		return nil, nil
 	}
-	return opened, nil
+	return ids, nil
 }
 
 // A content that its host has deleted leaves nothing behind, and what is on its way is refused.

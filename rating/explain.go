@@ -10,20 +10,19 @@ import (
 
 // Explanation explains the published score of a content.
 type Explanation struct {
-	// Stats are the published numbers. Their score may not include the latest changes.
+	// Stats are the published numbers. They may not include the latest changes.
 	Stats Stats
-	// Score is the score as computed now.
-	Score score.Score
+	// Explanation is that of the score as computed now.
+	score.Explanation
 	// Start is when the history of the content starts; zero if it was never rated.
 	Start   time.Time
-	Parts   []score.Part
 	Windows []Window
 }
 
 // Explain explains the published score of a content. ErrNotFound: there is no such content.
 // ErrForbidden: the actor is not staff.
 func (s *Service) Explain(ctx context.Context, actor actor.Actor, content string) (Explanation, error) {
-	start, h, err := s.history(ctx, content)
+	h, err := s.history(ctx, content)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -34,6 +33,6 @@ func (s *Service) Explain(ctx context.Context, actor actor.Actor, content string
 	if err != nil {
 		return Explanation{}, err
 	}
-	parts, now := s.cfg.Policy.Explain(s.cfg.Scale, h.Buckets, h.Rulings())
-	return Explanation{Stats: stats[content], Score: now, Start: start, Parts: parts, Windows: h.Windows}, nil
+	return Explanation{Stats: stats[content], Explanation: s.cfg.Policy.Explain(s.cfg.Scale, h.Buckets, h.Rulings()),
+		Start: h.Start, Windows: h.Windows}, nil
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/khodnevis/khodnevis/queue/memqueue"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/internal/event"
-	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/rating/task"
 	"github.com/khodnevis/khodnevis/rating/worker"
 	"github.com/khodnevis/khodnevis/store"
@@ -586,13 +585,7 @@ func TestWithdrawIsForTheRaterAndStaff(t *testing.T) {
 // opens with the first rating.
 type hosts struct{}
 
-func (hosts) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
-	m := map[string]time.Time{}
-	for _, id := range ids {
-		m[id] = time.Time{}
-	}
-	return m, nil
-}
+func (hosts) Rateable(_ context.Context, ids []string) ([]string, error) { return ids, nil }
 
 func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 	t.Parallel()
@@ -610,12 +603,9 @@ func TestHostsContentsOpenWithTheirFirstRating(t *testing.T) {
 		w.offset.Add(int64(24 * time.Hour))
 	}
 	var indices []int
-	check(w.store.RefreshScores(t.Context(), 10, func(h rating.History) score.Score {
-		for _, b := range h.Buckets {
-			indices = append(indices, b.Index)
-		}
-		return score.Score{Computed: true}
-	}))(t)
+	for _, b := range check(w.store.HistoryByContent(t.Context(), "post-17"))(t).Buckets {
+		indices = append(indices, b.Index)
+	}
 	if !slices.Equal(indices, []int{0, 24, 25}) {
 		t.Errorf("the ratings count in buckets %v, want 0, 24, 25", indices)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // For workers: Config returns the configuration, with its defaults.
@@ -17,15 +19,21 @@ func (s *Service) StreamEpoch(ctx context.Context, stream string) (int64, error)
 	return s.epochs.of(ctx, stream)
 }
 
-// For workers: RefreshStats reads the Stats of contents from the store and caches them.
-func (s *Service) RefreshStats(ctx context.Context, contents []string) error {
-	if s.cfg.Cache == nil || len(contents) == 0 {
+// For workers: Compute computes the published score of a content.
+func (s *Service) Compute(h History) score.Score {
+	return s.cfg.Policy.Compute(s.cfg.Scale, h.Buckets, h.Rulings())
+}
+
+// For workers: Publish publishes the numbers of those of contents that have changed, and caches
+// them.
+func (s *Service) Publish(ctx context.Context, contents []string) error {
+	if len(contents) == 0 {
 		return nil
 	}
 	began := s.cfg.Now()
-	stats, err := s.store.StatsByContent(ctx, contents)
+	stats, err := s.store.RefreshScoresOf(ctx, contents, s.Compute)
 	if err != nil {
-		return fmt.Errorf("rating: numbers of %d contents: %w", len(contents), err)
+		return fmt.Errorf("rating: publish the numbers of %d contents: %w", len(contents), err)
 	}
 	s.CacheStats(ctx, stats, began)
 	return nil

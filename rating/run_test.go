@@ -197,8 +197,8 @@ func TestRecountAsksTheAuditor(t *testing.T) {
 	}
 }
 
-// Verify finds numbers that are not those of the rows, and scores that are not those of the
-// numbers.
+// Verify finds buckets that are not those of the rows, and published numbers that are not those of
+// the buckets.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	d := &drifting{}
@@ -226,27 +226,30 @@ func TestVerify(t *testing.T) {
 	if got := verify(); len(got) != 1 || got[0] != "score: 4.000000000000004, computed 4" || d.marked != 1 {
 		t.Errorf("a score that is off by a bit has the drift %v, and %d are marked", got, d.marked)
 	}
+	d.stats = func(s rating.Stats) rating.Stats { s.Count = 2; return s }
+	if got := verify(); len(got) != 1 || got[0] != "count: 2, recounted 3" || d.marked != 2 {
+		t.Errorf("a count that is wrong has the drift %v, and %d are marked", got, d.marked)
+	}
 	d.stats = nil
-	d.drifts = []rating.Drift{{Content: c.ID, Was: rating.Stats{Count: 2}, Is: rating.Stats{Count: 3}}}
-	if got := verify(); len(got) != 1 || got[0] != "count: 2, recounted 3" {
+	d.drifts = []rating.Drift{{Content: c.ID, IsBuckets: bucketsOf(map[score.Cell]int64{{Bucket: 2, Score: 4}: 3})}}
+	if got := verify(); len(got) != 1 || got[0] != "bucket 2: 0 ratings of 4, recounted 3" {
 		t.Errorf("the drift is %v", got)
 	}
 }
 
+func bucketsOf(counts map[score.Cell]int64) []score.Bucket { return rating.Tally(counts).Buckets() }
+
 func TestDriftNamesTheFirstNumberThatIsWrong(t *testing.T) {
 	t.Parallel()
-	stats := rating.Stats{Count: 2, Sum: 7, Histogram: map[int]int64{3: 1, 4: 1}}
-	other := stats
-	other.Histogram = map[int]int64{2: 1, 5: 1}
+	one := bucketsOf(map[score.Cell]int64{{Bucket: 1, Score: 1}: 1, {Bucket: 3, Score: 3}: 1})
 	for want, d := range map[string]rating.Drift{
-		"count: 1, recounted 2":          {Was: rating.Stats{Count: 1}, Is: stats},
-		"sum: 6, recounted 7":            {Was: rating.Stats{Count: 2, Sum: 6}, Is: stats},
-		"histogram of 2: 0, recounted 1": {Was: stats, Is: other},
-		"bucket 3: 1 ratings with sum 3, recounted 2 with sum 7": {Was: stats, Is: stats,
-			WasBuckets: []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 1, Sum: 3}},
-			IsBuckets:  []score.Bucket{{Index: 1, N: 1, Sum: 1}, {Index: 3, N: 2, Sum: 7}}},
-		"bucket 9: 0 ratings with sum 0, recounted 1 with sum 4": {Was: stats, Is: stats,
-			IsBuckets: []score.Bucket{{Index: 9, N: 1, Sum: 4}}},
+		"count: 1, recounted 2": {WasBuckets: one, IsBuckets: one,
+			Was: rating.Stats{Count: 1}, Is: rating.Stats{Count: 2}},
+		"score: 1, computed 2": {
+			Was: rating.Stats{Score: score.Score{Value: 1}}, Is: rating.Stats{Score: score.Score{Value: 2}}},
+		"bucket 3: 1 ratings of 3, recounted 2": {WasBuckets: one,
+			IsBuckets: bucketsOf(map[score.Cell]int64{{Bucket: 1, Score: 1}: 1, {Bucket: 3, Score: 3}: 2})},
+		"bucket 1: 1 ratings of 1, recounted 0": {WasBuckets: one, IsBuckets: one[1:]},
 	} {
 		if got := d.First(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -254,23 +257,27 @@ func TestDriftNamesTheFirstNumberThatIsWrong(t *testing.T) {
 	}
 }
 
-// A rebuild folds what has not changed, with the constants of now.
+// Recalculate also computes what has not changed, with the constants of now.
 func TestRecalculateComputesEverything(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	contents := []string{w.content().ID, w.content().ID}
 	var changes []rating.Change
-	for i := range 100 {
+	for i := range 200 { // five a day for twenty days, then a hundred ones
+		score, day := 3+i%3, i/5
+		if i >= 100 {
+			score, day = 1, 20
+		}
 		for _, id := range contents {
 			changes = append(changes,
 				rating.Change{Key: rating.Key{Content: id, Rater: fmt.Sprint(i)},
-					Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: 1 + i/60*4, Bucket: 24 + i/60, At: w.now()})
+					Version: rating.Version{Epoch: 1, Offset: int64(i)}, Score: score, At: w.now().AddDate(0, 0, day)})
 		}
 	}
 	check(w.store.ApplyRatings(t.Context(), rating.Batch{Changes: changes}))(t)
 	before := check(worker.NewRecalculator(w.ratings, w.store))(t)
 	check(before.RefreshScores(t.Context()))(t)
-	w.cfg.Policy = score.Policy{Pull: 0.5, Young: 1, FirstDay: 0.2, Few: 20, Exact: 5, Prior: 3.5, RankPrior: 20}
+	w.cfg.Policy = score.Policy{Trust: 0.5}
 	after := check(worker.NewRecalculator(must(rating.New(w.store, w.queue, w.contents, w.cfg)), w.store))(t)
 	score := func(id string) score.Score {
 		return check(w.store.StatsByContent(t.Context(), []string{id}))(t)[0].Score

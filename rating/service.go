@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/khodnevis/khodnevis/internal/id"
 	"github.com/khodnevis/khodnevis/internal/installation"
@@ -16,10 +16,8 @@ import (
 // Contents says which contents may be rated. A host with contents of its own implements it;
 // content.Service does.
 type Contents interface {
-	// HistoryStarts returns, for those of ids that may be rated, when the history of the content
-	// starts: its creation. A zero time means that it starts with the first rating. Contents that
-	// may not be rated are missing from the map. It may be called concurrently.
-	HistoryStarts(ctx context.Context, ids []string) (map[string]time.Time, error)
+	// Rateable returns those of ids that may be rated, in any order. It may be called concurrently.
+	Rateable(ctx context.Context, ids []string) ([]string, error)
 }
 
 // Service accepts and reads ratings. Hosts and the REST surface use it.
@@ -96,11 +94,11 @@ func (s *Service) checkContent(ctx context.Context, content string) error {
 	if !id.Valid(content) {
 		return missing
 	}
-	starts, err := s.contents.HistoryStarts(ctx, []string{content})
+	found, err := s.contents.Rateable(ctx, []string{content})
 	if err != nil {
 		return fmt.Errorf("rating: look up content %s: %w", content, err)
 	}
-	if _, ok := starts[content]; !ok {
+	if !slices.Contains(found, content) {
 		return missing
 	}
 	return nil

@@ -29,6 +29,19 @@ func (s *Service) Stats(ctx context.Context, contents []string) (map[string]Stat
 	return s.stats.get(ctx, contents)
 }
 
+// StatsFromStore is Stats without the cache.
+func (s *Service) StatsFromStore(ctx context.Context, contents []string) (map[string]Stats, error) {
+	found, err := s.stats.load(ctx, contents)
+	if err != nil {
+		return nil, err
+	}
+	stats := make(map[string]Stats, len(found))
+	for _, v := range found {
+		stats[v.Content] = v
+	}
+	return stats, nil
+}
+
 // statsCache serves Stats from the cache, and the missing ones from the store in one query. Equal
 // queries at the same time become one (single flight).
 type statsCache struct {

@@ -22,13 +22,14 @@ type Store interface {
 	DeadLetterStore
 }
 
-// For adapters: RatingStore keeps the ratings. Applying a change also updates the numbers of
-// StatsStore and the buckets of ScoreStore, in the same transaction.
+// For adapters: RatingStore keeps the ratings. Applying a change also updates the buckets of
+// ScoreStore, in the same transaction.
 type RatingStore interface {
 	// ApplyRatings records batch in one transaction: all of it or, with an error, nothing. Of two
 	// changes of a Key, whenever they come, the one with the higher Version wins and the other one
-	// is Superseded. Count, sum, histogram and buckets are equal to the rows after every
-	// transaction, with any number of callers at once. A withdrawal with ReassignTo reassigns the
+	// is Superseded. The buckets are equal to the rows after every transaction, with any number of
+	// callers at once. The history of a content starts at the earliest At of the first batch that
+	// sets a score of it, and never changes. A withdrawal with ReassignTo reassigns the
 	// rating to that rater, so that no number changes. The outcomes stand in the order of
 	// batch.Changes. ErrUnstorable: the database will never take one of the changes. It always
 	// accepts dead letters, whatever bytes their keys, bodies and details have: there is no other
@@ -55,37 +56,39 @@ type RatingStore interface {
 	SweepRatings(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// For adapters: StatsStore keeps the numbers of each content, which follow from its ratings.
+// For adapters: StatsStore keeps the published numbers of each content, and recounts the buckets of
+// ScoreStore.
 type StatsStore interface {
-	// StatsByContent returns the numbers of those of ids that have ever been rated, each once, in
-	// any order.
+	// StatsByContent returns the published numbers of those of ids that have any, each once, in any
+	// order. RefreshScores publishes them.
 	StatsByContent(ctx context.Context, ids []string) ([]Stats, error)
 	// RatedContents returns at most limit identifiers after the given one, bytewise ascending, of
 	// the contents that have rows or numbers here.
 	RatedContents(ctx context.Context, after string, limit int) ([]string, error)
-	// Recount computes the numbers of the contents ids from their rows, repairs those that differ,
+	// Recount computes the buckets of the contents ids from their rows, repairs those that differ,
 	// and reports them. Changes that are applied meanwhile are neither lost nor counted twice.
 	// Repaired contents are claimed by the next RefreshScores.
 	Recount(ctx context.Context, ids []string) ([]Drift, error)
 }
 
 // For adapters: ScoreStore keeps the history of each content and its windows, from which the
-// published score is computed, and knows which scores are due.
+// published numbers are computed, and knows which contents have changed.
 type ScoreStore interface {
-	// StartHistories records when the history of each content starts, unless that is recorded
-	// already, and returns the recorded starts of all of them, in their order. A recorded start
-	// never changes.
-	StartHistories(ctx context.Context, starts []HistoryStart) ([]HistoryStart, error)
 	// HistoryByContent returns what RefreshScores would pass to compute for a content, and when its
 	// history starts. An unknown content has an empty history.
 	HistoryByContent(ctx context.Context, id string) (History, error)
-	// RefreshScores claims at most limit contents whose buckets have changed since their score was
-	// last computed, passes the non-empty buckets of each to compute in ascending order, records
-	// the result and returns the new Stats. compute also gets the windows of the content, in
+	// RefreshScores claims at most limit contents whose buckets have changed since their numbers
+	// were last published, passes the non-empty buckets of each to compute in ascending order,
+	// publishes the result together with the numbers of the same buckets (see History.Stats), and
+	// returns the new Stats. compute also gets the windows of the content, in
 	// ascending order of ID. Of two calls at once, in one process or in two, a content is claimed
 	// by one. A content that changes meanwhile is claimed again later. A content whose ratings are
 	// all withdrawn gives compute no bucket. compute must not call the store.
 	RefreshScores(ctx context.Context, limit int, compute func(History) score.Score) ([]Stats, error)
+	// RefreshScoresOf does the same for those of ids whose buckets have changed, however many, and
+	// waits for the calls that have claimed some of them: once it returns, the published numbers
+	// include everything that was applied before it was called.
+	RefreshScoresOf(ctx context.Context, ids []string, compute func(History) score.Score) ([]Stats, error)
 	// MarkChanged has those of ids that have ever been rated claimed by the next RefreshScores, as
 	// if their buckets had changed.
 	MarkChanged(ctx context.Context, ids []string) error
@@ -175,6 +178,18 @@ type Batch struct {
 	DeadLetters []DeadLetter
 }
 
+// Starts returns the earliest At of the changes that set a score, by content: when the history of
+// the content starts, if that is not recorded yet.
+func (b Batch) Starts() map[string]time.Time {
+	starts := map[string]time.Time{}
+	for _, c := range b.Changes {
+		if at, ok := starts[c.Content]; !c.Withdraw && (!ok || c.At.Before(at)) {
+			starts[c.Content] = c.At
+		}
+	}
+	return starts
+}
+
 // For adapters: a Change sets or withdraws a rating.
 type Change struct {
 	Key
@@ -188,10 +203,8 @@ type Change struct {
 	// has no effect where nothing is withdrawn: without Withdraw, without a rating, or if the
 	// change is Superseded or a duplicate.
 	ReassignTo string
-	// Bucket is the Index of the score.Bucket that a new score counts in. The same score again
-	// leaves the rating in its bucket.
-	Bucket int
-	// At is when the change was accepted.
+	// At is when the change was accepted. A new score counts in the score.Bucket of that time. The
+	// same score again leaves the rating in its bucket.
 	At time.Time
 }
 
@@ -215,16 +228,10 @@ type Erasure struct {
 	At time.Time
 }
 
-// For adapters: a HistoryStart is when the history of a content starts.
-type HistoryStart struct {
-	Content string
-	At      time.Time
-}
-
 // For adapters: a History is what the published score of a content is computed from.
 type History struct {
-	// Start is when the history starts, as StartHistories recorded it; zero if it did not. The
-	// computation does not use it.
+	// Start is when the history starts; zero if the content was never rated. The computation does
+	// not use it.
 	Start time.Time
 	// Buckets ascend by Index.
 	Buckets []score.Bucket
@@ -232,13 +239,14 @@ type History struct {
 	Windows []Window
 }
 
-// For adapters: a Drift is a content whose numbers were not what its ratings say, with the numbers
-// before and after the repair.
+// For adapters: a Drift is a content whose buckets were not what its ratings say, or whose published
+// numbers were not what its buckets say.
 type Drift struct {
-	Content    string
-	Was, Is    Stats
-	WasBuckets []score.Bucket
-	IsBuckets  []score.Bucket
+	Content string
+	// WasBuckets and IsBuckets are before and after the repair.
+	WasBuckets, IsBuckets []score.Bucket
+	// Was and Is are the published numbers. A Recount leaves them zero.
+	Was, Is Stats
 }
 
 // For adapters: a DeadLetter is a message that can never be applied, such as a poison message. It

@@ -65,7 +65,10 @@ func (s *Service) readTask(
 		return derived.complete(t, key), known, nil
 	}
 	done := now
-	if derived.State == task.Success { // committed, but the worker may not have refreshed the Stats yet
+	if derived.State == task.Success { // stored, but the worker may not have published the numbers yet
+		if err := s.Publish(ctx, []string{key.Content}); err != nil {
+			return task.Task{}, known, err
+		}
 		stats, err := s.stats.load(ctx, []string{key.Content})
 		if err != nil {
 			return task.Task{}, known, err

@@ -66,8 +66,9 @@ func (w Window) Validate() error {
 }
 
 // AddWindow records a window with the Content, Ruling, From, Until and Note of w, and returns it
-// whole. The score follows with the next refresh. ErrForbidden: the actor is not staff. An invalid
-// field, a content that was never rated, and a content that has 100 windows are a *ValidationError.
+// whole. The score follows before AddWindow returns, or if that fails with the next refresh.
+// ErrForbidden: the actor is not staff. An invalid field, a content that was never rated, and a
+// content that has 100 windows are a *ValidationError.
 func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, w Window) (Window, error) {
 	if !actor.Staff {
 		return Window{}, ErrForbidden
@@ -75,11 +76,11 @@ func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, w Window) (W
 	if err := w.Validate(); err != nil {
 		return Window{}, err
 	}
-	start, h, err := s.history(ctx, w.Content)
+	h, err := s.history(ctx, w.Content)
 	if err != nil {
 		return Window{}, err
 	}
-	if start.IsZero() {
+	if h.Start.IsZero() {
 		return Window{}, invalidField(invalid.Field{Name: "from", Code: invalid.NotExist,
 			Detail: "The content has no ratings yet."})
 	}
@@ -91,10 +92,11 @@ func (s *Service) AddWindow(ctx context.Context, actor actor.Actor, w Window) (W
 	}
 	w.ID, w.By, w.CreatedAt = id.New(), actor.User, s.cfg.time()
 	w.From, w.Until = w.From.UTC().Truncate(time.Microsecond), w.Until.UTC().Truncate(time.Microsecond)
-	w.First, w.Last = score.BucketAt(start, w.From), score.BucketAt(start, w.Until.Add(-time.Microsecond))
+	w.First, w.Last = score.BucketAt(h.Start, w.From), score.BucketAt(h.Start, w.Until.Add(-time.Microsecond))
 	if err := s.store.AddWindow(ctx, w); err != nil {
 		return Window{}, fmt.Errorf("rating: add a window of %s: %w", w.Content, err)
 	}
+	s.publishRuling(ctx, w.Content)
 	s.cfg.Logger.InfoContext(ctx, "rating: window added", "content", w.Content, "window", w.ID, "ruling", w.Ruling,
 		"from", w.From, "until", w.Until, "by", w.By)
 	return w, nil
@@ -108,7 +110,7 @@ func (s *Service) RemoveWindow(ctx context.Context, actor actor.Actor, content, 
 	}
 	ids := []string{windowID}
 	if windowID == "" {
-		_, h, err := s.history(ctx, content)
+		h, err := s.history(ctx, content)
 		if err != nil {
 			return err
 		}
@@ -123,25 +125,27 @@ func (s *Service) RemoveWindow(ctx context.Context, actor actor.Actor, content, 
 		}
 		s.cfg.Logger.InfoContext(ctx, "rating: window removed", "content", content, "window", one, "by", actor.User)
 	}
+	s.publishRuling(ctx, content)
 	return nil
 }
 
-// history returns the history of a content and when it starts, zero if the content was never rated.
-func (s *Service) history(ctx context.Context, content string) (start time.Time, h History, err error) {
-	starts, err := s.contents.HistoryStarts(ctx, []string{content})
+// publishRuling publishes the score of a content with other windows than before. If that fails, a
+// worker does it later.
+func (s *Service) publishRuling(ctx context.Context, content string) {
+	if err := s.Publish(ctx, []string{content}); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "rating: a window has changed, and the score does not follow yet",
+			"content", content, "error", err)
+	}
+}
+
+// history returns the history of a content. ErrNotFound: there is no such content.
+func (s *Service) history(ctx context.Context, content string) (History, error) {
+	if err := s.Exists(ctx, content); err != nil {
+		return History{}, err
+	}
+	h, err := s.store.HistoryByContent(ctx, content)
 	if err != nil {
-		return time.Time{}, History{}, fmt.Errorf("rating: look up content %s: %w", content, err)
+		return History{}, fmt.Errorf("rating: history of %s: %w", content, err)
 	}
-	start, ok := starts[content]
-	if !ok {
-		return time.Time{}, History{}, ErrNotFound
-	}
-	h, err = s.store.HistoryByContent(ctx, content)
-	if err != nil {
-		return time.Time{}, History{}, fmt.Errorf("rating: history of %s: %w", content, err)
-	}
-	if start.IsZero() {
-		start = h.Start
-	}
-	return start, h, nil
+	return h, nil
 }

@@ -179,8 +179,8 @@ func (m meter) fill(n int, sqlite bool) {
 		string_to_array(` + words + `, ' '), ` + author + `, 1, ` + at + `, ` + at + ` FROM ` + series(n))
 	m.exec(`INSERT INTO {s}.rating_scores (content_id, n, value, weight, rank) SELECT ` + id("i") +
 		`, i * 7919 % 1000, ` + values + ` FROM ` + series(n))
-	m.exec(`INSERT INTO {s}.rating_stats (content_id, n, revision, dirty) SELECT ` + id("i") +
-		`, i * 7919 % 1000, 1, i < 50 FROM ` + series(n))
+	m.exec(`INSERT INTO {s}.rating_stats (content_id, revision, dirty) SELECT ` + id("i") +
+		`, 1, i < 50 FROM ` + series(n))
 	m.exec(`INSERT INTO {s}.ratings (content_id, rater, ` + epochAndPosition +
 		`, created_at, updated_at, score, bucket, result, withdrawn) ` + rows + `, false FROM ` + series(3*n) +
 		` ON CONFLICT DO NOTHING`)

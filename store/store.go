@@ -15,7 +15,7 @@
 // # Rules across the ports
 //
 // The lists of contents filter and order by numbers that belong to ratings (score, rank, count): as
-// they are stored, at the moment of the query. A deleted content takes its ratings and their
+// they are published, at the moment of the query. A deleted content takes its ratings and their
 // numbers along, and a rating of it that comes later is refused. A deleted user's contents and
 // ratings stay. What shall become of the ratings is recorded together with the deletion, as by
 // RecordErasure: either both happen or neither.
@@ -69,6 +69,15 @@ type Breaker interface {
 	// Down reports whether the circuit breaker is open: calls fail at once, but for a few that try
 	// the database again.
 	Down() bool
+}
+
+// Rebuilder is implemented by stores whose rows an upgrade of the schema may leave to be computed
+// anew, which takes too long for the start of a server.
+type Rebuilder interface {
+	// Rebuild computes what is left, while the store serves, and returns nil when nothing is left.
+	// It can be stopped at any time, and goes on from there when it is called again. Several
+	// processes may call it at once.
+	Rebuild(ctx context.Context) error
 }
 
 // Pinger is implemented by stores that can tell whether their database answers.

@@ -1,7 +1,7 @@
 // Replay drives a running server over HTTP with a real data set and checks that every rating it
 // accepted is counted, once.
 //
-// Apart from "attack" it knows the wire contract and nothing of the server's code, so it works
+// Apart from "attack" and "campaigns" it knows the wire contract and nothing of the server's code, so it works
 // against any server of the contract:
 //
 //	npm pack vega-datasets && tar xzf vega-datasets-*.tgz package/data/movies.json
@@ -17,7 +17,9 @@
 // -check-only compares the server with that journal and sends nothing.
 //
 // "replay attack" needs no server: it runs campaigns against one of its own, whose clock it moves,
-// and draws the published score beside the plain average into attack.svg.
+// and draws the published score beside the plain average into attack.svg. "replay campaigns" replays
+// counts of ratings from real campaigns in the same way, and prints the published score beside the
+// plain average.
 //
 // The exit status is 0 when everything is right, 1 when something is wrong, lost or not finished, 2
 // for a wrong call.
@@ -62,8 +64,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return runCommand(ctx, args, stdout, stderr)
 	case "attack":
 		return attackCommand(ctx, args, stdout, stderr)
+	case "campaigns":
+		return campaignsCommand(ctx, args, stdout, stderr)
 	default:
-		fmt.Fprintf(stderr, "replay: unknown command %q; there are: run (the default) and attack\n", name)
+		fmt.Fprintf(stderr, "replay: unknown command %q; there are: run (the default), attack and campaigns\n", name)
 		return exitUsage
 	}
 }

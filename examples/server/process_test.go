@@ -404,7 +404,7 @@ func runCommand(t *testing.T, data string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// falsify breaks the count of a content.
+// falsify breaks the buckets of a content.
 func falsify(t *testing.T, data, contentID string) {
 	t.Helper()
 	db, err := sqlitestore.Open(data)
@@ -412,7 +412,7 @@ func falsify(t *testing.T, data, contentID string) {
 		t.Fatal(err)
 	}
 	err = db.File().Write(t.Context(), func(tx sqlitefile.Tx) error {
-		_, err := tx.Exec(`UPDATE rating_stats SET n = n + 1 WHERE content = ?`, contentID)
+		_, err := tx.Exec(`UPDATE rating_buckets SET n = n + 1 WHERE content = ?`, contentID)
 		return err
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
@@ -447,7 +447,7 @@ func TestCommands(t *testing.T) {
 	c.must(200, "PUT", "/api/contents/"+contents[0]+"/rating/", token, object{"score": 5}, nil) // stored
 	falsify(t, data, contents[0])
 	if out, err := runCommand(t, data, "verify"); err == nil ||
-		!strings.Contains(out, contents[0]+": count: 2, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
+		!strings.Contains(out, contents[0]+": bucket 0: 2 ratings of 5, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
 		t.Errorf("numbers that had drifted: %v\n%s", err, out)
 	}
 	if out, err := runCommand(t, data, "verify"); err != nil {

@@ -120,7 +120,7 @@ func postgresWith(b *testing.B, n int) filled {
 				string_to_array(` + contentWords + `, ' '), 'author', 1, to_timestamp(i), to_timestamp(i) FROM ` + series,
 		`INSERT INTO {s}.rating_scores (content_id, n, value, weight)
 			SELECT 'c' || i, i % 1000, 1 + i % 39 * 0.1, 1 FROM ` + series,
-		`INSERT INTO {s}.rating_stats (content_id, n, revision) SELECT 'c' || i, i % 1000, 1 FROM ` + series,
+		`INSERT INTO {s}.rating_stats (content_id, revision) SELECT 'c' || i, 1 FROM ` + series,
 		`INSERT INTO {s}.ratings
 			(content_id, rater, epoch, position, created_at, updated_at, score, bucket, result, withdrawn)
 			SELECT 'c' || i, 'rater', 1, i, to_timestamp(i), to_timestamp(i), 2 + i % 4, 1, 'created', false FROM ` + series,

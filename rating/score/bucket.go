@@ -2,19 +2,43 @@ package score
 
 import "time"
 
-// Bucket is the part of a content's history that a rating counts in: hours on a content's first
-// day, days from then on.
+// Bucket is the part of a content's history that a rating counts in: hours on the first day since
+// the content's first rating, days from then on.
 type Bucket struct {
-	Index int   // 0 to 23: hours of the first day; 24 and on: days since
-	N     int64 // ratings in it
-	Sum   int64 // of their scores
+	// Index is 0 to 23 for the hours of the first day, 24 and on for the days since.
+	Index int
+	// Counts has the number of ratings of each score, ascending by Score. Scores without ratings
+	// may be missing.
+	Counts []Count
+}
+
+// Count is how many ratings of a bucket have a score.
+type Count struct {
+	Score int
+	N     int64
+}
+
+// Cell is the ratings of one score in a bucket.
+type Cell struct{ Bucket, Score int }
+
+// Ratings returns how many ratings are in the bucket.
+func (b Bucket) Ratings() (n int64) {
+	for _, c := range b.Counts {
+		n += c.N
+	}
+	return n
+}
+
+// Sum returns the sum of their scores.
+func (b Bucket) Sum() (sum int64) {
+	for _, c := range b.Counts {
+		sum += c.N * int64(c.Score)
+	}
+	return sum
 }
 
 // firstDays is the Index of the first bucket that is a day and not an hour.
 const firstDays = 24
-
-// Mean returns the average score of the bucket's ratings. N must be positive.
-func (b Bucket) Mean() float64 { return float64(b.Sum) / float64(b.N) }
 
 // BucketAt returns the Index of the bucket that a rating accepted at the given time counts in, if
 // the content's history starts at start: 0 to 23 for the hours of the first day (0 also for times

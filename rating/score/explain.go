@@ -1,6 +1,9 @@
 package score
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Ruling is what staff decided about a part of a content's history.
 type Ruling string
@@ -35,47 +38,101 @@ type Verdict string
 // The verdicts. A part of a held bucket counts, nothing of an excluded bucket, and all of every
 // other bucket.
 const (
-	VerdictCounted  Verdict = "counted"  // the bucket moves the score by no more than a bucket may
-	VerdictFew      Verdict = "few"      // few ratings of a content with few ratings always count
-	VerdictAgreed   Verdict = "agreed"   // the bucket was held back at first, and later ratings agree with it
-	VerdictHeld     Verdict = "held"     // the bucket would move the score by more than a bucket may
+	VerdictCounted  Verdict = "counted"  // the bucket pulls by no more than its limit
+	VerdictHeld     Verdict = "held"     // the bucket pulls by more than its limit
 	VerdictExcluded Verdict = "excluded" // by the ruling of a window
 	VerdictCleared  Verdict = "cleared"  // by the ruling of a window
 )
 
+// Explanation is a score and how it comes about.
+type Explanation struct {
+	Score
+	// Weight says how firm the score is: one more rating moves it by about the distance of the
+	// rating from Value, divided by Weight. Where a bucket is about to be limited or released one
+	// rating can move the score more.
+	Weight float64
+	// Parts ascend by Index. Buckets without ratings are left out.
+	Parts []Part
+}
+
 // Part is how one bucket counts in the score.
 type Part struct {
-	Bucket
-	// Before is the score without this bucket and those after it; with no ratings at all, the
-	// prior.
-	Before float64
-	// Limit is how far the bucket may pull Before.
-	Limit float64
+	Index int
+	// Ratings is how many ratings are in the bucket, Sum the sum of their scores.
+	Ratings, Sum int64
+	// Pull is by how much the bucket pulls the score up or, if negative, down: the sum of the
+	// distances of its ratings.
+	Pull float64
+	// Alone is by how much the bucket may pull by itself, Limit by how much with what other buckets
+	// of its season bear out. Limit is Alone where the bucket pulls by less.
+	Alone, Limit float64
 	// Counted is how many of the ratings count, in fractions.
 	Counted float64
 	Verdict Verdict
-	Ruling  Ruling
 }
 
+// Explain is Compute that also returns how the score comes about.
+func (p Policy) Explain(scale Scale, buckets []Bucket, windows []Window) Explanation {
+	scale = scale.OrDefault()
+	b := p.orDefault().newBalance(scale, buckets, windows)
+	value := b.solve()
+	e := Explanation{Score: b.score(value)}
+	next := 0 // the next row that takes part
+	for _, bucket := range buckets {
+		ruled := ruling(windows, bucket.Index)
+		row := newPulling(bucket, ruled, scale)
+		if row.n == 0 {
+			continue
+		}
+		part := Part{Index: bucket.Index, Ratings: row.n, Sum: row.sum, Alone: row.alone, Verdict: VerdictExcluded}
+		if ruled == Excluded {
+			row.evaluate(value)
+		} else {
+			row = b.rows[next]
+			next++
+			part.Counted = row.ratings()
+			e.Weight += float64(row.slope() * float64(row.n))
+			switch {
+			case row.cleared:
+				part.Verdict = VerdictCleared
+			case row.limited():
+				part.Verdict = VerdictHeld
+			default:
+				part.Verdict = VerdictCounted
+			}
+		}
+		part.Pull = row.pull
+		if part.Limit = row.limit; math.IsInf(part.Limit, 1) {
+			part.Limit = part.Alone
+		}
+		e.Parts = append(e.Parts, part)
+	}
+	return e
+}
+
+// Mean returns the average score of the bucket's ratings.
+func (p Part) Mean() float64 { return float64(p.Sum) / float64(p.Ratings) }
+
 // Why explains the verdict in a sentence for people.
-func (p Part) Why() string {
-	span := "a day"
+func (e Explanation) Why(p Part) string {
+	span, others := "a day", "the other days of its season bear"
 	if p.Index < firstDays {
-		span = "an hour of the first day"
+		span, others = "an hour of the first day", "the other hours bear"
+	}
+	way := "up"
+	if p.Pull < 0 {
+		way = "down"
 	}
 	switch p.Verdict {
 	case VerdictHeld:
-		return fmt.Sprintf("%d ratings average %.2f where the score stood at %.2f; %s may pull it by %.2f, "+
-			"so they count as %.1f, and %.1f are held back until others agree.",
-			p.N, p.Mean(), p.Before, span, p.Limit, p.Counted, float64(p.N)-p.Counted)
-	case VerdictAgreed:
-		return fmt.Sprintf("Held back at first; the ratings since agree, so all %d count.", p.N)
+		return fmt.Sprintf("%d ratings average %.2f and pull the score of %.2f %s by %.0f. Alone %s may pull by %.0f; "+
+			"%s out %.0f more; of the rest two in a thousand count: %.1f of the %d ratings.",
+			p.Ratings, p.Mean(), e.Value, way, math.Abs(p.Pull), span, p.Alone, others, p.Limit-p.Alone, p.Counted, p.Ratings)
 	case VerdictExcluded:
-		return fmt.Sprintf("Excluded by staff: none of the %d counts.", p.N)
+		return fmt.Sprintf("Excluded by staff: none of the %d ratings counts.", p.Ratings)
 	case VerdictCleared:
-		return fmt.Sprintf("Cleared by staff: all %d count.", p.N)
-	case VerdictFew:
-		return fmt.Sprintf("All %d count: while a content has few ratings, a few more always do.", p.N)
+		return fmt.Sprintf("Cleared by staff: all %d ratings count.", p.Ratings)
 	}
-	return fmt.Sprintf("All %d count: they pull the score by no more than the %.2f that %s may.", p.N, p.Limit, span)
+	return fmt.Sprintf("All %d ratings count: they pull the score of %.2f %s by %.1f, which is no more than %s may.",
+		p.Ratings, e.Value, way, math.Abs(p.Pull), span)
 }

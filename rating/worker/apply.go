@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/khodnevis/khodnevis/internal/errs"
 	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/rating/internal/event"
-	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/rating/task"
 )
 
@@ -34,14 +32,13 @@ func (w *Worker) store(ctx context.Context, work []*message) (changes []*message
 	return changes, w.recalculateRequested(ctx, work)
 }
 
-// prepare finds the version and the bucket of every change, and makes dead letters of the ratings
-// of deleted contents.
+// prepare finds the version of every change, and makes dead letters of the ratings of deleted
+// contents.
 func (w *Worker) prepare(ctx context.Context, work []*message) error {
-	starts, err := w.contentStarts(ctx, work)
+	rateable, err := w.rateable(ctx, work)
 	if err != nil {
 		return err
 	}
-	var first []rating.HistoryStart // of histories that start with their first rating
 	for _, m := range work {
 		if !m.changes() {
 			continue
@@ -57,71 +54,36 @@ func (w *Worker) prepare(ctx context.Context, work []*message) error {
 		if planted.WallClock { // in milliseconds since 2001, which is less than 2^40
 			m.change.Version.Offset = m.event.At.UnixMilli() - 1e12
 		}
-		if m.change.Withdraw {
-			continue
-		}
-		start, ok := starts[m.key.Content]
-		if !ok {
+		switch {
+		case m.change.Withdraw:
+		case rateable[m.key.Content]:
+			m.change.Score = m.event.Score
+		default:
 			w.setDead(m, task.CodeNoContent, event.NoContent)
-			continue
-		}
-		if start.IsZero() {
-			first = append(first, rating.HistoryStart{Content: m.key.Content, At: m.event.At})
-		}
-		m.change.Score = m.event.Score
-	}
-	if err := w.startHistories(ctx, first, starts); err != nil {
-		return err
-	}
-	for _, m := range work {
-		if m.changes() && m.event.Op == event.Rate {
-			m.change.Bucket = score.BucketAt(starts[m.key.Content], m.event.At)
 		}
 	}
 	return nil
 }
 
-// contentStarts returns when the histories of the rated contents start.
-func (w *Worker) contentStarts(ctx context.Context, work []*message) (map[string]time.Time, error) {
-	var ids []string
-	seen := map[string]bool{}
+// rateable returns which of the contents that are to be rated may be rated.
+func (w *Worker) rateable(ctx context.Context, work []*message) (map[string]bool, error) {
+	rateable := map[string]bool{}
 	for _, m := range work {
-		if m.dead == nil && m.event.Op == event.Rate && !seen[m.key.Content] {
-			seen[m.key.Content] = true
-			ids = append(ids, m.key.Content)
+		if m.dead == nil && m.event.Op == event.Rate {
+			rateable[m.key.Content] = false
 		}
 	}
-	if len(ids) == 0 {
-		return map[string]time.Time{}, nil
+	if len(rateable) == 0 {
+		return rateable, nil
 	}
-	starts, err := w.contents.HistoryStarts(ctx, ids)
+	found, err := w.contents.Rateable(ctx, slices.Sorted(maps.Keys(rateable)))
 	if err != nil {
-		return nil, fmt.Errorf("worker: look up %d contents: %w", len(ids), err)
+		return nil, fmt.Errorf("worker: look up %d contents: %w", len(rateable), err)
 	}
-	return starts, nil
-}
-
-// startHistories records when histories start that start with their first rating, and adds to
-// starts what the store has recorded.
-func (w *Worker) startHistories(ctx context.Context, first []rating.HistoryStart, starts map[string]time.Time) error {
-	if len(first) == 0 {
-		return nil
+	for _, id := range found {
+		rateable[id] = true
 	}
-	slices.SortFunc(first, func(a, b rating.HistoryStart) int {
-		if c := strings.Compare(a.Content, b.Content); c != 0 {
-			return c
-		}
-		return a.At.Compare(b.At)
-	})
-	first = slices.CompactFunc(first, func(a, b rating.HistoryStart) bool { return a.Content == b.Content })
-	recorded, err := w.db.StartHistories(ctx, first)
-	if err != nil {
-		return fmt.Errorf("worker: start the histories of %d contents: %w", len(first), err)
-	}
-	for _, s := range recorded {
-		starts[s.Content] = s.At
-	}
-	return nil
+	return rateable, nil
 }
 
 // newest returns, for each key, the change with the highest version, sorted by key; the others are
@@ -209,7 +171,7 @@ func (w *Worker) recalculateRequested(ctx context.Context, work []*message) erro
 		if err := w.db.MarkChanged(ctx, ids); err != nil {
 			return fmt.Errorf("worker: mark %s: %w", m.key.Content, err)
 		}
-		if _, err := w.recalculator.RefreshScores(ctx); err != nil {
+		if err := w.ratings.Publish(ctx, ids); err != nil {
 			return err
 		}
 	}

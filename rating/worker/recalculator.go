@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
-	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// Recalculator refreshes the published scores, recounts the numbers, and runs the jobs.
+// Recalculator publishes the numbers, recounts the buckets, and runs the jobs.
 type Recalculator struct{ shared }
 
 // shared is what a Worker and a Recalculator use.
@@ -36,18 +35,13 @@ func NewRecalculator(ratings *rating.Service, store rating.Store) (*Recalculator
 // chunk is how many contents one transaction of a recalculation has at the most.
 const chunk = 500
 
-// compute computes the published score of a content.
-func (r *Recalculator) compute(h rating.History) score.Score {
-	return r.cfg.Policy.Compute(r.cfg.Scale, h.Buckets, h.Rulings())
-}
-
-// RefreshScores computes the scores of all contents that have changed since their score was last
-// computed, and returns how many.
+// RefreshScores publishes the numbers of all contents that have changed since their numbers were
+// last published, and returns how many.
 func (r *Recalculator) RefreshScores(ctx context.Context) (int, error) {
 	total, limit := 0, min(chunk, r.cfg.Batch)
 	for {
 		began := r.cfg.Now()
-		stats, err := r.db.RefreshScores(ctx, limit, r.compute)
+		stats, err := r.db.RefreshScores(ctx, limit, r.ratings.Compute)
 		if err != nil {
 			return total, fmt.Errorf("worker: refresh scores: %w", err)
 		}
@@ -59,7 +53,7 @@ func (r *Recalculator) RefreshScores(ctx context.Context) (int, error) {
 	}
 }
 
-// Recount recounts the numbers of every content from its ratings, repairs those that differ and
+// Recount recounts the buckets of every content from its ratings, repairs those that differ and
 // reports them to drift, if that is not nil. It returns how many contents it has read. Ratings may
 // be stored meanwhile. If the store is an Auditor, only the contents that the audit names are
 // recounted.
@@ -114,7 +108,7 @@ func (r *Recalculator) recount(ctx context.Context, ids []string, drift func(rat
 
 func (r *Recalculator) report(ctx context.Context, d rating.Drift, drift func(rating.Drift)) {
 	r.cfg.Logger.ErrorContext(ctx, "worker: numbers had drifted and were repaired", "content", d.Content,
-		"first", d.First(), "count", d.Was.Count, "recounted", d.Is.Count, "sum", d.Was.Sum, "resummed", d.Is.Sum)
+		"first", d.First())
 	if drift != nil {
 		drift(d)
 	}
@@ -131,8 +125,7 @@ func (r *Recalculator) Recalculate(ctx context.Context, ids []string, drift func
 		if err := r.db.MarkChanged(ctx, ids); err != nil {
 			return fmt.Errorf("worker: mark %d contents from %q: %w", len(ids), ids[0], err)
 		}
-		_, err := r.RefreshScores(ctx)
-		return err
+		return r.ratings.Publish(ctx, ids)
 	}
 	if len(ids) > 0 {
 		return len(ids), recalculate(ids)
@@ -140,19 +133,18 @@ func (r *Recalculator) Recalculate(ctx context.Context, ids []string, drift func
 	return r.walk(ctx, recalculate)
 }
 
-// Verify recounts like Recount, and also compares each published score with the score that its
-// ratings give, to the bit. A wrong score is computed again and reported as a Drift whose numbers
-// differ in nothing else.
+// Verify recounts like Recount, and also compares the published numbers of each content with those
+// that its buckets give, the score to the bit. Wrong numbers are published again and reported.
 func (r *Recalculator) Verify(ctx context.Context, drift func(rating.Drift)) (int, error) {
 	return r.walk(ctx, func(ids []string) error {
 		if err := r.recount(ctx, ids, drift); err != nil {
 			return err
 		}
-		if _, err := r.RefreshScores(ctx); err != nil {
+		if err := r.ratings.Publish(ctx, ids); err != nil {
 			return err
 		}
 		for _, id := range ids {
-			d, err := r.wrongScore(ctx, id)
+			d, err := r.wrongStats(ctx, id)
 			if err != nil {
 				return fmt.Errorf("worker: verify %s: %w", id, err)
 			}
@@ -164,14 +156,13 @@ func (r *Recalculator) Verify(ctx context.Context, drift func(rating.Drift)) (in
 				return fmt.Errorf("worker: mark %s: %w", id, err)
 			}
 		}
-		_, err := r.RefreshScores(ctx)
-		return err
+		return r.ratings.Publish(ctx, ids)
 	})
 }
 
-// wrongScore returns how the published score of a content differs from the score of its history, or
-// nil. While ratings arrive it tries again until it has read a score and the history of that score.
-func (r *Recalculator) wrongScore(ctx context.Context, id string) (*rating.Drift, error) {
+// wrongStats returns how the published numbers of a content differ from those of its history, or nil.
+// While ratings arrive it tries again until it has read numbers and the history of these numbers.
+func (r *Recalculator) wrongStats(ctx context.Context, id string) (*rating.Drift, error) {
 	var d *rating.Drift
 	for range 10 {
 		before, err := r.db.StatsByContent(ctx, []string{id})
@@ -182,19 +173,19 @@ func (r *Recalculator) wrongScore(ctx context.Context, id string) (*rating.Drift
 		if err != nil {
 			return nil, err
 		}
-		is := before[0]
-		if is.Score = r.compute(h); is.Score == before[0].Score {
+		is := h.Stats(id, r.ratings.Compute(h))
+		if is.Equal(before[0]) {
 			return nil, nil
 		}
 		d = &rating.Drift{Content: id, Was: before[0], Is: is, WasBuckets: h.Buckets, IsBuckets: h.Buckets}
-		if _, err := r.RefreshScores(ctx); err != nil {
+		if err := r.ratings.Publish(ctx, []string{id}); err != nil {
 			return nil, err
 		}
 		after, err := r.db.StatsByContent(ctx, []string{id})
 		if err != nil {
 			return nil, err
 		}
-		if len(after) == 1 && after[0].Revision == before[0].Revision { // no score was due
+		if len(after) == 1 && after[0].Revision == before[0].Revision { // nothing was due
 			return d, nil
 		}
 	}

@@ -8,18 +8,24 @@ import (
 	"github.com/khodnevis/khodnevis/rating/task"
 )
 
-// recordResults caches what was stored: the numbers first, so that nobody who reads the success of
-// a task then reads older numbers.
+// recordResults publishes the numbers of what was stored, and then caches the results of the tasks,
+// so that nobody who reads the success of a task then reads older numbers. After a full batch, as in
+// a burst, the next batch comes first, and refreshAfter publishes the numbers.
 func (w *Worker) recordResults(ctx context.Context, work, changes []*message, attempt int, began time.Time) {
-	var ids []string
-	for _, m := range changes { // sorted by key
-		if m.applied() && (len(ids) == 0 || ids[len(ids)-1] != m.key.Content) {
-			ids = append(ids, m.key.Content)
+	if len(work) < w.cfg.Batch {
+		var ids []string
+		for _, m := range changes { // sorted by key
+			if m.applied() && (len(ids) == 0 || ids[len(ids)-1] != m.key.Content) {
+				ids = append(ids, m.key.Content)
+			}
 		}
-	}
-	if err := w.ratings.RefreshStats(ctx, ids); err != nil {
-		w.cfg.Logger.WarnContext(ctx, "worker: numbers are stored, but the cache has older ones",
-			"contents", len(ids), "error", err)
+		if err := w.ratings.Publish(ctx, ids); err != nil {
+			w.cfg.Logger.WarnContext(ctx, "worker: ratings are stored, but their numbers are not published yet",
+				"contents", len(ids), "error", err)
+			w.refreshSoon()
+		}
+	} else {
+		w.refreshSoon()
 	}
 	done := w.time()
 	w.recordTasks(ctx, work, func(m *message) task.Task {

@@ -38,6 +38,7 @@ type Worker struct {
 	recalculator *Recalculator
 	queue        queue.Consumer
 	contents     rating.Contents
+	stored       chan struct{} // asks refreshAfter
 
 	mu          sync.Mutex
 	deadLetters map[string]int64 // by reason
@@ -51,7 +52,7 @@ func New(r *Recalculator, q queue.Consumer, contents rating.Contents) (*Worker, 
 		return nil, errors.New("worker: New needs a recalculator, a queue and contents")
 	}
 	return &Worker{
-		shared: r.shared, recalculator: r, queue: q, contents: contents,
+		shared: r.shared, recalculator: r, queue: q, contents: contents, stored: make(chan struct{}, 1),
 		deadLetters: map[string]int64{task.CodeMalformed: 0, task.CodeInvalidScore: 0, task.CodeNoContent: 0,
 			task.CodeUnstorable: 0},
 	}, nil
@@ -67,8 +68,8 @@ func (w *Worker) DeadLetterCounts() map[string]int64 {
 }
 
 const (
-	// refreshPause is the least time between two refreshes of scores by a worker, so that a stream
-	// of ratings costs one a second.
+	// refreshPause is the pause of refreshAfter, so that a burst of ratings costs one refresh a
+	// second.
 	refreshPause = time.Second
 	// maxConsumePause is the longest pause before a consumer that has failed is started again.
 	maxConsumePause = 30 * time.Second
@@ -77,9 +78,8 @@ const (
 // Run consumes until ctx is done, finishes the batch in flight and returns nil. If the consumer of
 // the queue fails, Run starts it again, with exponential backoff.
 func (w *Worker) Run(ctx context.Context) error {
-	stored := make(chan struct{}, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { w.refreshAfter(ctx, stored) })
+	wg.Go(func() { w.refreshAfter(ctx) })
 	defer wg.Wait()
 	failures := 0
 	handle := func(ctx context.Context, batch []queue.Delivery) error {
@@ -90,10 +90,6 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		}
 		failures = 0
-		select {
-		case stored <- struct{}{}:
-		default:
-		}
 		return nil
 	}
 	pauses := backoff.Backoff{First: 100 * time.Millisecond, Max: maxConsumePause}
@@ -113,16 +109,25 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// refreshAfter refreshes scores after batches were stored, at most once every refreshPause.
-func (w *Worker) refreshAfter(ctx context.Context, stored <-chan struct{}) {
+// refreshSoon has refreshAfter publish the numbers of all that was stored.
+func (w *Worker) refreshSoon() {
+	select {
+	case w.stored <- struct{}{}:
+	default:
+	}
+}
+
+// refreshAfter publishes numbers when refreshSoon asks for it, at most once every refreshPause.
+func (w *Worker) refreshAfter(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-stored:
+		case <-w.stored:
 		}
 		if _, err := w.recalculator.RefreshScores(ctx); err != nil && ctx.Err() == nil {
-			w.cfg.Logger.WarnContext(ctx, "worker: scores are not refreshed yet", "error", err)
+			w.cfg.Logger.WarnContext(ctx, "worker: numbers are not published yet", "error", err)
+			w.refreshSoon()
 		}
 		if backoff.Sleep(ctx, refreshPause) != nil {
 			return

@@ -52,8 +52,8 @@ func BenchmarkWrites(b *testing.B) {
 			for j := range 100 {
 				batch.Changes = append(batch.Changes, rating.Change{
 					Key:     rating.Key{Content: id(7), Rater: id(j)},
-					Version: rating.Version{Epoch: 1, Offset: int64(100*i + j)}, Score: 1 + (i+j)%5, Bucket: i % 30,
-					At: at(i),
+					Version: rating.Version{Epoch: 1, Offset: int64(100*i + j)}, Score: 1 + (i+j)%5,
+					At: at(i).AddDate(0, 0, i%30),
 				})
 			}
 			if _, err := s.ApplyRatings(b.Context(), batch); err != nil {

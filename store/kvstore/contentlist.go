@@ -137,7 +137,7 @@ func (t *tx) matches(c content.Content, f content.Filter) bool {
 		return true
 	}
 	st, _ := numbers.get(t, c.ID)
-	scored := st.Score.Weight > 0
+	scored := st.Score.Counted > 0
 	return st.Count >= f.RatingsMin &&
 		(f.ScoreMin == nil || scored && st.Score.Value >= *f.ScoreMin) &&
 		(f.ScoreMax == nil || scored && st.Score.Value <= *f.ScoreMax)

@@ -6,18 +6,13 @@ import (
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // Damage counts a rating that does not exist.
 func (s *Store) Damage(ctx context.Context, content string) error {
 	return s.write(ctx, "damage", func(t *tx) error {
-		was, _ := t.numbers(content)
-		var wrong rating.Tally
-		wrong.AddMany(5, 7, 1)
-		t.count(content, &wrong)
-		now, _ := t.numbers(content)
-		now.Revision, now.AsOf, now.Dirty = was.Revision, was.AsOf, was.Dirty
-		numbers.put(t, now, content)
+		t.putBucket(content, 7, nil, []score.Count{{Score: 5, N: 1}})
 		return nil
 	})
 }

@@ -2,18 +2,31 @@ package kvstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// history returns what the score of a content is computed from.
+// history returns what the numbers of a content are computed from.
 func (t *tx) history(id string) rating.History {
-	opened, _ := starts.get(t, id)
+	start, _ := starts.get(t, id)
 	return rating.History{
-		Start:   opened,
-		Buckets: buckets.list(t, span{prefix: key(byte(buckets), id)}, -1),
+		Start:   start,
+		Buckets: t.tally(id).Buckets(),
 		Windows: windows.list(t, span{prefix: key(byte(windows), id)}, -1),
 	}
+}
+
+// tally returns the buckets of a content.
+func (t *tx) tally(id string) rating.Tally {
+	stored := rating.Tally{}
+	for _, b := range buckets.list(t, span{prefix: key(byte(buckets), id)}, -1) {
+		for value, n := range b.Counts {
+			stored.AddMany(score.Cell{Bucket: b.Index, Score: value}, n)
+		}
+	}
+	return stored
 }
 
 // HistoryByContent implements rating.Store.
@@ -21,20 +34,17 @@ func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History
 	return view(ctx, s, "history of content "+id, func(t *tx) (rating.History, error) { return t.history(id), nil })
 }
 
-// StartHistories implements rating.Store.
-func (s *Store) StartHistories(ctx context.Context, opened []rating.HistoryStart) ([]rating.HistoryStart, error) {
-	return update(ctx, s, "start histories", func(t *tx) ([]rating.HistoryStart, error) {
-		recorded := make([]rating.HistoryStart, len(opened))
-		for i, o := range opened {
-			if at, ok := starts.get(t, o.Content); ok {
-				o.At = at
-			} else {
-				starts.put(t, o.At, o.Content)
-			}
-			recorded[i] = o
+// startHistories returns when the histories of the contents start that batch sets a score of.
+func (t *tx) startHistories(batch rating.Batch) map[string]time.Time {
+	found := batch.Starts()
+	for id, at := range found {
+		if recorded, ok := starts.get(t, id); ok {
+			found[id] = recorded
+		} else if !tombstones.has(t, id) {
+			starts.put(t, at, id)
 		}
-		return recorded, nil
-	})
+	}
+	return found
 }
 
 // AddWindow implements rating.Store.

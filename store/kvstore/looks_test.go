@@ -92,7 +92,6 @@ func filled(tb testing.TB, n int) (*kvstore.Store, *int) {
 					Key:     rating.Key{Content: id(i), Rater: fmt.Sprint("rater", i/10%(n/500))},
 					Version: rating.Version{Epoch: 1, Offset: int64(i)},
 					Score:   1 + i%5,
-					Bucket:  i % 30,
 					At:      at(i),
 				},
 			)
@@ -101,8 +100,8 @@ func filled(tb testing.TB, n int) (*kvstore.Store, *int) {
 			tb.Fatal(err)
 		}
 		if _, err := s.RefreshScores(tb.Context(), 100, func(h rating.History) score.Score {
-			sum := float64(h.Buckets[0].Sum)
-			return score.Score{Value: sum, Weight: 1, Rank: sum, Computed: true}
+			sum := float64(h.Buckets[0].Sum())
+			return score.Score{Value: sum, Counted: 1, Rank: sum, Computed: true}
 		}); err != nil {
 			tb.Fatal(err)
 		}
@@ -197,7 +196,6 @@ func pages(n int) map[string]func(ctx context.Context, s *kvstore.Store) error {
 					Key:     rating.Key{Content: id(n - 1 - i), Rater: "new"},
 					Version: rating.Version{Epoch: 1, Offset: int64(i)},
 					Score:   1 + i%5,
-					Bucket:  3,
 					At:      at(n),
 				},
 			)
@@ -251,7 +249,7 @@ func rest(ctx context.Context, s *kvstore.Store, n int) error {
 		k := rating.Key{Content: "popular", Rater: fmt.Sprint("fan", i)}
 		gone := rating.Key{Content: "unpopular", Rater: k.Rater}
 		popular = append(popular,
-			rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 5, Bucket: i % 30, At: when},
+			rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: 1}, Score: 5, At: when},
 			rating.Change{Key: gone, Version: rating.Version{Epoch: 1, Offset: 1}, Withdraw: true, At: when})
 		messages = append(
 			messages,

@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -54,16 +55,17 @@ func (t *tx) replace(old, now rating.Rating) {
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	return update(ctx, s, "apply ratings", func(t *tx) ([]rating.Outcome, error) {
 		outcomes := make([]rating.Outcome, len(batch.Changes))
-		changed := map[string]*rating.Tally{} // by content
+		starts := t.startHistories(batch)
+		changed := map[string]rating.Tally{} // by content
 		for i, c := range batch.Changes {
 			if tombstones.has(t, c.Content) {
 				outcomes[i].Refused = true
 				continue
 			}
 			if changed[c.Content] == nil {
-				changed[c.Content] = &rating.Tally{}
+				changed[c.Content] = rating.Tally{}
 			}
-			outcomes[i] = t.apply(c, changed[c.Content])
+			outcomes[i] = t.apply(c, starts[c.Content], changed[c.Content])
 		}
 		for id, d := range changed {
 			t.count(id, d)
@@ -76,9 +78,9 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 }
 
 // apply applies a change of a rating of a content that is not deleted, and counts it.
-func (t *tx) apply(c rating.Change, changed *rating.Tally) rating.Outcome {
+func (t *tx) apply(c rating.Change, start time.Time, changed rating.Tally) rating.Outcome {
 	old, _ := t.rating(c.Key)
-	outcome, applied := c.Apply(old)
+	outcome, applied := c.Apply(old, start)
 	if !applied {
 		return outcome
 	}

@@ -2,19 +2,17 @@ package kvstore
 
 import (
 	"context"
-	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
 )
 
 // Recount implements rating.Store. It reads in a snapshot of each content, and writes only where
-// the numbers are wrong.
+// the buckets are wrong.
 func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, error) {
 	var drifts []rating.Drift
 	for _, id := range unique(ids) {
 		d, err := view(ctx, s, "recount content "+id, func(t *tx) (*rating.Drift, error) {
-			return t.recount(id),
-				nil
+			return t.recount(id), nil
 		})
 		if err == nil && d != nil {
 			d, err = update(ctx, s, "repair content "+id, func(t *tx) (*rating.Drift, error) {
@@ -35,13 +33,12 @@ func (s *Store) Recount(ctx context.Context, ids []string) ([]rating.Drift, erro
 	return drifts, nil
 }
 
-// recount compares the numbers of a content with its ratings, and returns nil if they are right.
+// recount compares the buckets of a content with its ratings, and returns nil if they are right.
 func (t *tx) recount(id string) *rating.Drift {
 	if t.hides(id) {
 		return nil
 	}
-	was, _ := t.numbers(id)
-	var counted rating.Tally
+	counted := rating.Tally{}
 	for _, row := range t.scan(span{prefix: key(byte(ratings), id)}) {
 		r, err := decode[rating.Rating](row)
 		if t.fail(err); err != nil {
@@ -49,26 +46,17 @@ func (t *tx) recount(id string) *rating.Drift {
 		}
 		counted.Add(r, 1)
 	}
-	d := &rating.Drift{
-		Content: id, Was: was.Stats, Is: counted.Of(was.Stats),
-		WasBuckets: t.history(id).Buckets, IsBuckets: counted.Sorted(),
-	}
-	if d.Was.Equal(d.Is) && slices.Equal(d.WasBuckets, d.IsBuckets) {
-		return nil
-	}
-	return d
+	return counted.Drift(id, t.tally(id))
 }
 
-// repair writes the numbers that d says are right, and completes d.
+// repair writes the buckets that d says are right.
 func (t *tx) repair(d *rating.Drift) {
 	for _, b := range d.WasBuckets {
 		buckets.delete(t, d.Content, int64(b.Index))
 	}
 	for _, b := range d.IsBuckets {
-		t.putBucket(d.Content, b)
+		t.putBucket(d.Content, b.Index, nil, b.Counts)
 	}
-	was, _ := t.numbers(d.Content)
-	now := was
-	now.Stats = d.Is
-	d.Is = t.replaceNumbers(was, t.dirty(now))
+	row, _ := t.numbers(d.Content)
+	t.setDirty(row)
 }

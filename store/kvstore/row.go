@@ -13,7 +13,7 @@ import (
 
 // layout is the version of the rows' layout, and the first byte of each row. It grows with every
 // change of a type that a table has rows of; TestLayout says which types those are.
-const layout = 2
+const layout = 3
 
 var errRow = errors.New("kvstore: a row is cut off, or of another layout")
 

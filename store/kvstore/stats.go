@@ -10,13 +10,19 @@ import (
 	"github.com/khodnevis/khodnevis/rating/score"
 )
 
-// numbersRow is what is stored of the numbers of a content, but for its buckets.
+// numbersRow is the published numbers of a content.
 type numbersRow struct {
 	rating.Stats
-	Dirty time.Time // since when its score is not up to date; zero if it is
+	Dirty time.Time // since when its buckets differ from those of Stats; zero if they do not
 }
 
-// dirtyKeys returns the key in the index of scores that are not up to date.
+// bucketRow is how many ratings of each score a bucket has.
+type bucketRow struct {
+	Index  int
+	Counts map[int]int64
+}
+
+// dirtyKeys returns the key in the index of contents whose numbers are to be published.
 func dirtyKeys(row numbersRow) [][]byte {
 	if row.Dirty.IsZero() {
 		return nil
@@ -24,7 +30,7 @@ func dirtyKeys(row numbersRow) [][]byte {
 	return [][]byte{key(numbersDirty, row.Dirty, row.Content)}
 }
 
-// numbers returns the stored numbers of a content. Nobody else has their histogram.
+// numbers returns the published numbers of a content. Nobody else has their histogram.
 func (t *tx) numbers(id string) (row numbersRow, known bool) {
 	row, known = numbers.get(t, id)
 	if row.Content = id; !known {
@@ -33,57 +39,57 @@ func (t *tx) numbers(id string) (row numbersRow, known bool) {
 	return row, known
 }
 
-// count adds d to the numbers of a content. A content without numbers gets some, because it has
+// count adds d to the buckets of a content. A content without numbers gets some, because it has
 // ratings.
-func (t *tx) count(id string, d *rating.Tally) {
+func (t *tx) count(id string, d rating.Tally) {
 	was, known := t.numbers(id)
-	if len(d.Histogram)+len(d.Buckets) == 0 {
+	if len(d) == 0 {
 		if !known {
 			numbers.put(t, was, id)
 		}
 		return
 	}
-	for index, b := range d.Buckets {
-		stored, _ := buckets.get(t, id, int64(index))
-		t.putBucket(id, score.Bucket{Index: index, N: stored.N + b.N, Sum: stored.Sum + b.Sum})
+	for _, b := range d.Buckets() {
+		row, _ := buckets.get(t, id, int64(b.Index))
+		t.putBucket(id, b.Index, row.Counts, b.Counts)
 	}
-	now := was
-	now.Count += d.Count
-	now.Sum += d.Sum
-	now.Histogram = maps.Clone(was.Histogram)
-	for value, n := range d.Histogram {
-		if now.Histogram[value] += n; now.Histogram[value] == 0 {
-			delete(now.Histogram, value)
+	t.setDirty(was)
+}
+
+// putBucket writes a bucket that had some ratings and has more, or fewer, now.
+func (t *tx) putBucket(id string, index int, had map[int]int64, more []score.Count) {
+	row := bucketRow{Index: index, Counts: map[int]int64{}}
+	maps.Copy(row.Counts, had)
+	for _, c := range more {
+		if row.Counts[c.Score] += c.N; row.Counts[c.Score] == 0 {
+			delete(row.Counts, c.Score)
 		}
 	}
-	t.replaceNumbers(was, t.dirty(now))
-}
-
-func (t *tx) putBucket(id string, b score.Bucket) {
-	if b.N == 0 && b.Sum == 0 {
-		buckets.delete(t, id, int64(b.Index))
+	if len(row.Counts) == 0 {
+		buckets.delete(t, id, int64(index))
 	} else {
-		buckets.put(t, b, id, int64(b.Index))
+		buckets.put(t, row, id, int64(index))
 	}
 }
 
-// dirty returns numbers whose score has to be refreshed.
-func (t *tx) dirty(row numbersRow) numbersRow {
+// setDirty has the numbers of a content published by the next RefreshScores.
+func (t *tx) setDirty(row numbersRow) {
 	if row.Dirty.IsZero() {
 		row.Dirty = t.now.Truncate(time.Microsecond)
+		numbers.put(t, row, row.Content)
+		t.reindex(nil, dirtyKeys(row))
 	}
-	return row
 }
 
-// replaceNumbers writes the numbers of a content, with the next revision, and returns them.
-func (t *tx) replaceNumbers(was, now numbersRow) rating.Stats {
+// publish writes the numbers of a content, with the next revision, and returns them.
+func (t *tx) publish(was numbersRow, now rating.Stats) rating.Stats {
 	now.Revision, now.AsOf = was.Revision+1, t.now.Truncate(time.Microsecond)
-	numbers.put(t, now, now.Content)
-	t.reindex(dirtyKeys(was), dirtyKeys(now))
+	numbers.put(t, numbersRow{Stats: now}, now.Content)
+	t.reindex(dirtyKeys(was), nil)
 	if contents.has(t, now.Content) {
-		t.reindex(numberKeys(now.Content, was.Stats), numberKeys(now.Content, now.Stats))
+		t.reindex(numberKeys(now.Content, was.Stats), numberKeys(now.Content, now))
 	}
-	return now.Stats
+	return now
 }
 
 // StatsByContent implements rating.Store.
@@ -98,16 +104,41 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 	})
 }
 
-// RefreshScores implements rating.Store. What has waited longest comes first. If the
-// transaction runs again, compute is called again for what has changed meanwhile.
+// RefreshScores implements rating.Store. What has waited longest comes first.
 func (s *Store) RefreshScores(
 	ctx context.Context, limit int, compute func(rating.History) score.Score,
 ) ([]rating.Stats, error) {
-	histories, scores := map[string]rating.History{}, map[string]score.Score{}
-	return update(ctx, s, "refresh scores", func(t *tx) (refreshed []rating.Stats, _ error) {
+	return s.refresh(ctx, compute, func(t *tx) (due []string) {
 		for _, p := range t.rests(span{prefix: key(numbersDirty)}, limit) {
 			p.time()
-			id := p.text()
+			due = append(due, p.text())
+		}
+		return due
+	})
+}
+
+// RefreshScoresOf implements rating.Store.
+func (s *Store) RefreshScoresOf(
+	ctx context.Context, ids []string, compute func(rating.History) score.Score,
+) ([]rating.Stats, error) {
+	return s.refresh(ctx, compute, func(t *tx) (due []string) {
+		for _, id := range unique(ids) {
+			if row, _ := t.numbers(id); !row.Dirty.IsZero() {
+				due = append(due, id)
+			}
+		}
+		return due
+	})
+}
+
+// refresh publishes the numbers of contents. If the transaction runs again, compute is called again
+// for what has changed meanwhile.
+func (s *Store) refresh(
+	ctx context.Context, compute func(rating.History) score.Score, due func(*tx) []string,
+) ([]rating.Stats, error) {
+	histories, scores := map[string]rating.History{}, map[string]score.Score{}
+	return update(ctx, s, "refresh scores", func(t *tx) (refreshed []rating.Stats, _ error) {
+		for _, id := range due(t) {
 			h := t.history(id)
 			was, _ := t.numbers(id)
 			if t.failed() {
@@ -116,9 +147,7 @@ func (s *Store) RefreshScores(
 			if last, ok := histories[id]; !ok || !reflect.DeepEqual(last, h) {
 				histories[id], scores[id] = h, compute(h)
 			}
-			now := was
-			now.Score, now.Dirty = scores[id], time.Time{}
-			refreshed = append(refreshed, t.replaceNumbers(was, now))
+			refreshed = append(refreshed, t.publish(was, h.Stats(id, scores[id])))
 		}
 		return refreshed, nil
 	})
@@ -134,10 +163,11 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 	})
 }
 
-// mark has the score of a content refreshed if the content has ever been rated.
+// mark has the numbers of a content published if there are any. A content that was rated and has none
+// is dirty anyway.
 func (t *tx) mark(id string) {
 	if row, _ := t.numbers(id); row.Revision > 0 {
-		t.replaceNumbers(row, t.dirty(row))
+		t.setDirty(row)
 	}
 }
 

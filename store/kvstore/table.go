@@ -6,7 +6,6 @@ import (
 	"github.com/khodnevis/khodnevis/auth"
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
-	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // table is a set of rows of one type, by the name that its keys begin with.
@@ -23,7 +22,7 @@ var (
 	ratings     = table[rating.Rating](4)             // content, rater; those that are not withdrawn
 	withdrawn   = table[rating.Rating](5)             // content, rater
 	numbers     = table[numbersRow](6)                // content
-	buckets     = table[score.Bucket](7)              // content, index
+	buckets     = table[bucketRow](7)                 // content, index
 	windows     = table[rating.Window](8)             // content, window
 	starts      = table[time.Time](9)                 // content
 	erasures    = table[rating.Erasure](10)           // rater

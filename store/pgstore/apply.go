@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/khodnevis/khodnevis/internal/planted"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // applyChanges records a batch of changes and everything that follows from them, in one statement,
@@ -28,6 +30,7 @@ import (
 //     the bucket that nearly all new ratings of a content count in, so that most changes write two
 //     rows. A bucket that is no longer the latest moves to rating_buckets by way of left_bucket, as
 //     the scores of ratings do.
+//   - When the history of a content starts is recorded before, and never changes.
 //   - A change that is not newer than its row writes nothing: the version is a fencing token. So the
 //     statement may be run again, as database/sql does when a connection breaks in autocommit mode.
 //   - A content in deleted_contents, which are tombstones, takes no changes; see DeleteContent.
@@ -39,6 +42,10 @@ const reassign = changeRows + reassignRows + deltaHead + reassignedNumbers + cha
 
 // The parts of applyChanges and reassign.
 const (
+	// merged begins a query that adds up the counts of each score, and drops those that are zero.
+	merged = `SELECT coalesce(array_agg(score), '{}'), coalesce(array_agg(n), '{}') FROM (
+		SELECT score, sum(n)::bigint AS n`
+
 	changeRows = `WITH changed AS (
 	INSERT INTO khodnevis.ratings AS r (content_id, rater, epoch, position, score, bucket, withdrawn, result,
 		created_at, updated_at)
@@ -79,8 +86,7 @@ const (
 )`
 
 	deltaHead = `, delta AS MATERIALIZED (
-	SELECT content_id, bucket, score, sum(n)::integer AS n, bucket = max(bucket) OVER (PARTITION BY content_id)
-		AS latest FROM (
+	SELECT content_id, bucket, score, sum(n) AS n, bucket = max(bucket) OVER (PARTITION BY content_id) AS latest FROM (
 		SELECT content_id, bucket, score, 1 AS n FROM changed WHERE NOT withdrawn
 		UNION ALL`
 
@@ -92,39 +98,33 @@ const (
 		SELECT content_id, prev_bucket, prev_score, -1 FROM changed WHERE prev_score IS NOT NULL) x
 	GROUP BY content_id, bucket, score HAVING sum(n) <> 0
 ), stats AS (
-	INSERT INTO khodnevis.rating_stats AS s (content_id, n, sum, scores, counts, open_bucket, open_n, open_sum,
-		revision, dirty)
-	SELECT content_id, sum(n), sum(n::bigint * score), array_agg(score), array_agg(n::bigint),
-		max(bucket), coalesce(sum(n) FILTER (WHERE latest), 0),
-			coalesce(sum(n::bigint * score) FILTER (WHERE latest), 0), 1, true
+	INSERT INTO khodnevis.rating_stats AS s (content_id, open_bucket, open_scores, open_counts, revision, dirty)
+	SELECT content_id, max(bucket), array_agg(score) FILTER (WHERE latest), array_agg(n) FILTER (WHERE latest), 1, true
 	FROM delta GROUP BY content_id ORDER BY content_id
-	ON CONFLICT (content_id) DO UPDATE SET n = s.n + excluded.n, sum = s.sum + excluded.sum,
-		revision = s.revision + 1, dirty = true,
-		as_of = greatest(s.as_of, clock_timestamp()),
-		(scores, counts) = (SELECT array_agg(h.score), array_agg(h.n) FROM (SELECT u.score, sum(u.n)::bigint AS n
-			FROM (SELECT unnest(s.scores) AS score, unnest(s.counts) AS n UNION ALL
-				SELECT unnest(excluded.scores), unnest(excluded.counts)) u GROUP BY u.score) h),
+	ON CONFLICT (content_id) DO UPDATE SET revision = s.revision + 1, dirty = true,
 		open_bucket = greatest(s.open_bucket, excluded.open_bucket),
-		open_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_n
-			WHEN s.open_bucket = excluded.open_bucket THEN s.open_n + excluded.open_n
-			ELSE excluded.open_n END,
-		open_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN s.open_sum
-			WHEN s.open_bucket = excluded.open_bucket THEN s.open_sum + excluded.open_sum
-			ELSE excluded.open_sum END,
+		(open_scores, open_counts) = (` + merged + ` FROM (
+			SELECT unnest(s.open_scores) AS score, unnest(s.open_counts) AS n WHERE s.open_bucket >= excluded.open_bucket
+			UNION ALL SELECT unnest(excluded.open_scores), unnest(excluded.open_counts)
+				WHERE excluded.open_bucket >= s.open_bucket) x GROUP BY score HAVING sum(n) <> 0) x),
 		left_bucket = nullif(least(s.open_bucket, excluded.open_bucket),
 			greatest(s.open_bucket, excluded.open_bucket)),
-		left_n = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_n ELSE s.open_n END,
-		left_sum = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_sum ELSE s.open_sum END
-	RETURNING content_id, revision, left_bucket, left_n, left_sum
+		left_scores = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_scores ELSE s.open_scores END,
+		left_counts = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_counts ELSE s.open_counts END
+	RETURNING content_id, revision, left_bucket, left_scores, left_counts
 ), buckets AS (
-	INSERT INTO khodnevis.rating_buckets AS b (content_id, bucket, n, sum)
-	SELECT content_id, bucket, sum(n), sum(sum) FROM (
-		SELECT content_id, left_bucket AS bucket, left_n AS n, left_sum AS sum FROM stats
-			WHERE left_bucket IS NOT NULL
-		UNION ALL
-		SELECT content_id, bucket, n, n::bigint * score FROM delta WHERE NOT latest) x
+	INSERT INTO khodnevis.rating_buckets AS b (content_id, bucket, scores, counts)
+	SELECT content_id, bucket, array_agg(score), array_agg(n) FROM (
+		SELECT content_id, bucket, score, sum(n)::bigint AS n FROM (
+			SELECT content_id, left_bucket AS bucket, unnest(left_scores) AS score, unnest(left_counts) AS n FROM stats
+				WHERE left_bucket IS NOT NULL
+			UNION ALL
+			SELECT content_id, bucket, score, n FROM delta WHERE NOT latest) x
+		GROUP BY content_id, bucket, score) x
 	GROUP BY content_id, bucket ORDER BY content_id, bucket
-	ON CONFLICT (content_id, bucket) DO UPDATE SET n = b.n + excluded.n, sum = b.sum + excluded.sum
+	ON CONFLICT (content_id, bucket) DO UPDATE SET (scores, counts) = (` + merged + ` FROM (
+		SELECT unnest(b.scores) AS score, unnest(b.counts) AS n
+		UNION ALL SELECT unnest(excluded.scores), unnest(excluded.counts)) x GROUP BY score HAVING sum(n) <> 0) x)
 ), scores AS (
 	INSERT INTO khodnevis.rating_scores (content_id) SELECT content_id FROM stats WHERE revision = 1
 		ORDER BY content_id ON CONFLICT DO NOTHING
@@ -134,7 +134,7 @@ SELECT content_id, rater, result, CASE WHEN result <> 'created' THEN bucket END,
 )
 
 // changeArrays returns changes as arguments of applyChanges.
-func changeArrays(changes []rating.Change) []any {
+func changeArrays(changes []rating.Change, starts map[string]time.Time) []any {
 	n := len(changes)
 	contents, raters := make(pq.StringArray, n), make(pq.StringArray, n)
 	epochs, positions, scores, buckets := make(pq.Int64Array, n), make(pq.Int64Array, n), make(pq.Int64Array, n),
@@ -144,7 +144,7 @@ func changeArrays(changes []rating.Change) []any {
 		contents[i], raters[i] = c.Content, c.Rater
 		epochs[i], positions[i] = c.Version.Epoch, c.Version.Offset
 		if withdrawn[i] = c.Withdraw; !c.Withdraw {
-			scores[i], buckets[i] = int64(c.Score), int64(c.Bucket)
+			scores[i], buckets[i] = int64(c.Score), int64(score.BucketAt(starts[c.Content], c.At))
 		}
 		at[i] = c.At
 	}
@@ -152,7 +152,7 @@ func changeArrays(changes []rating.Change) []any {
 }
 
 // statementOf returns the statement that applies changes, and its arguments.
-func statementOf(changes []rating.Change) (text string, args []any) {
+func statementOf(changes []rating.Change, starts map[string]time.Time) (text string, args []any) {
 	var contents, raters, anonymous pq.StringArray
 	for _, c := range changes {
 		if c.Withdraw && c.ReassignTo != "" {
@@ -160,7 +160,7 @@ func statementOf(changes []rating.Change) (text string, args []any) {
 				append(anonymous, c.ReassignTo)
 		}
 	}
-	args = changeArrays(changes)
+	args = changeArrays(changes, starts)
 	if planted.CountTwice {
 		return strings.NewReplacer("WHERE (r.epoch, r.position) <", "WHERE (r.epoch, r.position) <=",
 			"WHEN NOT r.withdrawn THEN r.score", "WHEN NOT r.withdrawn AND (r.epoch, r.position) < "+
@@ -170,6 +170,18 @@ func statementOf(changes []rating.Change) (text string, args []any) {
 		return applyChanges, args
 	}
 	return reassign, append(args, contents, raters, anonymous)
+}
+
+// arrayText returns the text of an array of numbers.
+func arrayText(numbers []int64) string {
+	text := []byte{'{'}
+	for i, n := range numbers {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, n, 10)
+	}
+	return string(append(text, '}'))
 }
 
 // times returns the text of an array of timestamptz.
@@ -187,7 +199,8 @@ func times(at []time.Time) string {
 }
 
 // ApplyRatings implements rating.Store. Without dead letters, which are few, it is one round
-// trip; a second one reads the rows of changes that were not the newest.
+// trip; a second one reads the rows of changes that were not the newest. The start of a history
+// takes some more, once for each content.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
 	outcomes, err := s.apply(ctx, batch)
 	if err != nil {
@@ -198,10 +211,13 @@ func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.
 }
 
 func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
-	text, args := statementOf(batch.Changes)
+	starts, err := s.startHistories(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	text, args := statementOf(batch.Changes, starts)
 	deadLetters := deadLetterArrays(batch.DeadLetters)
 	var changed map[rating.Key]changedRow
-	var err error
 	switch {
 	case len(batch.DeadLetters) > 0:
 		err = s.transact(ctx, func(tx transaction) (err error) {
@@ -223,7 +239,7 @@ func (s *Store) apply(ctx context.Context, batch rating.Batch) ([]rating.Outcome
 	if err != nil {
 		return nil, err
 	}
-	return s.outcomes(ctx, batch.Changes, changed)
+	return s.outcomes(ctx, batch.Changes, starts, changed)
 }
 
 // applyAlone runs a statement that applies changes outside of a transaction, once more if the
@@ -255,11 +271,11 @@ type changedRow struct {
 	createdAt, updatedAt sql.NullTime
 }
 
-func (r changedRow) outcome(c rating.Change) rating.Outcome {
+func (r changedRow) outcome(c rating.Change, start time.Time) rating.Outcome {
 	o := rating.Outcome{Result: r.result, Rating: rating.Rating{Key: c.Key, Version: c.Version, Result: r.result,
 		Withdrawn: c.Withdraw, CreatedAt: c.At, UpdatedAt: c.At}}
 	if !c.Withdraw {
-		o.Rating.Score, o.Rating.Bucket = c.Score, c.Bucket
+		o.Rating.Score, o.Rating.Bucket = c.Score, score.BucketAt(start, c.At)
 	}
 	if r.bucket.Valid {
 		o.Rating.Bucket, o.Rating.CreatedAt, o.Rating.UpdatedAt = int(r.bucket.Int64), r.createdAt.Time.UTC(),
@@ -288,13 +304,13 @@ const goneContents = `SELECT id FROM khodnevis.deleted_contents WHERE id = ANY($
 
 // outcomes puts together what became of changes. Those that changed nothing were applied before,
 // superseded, or refused.
-func (s *Store) outcomes(ctx context.Context, changes []rating.Change,
+func (s *Store) outcomes(ctx context.Context, changes []rating.Change, starts map[string]time.Time,
 	changed map[rating.Key]changedRow) ([]rating.Outcome, error) {
 	outcomes := make([]rating.Outcome, len(changes))
 	var rest []rating.Key
 	for i, c := range changes {
 		if r, ok := changed[c.Key]; ok {
-			outcomes[i] = r.outcome(c)
+			outcomes[i] = r.outcome(c, starts[c.Content])
 		} else {
 			rest = append(rest, c.Key)
 		}

@@ -12,31 +12,25 @@ import (
 var _ rating.Auditor = (*Store)(nil)
 
 // auditAll adds up, for each content, a weight for each of its ratings and takes off the same for
-// what its numbers say. The weight of a rating is a sum of what depends on its score, on its
-// bucket, and on both: so that of many follows from their histogram and from the count and sum of
-// each bucket. Whether their count and sum follow from the histogram is weighed in with that.
-// Weights are hashes of 32 bits: numbers that are wrong add up to zero once in 2^32 times, and
-// numbers that are right always. An exact comparison, as in recount, groups by content, bucket and
-// score in place of content alone, which is many times as many groups. Sums are exact; a product
-// that does not fit into 64 bits, such as that of a bucket with thousands of millions in stars, is
-// an error. Each part reads its table from end to end and without a subquery, so that several
-// processes of the server share the work.
+// what its buckets say. The weight of a rating is a hash of its bucket and its score. Weights have
+// 32 bits: numbers that are wrong add up to zero once in 2^32 times, and numbers that are right
+// always. An exact comparison, as in recount, groups by content, bucket and score in place of
+// content alone, which is many times as many groups. Sums are exact; a product that does not fit
+// into 64 bits, such as that of a bucket with thousands of millions of ratings, is an error. Each
+// part reads its table from end to end and without a subquery, so that several processes of the
+// server share the work. Contents that are to be rebuilt are counted only.
 const auditAll = `WITH weights AS (
-	SELECT content_id, hashint4(score)::bigint + hashint4(bucket + 100000000) +
-		score::bigint * hashint4(bucket + 200000000) AS weight FROM khodnevis.ratings WHERE NOT withdrawn
+	SELECT content_id, hashint4extended(score, bucket) >> 32 AS weight FROM khodnevis.ratings WHERE NOT withdrawn
 	UNION ALL
-	SELECT content_id, -(n * hashint4(bucket + 100000000) + sum * hashint4(bucket + 200000000))
-		FROM khodnevis.bucket_parts
+	SELECT content_id, -n * (hashint4extended(score, bucket) >> 32)
+	FROM khodnevis.bucket_parts CROSS JOIN LATERAL unnest(scores, counts) AS c (score, n)
 	UNION ALL
-	SELECT content_id, n * hashint4(300000000) + sum * hashint4(400000000) FROM khodnevis.rating_stats
-	UNION ALL
-	SELECT content_id, -h.n * (hashint4(h.score)::bigint + hashint4(300000000) + h.score::bigint * hashint4(400000000))
-	FROM khodnevis.rating_stats CROSS JOIN LATERAL unnest(scores, counts) AS h (score, n)
+	SELECT content_id, 0 FROM khodnevis.rating_stats
 ), audited AS (
 	SELECT content_id, sum(weight) <> 0 AS suspect FROM weights GROUP BY content_id
 )
-SELECT count(*) AS contents, coalesce(array_agg(content_id ORDER BY content_id) FILTER (WHERE suspect), '{}')
-	AS suspects
+SELECT count(*) AS contents, coalesce(array_agg(content_id ORDER BY content_id)
+	FILTER (WHERE suspect AND ` + rebuilt + `), '{}') AS suspects
 FROM audited r WHERE ` + there
 
 // auditSettings make the planner read tables from end to end, which it would not do for a table in

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
 )
@@ -28,7 +29,7 @@ func TestAudit(t *testing.T) {
 	for i, id := range []string{"a", "b", "c", "gone"} {
 		for rater, score := range []int{5, 4, 4, 1, -3} {
 			c := change(id, fmt.Sprint(rater), int64(i+1), score)
-			c.Bucket = 20 + rater
+			c.At = instant.Add(time.Duration(20+rater) * time.Hour)
 			batch.Changes = append(batch.Changes, c)
 		}
 	}
@@ -40,9 +41,9 @@ func TestAudit(t *testing.T) {
 			c := &batch.Changes[i]
 			c.Version.Offset += 10
 			if c.Rater == "3" {
-				c.Withdraw, c.Score, c.Bucket = true, 0, 0
+				c.Withdraw, c.Score = true, 0
 			} else {
-				c.Score, c.Bucket = c.Score+1, 30
+				c.Score, c.At = c.Score+1, instant.AddDate(0, 0, 30)
 			}
 		}
 	}
@@ -50,19 +51,17 @@ func TestAudit(t *testing.T) {
 	s.run(t, `DELETE FROM `+s.schema+`.rating_stats WHERE content_id = 'gone'`) // what is left of it is nobody's
 	audit()
 	for _, damage := range []string{
-		`UPDATE {schema}.rating_stats SET n = n + 1 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET sum = sum - 2 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET scores = scores || '{1,2,3}', counts = counts || '{1,-2,1}'
+		`UPDATE {schema}.rating_stats SET open_counts[1] = open_counts[1] + 1 WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_stats SET open_scores = '{1,2,3}', open_counts = '{1,-2,1}' WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_stats SET open_bucket = 7, open_scores = '{4}', open_counts = '{1}'
 			WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET n = n + 1, counts[1] = counts[1] + 1 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET open_n = open_n + 1 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET open_bucket = open_bucket + 1, open_n = open_n + 1,
-			open_sum = open_sum + 4 WHERE content_id = 'b'`,
-		`UPDATE {schema}.rating_stats SET n = 0, sum = 0, scores = '{}', counts = '{}' WHERE content_id = 'b'`,
-		`DELETE FROM {schema}.rating_stats WHERE content_id = 'b'`,
-		`INSERT INTO {schema}.rating_buckets VALUES ('b', 99, 1, 4)`,
-		`INSERT INTO {schema}.rating_buckets VALUES ('b', 99, 0, 4)`,
-		`INSERT INTO {schema}.rating_buckets VALUES ('b', 98, 1, 4), ('b', 99, -1, -4)`,
+		`UPDATE {schema}.rating_buckets SET counts[1] = counts[1] + 1 WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_buckets SET scores[1] = -scores[1] WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_buckets SET bucket = bucket + 1 WHERE content_id = 'b'`,
+		`UPDATE {schema}.rating_buckets SET scores = '{}', counts = '{}' WHERE content_id = 'b'`,
+		`DELETE FROM {schema}.rating_buckets WHERE content_id = 'b'`,
+		`INSERT INTO {schema}.rating_buckets VALUES ('b', 99, '{4}', '{1}')`,
+		`INSERT INTO {schema}.rating_buckets VALUES ('b', 98, '{4}', '{1}'), ('b', 99, '{4}', '{-1}')`,
 		`UPDATE {schema}.ratings SET bucket = bucket - 1 WHERE (content_id, rater) = ('b', '0')`,
 		`UPDATE {schema}.ratings SET score = score + 1 WHERE (content_id, rater) = ('b', '0')`,
 		`UPDATE {schema}.ratings SET withdrawn = false WHERE (content_id, rater) = ('b', '3')`,
@@ -78,7 +77,7 @@ func TestAudit(t *testing.T) {
 		}
 		audit()
 	}
-	s.run(t, fmt.Sprintf(`INSERT INTO %s.rating_buckets VALUES ('b', 99, 1, %d)`, s.schema, math.MaxInt64))
+	s.run(t, fmt.Sprintf(`INSERT INTO %s.rating_buckets VALUES ('b', 99, '{4}', '{%d}')`, s.schema, math.MaxInt64))
 	if n, suspects, err := s.Audit(t.Context()); err == nil {
 		t.Errorf("a sum that no product has room for: %d contents, suspects %v", n, suspects)
 	}

@@ -85,7 +85,7 @@ func BenchmarkRecount(b *testing.B) {
 	stop()
 	storing.Wait()
 	var counted int
-	if err := s.db.Get(&counted, `SELECT sum(n) FROM `+s.schema+`.rating_stats`); err != nil {
+	if err := s.db.Get(&counted, `SELECT sum(n) FROM `+s.schema+`.bucket_parts, unnest(counts) n`); err != nil {
 		b.Fatal(err)
 	}
 	if meanwhile := <-stored; counted != rows+meanwhile {

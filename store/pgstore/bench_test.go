@@ -58,17 +58,17 @@ func (b bench) fill(t testing.TB, rows int) {
 func (b bench) fillNumbers(t testing.TB) {
 	t.Helper()
 	for _, statement := range []string{
-		`INSERT INTO {schema}.rating_stats (content_id, n, sum, revision, scores, counts)
-			SELECT content_id, sum(n), sum(n * score), 1, array_agg(score), array_agg(n)
-			FROM (SELECT content_id, score, count(*) AS n FROM {schema}.ratings GROUP BY content_id, score) r
-				GROUP BY content_id`,
-		`INSERT INTO {schema}.rating_scores (content_id) SELECT content_id FROM {schema}.rating_stats`,
-		`INSERT INTO {schema}.rating_buckets SELECT content_id, bucket, count(*), sum(score)
-			FROM {schema}.ratings GROUP BY content_id, bucket`,
+		`INSERT INTO {schema}.rating_stats (content_id, revision) SELECT DISTINCT content_id, 1 FROM {schema}.ratings`,
+		`INSERT INTO {schema}.openings SELECT content_id, now() - interval '{age} days' FROM {schema}.rating_stats`,
+		`INSERT INTO {schema}.rating_scores (content_id, n) SELECT content_id, count(*) FROM {schema}.ratings
+			GROUP BY content_id`,
+		`INSERT INTO {schema}.rating_buckets SELECT content_id, bucket, array_agg(score), array_agg(n)
+			FROM (SELECT content_id, bucket, score, count(*) AS n FROM {schema}.ratings GROUP BY content_id, bucket, score) r
+			GROUP BY content_id, bucket`,
 		`VACUUM ANALYZE {schema}.ratings`, `VACUUM ANALYZE {schema}.rating_stats`,
 		`VACUUM ANALYZE {schema}.rating_scores`, `VACUUM ANALYZE {schema}.rating_buckets`,
 	} {
-		b.run(t, strings.ReplaceAll(statement, "{schema}", b.schema))
+		b.run(t, strings.NewReplacer("{schema}", b.schema, "{age}", strconv.Itoa(benchBuckets-23)).Replace(statement))
 	}
 }
 
@@ -100,7 +100,7 @@ func (s *source) batch(n, contents int) []rating.Change {
 		batch[i] = rating.Change{
 			Key: rating.Key{Content: benchContent(s.dice.IntN(contents)),
 				Rater: benchRater(1_000_000 + int(s.offset)*7919%10_000_000)},
-			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5), Bucket: benchBuckets,
+			Version: rating.Version{Epoch: 2, Offset: s.offset}, Score: 1 + s.dice.IntN(5),
 			At: time.Now().UTC().Truncate(time.Microsecond),
 		}
 	}
@@ -151,7 +151,7 @@ func (b bench) copied(t testing.TB, src *source, batches, size, contents int) fl
 		}
 		for _, c := range changes {
 			if _, err := stmt.Exec(c.Content, c.Rater, c.Version.Epoch, c.Version.Offset, c.At, c.At, c.Score,
-				c.Bucket, "created", false); err != nil {
+				benchBuckets, "created", false); err != nil {
 				t.Fatal(err)
 			}
 		}

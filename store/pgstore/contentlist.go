@@ -44,9 +44,9 @@ func (c *conditions) String() string {
 	return strings.Join(c.texts, " AND ")
 }
 
-// contentFilter returns the conditions of f on contents c, and whether they need the scores f and
-// the numbers s.
-func (where *conditions) contents(f content.Filter) (scores, stats bool) {
+// contents adds the conditions of f on contents c, and returns whether they need the published
+// numbers f.
+func (where *conditions) contents(f content.Filter) (numbers bool) {
 	if f.Author != "" {
 		where.add(`c.author = ?`, f.Author)
 	}
@@ -67,54 +67,48 @@ func (where *conditions) contents(f content.Filter) (scores, stats bool) {
 	}
 	if f.ScoreMin != nil {
 		where.add(`f.weight > 0 AND f.value >= ?`, *f.ScoreMin)
-		scores = true
 	}
 	if f.ScoreMax != nil {
 		where.add(`f.weight > 0 AND f.value <= ?`, *f.ScoreMax)
-		scores = true
 	}
 	if f.RatingsMin > 0 {
-		where.add(`s.n >= ?`, f.RatingsMin) // a content without a row has no ratings
-		stats = true
+		where.add(`f.n >= ?`, f.RatingsMin)
 	}
-	return scores, stats
+	return f.ScoreMin != nil || f.ScoreMax != nil || f.RatingsMin > 0
 }
 
-// joined returns what joins the scores f and the numbers s to contents c.
-func joined(scores, stats bool) string {
-	join := ""
-	if scores {
-		join += ` JOIN khodnevis.rating_scores f ON f.content_id = c.id`
+// joined returns what joins the published numbers f to contents c, if they are needed. Every content
+// has some.
+func joined(needed bool) string {
+	if !needed {
+		return ""
 	}
-	if stats {
-		join += ` LEFT JOIN khodnevis.rating_stats s ON s.content_id = c.id`
-	}
-	return join
+	return ` JOIN khodnevis.rating_scores f ON f.content_id = c.id`
 }
 
 // contentOrder is how a list of contents is ordered: by a column (or what is computed), then by the
 // identifier of the same table, so that an index on both gives the order.
 type contentOrder struct {
-	from    string // what gives the order, contents c among it; see contentList.byRatings
+	from    string // what gives the order, contents c among it
 	key, id string // its columns
-	any     string // the key without what gives the order, of contents c, scores f and numbers s
-	number  bool   // the key is a number that contents do not have
+	number  bool   // the key is one of the published numbers f
 	value   func(content.Cursor) any
 }
 
 var contentOrders = map[content.Field]contentOrder{
-	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`, any: `c.created_at`,
+	content.ByCreated: {from: `khodnevis.contents c`, key: `c.created_at`, id: `c.id`,
 		value: func(p content.Cursor) any { return p.Time }},
-	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`, any: `c.updated_at`,
+	content.ByUpdated: {from: `khodnevis.contents c`, key: `c.updated_at`, id: `c.id`,
 		value: func(p content.Cursor) any { return p.Time }},
-	content.ByTitle: {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`, any: `c.title_key`,
+	content.ByTitle: {from: `khodnevis.contents c`, key: `c.title_key`, id: `c.id`,
 		value: func(p content.Cursor) any { return []byte(p.Text) }},
-	content.ByScore: {from: `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`,
-		key: `f.rank`, id: `f.content_id`, any: `f.rank`, number: true,
+	content.ByScore: {from: byNumbers, key: `f.rank`, id: `f.content_id`, number: true,
 		value: func(p content.Cursor) any { return p.Number }},
-	content.ByRatings: {key: `c.n`, id: `c.id`, any: `coalesce(s.n, 0)`, number: true,
+	content.ByRatings: {from: byNumbers, key: `f.n`, id: `f.content_id`, number: true,
 		value: func(p content.Cursor) any { return int64(p.Number) }},
 }
+
+const byNumbers = `khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id`
 
 // listedRow is a row of a list of contents; Number is the value that it is ordered by, where the
 // content does not have it.
@@ -157,41 +151,12 @@ func (l contentList) number(key string) string {
 }
 
 // source returns the FROM and WHERE clauses of a list, whose conditions are those given, where it
-// starts, and what else the index of its order finds. Rows is how many of them are used, 0 if
-// nobody knows.
-func (l contentList) source(where *conditions, scores, stats bool, rows int) string {
-	join := joined(scores && l.Order.Field != content.ByScore, stats)
-	if l.Order.Field == content.ByRatings {
-		return l.byRatings(where, rows) + join + ` WHERE ` + where.String()
-	}
+// starts, and what else the index of its order finds. numbers says that the conditions need the
+// published numbers.
+func (l contentList) source(where *conditions, numbers bool) string {
 	where.contents(l.seek)
 	l.after(where, l.order.key, l.order.id)
-	return l.order.from + join + ` WHERE ` + where.String()
-}
-
-// byRatings has what an index on the numbers of ratings would give, which would make every rating
-// dearer: the copies of them that a refresh of the scores leaves have an index, and those that
-// changed since are few. The server merges both.
-func (l contentList) byRatings(where *conditions, rows int) string {
-	part := func(from, n, id string) string {
-		text := `(SELECT c.*, ` + n + ` FROM ` + from
-		if l.seek.RatingsMin > 0 {
-			text += where.bind(` AND `+n+` >= ?`, l.seek.RatingsMin)
-		}
-		if l.After != nil {
-			text += where.bind(` AND (`+n+`, `+id+`) `+l.follows+` (?, ?)`, l.order.value(*l.After), l.After.ID)
-		}
-		text += l.by(n, id)
-		if rows > 0 {
-			text += ` LIMIT ` + strconv.Itoa(rows)
-		}
-		return text + `)`
-	}
-	return `(` + part(`khodnevis.rating_scores f JOIN khodnevis.contents c ON c.id = f.content_id
-			WHERE NOT EXISTS (SELECT FROM khodnevis.rating_stats d WHERE d.content_id = f.content_id
-				AND d.dirty)`, `f.n`, `f.content_id`) + ` UNION ALL ` +
-		part(`khodnevis.rating_stats d JOIN khodnevis.contents c ON c.id = d.content_id WHERE d.dirty`, `d.n`,
-			`d.content_id`) + `) c`
+	return l.order.from + joined(numbers && !l.order.number) + ` WHERE ` + where.String()
 }
 
 func (l contentList) after(where *conditions, key, id string) {
@@ -208,35 +173,29 @@ func (l contentList) by(key, id string) string {
 // rows.
 func (l contentList) served() (text string, args []any, ok bool) {
 	var where conditions
-	scores, stats := where.contents(l.rest)
-	rows := 0
-	if ok = l.rest.IsZero(); ok {
-		rows = l.Limit
-	}
+	numbers := where.contents(l.rest)
 	text = `SELECT ` + contentColumns + `, ` + l.number(l.order.key) + ` AS number, false AS beyond FROM ` +
-		l.source(&where, scores, stats, rows) +
-		l.by(l.order.key, l.order.id)
-	return text + where.bind(` LIMIT ?`, l.Limit), where.args, ok || l.MaxRows == 0
+		l.source(&where, numbers) + l.by(l.order.key, l.order.id)
+	return text + where.bind(` LIMIT ?`, l.Limit), where.args, l.rest.IsZero() || l.MaxRows == 0
 }
 
 // window returns the statement that finds the page among the next rows in the order of the
 // list, and returns the row after them too if it gets there.
 func (l contentList) window(rows int) statement {
 	var where, hit conditions
-	scores, stats := hit.contents(l.rest)
+	numbers := hit.contents(l.rest)
 	hits := hit.String()
 	where.args = hit.args
 	by, last := l.by(l.order.key, l.order.id), strconv.Itoa(rows)
 	text := `SELECT id, title, description, author, version, created_at, updated_at, number,
 		row > ` + last + ` AS beyond FROM (SELECT ` + contentColumns + `, ` + l.order.key + ` AS key, ` +
 		l.number(l.order.key) + ` AS number, ` + hits + ` AS hit, row_number() OVER (` + by + `) AS row FROM ` +
-		l.source(&where, scores, stats, rows+1) + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
+		l.source(&where, numbers) + by + ` LIMIT ` + strconv.Itoa(rows+1) + `) w
 		WHERE hit OR row > ` + last + l.by(`key`, `id`) + where.bind(` LIMIT ?`, l.Limit)
 	return statement{text, where.args}
 }
 
-// contentParts returns the parts of f that an index finds contents by. No index has the present
-// numbers of ratings.
+// contentParts returns the parts of f that an index of contents finds them by.
 func contentParts(f content.Filter) []content.FilterPart {
 	return slices.DeleteFunc(f.Parts(), func(p content.FilterPart) bool { return p.Indexed.RatingsMin > 0 })
 }
@@ -245,13 +204,12 @@ func contentParts(f content.Filter) []content.FilterPart {
 // if the part has too many contents.
 func (l contentList) gathered(p content.FilterPart) statement {
 	with, where := gatherContents(p.Indexed, l.MaxRows)
-	scores, stats := where.contents(p.Rest)
-	l.after(&where, l.order.any, `c.id`)
+	numbers := where.contents(p.Rest)
+	l.after(&where, l.order.key, `c.id`)
 	text := with + ` SELECT id, title, description, author, version, created_at, updated_at, number, beyond FROM (
 		SELECT ` + contentColumns + `, p.key, p.number, false AS beyond FROM (
-			SELECT c.id, ` + l.order.any + ` AS key, ` + l.number(l.order.any) + ` AS number FROM m c` +
-		joined(scores || l.Order.Field == content.ByScore, stats || l.Order.Field == content.ByRatings) + ` WHERE ` +
-		where.String() + l.by(l.order.any, `c.id`)
+			SELECT c.id, ` + l.order.key + ` AS key, ` + l.number(l.order.key) + ` AS number FROM m c` +
+		joined(numbers || l.order.number) + ` WHERE ` + where.String() + l.by(l.order.key, `c.id`)
 	text += where.bind(` LIMIT ?`, l.Limit) + `) p JOIN khodnevis.contents c ON c.id = p.id
 		UNION ALL SELECT '', '', '', '', 0, now(), now(), NULL, 0, true WHERE (SELECT count(*)
 			FROM m) > ` + strconv.Itoa(l.MaxRows) + `) x` + l.by(`key`, `id`)
@@ -314,17 +272,17 @@ func contentRows(part content.Filter) statement {
 // CountContents implements content.Store.
 func (s *Store) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
 	var where conditions
-	scores, stats := where.contents(f)
-	from := statement{`FROM khodnevis.contents c` + joined(scores, stats) + ` WHERE ` + where.String(), where.args}
+	numbers := where.contents(f)
+	from := statement{`FROM khodnevis.contents c` + joined(numbers) + ` WHERE ` + where.String(), where.args}
 	indexed := false
 	var all []gathering
 	for _, p := range contentParts(f) {
 		indexed = indexed || p.Rest.IsZero()
 		with, where := gatherContents(p.Indexed, maxRows)
-		scores, stats := where.contents(p.Rest)
+		numbers := where.contents(p.Rest)
 		all = append(all, gathering{contentRows(p.Indexed),
 			statement{with + ` SELECT CASE WHEN (SELECT count(*) FROM m) > ` +
-				strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m c` + joined(scores, stats) + ` WHERE ` +
+				strconv.Itoa(maxRows) + ` THEN -1 ELSE (SELECT count(*) FROM m c` + joined(numbers) + ` WHERE ` +
 				where.String() + `) END`, where.args}})
 	}
 	n, err := s.count(ctx, maxRows, from, indexed, all)

@@ -24,7 +24,8 @@ func (b bench) rows(t testing.TB, table, id string) int {
 func (b bench) leftovers(t testing.TB, id string) int {
 	t.Helper()
 	n := 0
-	for _, table := range []string{"ratings", "rating_stats", "rating_buckets", "rating_scores"} {
+	for _, table := range []string{"ratings", "rating_stats", "rating_buckets", "rating_scores", "openings",
+		"rebuilds"} {
 		n += b.rows(t, table, id)
 	}
 	return n
@@ -103,10 +104,12 @@ func TestLeftoversOfDeletion(t *testing.T) {
 		`INSERT INTO %s.ratings (content_id, rater, epoch, position, created_at, updated_at, score, bucket,
 			result, withdrawn)
 			SELECT 'c', 'r' || i, 1, i, now(), now(), 3, 24, 'created', false FROM generate_series(1, 4500) i`,
-		`INSERT INTO %s.rating_stats (content_id, n, sum, revision, dirty, scores, counts) VALUES ('c', 17,
-			51, 4, true, '{3}', '{17}')`,
-		`INSERT INTO %s.rating_buckets VALUES ('c', 24, 17, 51)`,
-		`INSERT INTO %s.rating_scores (content_id) VALUES ('c')`,
+		`INSERT INTO %s.rating_stats (content_id, revision, dirty, open_bucket, open_scores, open_counts)
+			VALUES ('c', 4, true, 24, '{3}', '{17}')`,
+		`INSERT INTO %s.rating_buckets VALUES ('c', 23, '{3}', '{17}')`,
+		`INSERT INTO %s.rating_scores (content_id, revision, n) VALUES ('c', 4, 17)`,
+		`INSERT INTO %s.openings VALUES ('c', now())`,
+		`INSERT INTO %s.rebuilds VALUES ('c')`,
 	} {
 		if _, err := s.db.Exec(fmt.Sprintf(text, s.schema)); err != nil {
 			t.Fatal(err)

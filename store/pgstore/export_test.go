@@ -1,12 +1,25 @@
 package pgstore
 
 import (
+	"context"
+
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
 )
 
 // Once makes deadlocks show, which are otherwise tried again.
 func (s *Store) Once() { s.attempts = 1 }
+
+// RebuildPiece runs one transaction of Rebuild.
+func (s *Store) RebuildPiece(ctx context.Context) error {
+	return s.transact(ctx, func(tx transaction) error {
+		_, err := tx.rebuildPiece(claimRebuilds, nil)
+		return err
+	})
+}
+
+// BucketAt returns score.BucketAt in SQL.
+func BucketAt(start, at string) string { return bucketAt(start, at) }
 
 // SQL returns a statement as it is sent.
 func (s *Store) SQL(text string) string { return s.sql(text) }
@@ -34,5 +47,7 @@ const (
 	StatsByContent = statsByContent
 	RatedContents  = ratedContents
 	Audit          = audit
+	AnyDirty       = anyDirty
 	Claim          = claim
+	DirtyBuckets   = dirtyBuckets
 )

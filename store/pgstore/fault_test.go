@@ -34,7 +34,7 @@ func newContent(id string) content.Content {
 
 func change(id, rater string, offset int64, score int) rating.Change {
 	return rating.Change{Key: rating.Key{Content: id, Rater: rater},
-		Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24, At: instant}
+		Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, At: instant}
 }
 
 // calls is every method of the store, with arguments that need nothing.
@@ -101,11 +101,12 @@ func calls(s *pgstore.Store) map[string]func(context.Context) error {
 				err := s.StatsByContent(ctx, []string{"c"})
 			return err
 		},
-		"StartHistories": func(ctx context.Context) error {
-			_, err := s.StartHistories(ctx, []rating.HistoryStart{{Content: "c", At: instant}})
+		"RefreshScores": func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
+		"RefreshScoresOf": func(ctx context.Context) error {
+			_, err := s.RefreshScoresOf(ctx, []string{"c"}, fold)
 			return err
 		},
-		"RefreshScores":    func(ctx context.Context) error { _, err := s.RefreshScores(ctx, 1, fold); return err },
+		"Rebuild":          s.Rebuild,
 		"MarkChanged":      func(ctx context.Context) error { return s.MarkChanged(ctx, []string{"c"}) },
 		"HistoryByContent": func(ctx context.Context) error { _, err := s.HistoryByContent(ctx, "c"); return err },
 		"AddWindow": func(ctx context.Context) error {
@@ -319,7 +320,7 @@ func TestFullPoolIsNotUnavailable(t *testing.T) {
 func TestSilentServerWithoutDeadline(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
-	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 40, ConnectTimeout: time.Second,
+	db := dial(t, p.dsn, pgstore.OpenConfig{MaxConns: 60, ConnectTimeout: time.Second,
 		StatementTimeout: 500 * time.Millisecond})
 	s := over(t, db, "khodnevis_test_silent")
 	if err := s.Ping(t.Context()); err != nil {
@@ -419,17 +420,17 @@ func TestLostAnswer(t *testing.T) {
 	apply(change("prepared", "r", 1, 1))
 	wanted := 0
 	for i, result := range []rating.Result{rating.Created, rating.Updated, rating.Unchanged} {
-		p.LoseAnswer("lost-content")
-		if got := apply(change("lost-content", "r", int64(i+1), []int{3, 5, 5}[i])); got.Result != result {
+		p.LoseAnswer("lost-rater")
+		if got := apply(change("c", "lost-rater", int64(i+1), []int{3, 5, 5}[i])); got.Result != result {
 			t.Errorf("change %d, whose answer was lost, is %s, want %s", i, got.Result, result)
 		}
 		if wanted++; p.AnswersLost() != wanted {
 			t.Fatalf("%d answers were lost, want %d", p.AnswersLost(), wanted)
 		}
 	}
-	stats, err := s.StatsByContent(ctx, []string{"lost-content"})
-	if err != nil || len(stats) != 1 || stats[0].Count != 1 || stats[0].Sum != 5 {
-		t.Errorf("the numbers are %+v, %v, want one rating of 5", stats, err)
+	h, err := s.HistoryByContent(ctx, "c")
+	if err != nil || len(h.Buckets) != 1 || h.Buckets[0].Ratings() != 1 || h.Buckets[0].Sum() != 5 {
+		t.Errorf("the buckets are %+v, %v, want one rating of 5", h.Buckets, err)
 	}
 	if ok, err := s.ClaimLease(ctx, "prepared", instant, time.Hour); !ok || err != nil {
 		t.Fatal(ok, err)
@@ -670,16 +671,27 @@ func TestReadOnlyServer(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.Postgres(t)
 	schema := newSchema(t, dial(t, dsn, pgstore.OpenConfig{}))
-	if err := over(t, dial(t, dsn, pgstore.OpenConfig{}), schema).Migrate(t.Context()); err != nil {
+	writable := over(t, dial(t, dsn, pgstore.OpenConfig{}), schema)
+	if err := writable.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := over(t, dial(t, readOnlyDSN(t, dsn), pgstore.OpenConfig{}), schema)
+	for _, name := range []string{"RefreshScores", "RefreshScoresOf"} {
+		if err := calls(s)[name](t.Context()); err != nil {
+			t.Errorf("%s without anything to refresh: %v", name, err)
+		}
+	}
+	batch := rating.Batch{Changes: []rating.Change{change("c", "r", 1, 3)}}
+	if _, err := writable.ApplyRatings(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
 	reads := map[string]bool{}
 	for _, name := range []string{"Ping", "Migrate", "ContentsByID", "ListContents", "CountContents",
 		"IdempotencyRecordByKey", "RatingsByKey", "ListRatings",
 		"CountRatings", "StatsByContent", "HistoryByContent", "RatedContents", "Audit", "KnownEpoch",
 		"ListDeadLetters", "UsersByID", "UserByName",
-		"ListUsers", "Erasures", "GrantByToken", "SessionsByUser", "Recount", "Installation"} {
+		"ListUsers", "Erasures", "GrantByToken", "SessionsByUser", "Recount", "Installation",
+		"Rebuild"} {
 		reads[name] = true
 	}
 	for name, call := range calls(s) {

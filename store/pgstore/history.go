@@ -3,9 +3,13 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
+	"time"
 
 	"github.com/lib/pq"
 
+	"github.com/khodnevis/khodnevis/internal/lru"
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
@@ -28,33 +32,115 @@ func windowsOf(query func(rows any, text string, args ...any) error,
 	return found, nil
 }
 
-const bucketsOf = `SELECT r.bucket, sum(r.n)::bigint AS n, sum(r.sum)::bigint AS sum
-	FROM khodnevis.bucket_parts r WHERE r.content_id = $1 AND ` + there + `
-	GROUP BY r.bucket HAVING sum(r.n) <> 0 OR sum(r.sum) <> 0 ORDER BY r.bucket`
+// bucketsOf has no buckets of a content that is to be rebuilt: they count some of its ratings only.
+const bucketsOf = `SELECT r.bucket, c.score, c.n
+	FROM khodnevis.bucket_parts r CROSS JOIN LATERAL unnest(r.scores, r.counts) AS c (score, n)
+	WHERE r.content_id = $1 AND ` + rebuilt + ` AND ` + there
 
 // HistoryByContent implements rating.Store.
 func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
 	query := func(rows any, text string, args ...any) error { return s.query(ctx, rows, text, args...) }
-	var buckets []rows.Bucket
-	err := query(&buckets, bucketsOf, id)
+	var cells []rows.Cell
+	err := query(&cells, bucketsOf, id)
 	var windows map[string][]rating.Window
 	if err == nil {
 		windows, err = windowsOf(query, pq.StringArray{id})
 	}
-	var start []rating.HistoryStart
+	var starts map[string]time.Time
 	if err == nil {
-		start, _, err = s.recorded(ctx, []rating.HistoryStart{{Content: id}})
+		starts, err = s.recordedStarts(ctx, pq.StringArray{id})
 	}
 	if err != nil {
 		return rating.History{}, fmt.Errorf("pgstore: history of content %s: %w", id, err)
 	}
-	return rating.History{Start: start[0].At, Buckets: rows.Buckets(buckets), Windows: windows[id]}, nil
+	return rating.History{Start: starts[id], Buckets: rows.Tally(cells).Buckets(), Windows: windows[id]}, nil
+}
+
+const (
+	historyStarts = `SELECT r.content_id, r.opened_at FROM khodnevis.openings r WHERE r.content_id = ANY($1)
+		AND ` + there
+
+	// startHistories keeps what is recorded already. The order keeps two callers from waiting for
+	// each other.
+	startHistories = `INSERT INTO khodnevis.openings (content_id, opened_at)
+		SELECT r.content_id, r.at FROM unnest($1::text[], $2::timestamptz[]) AS r (content_id, at) WHERE ` + there + `
+		ORDER BY r.content_id COLLATE "C" ON CONFLICT DO NOTHING`
+
+	// keptStarts is of how many contents a Store remembers when their history starts.
+	keptStarts = 10_000
+)
+
+func (s *Store) recordedStarts(ctx context.Context, ids pq.StringArray) (map[string]time.Time, error) {
+	var recorded []rows.HistoryStart
+	err := s.query(ctx, &recorded, historyStarts, ids)
+	starts := make(map[string]time.Time, len(recorded))
+	for _, r := range recorded {
+		starts[r.Content] = r.At.Time
+	}
+	return starts, err
+}
+
+// startHistories returns when the histories of the contents start that batch sets a score of, and
+// records those that are not recorded. It looks up those that this Store does not remember. Starts
+// of deleted contents are not recorded.
+func (s *Store) startHistories(ctx context.Context, batch rating.Batch) (map[string]time.Time, error) {
+	starts := batch.Starts()
+	unknown := s.starts.fill(starts)
+	if len(unknown) == 0 {
+		return starts, nil
+	}
+	recorded, err := s.recordedStarts(ctx, unknown)
+	if err == nil && len(recorded) < len(unknown) {
+		var ids pq.StringArray
+		var at []time.Time
+		for _, id := range unknown {
+			if _, ok := recorded[id]; !ok {
+				ids, at = append(ids, id), append(at, starts[id])
+			}
+		}
+		if _, err = s.exec(ctx, startHistories, ids, times(at)); err == nil {
+			recorded, err = s.recordedStarts(ctx, unknown) // another caller may have been faster
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.starts.keep(recorded)
+	maps.Copy(starts, recorded)
+	return starts, nil
+}
+
+// knownStarts remembers when histories start, which never changes.
+type knownStarts struct {
+	mu        sync.Mutex
+	byContent *lru.Map[string, time.Time]
+}
+
+// fill sets those of starts that are known, and returns the others.
+func (k *knownStarts) fill(starts map[string]time.Time) (unknown pq.StringArray) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id := range starts {
+		if at, ok := k.byContent.Get(id); ok {
+			starts[id] = at
+		} else {
+			unknown = append(unknown, id)
+		}
+	}
+	return unknown
+}
+
+func (k *knownStarts) keep(starts map[string]time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, at := range starts {
+		k.byContent.Put(id, at)
+	}
 }
 
 // mark locks rows in the order in which those who apply ratings do. The revision grows, so that a
 // refresh in flight does not take the mark away.
-const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1, as_of = greatest(as_of,
-	clock_timestamp())
+const mark = `UPDATE khodnevis.rating_stats SET dirty = true, revision = revision + 1
 	WHERE content_id = ANY(ARRAY(SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1)
 		AND r.revision > 0 AND ` + there + `
 		ORDER BY r.content_id FOR UPDATE OF r))`

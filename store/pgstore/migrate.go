@@ -22,7 +22,8 @@ var ErrNewer = migrate.ErrNewer
 // but to read when there is nothing to do. ErrNewer: the schema has steps that this program does
 // not know. ErrPooled: see there. ErrRights: the role may not read the schema, or not change one
 // that is to be changed. On a handle that Open made, a step takes as long as it takes, some seconds
-// for a million rows, unless ctx ends it; on one of the host's, the host's timeouts hold.
+// for a million rows, unless ctx ends it; on one of the host's, the host's timeouts hold. What takes
+// longer is left to Rebuild.
 func (s *Store) Migrate(ctx context.Context) error {
 	steps, err := steps()
 	if err == nil {

@@ -3,6 +3,9 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -159,18 +162,9 @@ func TestSettings(t *testing.T) {
 func TestMigrationTakesItsTime(t *testing.T) {
 	t.Parallel()
 	const timeout = 100 * time.Millisecond
-	s := open(t)
-	if err := s.CreateContent(t.Context(), newContent("c")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{change("c", "r1", 1, 3),
-		change("c", "r2", 1, 4)}}); err != nil {
-		t.Fatal(err)
-	}
-	s.run(t, strings.ReplaceAll(`DELETE FROM {s}.migrations WHERE version = 7;
-		DROP INDEX {s}.ratings_updated; DROP INDEX {s}.ratings_rater;
-		CREATE INDEX ratings_rater ON {s}.ratings (rater, content_id);
-		ALTER TABLE {s}.rating_scores DROP COLUMN n;`, "{s}", s.schema))
+	s := openAt(t, 6)
+	s.run(t, `INSERT INTO `+s.schema+`.rating_stats (content_id, n, sum, revision) VALUES ('c', 2, 7, 2)`)
+	s.run(t, `INSERT INTO `+s.schema+`.rating_scores (content_id) VALUES ('c')`)
 	holder, err := s.db.Beginx()
 	if err != nil {
 		t.Fatal(err)
@@ -203,8 +197,33 @@ func TestMigrationTakesItsTime(t *testing.T) {
 	if err := <-migrated; err != nil {
 		t.Fatal(err)
 	}
-	var n int
-	if err := s.db.Get(&n, `SELECT n FROM `+s.schema+`.rating_scores WHERE content_id = 'c'`); err != nil || n != 2 {
-		t.Errorf("the content has %d ratings for the order of lists, want 2: %v", n, err)
+	stats, err := s.StatsByContent(t.Context(), []string{"c"})
+	if err != nil || len(stats) != 1 || stats[0].Count != 2 {
+		t.Errorf("the numbers are %+v, %v, want 2 ratings", stats, err)
 	}
+}
+
+// openAt returns a Store in a schema that was migrated up to a step.
+func openAt(t *testing.T, last int) bench {
+	t.Helper()
+	db := dial(t, testserver.Postgres(t), pgstore.OpenConfig{StatementTimeout: 30 * time.Second,
+		LockTimeout: 20 * time.Second})
+	s := bench{db: db, schema: newSchema(t, db)}
+	s.Store = over(t, db, s.schema)
+	steps, err := filepath.Glob("migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, `CREATE SCHEMA `+s.schema)
+	s.run(t, `CREATE TABLE `+s.schema+`.migrations (version integer PRIMARY KEY, name text NOT NULL,
+		applied_at timestamptz NOT NULL DEFAULT now())`)
+	for i, step := range steps[:last] {
+		text, err := os.ReadFile(step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.run(t, s.SQL(string(text)))
+		s.run(t, fmt.Sprintf(`INSERT INTO %s.migrations VALUES (%d, '%s')`, s.schema, i+1, filepath.Base(step)))
+	}
+	return s
 }

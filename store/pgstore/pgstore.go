@@ -25,9 +25,8 @@
 //
 // A list that no index serves reads about Query.MaxRows rows in each of the ways that it is tried
 // in, or fails with ErrTooBroad. Beside them, a search for several words reads as much of the index
-// of words as these words fill, and an order by the number of ratings the numbers of those contents
-// that were rated since the last refresh of scores. After a deletion of a content with many
-// ratings, lists pass over what SweepRatings has not removed yet.
+// of words as these words fill. After a deletion of a content with many ratings, lists pass over
+// what SweepRatings has not removed yet.
 //
 // # Concurrency
 //
@@ -46,11 +45,13 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"github.com/khodnevis/khodnevis/internal/breaker"
+	"github.com/khodnevis/khodnevis/internal/lru"
 	"github.com/khodnevis/khodnevis/internal/semaphore"
 	"github.com/khodnevis/khodnevis/store"
 )
@@ -94,6 +95,7 @@ type Store struct {
 	prefix   string // the quoted schema and a dot
 	attempts int    // how often a transaction is tried that the database gives up in favour of another
 	prepared statements
+	starts   knownStarts
 	lists    semaphore.Semaphore // of connections that lists take
 	scans    semaphore.Semaphore // of lists and counts that look at many rows
 	breaker  breaker.Breaker
@@ -103,9 +105,10 @@ type Store struct {
 }
 
 var (
-	_ store.Store   = (*Store)(nil)
-	_ store.Pinger  = (*Store)(nil)
-	_ store.Breaker = (*Store)(nil)
+	_ store.Store     = (*Store)(nil)
+	_ store.Pinger    = (*Store)(nil)
+	_ store.Breaker   = (*Store)(nil)
+	_ store.Rebuilder = (*Store)(nil)
 )
 
 // New returns a Store over db, which stays the host's: the caller closes it. It does not
@@ -124,6 +127,7 @@ func New(db *sqlx.DB, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return &Store{db: db, lists: semaphore.New(cfg.Lists), scans: semaphore.New(cfg.Lists / 2), schema: cfg.Schema,
+		starts: knownStarts{byContent: lru.New[string, time.Time](keptStarts, nil)},
 		prefix: pq.QuoteIdentifier(cfg.Schema) + ".", attempts: 4}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -53,7 +54,7 @@ func (c *crowd) batch(size int) []rating.Change {
 		c.offset++
 		next := change(fmt.Sprintf("content-%d", c.dice.IntN(crowdContents)),
 			fmt.Sprintf("rater-%d", c.dice.IntN(crowdRaters)), c.offset, 1+c.dice.IntN(5))
-		next.Bucket = c.dice.IntN(30)
+		next.At = instant.Add(time.Duration(c.dice.IntN(30*24)) * time.Hour)
 		if c.dice.IntN(6) == 0 {
 			next.Withdraw, next.Score = true, 0
 			if c.offset%2 == 0 {
@@ -94,8 +95,7 @@ func (c *crowd) check(t *testing.T, s *pgstore.Store) {
 		t.Fatal(err)
 	}
 	for _, d := range drifts {
-		t.Errorf("content %s: the numbers are %+v %v, its rows say %+v %v", d.Content, d.Was, d.WasBuckets, d.Is,
-			d.IsBuckets)
+		t.Errorf("content %s: the buckets are %v, its rows say %v", d.Content, d.WasBuckets, d.IsBuckets)
 	}
 }
 
@@ -177,12 +177,13 @@ func TestRecountUnderLoad(t *testing.T) {
 			default:
 			}
 			for _, text := range []string{
-				`UPDATE %s.rating_stats SET n = n + 3 WHERE content_id = $1`,
-				`UPDATE %s.rating_stats SET counts[1] = counts[1] + 1 WHERE content_id = $1`,
-				`UPDATE %s.rating_stats SET open_sum = open_sum - 1 WHERE content_id = $1`,
-				`INSERT INTO %s.rating_buckets AS b VALUES ($1, 77, 1, 1) ON CONFLICT (content_id, bucket)
-					DO UPDATE SET n = b.n + 1`,
-			}[i%4:][:1] {
+				`UPDATE %s.rating_stats SET open_scores = open_scores || 3, open_counts = open_counts || 3::bigint
+					WHERE content_id = $1`,
+				`UPDATE %s.rating_stats SET open_bucket = open_bucket + 1, open_scores = '{1}', open_counts = '{7}'
+					WHERE content_id = $1`,
+				`INSERT INTO %s.rating_buckets AS b VALUES ($1, 777, '{1}', '{1}') ON CONFLICT (content_id, bucket)
+					DO UPDATE SET counts[1] = b.counts[1] + 1`,
+			}[i%3:][:1] {
 				if _, err := first.db.ExecContext(t.Context(), fmt.Sprintf(text, first.schema),
 					crowdIDs()[i%crowdContents]); err != nil {
 					t.Error(err)
@@ -327,7 +328,8 @@ func TestRefreshScoresBlocksNoWriter(t *testing.T) {
 	})
 	var seen []score.Bucket
 	again := refresh(func(h rating.History) { seen = h.Buckets })
-	if n != 1 || again != 1 || !slices.Equal(seen, []score.Bucket{{Index: 24, N: 1, Sum: 2}}) {
+	if n != 1 || again != 1 ||
+		!reflect.DeepEqual(seen, []score.Bucket{{Counts: []score.Count{{Score: 2, N: 1}}}}) {
 		t.Errorf("refreshed were %d contents, then %d from %v; want 1, then 1 from what was applied meanwhile", n,
 			again, seen)
 	}
@@ -349,16 +351,16 @@ func TestRecountInPieces(t *testing.T) {
 	if _, err := s.ApplyRatings(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.db.Exec(`UPDATE ` + s.schema + `.rating_stats SET n = 70000`); err != nil {
-		t.Fatal(err)
-	}
+	s.run(t, `UPDATE `+s.schema+`.rating_scores SET n = 70000`)
+	s.run(t, `UPDATE `+s.schema+`.rating_stats SET open_counts[1] = 8`)
 	drifts, err := s.Recount(t.Context(), append(ids, "unknown", ids[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(ids)
 	for i, d := range drifts {
-		if i >= len(ids) || d.Content != ids[i] || d.Was.Count != 70000 || d.Is.Count != 2 || d.Is.Sum != 8 {
+		if i >= len(ids) || d.Content != ids[i] || d.WasBuckets[0].Ratings() != 9 || d.IsBuckets[0].Ratings() != 2 ||
+			d.IsBuckets[0].Sum() != 8 {
 			t.Errorf("drift %d is %+v", i, d)
 		}
 	}
@@ -367,5 +369,26 @@ func TestRecountInPieces(t *testing.T) {
 	}
 	if drifts, err = s.Recount(t.Context(), ids); err != nil || len(drifts) != 0 {
 		t.Errorf("again: %+v, %v", drifts, err)
+	}
+}
+
+// The start of a history is looked up once.
+func TestStartsAreRemembered(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	apply := func(offset int64, age time.Duration) int {
+		t.Helper()
+		c := change("c", fmt.Sprint("r", offset), offset, 3)
+		c.At = instant.Add(age)
+		outcomes, err := s.ApplyRatings(t.Context(), rating.Batch{Changes: []rating.Change{c}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcomes[0].Rating.Bucket
+	}
+	apply(1, 0)
+	s.run(t, `DELETE FROM `+s.schema+`.openings`)
+	if bucket := apply(2, 2*time.Hour); bucket != 2 {
+		t.Errorf("the bucket of a rating two hours later is %d, want 2", bucket)
 	}
 }

@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/lib/pq"
@@ -13,7 +12,7 @@ import (
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// statsRow is the numbers of a content, put together from two tables.
+// statsRow is the published numbers of a content.
 type statsRow struct {
 	Content  string        `db:"content_id"`
 	N        int64         `db:"n"`
@@ -31,25 +30,16 @@ type statsRow struct {
 func (r statsRow) stats() rating.Stats {
 	st := rating.Stats{Content: r.Content, Count: r.N, Sum: r.Sum, Histogram: make(map[int]int64, len(r.Scores)),
 		Revision: r.Revision, AsOf: r.AsOf.Time,
-		Score: score.Score{Value: r.Value, Weight: r.Weight, Rank: r.Rank, Computed: r.Folded}}
+		Score: score.Score{Value: r.Value, Counted: r.Weight, Rank: r.Rank, Computed: r.Folded}}
 	for i, score := range r.Scores {
-		st.Histogram[int(score)] += r.Counts[i]
+		st.Histogram[int(score)] = r.Counts[i]
 	}
-	maps.DeleteFunc(st.Histogram, func(_ int, n int64) bool { return n == 0 })
 	return st
 }
 
-const (
-	statsOf = `SELECT r.content_id, r.n, r.sum, r.revision + f.folds AS revision, greatest(r.as_of, f.folded_at)
-		AS as_of,
-	f.value, f.weight, f.rank, f.folded, r.scores, r.counts
-	FROM khodnevis.rating_stats r JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
-	WHERE ` + there
-
-	// statsByContent leaves out contents that were never rated. Their row, if there is one, was
-	// made by a recount.
-	statsByContent = statsOf + ` AND r.content_id = ANY($1) AND r.revision > 0`
-)
+const statsByContent = `SELECT r.content_id, r.n, r.sum, r.revision, r.as_of, r.value, r.weight, r.rank, r.folded,
+	r.scores, r.counts
+	FROM khodnevis.rating_scores r WHERE r.content_id = ANY($1) AND r.revision > 0 AND ` + there
 
 // StatsByContent implements rating.Store.
 func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
@@ -63,93 +53,53 @@ func (s *Store) StatsByContent(ctx context.Context, ids []string) ([]rating.Stat
 	return rows.All(found, statsRow.stats), nil
 }
 
-const (
-	openings = `SELECT content_id, opened_at FROM khodnevis.openings WHERE content_id = ANY($1)`
-
-	// open keeps what is recorded already. The order keeps two callers from waiting for each other,
-	// and lets the first of two openings of one content win.
-	open = `INSERT INTO khodnevis.openings (content_id, opened_at)
-		SELECT v.content_id, v.at FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS v (content_id, at, i)
-		ORDER BY v.content_id COLLATE "C", v.i ON CONFLICT DO NOTHING`
-)
-
-// StartHistories implements rating.Store.
-func (s *Store) StartHistories(ctx context.Context, wanted []rating.HistoryStart) ([]rating.HistoryStart, error) {
-	if len(wanted) == 0 {
-		return nil, nil
-	}
-	found, missing, err := s.recorded(ctx, wanted)
-	if err == nil && len(missing) > 0 {
-		contents, at := make(pq.StringArray, len(missing)), make([]time.Time, len(missing))
-		for i, m := range missing {
-			contents[i], at[i] = m.Content, m.At
-		}
-		if _, err = s.exec(ctx, open, contents, times(at)); err == nil {
-			found, _, err = s.recorded(ctx, wanted) // another caller may have been faster
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pgstore: start the histories of %d contents: %w", len(wanted), err)
-	}
-	return found, nil
-}
-
-func (s *Store) recorded(ctx context.Context, wanted []rating.HistoryStart) (found, missing []rating.HistoryStart,
-	err error) {
-	ids := make(pq.StringArray, len(wanted))
-	for i, w := range wanted {
-		ids[i] = w.Content
-	}
-	var recorded []rows.HistoryStart
-	if err := s.query(ctx, &recorded, openings, ids); err != nil {
-		return nil, nil, err
-	}
-	found, missing = rows.HistoryStarts(recorded, wanted)
-	return found, missing, nil
-}
-
-// dirtyRow is a content that waits for its score, with its buckets as of Revision.
+// dirtyRow is a content whose numbers are to be published, with its buckets as of Revision.
 type dirtyRow struct {
 	Content  string        `db:"content_id"`
 	Revision int64         `db:"revision"`
-	N        int64         `db:"n"`
+	Ruled    bool          `db:"ruled"` // it has windows
 	Buckets  pq.Int64Array `db:"buckets"`
+	Scores   pq.Int64Array `db:"scores"`
 	Counts   pq.Int64Array `db:"counts"`
-	Sums     pq.Int64Array `db:"sums"`
 }
 
 func (r dirtyRow) buckets() []score.Bucket {
-	buckets := make([]score.Bucket, len(r.Buckets))
-	for i, index := range r.Buckets {
-		buckets[i] = score.Bucket{Index: int(index), N: r.Counts[i], Sum: r.Sums[i]}
+	t := rating.Tally{}
+	for i, bucket := range r.Buckets {
+		t.AddMany(score.Cell{Bucket: int(bucket), Score: int(r.Scores[i])}, r.Counts[i])
 	}
-	return buckets
+	return t.Buckets()
 }
 
 const (
-	// claim locks rows that only RefreshScores writes, so that ratings are applied meanwhile. It reads
+	dirty = `r.dirty AND ` + rebuilt + ` AND ` + there
+
+	anyDirty = `SELECT r.content_id FROM khodnevis.rating_stats r WHERE ` + dirty + ` LIMIT 1`
+	dirtyOf  = `SELECT r.content_id FROM khodnevis.rating_stats r WHERE r.content_id = ANY($1) AND ` + dirty
+
+	// A claim locks rows that only refreshes write, so that ratings are applied meanwhile. It reads
 	// rating_stats as they were when it began, though: dirtyBuckets, which begins when the locks
 	// are held, says what is dirty still.
-	claim = `SELECT r.content_id FROM khodnevis.rating_stats r
-		JOIN khodnevis.rating_scores f ON f.content_id = r.content_id
-		WHERE r.dirty AND ` + there + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
+	claimed = `SELECT r.content_id FROM khodnevis.rating_stats r
+		JOIN khodnevis.rating_scores f ON f.content_id = r.content_id WHERE ` + dirty
+	claim   = claimed + ` ORDER BY r.content_id LIMIT $1 FOR UPDATE OF f SKIP LOCKED`
+	claimOf = claimed + ` AND r.content_id = ANY($1) ORDER BY r.content_id FOR UPDATE OF f`
 
-	dirtyBuckets = `SELECT r.content_id, r.revision, r.n, b.buckets, b.counts, b.sums
+	dirtyBuckets = `SELECT r.content_id, r.revision, b.buckets, b.scores, b.counts,
+		EXISTS (SELECT FROM khodnevis.rating_windows w WHERE w.content_id = r.content_id) AS ruled
 		FROM khodnevis.rating_stats r CROSS JOIN LATERAL (
-		SELECT array_agg(bucket ORDER BY bucket) AS buckets, array_agg(n ORDER BY bucket) AS counts,
-			array_agg(sum ORDER BY bucket) AS sums FROM (
-			SELECT bucket, sum(n)::bigint AS n, sum(sum)::bigint AS sum FROM khodnevis.bucket_parts
-				WHERE content_id = r.content_id
-			GROUP BY bucket HAVING sum(n) <> 0) x) b
+		SELECT array_agg(p.bucket) AS buckets, array_agg(c.score) AS scores, array_agg(c.n) AS counts
+			FROM khodnevis.bucket_parts p CROSS JOIN LATERAL unnest(p.scores, p.counts) AS c (score, n)
+			WHERE p.content_id = r.content_id) b
 		WHERE r.content_id = ANY($1) AND r.dirty ORDER BY r.content_id`
 
-	recordScores = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank,
-		folded = v.folded, n = v.n, folds = f.folds + 1,
-		folded_at = greatest(f.folded_at, clock_timestamp())
+	publish = `UPDATE khodnevis.rating_scores f SET value = v.value, weight = v.weight, rank = v.rank,
+		folded = v.folded, n = v.n, sum = v.sum, scores = v.scores::integer[], counts = v.counts::bigint[],
+		revision = f.revision + 1, as_of = greatest(f.as_of, clock_timestamp())
 		FROM unnest($1::text[], $2::double precision[], $3::double precision[], $4::double precision[],
-			$5::boolean[], $6::bigint[])
-		AS v (content_id, value, weight, rank, folded, n)
-		WHERE f.content_id = v.content_id`
+			$5::boolean[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
+		AS v (content_id, value, weight, rank, folded, n, sum, scores, counts)
+		WHERE f.content_id = v.content_id RETURNING f.content_id, f.revision, f.as_of`
 
 	// clean leaves a content dirty that has changed since its buckets were read, or is about to: it
 	// waits for nobody.
@@ -159,51 +109,104 @@ const (
 			AND r.revision = v.revision FOR UPDATE OF r SKIP LOCKED))`
 )
 
-// RefreshScores implements rating.Store.
+// RefreshScores implements rating.Store. It opens no transaction when nothing is dirty.
 func (s *Store) RefreshScores(
 	ctx context.Context, limit int, compute func(rating.History) score.Score,
-) ([]rating.Stats, error) {
-	var refreshed []rating.Stats
-	err := s.transact(ctx, func(tx transaction) error {
+) (refreshed []rating.Stats, err error) {
+	var ids []string
+	if err = s.query(ctx, &ids, anyDirty); err == nil && len(ids) > 0 {
+		refreshed, err = s.refresh(ctx, compute, claim, limit)
+	}
+	return refreshed, wrap(err, "refresh scores")
+}
+
+// RefreshScoresOf implements rating.Store. A content that is not dirty has no changes that are not
+// published: whoever cleans it publishes its numbers in the same transaction.
+func (s *Store) RefreshScoresOf(
+	ctx context.Context, ids []string, compute func(rating.History) score.Score,
+) (refreshed []rating.Stats, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var found []string
+	if err = s.query(ctx, &found, dirtyOf, pq.StringArray(ids)); err == nil && len(found) > 0 {
+		refreshed, err = s.refresh(ctx, compute, claimOf, pq.StringArray(found))
+	}
+	return refreshed, wrap(err, "refresh the scores of %d contents", len(ids))
+}
+
+// refresh publishes the numbers of what a claim finds.
+func (s *Store) refresh(ctx context.Context, compute func(rating.History) score.Score, claim string, arg any) (
+	refreshed []rating.Stats, err error) {
+	err = s.transact(ctx, func(tx transaction) error {
+		refreshed = nil
 		var ids pq.StringArray
-		if err := tx.query((*[]string)(&ids), claim, limit); err != nil {
+		if err := tx.query((*[]string)(&ids), claim, arg); err != nil || len(ids) == 0 {
 			return err
 		}
-		var dirty []dirtyRow
-		if len(ids) > 0 {
-			if err := tx.query(&dirty, dirtyBuckets, ids); err != nil {
+		var found []dirtyRow
+		if err := tx.query(&found, dirtyBuckets, ids); err != nil || len(found) == 0 {
+			return err
+		}
+		var ruled pq.StringArray
+		for _, r := range found {
+			if r.Ruled {
+				ruled = append(ruled, r.Content)
+			}
+		}
+		windows := map[string][]rating.Window{}
+		if len(ruled) > 0 { // a window that is added meanwhile leaves its content dirty
+			if windows, err = windowsOf(tx.query, ruled); err != nil {
 				return err
 			}
 		}
-		if len(dirty) == 0 {
-			return nil
+		contents, revisions := make(pq.StringArray, len(found)), make(pq.Int64Array, len(found))
+		for i, r := range found {
+			h := rating.History{Buckets: r.buckets(), Windows: windows[r.Content]}
+			contents[i], revisions[i] = r.Content, r.Revision
+			refreshed = append(refreshed, h.Stats(r.Content, compute(h)))
 		}
-		windows, err := windowsOf(tx.query, ids) // one that is added meanwhile leaves its content dirty
-		if err != nil {
+		if err := tx.publish(refreshed); err != nil {
 			return err
 		}
-		n := len(dirty)
-		contents, revisions, computed := make(pq.StringArray, n), make(pq.Int64Array, n), make(pq.BoolArray, n)
-		values, weights, ranks, counts := make(pq.Float64Array, n), make(pq.Float64Array, n),
-			make(pq.Float64Array, n), make(pq.Int64Array, n)
-		for i, r := range dirty {
-			f := compute(rating.History{Buckets: r.buckets(), Windows: windows[r.Content]})
-			contents[i], revisions[i], counts[i] = r.Content, r.Revision, r.N
-			values[i], weights[i], ranks[i], computed[i] = f.Value, f.Weight, f.Rank, f.Computed
-		}
-		if _, err := tx.exec(recordScores, contents, values, weights, ranks, computed, counts); err != nil {
-			return err
-		}
-		if _, err := tx.exec(clean, contents, revisions); err != nil {
-			return err
-		}
-		var found []statsRow
-		err = tx.query(&found, statsByContent, contents)
-		refreshed = rows.All(found, statsRow.stats)
+		_, err := tx.exec(clean, contents, revisions)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("pgstore: refresh scores: %w", err)
+	return refreshed, err
+}
+
+// publish writes the numbers of contents, and gives them their Revision and AsOf.
+func (tx transaction) publish(all []rating.Stats) error {
+	n := len(all)
+	contents, computed := make(pq.StringArray, n), make(pq.BoolArray, n)
+	values, weights, ranks := make(pq.Float64Array, n), make(pq.Float64Array, n), make(pq.Float64Array, n)
+	counts, sums := make(pq.Int64Array, n), make(pq.Int64Array, n)
+	histogramScores, histogramCounts := make(pq.StringArray, n), make(pq.StringArray, n)
+	for i, st := range all {
+		contents[i], counts[i], sums[i] = st.Content, st.Count, st.Sum
+		values[i], weights[i], ranks[i], computed[i] = st.Score.Value, st.Score.Counted, st.Score.Rank, st.Score.Computed
+		var scores, ns []int64
+		for score, n := range st.Histogram {
+			scores, ns = append(scores, int64(score)), append(ns, n)
+		}
+		histogramScores[i], histogramCounts[i] = arrayText(scores), arrayText(ns)
 	}
-	return refreshed, nil
+	var published []struct {
+		Content  string    `db:"content_id"`
+		Revision int64     `db:"revision"`
+		AsOf     time.Time `db:"as_of"`
+	}
+	if err := tx.query(&published, publish, contents, values, weights, ranks, computed, counts, sums,
+		histogramScores, histogramCounts); err != nil {
+		return err
+	}
+	at := make(map[string]int, n)
+	for i, r := range published {
+		at[r.Content] = i
+	}
+	for i := range all {
+		r := published[at[all[i].Content]]
+		all[i].Revision, all[i].AsOf = r.Revision, r.AsOf.UTC()
+	}
+	return nil
 }

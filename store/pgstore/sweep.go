@@ -88,17 +88,12 @@ func (s *Store) clear(ctx context.Context, id string, chunks int) (bool, error) 
 
 // clearNumbers removes what was derived from the ratings, under the lock of everything derived.
 func (tx transaction) clearNumbers(id string) error {
-	for _, text := range []string{
-		`DELETE FROM khodnevis.rating_scores WHERE content_id = $1`, // first, as RefreshScores locks it first
+	return tx.execAll(id,
+		`DELETE FROM khodnevis.rebuilds WHERE content_id = $1`,      // first, as Rebuild locks it first
+		`DELETE FROM khodnevis.rating_scores WHERE content_id = $1`, // then, as RefreshScores locks it first
 		`SELECT FROM khodnevis.rating_stats WHERE content_id = $1 FOR UPDATE`,
 		`DELETE FROM khodnevis.rating_buckets WHERE content_id = $1`,
 		`DELETE FROM khodnevis.rating_stats WHERE content_id = $1`,
 		`DELETE FROM khodnevis.rating_windows WHERE content_id = $1`,
-		`DELETE FROM khodnevis.openings WHERE content_id = $1`,
-	} {
-		if _, err := tx.exec(text, id); err != nil {
-			return err
-		}
-	}
-	return nil
+		`DELETE FROM khodnevis.openings WHERE content_id = $1`)
 }

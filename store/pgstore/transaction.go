@@ -27,6 +27,16 @@ func (t transaction) exec(text string, args ...any) (int, error) {
 	return int(n), err
 }
 
+// execAll runs statements one after the other, with the same argument.
+func (t transaction) execAll(arg any, texts ...string) error {
+	for _, text := range texts {
+		if _, err := t.exec(text, arg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // transact runs op in a transaction, again if the database gave it up in favour of another one, and
 // otherwise once: database/sql does not repeat what stands in a transaction, so that op may hold
 // what must not happen twice.

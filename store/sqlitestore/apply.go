@@ -17,27 +17,28 @@ import (
 // ApplyRatings implements rating.Store. SQLite has one writer, so the rows are read, changed and
 // written one after the other.
 func (s *Store) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
-	changes := slices.Clone(batch.Changes)
+	batch.Changes = slices.Clone(batch.Changes)
 	deadLetters := slices.Clone(batch.DeadLetters)
 	for i := range deadLetters {
 		deadLetters[i].Body = bytes.Clone(deadLetters[i].Body)
 	}
 	var outcomes []rating.Outcome
 	err := s.file.WriteLong(ctx, func(tx Tx) (err error) {
-		if outcomes, err = apply(tx, changes); err != nil {
+		if outcomes, err = apply(tx, batch); err != nil {
 			return err
 		}
 		return recordDeadLetters(tx, deadLetters)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sqlitestore: apply %d ratings: %w", len(changes), err)
+		return nil, fmt.Errorf("sqlitestore: apply %d ratings: %w", len(batch.Changes), err)
 	}
 	return outcomes, nil
 }
 
 // apply returns the outcomes in the order of changes. It goes through them in the order of their
 // keys, which is that of the rows.
-func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
+func apply(tx Tx, batch rating.Batch) ([]rating.Outcome, error) {
+	changes := batch.Changes
 	if len(changes) == 0 {
 		return nil, nil
 	}
@@ -51,6 +52,10 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	starts, err := startHistories(tx, batch, deleted)
+	if err != nil {
+		return nil, err
+	}
 	stored, err := storedRatings(tx, changes)
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 	}
 	slices.SortFunc(order, func(a, b int) int { return changes[a].Compare(changes[b].Key) })
 	outcomes := make([]rating.Outcome, len(changes))
-	counted := map[string]*rating.Tally{} // by how much the numbers of each content change
+	counted := map[string]rating.Tally{} // by how much the buckets of each content change
 	for _, i := range order {
 		c := changes[i]
 		if deleted[c.Content] {
@@ -69,10 +74,10 @@ func apply(tx Tx, changes []rating.Change) ([]rating.Outcome, error) {
 			continue
 		}
 		if counted[c.Content] == nil {
-			counted[c.Content] = &rating.Tally{}
+			counted[c.Content] = rating.Tally{}
 		}
 		old := stored[c.Key] // the zero Rating if there is none
-		outcome, applied := c.Apply(old)
+		outcome, applied := c.Apply(old, starts[c.Content])
 		if outcomes[i] = outcome; !applied {
 			if planted.CountTwice && outcome.Result != rating.Superseded {
 				counted[c.Content].Add(old, 1)
@@ -142,57 +147,43 @@ func putRating(tx Tx, r rating.Rating) error {
 	return err
 }
 
-// count adds the changes of numbers to what is stored, in the order of the rows. The statements
-// take rows as JSON: a content, a score or a bucket, a number of ratings and their sum.
-func count(tx Tx, changed map[string]*rating.Tally) error {
-	var stats, bins, buckets [][4]any
+// count adds to the buckets and marks the contents that have changed. The statements take rows as
+// JSON: a content, a bucket, a score and a number of ratings.
+func count(tx Tx, changed map[string]rating.Tally) error {
+	var contents []string
+	var cells, fewer [][4]any
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		d := changed[id]
-		if len(d.Histogram)+len(d.Buckets) == 0 {
+		if len(d) == 0 {
 			continue
 		}
-		stats = append(stats, [4]any{id, nil, d.Count, d.Sum})
-		for _, value := range slices.Sorted(maps.Keys(d.Histogram)) {
-			bins = append(bins, [4]any{id, value, d.Histogram[value]})
-		}
-		for _, b := range d.Sorted() {
-			buckets = append(buckets, [4]any{id, b.Index, b.N, b.Sum})
+		contents = append(contents, id)
+		for _, c := range d.Cells() {
+			row := [4]any{id, c.Bucket, c.Score, d[c]}
+			if cells = append(cells, row); d[c] < 0 { // there may be none now
+				fewer = append(fewer, row)
+			}
 		}
 	}
-	if len(stats) == 0 {
+	if len(contents) == 0 {
 		return nil
 	}
-	for _, step := range []struct {
-		text string
-		rows [][4]any
-		args []any
-	}{
-		{`INSERT INTO rating_stats (content, n, sum, revision, as_of, dirty_at)
-			SELECT value ->> 0, value ->> 2, value ->> 3, 1, ?2, ?2 FROM json_each(?1) WHERE TRUE
-			ON CONFLICT DO UPDATE SET n = n + excluded.n, sum = sum + excluded.sum, revision = revision + 1,
-			as_of = excluded.as_of, dirty_at = coalesce(dirty_at, excluded.dirty_at)`, stats, []any{now()}},
-		{`INSERT INTO rating_bins (content, score, n)
-			SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE
-			ON CONFLICT DO UPDATE SET n = n + excluded.n`, bins, nil},
-		{`INSERT INTO rating_buckets (content, bucket, n, sum)
-			SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
-			ON CONFLICT DO UPDATE SET n = n + excluded.n, sum = sum + excluded.sum`, buckets, nil},
-		{`DELETE FROM rating_bins WHERE n = 0 AND (content, score) IN
-			(SELECT value ->> 0, value ->> 1 FROM json_each(?))`, fewer(bins), nil},
-		{`DELETE FROM rating_buckets WHERE n = 0 AND (content, bucket) IN
-			(SELECT value ->> 0, value ->> 1 FROM json_each(?))`, fewer(buckets), nil},
-	} {
-		if len(step.rows) == 0 {
-			continue
-		}
-		if _, err := tx.Exec(step.text, append([]any{array(step.rows)}, step.args...)...); err != nil {
-			return err
-		}
+	if err := setDirty(tx, contents); err != nil {
+		return err
 	}
-	return nil
+	if _, err := tx.Exec(`INSERT INTO rating_buckets (content, bucket, score, n)
+		SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
+		ON CONFLICT DO UPDATE SET n = n + excluded.n`, array(cells)); err != nil || len(fewer) == 0 {
+		return err
+	}
+	_, err := tx.Exec(`DELETE FROM rating_buckets WHERE n = 0 AND (content, bucket, score) IN
+		(SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))`, array(fewer))
+	return err
 }
 
-// fewer returns the rows with fewer ratings than before, which may have none now.
-func fewer(rows [][4]any) [][4]any {
-	return slices.DeleteFunc(slices.Clone(rows), func(r [4]any) bool { return r[2].(int64) > 0 })
+// setDirty has the numbers of contents published by the next RefreshScores.
+func setDirty(tx Tx, contents []string) error {
+	_, err := tx.Exec(`INSERT INTO rating_stats (content, dirty_at) SELECT value, ?2 FROM json_each(?1) WHERE TRUE
+		ON CONFLICT DO UPDATE SET dirty_at = excluded.dirty_at WHERE dirty_at IS NULL`, array(contents), now())
+	return err
 }

@@ -24,9 +24,8 @@ func changes(random *rand.Rand, n int, offset int64) []rating.Change {
 		}
 		seen[k] = true
 		offset++
-		cs = append(cs, rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: 1 +
-			random.IntN(5), Bucket: random.IntN(30),
-			At: time.UnixMicro(1_700_000_000_000_000 + offset).UTC()})
+		cs = append(cs, rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: 1 + random.IntN(5),
+			At: time.UnixMicro(1_700_000_000_000_000+offset).UTC().AddDate(0, 0, random.IntN(30))})
 	}
 	return cs
 }

@@ -132,10 +132,10 @@ func eraseRatings(tx Tx, id string) error {
 	for _, step := range []string{
 		`INSERT INTO deleted_contents (id) VALUES (?) ON CONFLICT DO NOTHING`,
 		`DELETE FROM rating_stats WHERE content = ?`,
-		`DELETE FROM rating_bins WHERE content = ?`,
 		`DELETE FROM rating_buckets WHERE content = ?`,
 		`DELETE FROM rating_windows WHERE content = ?`,
 		`DELETE FROM openings WHERE content = ?`,
+		`DELETE FROM rebuilds WHERE content = ?`,
 		`INSERT INTO clearing (content) VALUES (?) ON CONFLICT DO NOTHING`,
 	} {
 		if _, err := tx.Exec(step, id); err != nil {

@@ -3,16 +3,22 @@ package sqlitestore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
 	"github.com/khodnevis/khodnevis/store/internal/rows"
 )
 
-// history reads what the score of a content is computed from.
+// cellsOf are the buckets of a content.
+const cellsOf = `SELECT bucket, score, n FROM rating_buckets WHERE content = ?`
+
+// history reads what the numbers of a content are computed from. A content that is to be rebuilt has
+// no buckets to show.
 func history(read func(dest any, text string, args ...any) error, id string) (rating.History, error) {
-	var buckets []rows.Bucket
-	if err := read(&buckets, `SELECT bucket, n, sum FROM rating_buckets WHERE content = ? AND n <> 0
-		ORDER BY bucket`, id); err != nil {
+	var cells []rows.Cell
+	if err := read(&cells, cellsOf+` AND content NOT IN (SELECT content FROM rebuilds)`, id); err != nil {
 		return rating.History{}, err
 	}
 	var windows []rows.Window
@@ -21,7 +27,7 @@ func history(read func(dest any, text string, args ...any) error, id string) (ra
 		FROM rating_windows WHERE content = ? ORDER BY id`, id); err != nil {
 		return rating.History{}, err
 	}
-	h := rating.History{Buckets: rows.Buckets(buckets)}
+	h := rating.History{Buckets: rows.Tally(cells).Buckets()}
 	for _, w := range windows {
 		h.Windows = append(h.Windows, w.Window())
 	}
@@ -30,19 +36,55 @@ func history(read func(dest any, text string, args ...any) error, id string) (ra
 
 // HistoryByContent implements rating.Store.
 func (s *Store) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
-	h, err := history(func(dest any, text string, args ...any) error {
-		return s.file.Select(ctx, dest, text,
-			args...)
-	}, id)
-	var start []rating.HistoryStart
+	read := func(dest any, text string, args ...any) error { return s.file.Select(ctx, dest, text, args...) }
+	h, err := history(read, id)
 	if err == nil {
-		start, _, err = s.recorded(ctx, []rating.HistoryStart{{Content: id}})
+		h.Start, err = startOf(read, id)
 	}
 	if err != nil {
 		return rating.History{}, fmt.Errorf("sqlitestore: history of content %s: %w", id, err)
 	}
-	h.Start = start[0].At
 	return h, nil
+}
+
+// startOf returns when the history of a content starts, zero if it has not started.
+func startOf(read func(dest any, text string, args ...any) error, id string) (time.Time, error) {
+	var found []rows.HistoryStart
+	err := read(&found, startsOf, array([]string{id}))
+	if err != nil || len(found) == 0 {
+		return time.Time{}, err
+	}
+	return found[0].At.Time, nil
+}
+
+// startsOf takes a JSON array of identifiers.
+const startsOf = `SELECT content AS content_id, opened_at FROM openings
+	WHERE content IN (SELECT value FROM json_each(?))`
+
+// startHistories returns when the histories of the contents start that batch sets a score of.
+func startHistories(tx Tx, batch rating.Batch, deleted map[string]bool) (map[string]time.Time, error) {
+	starts := batch.Starts()
+	maps.DeleteFunc(starts, func(id string, _ time.Time) bool { return deleted[id] })
+	var found []rows.HistoryStart
+	if err := tx.Select(&found, startsOf, array(slices.Collect(maps.Keys(starts)))); err != nil {
+		return nil, err
+	}
+	recorded := map[string]bool{}
+	for _, r := range found {
+		starts[r.Content], recorded[r.Content] = r.At.Time, true
+	}
+	var first [][2]any
+	for id, at := range starts {
+		if !recorded[id] {
+			first = append(first, [2]any{id, at.UnixMicro()})
+		}
+	}
+	if len(first) == 0 {
+		return starts, nil
+	}
+	_, err := tx.Exec(`INSERT INTO openings (content, opened_at) SELECT value ->> 0, value ->> 1 FROM json_each(?)`,
+		array(first))
+	return starts, err
 }
 
 // MarkChanged implements rating.Store.
@@ -57,8 +99,8 @@ func (s *Store) MarkChanged(ctx context.Context, ids []string) error {
 
 // mark takes a JSON array of identifiers.
 func mark(tx Tx, ids string) error {
-	_, err := tx.Exec(`UPDATE rating_stats SET revision = revision + 1, as_of = ?2, dirty_at = coalesce(dirty_at, ?2)
-		WHERE content IN (SELECT value FROM json_each(?1)) AND revision > 0`, ids, now())
+	_, err := tx.Exec(`UPDATE rating_stats SET dirty_at = ?2
+		WHERE content IN (SELECT value FROM json_each(?1)) AND revision > 0 AND dirty_at IS NULL`, ids, now())
 	return err
 }
 

@@ -37,8 +37,9 @@ import (
 var migrations embed.FS
 
 var (
-	_ store.Store  = (*Store)(nil)
-	_ store.Pinger = (*Store)(nil)
+	_ store.Store     = (*Store)(nil)
+	_ store.Rebuilder = (*Store)(nil)
+	_ store.Pinger    = (*Store)(nil)
 )
 
 // Store keeps contents, ratings and accounts in one file.

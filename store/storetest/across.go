@@ -24,7 +24,7 @@ func acrossChecks() []Check {
 		{"across/filters", "Filter says which contents are meant. The zero Filter means all; conditions that " +
 			"are set must all hold.", acrossFilters},
 		{"across/present", "The lists of contents filter and order by numbers that belong to ratings (score, " +
-			"rank, count): as they are stored, at the moment of the query.", acrossPresent},
+			"rank, count): as they are published, at the moment of the query.", acrossPresent},
 		{"across/deleted-content", "A deleted content takes its ratings and their numbers along, and a " +
 			"rating of it that comes later is refused.", acrossDeletedContent},
 		{"across/refused",
@@ -167,8 +167,8 @@ func acrossScoreFilter(ctx context.Context, s store.Store) error {
 		return err
 	}
 	sh := shelf{contents: all}
-	for i, computed := range []score.Score{{Value: 4.25, Weight: 2, Rank: 1, Computed: true},
-		{Value: -1, Weight: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
+	for i, computed := range []score.Score{{Value: 4.25, Counted: 2, Rank: 1, Computed: true},
+		{Value: -1, Counted: 0.5, Rank: 2, Computed: true}, {Value: 4, Rank: 3, Computed: true}} {
 		if _, err := apply(ctx, s, change(rating.Key{Content: all[i].ID, Rater: newName()}, 1, 3)); err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ func acrossDeletedContent(ctx context.Context, s store.Store) error {
 		return errors.New("a deleted content is claimed for folding")
 	}
 	drifts, err := s.Recount(ctx, []string{gone, stays})
-	return errors.Join(err, want("drifts", len(drifts), 0), newAudit([]string{stays}).fold(ctx, s))
+	return errors.Join(err, want("drifts", len(drifts), 0), newAudit([]string{stays}).check(ctx, s))
 }
 
 func acrossDeleteMany(ctx context.Context, s store.Store) error {

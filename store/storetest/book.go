@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/khodnevis/khodnevis/rating"
@@ -25,8 +26,8 @@ func (b book) apply(c rating.Change) rating.Outcome {
 	if exists && c.Version == old.Version {
 		return rating.Outcome{Result: old.Result, Rating: old}
 	}
-	next := rating.Rating{Key: c.Key, Score: c.Score, Version: c.Version, Bucket: c.Bucket, CreatedAt: c.At,
-		UpdatedAt: c.At}
+	next := rating.Rating{Key: c.Key, Score: c.Score, Version: c.Version, Bucket: score.BucketAt(at(0), c.At),
+		CreatedAt: c.At, UpdatedAt: c.At}
 	switch {
 	case c.Withdraw:
 		next.Result, next.Withdrawn, next.Score = rating.Withdrawn, true, 0
@@ -100,37 +101,25 @@ func (b book) live(f rating.Filter, o rating.Order) []rating.Rating {
 	return found
 }
 
-// audit recounts the numbers of contents from their rows, again and again, and compares them with
-// those the store keeps.
-type audit struct {
-	contents []string
-	folded   map[string][]score.Bucket // what each content was last folded from
-}
+// audit compares the numbers and buckets of contents with their ratings.
+type audit struct{ contents []string }
 
-func newAudit(contents []string) *audit {
-	return &audit{contents: contents, folded: map[string][]score.Bucket{}}
-}
+func newAudit(contents []string) audit { return audit{contents} }
 
-// check compares count, sum, histogram and the list's length at once, and the buckets by folding
-// what waits for it. Nobody may change ratings of these contents meanwhile.
-func (a *audit) check(ctx context.Context, s rating.Store) error {
-	if err := a.fold(ctx, s); err != nil {
-		return err
-	}
+// check publishes all numbers that are due first. Nobody may change ratings of these contents
+// meanwhile.
+func (a audit) check(ctx context.Context, s rating.Store) error {
 	for _, id := range a.contents {
 		rows, err := allRatings(ctx, s, rating.Query{Filter: rating.Filter{Content: id}, Limit: 500})
 		if err != nil {
 			return err
 		}
-		wanted := rating.Stats{Content: id, Histogram: map[int]int64{}}
-		buckets := map[int]score.Bucket{}
+		counted := rating.Tally{}
 		for _, r := range rows {
-			wanted.Count++
-			wanted.Sum += int64(r.Score)
-			wanted.Histogram[r.Score]++
-			b := buckets[r.Bucket]
-			buckets[r.Bucket] = score.Bucket{Index: r.Bucket, N: b.N + 1, Sum: b.Sum + int64(r.Score)}
+			counted.Add(r, 1)
 		}
+		is := rating.History{Buckets: counted.Buckets()}
+		wanted := is.Stats(id, score.Score{})
 		got, err := statsOf(ctx, s, id)
 		if err != nil {
 			return err
@@ -138,8 +127,9 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 		if got.Count != wanted.Count || got.Sum != wanted.Sum || !maps.Equal(got.Histogram, wanted.Histogram) {
 			return fmt.Errorf("content %s: the numbers are %#v, its rows say %#v", id, got, wanted)
 		}
-		if ordered := byIndex(buckets); !slices.Equal(a.folded[id], ordered) {
-			return fmt.Errorf("content %s: the buckets are %v, its rows say %v", id, a.folded[id], ordered)
+		h, err := s.HistoryByContent(ctx, id)
+		if err := errors.Join(err, sameBuckets(h.Buckets, is.Buckets)); err != nil {
+			return fmt.Errorf("content %s: %w", id, err)
 		}
 		n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 		if err := errors.Join(err, want("ratings counted", n, wanted.Count)); err != nil {
@@ -149,46 +139,41 @@ func (a *audit) check(ctx context.Context, s rating.Store) error {
 	return nil
 }
 
-// fold folds one content after the other, so that it is known whose buckets each call got.
-func (a *audit) fold(ctx context.Context, s rating.Store) error {
-	for {
-		var got []score.Bucket
-		refreshed, err := s.RefreshScores(ctx, 1, func(h rating.History) score.Score {
-			got = slices.Clone(h.Buckets)
-			return mean(h)
-		})
-		if err != nil || len(refreshed) == 0 {
-			return err
-		}
-		if len(refreshed) > 1 {
-			return fmt.Errorf("%d contents refreshed, at most 1", len(refreshed))
-		}
-		a.folded[refreshed[0].Content] = got
+func sameBuckets(got, wanted []score.Bucket) error {
+	if !reflect.DeepEqual(got, wanted) && len(got)+len(wanted) > 0 {
+		return fmt.Errorf("the buckets are %v, want %v", got, wanted)
 	}
+	return nil
 }
 
-func byIndex(buckets map[int]score.Bucket) []score.Bucket {
-	return slices.SortedFunc(maps.Values(buckets), func(x,
-		y score.Bucket) int {
-		return cmp.Compare(x.Index, y.Index)
-	})
+// bucket returns a bucket with one rating of each of the given scores, which ascend.
+func bucket(index int, scores ...int) score.Bucket {
+	b := score.Bucket{Index: index}
+	for _, s := range scores {
+		if n := len(b.Counts); n > 0 && b.Counts[n-1].Score == s {
+			b.Counts[n-1].N++
+		} else {
+			b.Counts = append(b.Counts, score.Count{Score: s, N: 1})
+		}
+	}
+	return b
 }
 
-// mean is the fold that the checks use: the plain mean, and a rank that is another number.
+// mean is the score that the checks use: the plain mean, and a rank that is another number.
 func mean(h rating.History) score.Score {
 	var n, sum int64
 	for _, b := range h.Buckets {
-		n += b.N
-		sum += b.Sum
+		n += b.Ratings()
+		sum += b.Sum()
 	}
-	score := score.Score{Weight: float64(n), Rank: float64(sum+35) / float64(n+10), Computed: true}
+	computed := score.Score{Counted: float64(n), Rank: float64(sum+35) / float64(n+10), Computed: true}
 	if n > 0 {
-		score.Value = float64(sum) / float64(n)
+		computed.Value = float64(sum) / float64(n)
 	}
-	return score
+	return computed
 }
 
-// computeAll folds everything that waits for it and returns the new numbers by content.
+// computeAll publishes all numbers that are due and returns the new numbers by content.
 func computeAll(ctx context.Context, s rating.Store,
 	fold func(rating.History) score.Score) (map[string]rating.Stats, error) {
 	all := map[string]rating.Stats{}

@@ -37,7 +37,7 @@ func (s *retimed) ApplyRatings(ctx context.Context, batch rating.Batch) ([]ratin
 		}
 		if c.ReassignTo != "" && len(found) == 1 && !found[0].Withdrawn {
 			again = append(again, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo},
-				Version: c.Version, Score: found[0].Score, Bucket: found[0].Bucket, At: c.At})
+				Version: c.Version, Score: found[0].Score, At: c.At})
 		}
 	}
 	outcomes, err := (&losing{s.Store}).ApplyRatings(ctx, batch)
@@ -101,7 +101,7 @@ func (s *generous) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rati
 			s.last[c.Key] = found[0]
 		} else if r, ok := s.last[c.Key]; ok && c.ReassignTo != "" {
 			again = append(again, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo + "+"},
-				Version: c.Version, Score: r.Score, Bucket: r.Bucket, At: r.UpdatedAt})
+				Version: c.Version, Score: r.Score, At: r.UpdatedAt})
 		}
 	}
 	outcomes, err := s.Store.ApplyRatings(ctx, batch)
@@ -126,7 +126,7 @@ func (s overwriting) ApplyRatings(ctx context.Context, batch rating.Batch) ([]ra
 		}
 		if len(found) == 1 && !found[0].Withdrawn {
 			changes = append(changes, rating.Change{Key: rating.Key{Content: c.Content, Rater: c.ReassignTo},
-				Version: c.Version, Score: found[0].Score, Bucket: found[0].Bucket, At: found[0].UpdatedAt})
+				Version: c.Version, Score: found[0].Score, At: found[0].UpdatedAt})
 		}
 	}
 	outcomes, err := (&losing{s.Store}).ApplyRatings(ctx, batch)

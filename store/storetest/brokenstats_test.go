@@ -14,11 +14,51 @@ import (
 	"github.com/khodnevis/khodnevis/store"
 )
 
-type lastHistoryStart struct{ store.Store }
+// lastHistoryStart starts a history with the last rating.
+type lastHistoryStart struct {
+	store.Store
+	starts sync.Map
+}
 
-func (s lastHistoryStart) StartHistories(_ context.Context,
-	openings []rating.HistoryStart) ([]rating.HistoryStart, error) {
-	return slices.Clone(openings), nil
+func (s *lastHistoryStart) ApplyRatings(ctx context.Context, batch rating.Batch) ([]rating.Outcome, error) {
+	for _, c := range batch.Changes {
+		if !c.Withdraw {
+			s.starts.Store(c.Content, c.At)
+		}
+	}
+	return s.Store.ApplyRatings(ctx, batch)
+}
+
+func (s *lastHistoryStart) HistoryByContent(ctx context.Context, id string) (rating.History, error) {
+	h, err := s.Store.HistoryByContent(ctx, id)
+	if at, ok := s.starts.Load(id); ok {
+		h.Start = at.(time.Time)
+	}
+	return h, err
+}
+
+// unpublished returns the numbers of the moment.
+type unpublished struct{ store.Store }
+
+func (s unpublished) StatsByContent(ctx context.Context, ids []string) ([]rating.Stats, error) {
+	found, err := s.Store.StatsByContent(ctx, ids)
+	for i := range found {
+		h, failed := s.HistoryByContent(ctx, found[i].Content)
+		err = errors.Join(err, failed)
+		now := h.Stats(found[i].Content, found[i].Score)
+		now.Revision, now.AsOf = found[i].Revision, found[i].AsOf
+		found[i] = now
+	}
+	return found, err
+}
+
+// publishesLater leaves to RefreshScores what it is asked for.
+type publishesLater struct{ store.Store }
+
+func (s publishesLater) RefreshScoresOf(
+	context.Context, []string, func(rating.History) score.Score,
+) ([]rating.Stats, error) {
+	return nil, nil
 }
 
 // computesTwice claims each content twice.
@@ -162,9 +202,9 @@ func (s lazyWindows) AddWindow(ctx context.Context, w rating.Window) error {
 	_, err := s.Store.RefreshScores(ctx, 1000, func(h rating.History) score.Score {
 		var sum, n int64
 		for _, b := range h.Buckets {
-			n, sum = n+b.N, sum+b.Sum
+			n, sum = n+b.Ratings(), sum+b.Sum()
 		}
-		return score.Score{Value: float64(sum), Weight: float64(n), Computed: true}
+		return score.Score{Value: float64(sum), Counted: float64(n), Computed: true}
 	})
 	return err
 }

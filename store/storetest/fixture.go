@@ -14,6 +14,7 @@ import (
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/internal/suite"
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 )
 
 // newUUID returns a random identifier of the shape that services give to contents, users and
@@ -227,10 +228,32 @@ func idsOf(listed []content.Listed) []string {
 	return ids
 }
 
-// change returns a change that sets a score; its time is that of the offset.
-func change(k rating.Key, offset int64, score int) rating.Change {
-	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: score, Bucket: 24,
-		At: at(int(offset))}
+// change returns a change that sets a score; its time is that of the offset. Histories that begin
+// with one start within the first half hour after at(0), so that a bucket is the same as if they
+// started at at(0), unless its time is near the end of an hour.
+func change(k rating.Key, offset int64, value int) rating.Change {
+	return rating.Change{Key: k, Version: rating.Version{Epoch: 1, Offset: offset}, Score: value, At: at(int(offset))}
+}
+
+// in returns c at a time in the second half of a bucket, if the history starts at at(0) or at most
+// half an hour later.
+func in(c rating.Change, bucket int) rating.Change {
+	_, until := score.BucketSpan(at(0), bucket)
+	c.At = until.Add(-time.Minute + time.Duration(c.Version.Offset)*time.Millisecond)
+	return c
+}
+
+// begin starts the histories of contents at at(0), and leaves no ratings.
+func begin(ctx context.Context, s rating.Store, contents ...string) error {
+	for _, id := range contents {
+		k := rating.Key{Content: id, Rater: newName()}
+		for _, c := range []rating.Change{change(k, 0, 3), withdrawal(k, 1)} {
+			if _, err := apply(ctx, s, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // withdrawal returns a change that withdraws; its time is that of the offset.
@@ -275,8 +298,12 @@ func ratingByKey(ctx context.Context, s rating.Store, k rating.Key) (rating.Rati
 	return found[0], true, nil
 }
 
-// statsOf returns the numbers of one content; those of one that was never rated are zero.
+// statsOf publishes all numbers that are due and returns those of one content; those of one that was
+// never rated are zero.
 func statsOf(ctx context.Context, s rating.Store, id string) (rating.Stats, error) {
+	if _, err := computeAll(ctx, s, mean); err != nil {
+		return rating.Stats{}, err
+	}
 	found, err := s.StatsByContent(ctx, []string{id})
 	if err != nil || len(found) == 0 {
 		return rating.Stats{Content: id}, err

@@ -45,7 +45,7 @@ func (sh shelf) matches(c content.Content, f content.Filter) bool {
 		}
 	}
 	stats := sh.stats[c.ID]
-	value, scored := stats.Score.Value, stats.Score.Weight > 0
+	value, scored := stats.Score.Value, stats.Score.Counted > 0
 	return (f.Author == "" || c.Author == f.Author) &&
 		(f.CreatedFrom.IsZero() || !c.CreatedAt.Before(f.CreatedFrom)) &&
 		(f.CreatedBefore.IsZero() || c.CreatedAt.Before(f.CreatedBefore)) &&

@@ -16,8 +16,8 @@ import (
 
 func ratingRaces() []Check {
 	return []Check{
-		{"rating/race", "Count, sum, histogram and buckets are equal to the rows after every transaction, " +
-			"with any number of callers at once.", ratingRace},
+		{"rating/race", "The buckets are equal to the rows after every transaction, with any number of " +
+			"callers at once.", ratingRace},
 		{"rating/race-one-key",
 			"Of two changes of a Key, whenever they come, the one with the higher Version wins and the other " +
 				"one is Superseded.", ratingRaceOneKey},
@@ -74,9 +74,7 @@ func (h *history) next() rating.Change {
 	case 1:
 		return reassign(k, h.offset)
 	}
-	c := change(k, h.offset, 1+h.dice.IntN(5))
-	c.Bucket = h.dice.IntN(30)
-	return c
+	return in(change(k, h.offset, 1+h.dice.IntN(5)), h.dice.IntN(30))
 }
 
 // ratingRace lets eight callers apply overlapping batches of the same keys in orders of their own,
@@ -84,6 +82,9 @@ func (h *history) next() rating.Change {
 func ratingRace(ctx context.Context, s store.Store) error {
 	const callers = 8
 	h := newHistory(31, 6, 6)
+	if err := begin(ctx, s, h.contents...); err != nil {
+		return err
+	}
 	var all []rating.Change
 	wanted := map[rating.Key]rating.Change{}
 	for len(all) < 500 {
@@ -233,6 +234,10 @@ func ratingAllOrNothing(ctx context.Context, s store.Store) error {
 		cancel()
 		if failed == nil && len(outcomes) != size {
 			return fmt.Errorf("%d outcomes of %d changes", len(outcomes), size)
+		}
+		// A write whose caller has gone may still be in flight; another one comes after it.
+		if _, err := apply(ctx, s, change(newKey(), 1, 3)); err != nil {
+			return err
 		}
 		n, err := s.CountRatings(ctx, rating.Filter{Content: id}, 0)
 		if err != nil {

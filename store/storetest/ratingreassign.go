@@ -39,12 +39,14 @@ func reassign(k rating.Key, offset int64) rating.Change {
 // ratingReassign hands over in one batch with changes of other ratings, and then alone.
 func ratingReassign(ctx context.Context, s store.Store) error {
 	contents, raters, b := names(3), names(4), book{}
+	if err := begin(ctx, s, contents...); err != nil {
+		return err
+	}
 	var batch []rating.Change
 	for i, id := range contents {
 		for j, rater := range raters {
 			c := change(rating.Key{Content: id, Rater: rater}, int64(i+1), 1+(i+j)%5)
-			c.Bucket = 20 + 3*j
-			batch = append(batch, c)
+			batch = append(batch, in(c, 20+3*j))
 		}
 	}
 	leaver := raters[1]
@@ -104,8 +106,7 @@ func ratingReassign(ctx context.Context, s store.Store) error {
 
 func ratingReassignKept(ctx context.Context, s store.Store) error {
 	k := newKey()
-	first, second := change(k, 1, 2), change(k, 3, 4)
-	second.Bucket = 77
+	first, second := change(k, 1, 2), in(change(k, 3, 4), 77)
 	for _, c := range []rating.Change{first, second, change(k, 4, 4)} {
 		if _, err := apply(ctx, s, c); err != nil {
 			return err
@@ -210,6 +211,9 @@ func ratingReassignRace(ctx context.Context, s store.Store) error {
 		}
 	}
 	if _, err := apply(ctx, s, batch...); err != nil {
+		return err
+	}
+	if _, err := computeAll(ctx, s, mean); err != nil {
 		return err
 	}
 	before, err := s.StatsByContent(ctx, contents)

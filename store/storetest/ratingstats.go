@@ -8,22 +8,28 @@ import (
 	"time"
 
 	"github.com/khodnevis/khodnevis/rating"
+	"github.com/khodnevis/khodnevis/rating/score"
 	"github.com/khodnevis/khodnevis/store"
 )
 
 func ratingStats() []Check {
 	return []Check{
-		{"rating/stats", "StatsByContent returns the numbers of those of ids that have ever been rated, each " +
+		{"rating/stats", "StatsByContent returns the published numbers of those of ids that have any, each " +
 			"once, in any order.", ratingStatsByContent},
-		{"rating/revision", "Revision grows whenever something in Stats changes.", ratingRevision},
+		{"rating/revision", "Revision grows whenever Stats are published.", ratingRevision},
 		{"rating/as-of",
 			"AsOf is when it last grew, by the clock of the store; zero for a content that was never rated.",
 			ratingAsOf},
-		{"rating/history-starts",
-			"StartHistories records when the history of each content starts, unless that is recorded already, " +
-				"and returns the recorded starts of all of them, in their order. A recorded start never changes.",
-			ratingHistoryStarts},
-		{"rating/history-starts-race", "A recorded start never changes.", ratingHistoryStartsRace},
+		{"rating/published", "RefreshScores publishes them.", ratingPublished},
+		{"rating/published-of", "RefreshScoresOf does the same for those of ids whose buckets have changed, " +
+			"however many, and waits for the calls that have claimed some of them: once it returns, the " +
+			"published numbers include everything that was applied before it was called.", ratingPublishedOf},
+		{"rating/random-histories", "The buckets are equal to the rows after every transaction, with any number of " +
+			"callers at once.", ratingRandomHistories},
+		{"rating/history-start", "The history of a content starts at the earliest At of the first batch that " +
+			"sets a score of it, and never changes.", ratingHistoryStart},
+		{"rating/history-start-race", "The history of a content starts at the earliest At of the first batch " +
+			"that sets a score of it, and never changes.", ratingHistoryStartRace},
 		{"rating/erase-content",
 			"EraseContent removes every rating of a content that is kept elsewhere; ratings of it that are " +
 				"applied later are refused. Erasing a content again, or one that was never rated, is no error.",
@@ -42,6 +48,9 @@ func ratingStatsByContent(ctx context.Context, s store.Store) error {
 	if _, err := apply(ctx, s, withdrawal(b, 2)); err != nil {
 		return err
 	}
+	if _, err := computeAll(ctx, s, mean); err != nil {
+		return err
+	}
 	ask := append(slices.Clone(contents), contents[0], newName(), contents[0])
 	for range 3000 {
 		ask = append(ask, newName())
@@ -54,11 +63,11 @@ func ratingStatsByContent(ctx context.Context, s store.Store) error {
 	if err := errors.Join(err, want("stats found", len(byID), 2)); err != nil {
 		return err
 	}
-	for id, wanted := range map[string]rating.Stats{
-		contents[0]: {Content: contents[0], Count: 1, Sum: 3, Histogram: map[int]int64{3: 1}},
-		contents[1]: {Content: contents[1]},
+	for id, h := range map[string]rating.History{
+		contents[0]: {Buckets: []score.Bucket{bucket(0, 3)}},
+		contents[1]: {},
 	} {
-		if !byID[id].Equal(wanted) {
+		if wanted := h.Stats(id, mean(h)); !byID[id].Equal(wanted) {
 			return fmt.Errorf("the numbers are %#v, want %#v", byID[id], wanted)
 		}
 	}
@@ -140,64 +149,141 @@ func ratingAsOf(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-func ratingHistoryStarts(ctx context.Context, s store.Store) error {
-	ids := names(3)
-	open := func(openings, wanted []rating.HistoryStart) error {
-		got, err := s.StartHistories(ctx, openings)
-		if err == nil && !slices.Equal(got, wanted) {
-			err = fmt.Errorf("the openings are %v, want %v", got, wanted)
-		}
+// ratingPublished: numbers and score are those of one moment.
+func ratingPublished(ctx context.Context, s store.Store) error {
+	k := newKey()
+	if _, err := apply(ctx, s, change(k, 1, 4)); err != nil {
 		return err
 	}
-	first, second, third := rating.HistoryStart{Content: ids[0], At: at(5)},
-		rating.HistoryStart{Content: ids[1], At: at(6)}, rating.HistoryStart{Content: ids[2], At: at(7)}
-	if err := open([]rating.HistoryStart{second, first}, []rating.HistoryStart{second, first}); err != nil {
+	before, err := statsOf(ctx, s, k.Content)
+	if err != nil {
 		return err
 	}
-	earlier, later := first, second
-	earlier.At, later.At = at(1), at(9)
-	again := third
-	again.At = at(8)
-	var crowd []rating.HistoryStart
-	for i := range 3000 {
-		crowd = append(crowd, rating.HistoryStart{Content: newName(), At: at(i)})
+	other := rating.Key{Content: k.Content, Rater: newName()}
+	if _, err := apply(ctx, s, change(k, 2, 2), change(other, 3, 1)); err != nil {
+		return err
 	}
-	return errors.Join(
-		open(crowd, crowd),
-		open([]rating.HistoryStart{earlier, third, later, earlier},
-			[]rating.HistoryStart{first, third, second, first}),
-		open([]rating.HistoryStart{again}, []rating.HistoryStart{third}),
-		open(nil, nil),
-	)
+	found, err := s.StatsByContent(ctx, []string{k.Content})
+	if err := errors.Join(err, want("stats", len(found), 1)); err != nil {
+		return err
+	}
+	if !found[0].Equal(before) || found[0].Revision != before.Revision {
+		return fmt.Errorf("before they are published again the numbers are %#v, want %#v", found[0], before)
+	}
+	after, err := statsOf(ctx, s, k.Content)
+	return errors.Join(err, want("ratings published", after.Count, 2), want("their score", after.Score.Value, 1.5))
 }
 
-func ratingHistoryStartsRace(ctx context.Context, s store.Store) error {
-	ids := names(5)
-	const callers = 8
-	told := make([][]rating.HistoryStart, callers)
-	err := together(callers, func(i int) error {
-		var openings []rating.HistoryStart
-		for j := range ids {
-			id := ids[(i+j)%len(ids)] // an order of its own
-			openings = append(openings, rating.HistoryStart{Content: id, At: at(i)})
+// ratingPublishedOf has every caller rate some of the same contents and publish their numbers, while
+// others publish whatever is due: each caller finds its ratings in the numbers.
+func ratingPublishedOf(ctx context.Context, s store.Store) error {
+	contents := names(4)
+	const callers, each = 6, 10
+	err := together(callers+1, func(i int) error {
+		for n := range each {
+			if i == callers {
+				if _, err := s.RefreshScores(ctx, 2, mean); err != nil {
+					return err
+				}
+				continue
+			}
+			ids := []string{contents[(i+n)%4], contents[(i+n+1)%4]}
+			for _, id := range ids {
+				k := rating.Key{Content: id, Rater: fmt.Sprint(i, n)}
+				if _, err := apply(ctx, s, change(k, int64(1+n), 1+i)); err != nil {
+					return err
+				}
+			}
+			if _, err := s.RefreshScoresOf(ctx, append(ids, newName(), ids[0]), mean); err != nil {
+				return err
+			}
+			found, err := s.StatsByContent(ctx, ids)
+			if err := errors.Join(err, want("stats", len(found), 2)); err != nil {
+				return err
+			}
+			for _, stats := range found {
+				h, err := s.HistoryByContent(ctx, stats.Content)
+				if err != nil {
+					return err
+				}
+				if now := h.Stats(stats.Content, mean(h)); stats.Histogram[1+i] < 1 || stats.Count > now.Count {
+					return fmt.Errorf("caller %d published its rating and reads %#v", i, stats)
+				}
+			}
 		}
-		var err error
-		told[i], err = s.StartHistories(ctx, openings)
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	recorded := map[string]time.Time{}
-	for _, openings := range told {
-		if err := want("openings returned", len(openings), len(ids)); err != nil {
+	for _, id := range contents {
+		stats, err := s.StatsByContent(ctx, []string{id})
+		if err != nil {
 			return err
 		}
-		for _, o := range openings {
-			if before, ok := recorded[o.Content]; ok && before != o.At {
-				return fmt.Errorf("content %s opened at %v and at %v", o.Content, before, o.At)
+		h, err := s.HistoryByContent(ctx, id)
+		if err := errors.Join(err, want("stats", len(stats), 1)); err != nil {
+			return err
+		}
+		if wanted := h.Stats(id, mean(h)); !stats[0].Equal(wanted) {
+			return fmt.Errorf("after everybody has published them the numbers are %#v, want %#v", stats[0], wanted)
+		}
+	}
+	refreshed, err := s.RefreshScoresOf(ctx, contents, mean)
+	if err := errors.Join(err, want("contents published again without a change", len(refreshed), 0)); err != nil {
+		return err
+	}
+	refreshed, err = s.RefreshScoresOf(ctx, nil, mean)
+	return errors.Join(err, want("contents published of none", len(refreshed), 0))
+}
+
+func ratingHistoryStart(ctx context.Context, s store.Store) error {
+	first, second, never := newName(), newName(), newName()
+	key := func(content string) rating.Key { return rating.Key{Content: content, Rater: newName()} }
+	for _, batch := range [][]rating.Change{
+		{withdrawal(key(first), 1), change(key(first), 9, 4), change(key(first), 5, 4), change(key(second), 7, 1)},
+		{change(key(first), 2, 3), change(key(second), 8, 3), withdrawal(key(never), 3)},
+	} {
+		if _, err := apply(ctx, s, batch...); err != nil {
+			return err
+		}
+	}
+	for id, wanted := range map[string]time.Time{first: at(5), second: at(7), never: {}} {
+		h, err := s.HistoryByContent(ctx, id)
+		if err := errors.Join(err, want("the start of the history", h.Start, wanted)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ratingHistoryStartRace(ctx context.Context, s store.Store) error {
+	ids := names(5)
+	const callers = 8
+	seen := make([][]time.Time, callers)
+	err := together(callers, func(i int) error {
+		var batch []rating.Change
+		for j := range ids { // in an order of its own
+			batch = append(batch, change(rating.Key{Content: ids[(i+j)%len(ids)], Rater: newName()}, int64(3*i), 3))
+		}
+		if _, err := apply(ctx, s, batch...); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			h, err := s.HistoryByContent(ctx, id)
+			if err != nil {
+				return err
 			}
-			recorded[o.Content] = o.At
+			seen[i] = append(seen[i], h.Start)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, starts := range seen {
+		if !slices.Equal(starts, seen[0]) || slices.ContainsFunc(starts, time.Time.IsZero) {
+			return fmt.Errorf("callers saw histories start at %v and at %v", seen[0], starts)
 		}
 	}
 	return nil
@@ -281,5 +367,5 @@ func ratingEraseContent(ctx context.Context, s store.Store) error {
 	}
 	byRater, err := s.ListRatings(ctx, rating.Query{Filter: rating.Filter{Rater: rater},
 		Order: rating.NewestFirst, Limit: 5})
-	return errors.Join(err, want("ratings of the rater", len(byRater), 1), newAudit([]string{stays}).fold(ctx, s))
+	return errors.Join(err, want("ratings of the rater", len(byRater), 1), newAudit([]string{stays}).check(ctx, s))
 }

@@ -58,7 +58,7 @@ func writeUntilKilled(path string) error {
 	}
 	ctx, s := context.Background(), kvstore.New(announcing{engine}, kvstore.Config{})
 	fold := func(h rating.History) score.Score {
-		return score.Score{Rank: float64(len(h.Buckets)), Weight: 1, Computed: true}
+		return score.Score{Rank: float64(len(h.Buckets)), Counted: 1, Computed: true}
 	}
 	for {
 		now := time.Now().UTC().Truncate(time.Microsecond)
@@ -75,7 +75,7 @@ func writeUntilKilled(path string) error {
 			batch.Changes = append(batch.Changes, rating.Change{
 				Key:     rating.Key{Content: c.ID, Rater: fmt.Sprint("r", i)},
 				Version: rating.Version{Epoch: 1, Offset: now.UnixMicro()},
-				Score:   1 + rand.IntN(5), Bucket: rand.IntN(9), At: now,
+				Score:   1 + rand.IntN(5), At: now.Add(time.Duration(rand.IntN(9)) * time.Hour),
 			})
 		}
 		if _, err := s.ApplyRatings(ctx, batch); err != nil {

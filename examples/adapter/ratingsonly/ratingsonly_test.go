@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
-	"time"
 
 	"github.com/khodnevis/khodnevis"
 	"github.com/khodnevis/khodnevis/auth"
@@ -23,18 +23,12 @@ func TestStore(t *testing.T) {
 		storetest.Config{})
 }
 
-// posts are the host's contents, and when each was published.
-type posts map[string]time.Time
+// posts are the host's contents.
+type posts []string
 
-// HistoryStarts implements rating.Contents.
-func (p posts) HistoryStarts(_ context.Context, ids []string) (map[string]time.Time, error) {
-	found := map[string]time.Time{}
-	for _, id := range ids {
-		if published, ok := p[id]; ok {
-			found[id] = published
-		}
-	}
-	return found, nil
+// Rateable implements rating.Contents.
+func (p posts) Rateable(_ context.Context, ids []string) ([]string, error) {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !slices.Contains(p, id) }), nil
 }
 
 // members are the host's users.
@@ -49,10 +43,9 @@ func (members) Authenticate(_ context.Context, r *http.Request) (auth.Principal,
 }
 
 func Example() {
-	published := posts{"post-17": time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	app, err := khodnevis.New(khodnevis.Config{
 		Store:         ratingsonly.New(memstore.NewEngine()),
-		RatedContents: published,
+		RatedContents: posts{"post-17"},
 		Authenticator: members{},
 	})
 	if err != nil {

@@ -93,19 +93,20 @@ func (r Rating) Rating() rating.Rating {
 	}
 }
 
-// Bucket is a row of buckets.
-type Bucket struct {
-	Index int   `db:"bucket"`
-	N     int64 `db:"n"`
-	Sum   int64 `db:"sum"`
+// Cell is how many ratings of a content have one score and count in one bucket.
+type Cell struct {
+	Bucket int   `db:"bucket"`
+	Score  int   `db:"score"`
+	N      int64 `db:"n"`
 }
 
-// Buckets returns what rows stand for, nil for none.
-func Buckets(rows []Bucket) (all []score.Bucket) {
+// Tally returns what rows stand for.
+func Tally(rows []Cell) rating.Tally {
+	t := rating.Tally{}
 	for _, r := range rows {
-		all = append(all, score.Bucket(r))
+		t.AddMany(score.Cell{Bucket: r.Bucket, Score: r.Score}, r.N)
 	}
-	return all
+	return t
 }
 
 // Window is a row of windows.
@@ -134,23 +135,6 @@ func (r Window) Window() rating.Window {
 type HistoryStart struct {
 	Content string `db:"content_id"`
 	At      Time   `db:"opened_at"`
-}
-
-// HistoryStarts returns the starts of wanted, as rows have them, and those that rows lack.
-func HistoryStarts(rows []HistoryStart, wanted []rating.HistoryStart) (found, missing []rating.HistoryStart) {
-	recorded := make(map[string]time.Time, len(rows))
-	for _, r := range rows {
-		recorded[r.Content] = r.At.Time
-	}
-	for _, w := range wanted {
-		if at, ok := recorded[w.Content]; ok {
-			w.At = at
-		} else {
-			missing = append(missing, w)
-		}
-		found = append(found, w)
-	}
-	return found, missing
 }
 
 // Erasure is a row of departures.

@@ -16,11 +16,11 @@ for (const score of [5, 4, 3, 2, 1]) {
   bars.set(String(score), { bar, number });
 }
 
-// held says in words what the published score leaves out for now.
+// held says in words what the published score is, and what it leaves out for now.
 function held(stats) {
   if (stats.ratings_count === 0) return "there is none before the first rating";
-  if (stats.held === 0) return "nothing is held back";
-  return `${whole(stats.held)} held back: a burst counts fully once other days agree`;
+  const rule = "the average, but what one day alone says counts little until other days say it too";
+  return stats.held === 0 ? `${rule}: nothing is held back` : `${rule}: ${whole(stats.held)} held back`;
 }
 
 export class Detail {
