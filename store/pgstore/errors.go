@@ -76,7 +76,7 @@ func isUnavailable(err error) bool {
 			pqerror.LockNotAvailable, pqerror.IdleInTransactionSessionTimeout, pqerror.TRDeadlockDetected,
 			pqerror.TRSerializationFailure,
 			pqerror.ReadOnlySQLTransaction, pqerror.FeatureNotSupported, // see readOnly
-			pqerror.UndefinedTable, pqerror.InvalidSchemaName: // until somebody has migrated
+			pqerror.UndefinedTable, pqerror.UndefinedColumn, pqerror.InvalidSchemaName: // until somebody has migrated
 			return true
 		}
 		return false
