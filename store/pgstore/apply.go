@@ -109,8 +109,10 @@ const (
 				WHERE excluded.open_bucket >= s.open_bucket) x GROUP BY score HAVING sum(n) <> 0) x),
 		left_bucket = nullif(least(s.open_bucket, excluded.open_bucket),
 			greatest(s.open_bucket, excluded.open_bucket)),
-		left_scores = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_scores ELSE s.open_scores END,
-		left_counts = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_counts ELSE s.open_counts END
+		left_scores = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_scores
+			WHEN s.open_bucket < excluded.open_bucket THEN s.open_scores END,
+		left_counts = CASE WHEN s.open_bucket > excluded.open_bucket THEN excluded.open_counts
+			WHEN s.open_bucket < excluded.open_bucket THEN s.open_counts END
 	RETURNING content_id, revision, left_bucket, left_scores, left_counts
 ), buckets AS (
 	INSERT INTO khodnevis.rating_buckets AS b (content_id, bucket, scores, counts)
