@@ -255,6 +255,7 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.wantPublished(t, s, published)
+	s.Once() // a deadlock is an error
 	early, during, late := p.more(5), p.more(80), p.more(5)
 
 	applyAll(t, s.Store, early)
@@ -268,7 +269,9 @@ func TestRebuild(t *testing.T) {
 	p.read(t, s, done, &readers)
 	for i := range cap(rebuilt) {
 		pool := dial(t, testserver.Postgres(t), pgstore.OpenConfig{MaxConns: 2})
-		rebuilders.Go(func() { rebuildInPieces(t, over(t, pool, s.schema), rand.New(rand.NewPCG(9, uint64(i)))) })
+		rebuilder := over(t, pool, s.schema)
+		rebuilder.Once()
+		rebuilders.Go(func() { rebuildInPieces(t, rebuilder, rand.New(rand.NewPCG(9, uint64(i)))) })
 	}
 	applyAll(t, s.Store, during)
 	rebuilders.Wait()
