@@ -8,6 +8,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/khodnevis/khodnevis/content"
 )
 
 // What a visitor does: an account, a content, a rating; then somebody else comes.
@@ -119,6 +121,115 @@ func TestBrowserKeyboard(t *testing.T) {
 	again.signUp("kim") // the dialog is the one of signing in
 	again.says(".row .own-state", "Rated by you")
 	again.until(`document.querySelector(".row .rate input[value='4']").checked`)
+}
+
+// hold makes the page keep the first answer whose path ends so, until it calls release.
+const hold = `(end) => {
+	const real = fetch;
+	window.held = false;
+	window.fetch = async (path, request) => {
+		const answer = await real(path, request);
+		if (!window.held && path.endsWith(end)) {
+			window.held = true;
+			await new Promise((resolve) => { window.release = resolve; });
+		}
+		return answer;
+	};
+}`
+
+// slowly makes the page wait ten times as long for what it waits for, so that a test is in time.
+const slowly = `{ const real = setTimeout; window.setTimeout = (run, ms) => real(run, ms * 10); }`
+
+// A tap on a star counts, whatever comes from the server before it is sent: news of an earlier tap,
+// or the visitor's ratings after signing in.
+func TestBrowserTapsStick(t *testing.T) {
+	t.Parallel()
+	browser := newBrowser(t)
+	s := newSite(t)
+	p := newTab(t, browser, s, "/demo/")
+	p.click("#add-first")
+	p.signUp("tia")
+	p.fill("#new-content [name=title]", "Stalker")
+	p.press(kb.Enter)
+	p.says(".row .title", "Stalker")
+	p.do(chromedp.Evaluate[chromedp.Void](slowly), chromedp.Evaluate[chromedp.Void](`(`+hold+`)("/ratings/")`))
+	p.star(2)
+	p.until(`held`)
+	p.star(5)
+	p.do(chromedp.Evaluate[chromedp.Void](`release()`))
+	p.says(".row .average", "5.00")
+	p.says(".row .own-state", "Rated by you")
+	p.until(`document.querySelector(".row .rate input[value='5']").checked`)
+
+	again := newTab(t, browser, s, "/demo/")
+	again.says(".row .average", "5.00")
+	again.do(chromedp.Evaluate[chromedp.Void](slowly), chromedp.Evaluate[chromedp.Void](`(`+hold+`)("page_size=100")`))
+	again.click("#sign-in")
+	again.signUp("tia")
+	again.until(`held`)
+	again.star(1)
+	again.do(chromedp.Evaluate[chromedp.Void](`release()`))
+	again.says(".row .average", "1.00")
+	again.until(`document.querySelector(".row .rate input[value='1']").checked`)
+	// what a finger leaves behind is no hover
+	again.until(`![...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]).some((rule) => rule.selectorText?.includes(".rate") &&
+		rule.selectorText.includes(":hover"))`)
+}
+
+// After every action the focus is on something that can be seen, so that the next key does what its
+// user expects.
+func TestBrowserFocus(t *testing.T) {
+	t.Parallel()
+	browser := newBrowser(t)
+	s := newSite(t)
+	p := newTab(t, browser, s, "/demo/")
+	focused := func(p *tab, selector string) {
+		t.Helper()
+		p.until(`!document.querySelector("dialog[open]") && document.activeElement.checkVisibility() &&
+			document.activeElement.matches("` + selector + `")`)
+	}
+	p.click("#add-first")
+	p.signUp("foe")
+	p.fill("#new-content [name=title]", "Stalker")
+	p.press(kb.Enter)
+	p.says(".row .title", "Stalker")
+	focused(p, ".row .open") // the button that it began with is gone
+	p.star(4)
+	p.says(".row .average", "4.00")
+	focused(p, ".row .rate input")
+	p.click(".row .withdraw")
+	p.says(".row .own-state", "Not rated by you")
+	focused(p, ".row .rate input")
+	p.click("#sign-out")
+	focused(p, "#sign-in")
+	p.click("#sign-in")
+	p.press(kb.Escape)
+	focused(p, "#sign-in")
+	p.click("#sign-in")
+	p.signUp("foe")
+	focused(p, "#sign-out")
+	p.click("#add")
+	p.press(kb.Escape)
+	focused(p, "#add")
+
+	for i := range 21 {
+		if _, err := s.back.app.Contents.Create(t.Context(), "foe", content.Draft{Title: fmt.Sprint("film ", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := newTab(t, browser, s, "/demo/")
+	long.click("#more")
+	long.until(`document.querySelectorAll(".row").length === 22 && !document.querySelector("#more").checkVisibility()`)
+	focused(long, ".row:nth-child(21) .open")
+	long.do(chromedp.Evaluate[chromedp.Void](
+		`{ const real = fetch; window.fetch = () => Promise.reject(new Error()); window.mend = () => { window.fetch = real; }; }`),
+		chromedp.SetValue(chromedp.CSS("#ordering"), "title"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("#ordering").dispatchEvent(new Event("change"))`))
+	long.says("#retry", "Try again")
+	long.do(chromedp.Evaluate[chromedp.Void](`mend()`))
+	long.click("#retry")
+	long.says(".row .title", "Stalker")
+	focused(long, "#contents")
 }
 
 // A server that goes away is told, and so is one that is not there from the beginning.

@@ -1,6 +1,7 @@
 // Signing up, in and out.
 
 import { session, signIn, signOut, signUp } from "./api.js";
+import { refocus } from "./focus.js";
 import { dialogForm } from "./form.js";
 
 const find = (id) => document.getElementById(id);
@@ -35,6 +36,7 @@ const open = dialogForm(
   (done) => {
     const then = afterwards;
     afterwards = null;
+    refocus(find(done ? "sign-out" : "sign-in"));
     if (then) then(done);
   },
 );
@@ -64,6 +66,9 @@ function show() {
 
 find("sign-in").addEventListener("click", () => ask("in", ""));
 find("sign-up").addEventListener("click", () => ask("up", ""));
-find("sign-out").addEventListener("click", signOut);
+find("sign-out").addEventListener("click", () => {
+  signOut();
+  refocus(find("sign-in"));
+});
 find("account-other").addEventListener("click", () => turn(mode.other));
 session.addEventListener("change", show);

@@ -3,6 +3,7 @@
 import { call, session } from "./api.js";
 import { signedIn } from "./account.js";
 import { Detail } from "./detail.js";
+import { refocus } from "./focus.js";
 import { dialogForm } from "./form.js";
 import { average } from "./numbers.js";
 import { own, rate } from "./rating.js";
@@ -72,11 +73,13 @@ async function load() {
     const again = rows.get(chosen) || (narrow.matches ? null : rows.values().next().value);
     if (again) choose(again);
     find("loading").hidden = true;
+    refocus(find("contents"));
   } catch (problem) {
     if (turn !== loads) return;
     find("failed-why").textContent = explained(problem);
     find("failed").hidden = false;
     find("loading").hidden = true;
+    refocus(find("contents"));
   }
 }
 
@@ -91,9 +94,11 @@ async function more() {
   find("more").setAttribute("aria-busy", "true");
   try {
     const page = await call("GET", next);
+    const last = find("list").lastElementChild;
     add(page.results);
     next = page.next;
     find("more").hidden = !next;
+    refocus((last.nextElementSibling ?? last).querySelector(".open"));
   } catch (problem) {
     notice(explained(problem));
   } finally {
@@ -106,17 +111,17 @@ function choose(row) {
   detail.choose(row).catch((problem) => notice(explained(problem)));
 }
 
-// send sends a rating and shows how it fares. A newer one of the same content takes over the row.
+// send sends a rating and shows how it fares. A newer choice in the same row takes it over.
 async function send(row, score) {
   const { id, title } = row.item;
-  const before = scores.get(id) ?? null;
-  const turn = row.turn = (row.turn || 0) + 1;
+  const { turn } = row;
   const mine = () => row.turn === turn;
   row.showOwn(score, "Sending…");
   if (!await signedIn("Ratings belong to somebody: create an account, or sign in, and yours is sent.")) {
-    row.showOwn(before);
+    if (mine()) row.showOwn(scores.get(id) ?? null);
     return;
   }
+  const stored = scores; // those of who is signed in now
   if (detail.row !== row) choose(row);
   notice("");
   try {
@@ -125,9 +130,9 @@ async function send(row, score) {
       detail.step(id, step, ms);
       if (step === "accepted") row.showOwn(score, "Accepted…");
     });
+    if (score === null) stored.delete(id);
+    else stored.set(id, score);
     if (!mine()) return;
-    if (score === null) scores.delete(id);
-    else scores.set(id, score);
     row.showOwn(score);
     await refresh(row);
     tell(`${score === null ? "Withdrawn" : "Stored"}. The average of ${title} is ${average(row.item.average_score)} now.`);
@@ -170,7 +175,7 @@ const openNew = dialogForm(find("new-content"), async ({ title, description }) =
   add([made], true);
   choose(rows.get(made.id));
   tell(`${made.title} is added.`);
-});
+}, () => refocus(find("list").querySelector(".open") ?? find("add-first")));
 
 async function write() {
   if (await signedIn("Contents have authors: create an account, or sign in.")) openNew();

@@ -1,6 +1,7 @@
 // A row of the list: a content with its average, and the stars by which it is rated.
 
 import { session } from "./api.js";
+import { refocus } from "./focus.js";
 import { average, ratings, fill } from "./numbers.js";
 
 const template = document.getElementById("row-template");
@@ -13,7 +14,7 @@ export class Row {
   // handlers: open(row), and rate(row, score), with null to withdraw.
   constructor(item, handlers) {
     this.element = template.content.firstElementChild.cloneNode(true);
-    this.own = null;
+    this.turn = 0; // grows with each choice: news of an earlier one are not shown any more
     for (const part of ["open", "title", "count", "average", "stars", "rate", "withdraw", "own-state"]) {
       this[part] = this.element.querySelector(`.${part}`);
     }
@@ -22,10 +23,14 @@ export class Row {
     for (const radio of this.radios) radio.name = `rate-${item.id}`;
     this.open.addEventListener("click", () => handlers.open(this));
     this.rate.addEventListener("change", (event) => {
-      clearTimeout(this.timer);
+      this.pending();
       this.timer = setTimeout(() => handlers.rate(this, Number(event.target.value)), settle);
     });
-    this.withdraw.addEventListener("click", () => handlers.rate(this, null));
+    this.withdraw.addEventListener("click", () => {
+      this.pending();
+      refocus(this.radios[0]);
+      handlers.rate(this, null);
+    });
     this.show(item);
     this.showOwn(null);
   }
@@ -47,10 +52,16 @@ export class Row {
     }
   }
 
+  // pending begins a choice of the caller's, which takes over from an earlier one.
+  pending() {
+    clearTimeout(this.timer);
+    this.turn++;
+    this.withdraw.hidden = true;
+    this.element.classList.add("pending");
+  }
+
   // showOwn shows the caller's rating, or that there is none.
   showOwn(score, state = "") {
-    clearTimeout(this.timer);
-    this.own = score;
     for (const radio of this.radios) radio.checked = Number(radio.value) === score;
     this.withdraw.hidden = score === null || state !== "";
     this["own-state"].textContent = state || (score === null ? "Not rated by you" : "Rated by you");
