@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,9 +30,10 @@ type operation struct {
 	Security   []map[string][]string
 	Parameters []described
 	Responses  map[string]struct {
-		Ref     string `json:"$ref"`
-		Headers map[string]described
-		Content map[string]any
+		Ref         string `json:"$ref"`
+		Description string
+		Headers     map[string]described
+		Content     map[string]any
 	}
 	RequestBody *struct{ Content map[string]any }
 	body        *jsonschema.Schema
@@ -46,7 +48,11 @@ type described struct {
 	mediaType string
 	compiled  *jsonschema.Schema
 	headers   map[string]described
+	codes     []string // of the problems that it may be
 }
+
+// quotedCode matches the codes in the description of a response.
+var quotedCode = regexp.MustCompile("`([a-z_]+)`")
 
 // contracts has one contract for each schema, by its text: most servers of the tests have the same.
 var contracts sync.Map
@@ -116,7 +122,7 @@ func compileContract(document []byte) (*contract, error) {
 				op.body = compile("paths", path, method, "requestBody", "content", "application/json", "schema")
 			}
 			for status, response := range op.Responses {
-				where := []string{"paths", path, method, "responses", status}
+				where, own := []string{"paths", path, method, "responses", status}, response.Description
 				if name, ok := strings.CutPrefix(response.Ref, "#/components/responses/"); ok {
 					where = []string{"components", "responses", name}
 					if err := json.Unmarshal(outline.Components.Responses[name], &response); err != nil {
@@ -124,6 +130,9 @@ func compileContract(document []byte) (*contract, error) {
 					}
 				}
 				a := described{headers: response.Headers}
+				for _, code := range quotedCode.FindAllStringSubmatch(own, -1) {
+					a.codes = append(a.codes, code[1])
+				}
 				for name, h := range a.headers {
 					h.compiled = compile(append(slices.Clone(where), "headers", name, "schema")...)
 					a.headers[name] = h
@@ -225,6 +234,11 @@ func (o *operation) checkAnswer(method string, a answer) error {
 		return nil
 	case a.header.Get("Content-Type") != want.mediaType:
 		return fmt.Errorf("the media type is %q", a.header.Get("Content-Type"))
+	case a.status >= 400:
+		var p problemShape
+		if err := json.Unmarshal(a.body, &p); err != nil || !slices.Contains(want.codes, p.Code) {
+			return fmt.Errorf("the code %q is none of %q (%v)", p.Code, want.codes, err)
+		}
 	}
 	return validate(want.compiled, a.body)
 }

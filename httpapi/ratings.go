@@ -88,7 +88,7 @@ func (a *API) addRatings(t map[string]methods, see policy) {
 	t["/ratings/"] = methods{
 		http.MethodGet: {
 			name: "listRatings", summary: "List ratings", description: "Pending ratings are not listed.", policy: see,
-			query: ratingQuery(), problems: append(hidden, 401),
+			query: ratingQuery(), problems: hidden,
 			responses: []response{ok("A page of ratings.", ratingList, linkHeader)}, run: (*call).listRatings,
 		},
 		http.MethodPost: {

@@ -38,8 +38,10 @@ type route struct {
 	body *body
 	// responses are those that are not problems.
 	responses []response
-	// problemStatuses returns the statuses of the problems that a route may respond with.
+	// problems are statuses of further problems, each with the first of its problemCodes. codes are
+	// further codes.
 	problems []int
+	codes    []problemCode
 	// page: the response is for people, so Accept is not checked.
 	page bool
 	kind requestKind // what it counts as; set by newRouter
@@ -168,30 +170,54 @@ func accepted(description string) response {
 	return response{http.StatusAccepted, description, &receiptType, []header{locationHeader, appliedHeader.required()}}
 }
 
-// problems are the statuses of the problems that a route may answer with, those included that come
-// from what it takes.
-func (rt route) problemStatuses(hasID bool) []int {
-	all := append([]int{400, 406, 413, 414, 429, 500, 503}, rt.problems...)
-	if rt.policy != credential {
-		all = append(all, 401)
+// problemsOf returns the codes of the problems that a route may respond with, in the order of
+// problemCodes: those that it names, and those that come from what it takes.
+func (a *API) problemsOf(rt route, hasID bool) []problemCode {
+	given := append([]problemCode{codeInvalid, "malformed_query", "incomplete_body", "timeout", "too_large",
+		"uri_too_long", "throttled", "internal_error", "unavailable"}, rt.codes...)
+	for _, status := range rt.problems {
+		given = append(given, problemCodes[status][0])
 	}
-	if rt.policy == staffOnly {
-		all = append(all, 403)
+	for _, c := range []struct {
+		given bool
+		codes []problemCode
+	}{
+		{!rt.page, []problemCode{"not_acceptable"}},
+		{rt.body == nil, []problemCode{"body_not_allowed"}},
+		{rt.body != nil, []problemCode{"malformed_json", "not_an_object", "unsupported_media_type"}},
+		{rt.body != nil && !rt.queued() || rt.asks("search"), []problemCode{"unstorable"}},
+		{rt.queued(), []problemCode{"rejected"}},
+		{rt.policy != credential, []problemCode{"invalid_token"}},
+		{rt.policy == signedIn || rt.policy == staffOnly || rt.asksForMe() || slices.Contains(rt.problems,
+			http.StatusForbidden), []problemCode{"not_authenticated"}},
+		{rt.policy == staffOnly, []problemCode{"permission_denied"}},
+		{hasID, []problemCode{"not_found"}},
+		{rt.asks("cursor"), []problemCode{codeInvalidCursor, codeCursorMismatch}},
+		{rt.asks("count"), []problemCode{codeQueryTooBroad}},
+		{rt.takes(ifMatchHeader), []problemCode{"precondition_failed"}},
+		{rt.takes(ifMatchHeader) && a.cfg.RequireIfMatch, []problemCode{"precondition_required"}},
+		{rt.takes(idempotencyHeader) && a.cfg.Cache != nil,
+			[]problemCode{"idempotency_key_in_flight", "content_deleted", "idempotency_key_reused"}},
+	} {
+		if c.given {
+			given = append(given, c.codes...)
+		}
 	}
-	if hasID {
-		all = append(all, 404)
-	}
-	if rt.body != nil {
-		all = append(all, 408, 415)
-	}
-	if rt.takes(ifMatchHeader) {
-		all = append(all, 412, 428)
-	}
-	if rt.takes(idempotencyHeader) {
-		all = append(all, 409, 410, 422)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return slices.DeleteFunc(allProblemCodes(), func(code problemCode) bool { return !slices.Contains(given, code) })
+}
+
+// queued reports whether the route writes through the queue.
+func (rt route) queued() bool {
+	return slices.ContainsFunc(rt.responses, func(r response) bool { return r.status == http.StatusAccepted })
+}
+
+// asks reports whether the route has a parameter.
+func (rt route) asks(name string) bool {
+	return slices.ContainsFunc(rt.query, func(p parameter) bool { return p.name == name })
+}
+
+func (rt route) asksForMe() bool {
+	return slices.ContainsFunc(rt.query, func(p parameter) bool { return p.me })
 }
 
 func (rt route) takes(h header) bool {

@@ -87,7 +87,7 @@ func (a *API) openAPI(table map[string]methods) *file {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
 			http.MethodDelete} {
 			if rt, ok := table[path][method]; ok && rt.name != "" {
-				item = append(item, entry{strings.ToLower(method), d.operation(rt, path, tag)})
+				item = append(item, entry{strings.ToLower(method), a.operation(d, rt, path, tag)})
 			}
 		}
 		if len(item) == 0 || item[len(item)-1].key == "parameters" {
@@ -144,7 +144,7 @@ func pathID(path string) (name string, schema object, found bool) {
 	return "id", idSchema, found
 }
 
-func (d describer) operation(rt route, path, tag string) object {
+func (a *API) operation(d describer, rt route, path, tag string) object {
 	o := object{{"operationId", rt.name}, {"summary", rt.summary}}
 	if rt.description != "" {
 		o = append(o, entry{"description", rt.description})
@@ -182,8 +182,15 @@ func (d describer) operation(rt route, path, tag string) object {
 	for _, r := range rt.responses {
 		responses = append(responses, entry{strconv.Itoa(r.status), d.response(r)})
 	}
-	for _, status := range rt.problemStatuses(strings.Contains(path, ":id")) {
-		responses = append(responses, entry{strconv.Itoa(status), refer("responses", problemName(status))})
+	given := a.problemsOf(rt, strings.Contains(path, ":id"))
+	for _, status := range slices.Sorted(maps.Keys(problemCodes)) {
+		codes := slices.DeleteFunc(slices.Clone(given), func(c problemCode) bool {
+			return !slices.Contains(problemCodes[status], c)
+		})
+		if len(codes) > 0 {
+			responses = append(responses, entry{strconv.Itoa(status), refer("responses", problemName(status)).
+				with("description", problemDescription(status, codes))})
+		}
 	}
 	return append(o, entry{"responses", responses})
 }
@@ -256,12 +263,17 @@ func problemName(status int) string {
 	return strings.NewReplacer(" ", "", "-", "", "'", "").Replace(http.StatusText(status))
 }
 
+// problemDescription names the problems of a status.
+func problemDescription(status int, codes []problemCode) string {
+	quoted := make([]string, len(codes))
+	for i, code := range codes {
+		quoted[i] = "`" + string(code) + "`"
+	}
+	return http.StatusText(status) + ": " + strings.Join(quoted, ", ") + "."
+}
+
 // problem describes the problems of a status.
 func (d describer) problem(status int) object {
-	codes := make([]string, len(problemCodes[status]))
-	for i, code := range problemCodes[status] {
-		codes[i] = "`" + string(code) + "`"
-	}
 	headers := slices.Clone(everyResponse)
 	switch status {
 	case http.StatusUnauthorized:
@@ -277,7 +289,7 @@ func (d describer) problem(status int) object {
 		headers = append(headers, retryAfterHeader.required())
 	}
 	return object{
-		{"description", http.StatusText(status) + ": " + strings.Join(codes, ", ") + "."},
+		{"description", problemDescription(status, problemCodes[status])},
 		{"headers", describeHeaders(headers)},
 		{"content", object{{"application/problem+json", object{{"schema", d.refer(problemType)}}}}},
 	}

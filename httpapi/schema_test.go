@@ -1,7 +1,10 @@
 package httpapi_test
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,6 +92,65 @@ func TestSchemaFollowsTheConfiguration(t *testing.T) {
 			if _, ok := described[path]; ok {
 				t.Errorf("%s: %s is described", name, path)
 			}
+		}
+	}
+}
+
+// TestProblemsOfOperations: an operation lists the codes that it gives, and no others. That it lists
+// all of them, every exchange of the tests checks.
+func TestProblemsOfOperations(t *testing.T) {
+	t.Parallel()
+	own := serve(t, setup{})
+	strict := serve(t, setup{config: func(c *khodnevis.Config) { c.RequireIfMatch, c.PrivateRatings = true, true }})
+	of := func(s *server, operation string) string {
+		t.Helper()
+		c, err := contractOf(s.app.Handler().(*httpapi.API).Schema())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, o := range c.operations {
+			if o.Name != operation {
+				continue
+			}
+			for _, status := range slices.Sorted(maps.Keys(o.answers)) {
+				if status >= 400 {
+					lines = append(lines, fmt.Sprint(status, " ", strings.Join(o.answers[status].codes, " ")))
+				}
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	const every = "\n413 too_large\n414 uri_too_long"
+	const last = "\n429 throttled\n500 internal_error\n503 unavailable"
+	const reads = "400 validation_failed malformed_query incomplete_body body_not_allowed"
+	const writes = "400 validation_failed malformed_json not_an_object malformed_query incomplete_body"
+	const signedIn = "\n401 not_authenticated invalid_token"
+	for operation, want := range map[string]string{
+		"getSchema": reads + "\n401 invalid_token\n406 not_acceptable\n408 timeout" + every + last,
+		"listUsers": reads + " invalid_cursor cursor_mismatch" + signedIn +
+			"\n403 permission_denied\n406 not_acceptable\n408 timeout" + every + last,
+		"listContents": reads + " invalid_cursor cursor_mismatch query_too_broad unstorable" + signedIn +
+			"\n406 not_acceptable\n408 timeout" + every + last,
+		"login": writes + " unstorable\n401 invalid_login\n406 not_acceptable\n408 timeout" + every +
+			"\n415 unsupported_media_type" + last,
+		"changeMe": writes + " unstorable" + signedIn +
+			"\n403 reauth_required\n404 not_found\n406 not_acceptable\n408 timeout" + every + "\n415 unsupported_media_type" + last,
+		"createContent": writes + " unstorable" + signedIn +
+			"\n406 not_acceptable\n408 timeout\n409 idempotency_key_in_flight\n410 content_deleted" + every +
+			"\n415 unsupported_media_type\n422 idempotency_key_reused" + last,
+		"deleteContent": reads + signedIn + "\n403 permission_denied\n404 not_found\n406 not_acceptable\n408 timeout\n409 conflict" +
+			"\n412 precondition_failed" + every + last,
+		"createRating": writes + " rejected" + signedIn + "\n406 not_acceptable\n408 timeout" + every +
+			"\n415 unsupported_media_type" + last,
+	} {
+		if got := of(own, operation); got != want {
+			t.Errorf("%s lists\n%s\nwant\n%s", operation, got, want)
+		}
+	}
+	for operation, want := range map[string]string{"deleteContent": "428 precondition_required", "listRatings": "404 not_found"} {
+		if got := of(strict, operation); !strings.Contains(got, want) || strings.Contains(of(own, operation), want) {
+			t.Errorf("%s lists\n%s\nwant %s, and only there", operation, got, want)
 		}
 	}
 }

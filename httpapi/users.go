@@ -80,13 +80,14 @@ func (a *API) addUsers(t map[string]methods) {
 		},
 	}
 	t["/users/login/"] = methods{http.MethodPost: {
-		name: "login", summary: "Log in", description: ownQuota, policy: credential, body: login, problems: []int{401},
-		responses: tokens, run: (*call).login,
+		name: "login", summary: "Log in", description: ownQuota, policy: credential, body: login,
+		codes: []problemCode{"invalid_login"}, responses: tokens, run: (*call).login,
 	}}
 	t["/users/token/refresh/"] = methods{http.MethodPost: {
 		name: "refreshToken", summary: "Refresh the tokens of a session",
 		description: fmt.Sprintf("One session may be refreshed at most %d times a minute.", a.cfg.Limits.Logins),
-		policy:      credential, body: refresh, problems: []int{401}, responses: tokens, run: (*call).refresh,
+		policy:      credential, body: refresh, codes: []problemCode{"invalid_token"},
+		responses: tokens, run: (*call).refresh,
 	}}
 	t["/users/logout/"] = methods{http.MethodPost: {
 		name: "logout", summary: "Log out", description: "The tokens of the session end.", policy: signedIn,
@@ -100,12 +101,12 @@ func (a *API) addUsers(t map[string]methods) {
 		http.MethodPatch: {
 			name: "changeMe", summary: "Change the caller's account", description: "A change of the e-mail address needs " +
 				"the current password.", policy: signedIn, body: newEmail,
-			problems: []int{403, 404, 409}, responses: []response{ok("The account after the change.",
-				userType)}, run: (*call).patchMe,
+			problems: []int{404}, codes: []problemCode{"reauth_required"},
+			responses: []response{ok("The account after the change.", userType)}, run: (*call).patchMe,
 		},
 		http.MethodDelete: {
-			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure, problems: []int{403,
-				404},
+			name: "deleteMe", summary: "Delete the caller's account", policy: signedIn, body: erasure,
+			problems: []int{404}, codes: []problemCode{"reauth_required"},
 			description: "All sessions end at once. The username stays taken. The ratings follow within moments, pending " +
 				"ones included. The contents stay.",
 			responses: []response{noContent("The account is deleted.")}, run: (*call).deleteMe,
@@ -114,8 +115,8 @@ func (a *API) addUsers(t map[string]methods) {
 	t["/users/me/password/"] = methods{http.MethodPost: {
 		name: "changePassword", summary: "Change the caller's password", description: "All other sessions end.",
 		policy: signedIn, body: newPassword,
-		problems: []int{403, 404, 409}, responses: []response{noContent("The password is changed.")},
-		run: (*call).changePassword,
+		problems: []int{404}, codes: []problemCode{"reauth_required"},
+		responses: []response{noContent("The password is changed.")}, run: (*call).changePassword,
 	}}
 	t["/users/me/sessions/"] = methods{
 		http.MethodGet: {

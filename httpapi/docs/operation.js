@@ -40,7 +40,7 @@ function answer(status, reference) {
   const headers = Object.entries(response.headers || {});
   const [media, content] = Object.entries(response.content || {})[0] || [];
   return make("details", { class: `answer ${century(status)}` },
-    make("summary", {}, make("code", {}, status), make("span", {}, marked(response.description))),
+    make("summary", {}, make("code", {}, status), make("span", {}, marked(reference.description || response.description))),
     make("div", {},
       headers.length ? make("ul", { class: "members" }, headers.map(([name, h]) => member(name, { ...h.schema, description: h.description }, h.required, true))) : "",
       content ? make("div", {}, make("h4", {}, `${nameOf(content.schema)} as ${media}`), members(content.schema)) : ""));
