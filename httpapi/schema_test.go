@@ -135,12 +135,13 @@ func TestProblemsOfOperations(t *testing.T) {
 		"login": writes + " unstorable\n401 invalid_login\n406 not_acceptable\n408 timeout" + every +
 			"\n415 unsupported_media_type" + last,
 		"changeMe": writes + " unstorable" + signedIn +
-			"\n403 reauth_required\n404 not_found\n406 not_acceptable\n408 timeout" + every + "\n415 unsupported_media_type" + last,
+			"\n403 reauth_required\n404 not_found\n406 not_acceptable\n408 timeout" + every +
+			"\n415 unsupported_media_type" + last,
 		"createContent": writes + " unstorable" + signedIn +
 			"\n406 not_acceptable\n408 timeout\n409 idempotency_key_in_flight\n410 content_deleted" + every +
 			"\n415 unsupported_media_type\n422 idempotency_key_reused" + last,
-		"deleteContent": reads + signedIn + "\n403 permission_denied\n404 not_found\n406 not_acceptable\n408 timeout\n409 conflict" +
-			"\n412 precondition_failed" + every + last,
+		"deleteContent": reads + signedIn + "\n403 permission_denied\n404 not_found\n406 not_acceptable\n408 timeout" +
+			"\n409 conflict\n412 precondition_failed" + every + last,
 		"createRating": writes + " rejected" + signedIn + "\n406 not_acceptable\n408 timeout" + every +
 			"\n415 unsupported_media_type" + last,
 	} {
@@ -148,7 +149,8 @@ func TestProblemsOfOperations(t *testing.T) {
 			t.Errorf("%s lists\n%s\nwant\n%s", operation, got, want)
 		}
 	}
-	for operation, want := range map[string]string{"deleteContent": "428 precondition_required", "listRatings": "404 not_found"} {
+	for operation, want := range map[string]string{"deleteContent": "428 precondition_required",
+		"listRatings": "404 not_found"} {
 		if got := of(strict, operation); !strings.Contains(got, want) || strings.Contains(of(own, operation), want) {
 			t.Errorf("%s lists\n%s\nwant %s, and only there", operation, got, want)
 		}

@@ -36,7 +36,8 @@ var (
 var (
 	usernameSchema = object{{"minLength", auth.MinUsername}, {"maxLength", auth.MaxUsername}, {"format", "username"},
 		{"description", "Letters, digits and signs of one writing direction, without spaces (RFC 8265, " +
-			"UsernameCasePreserved), not beginning with a hyphen, and no mix of Latin, Cyrillic and Greek."}, {"examples", []string{"forough"}}}
+			"UsernameCasePreserved), not beginning with a hyphen, and no mix of Latin, Cyrillic and Greek."},
+		{"examples", []string{"forough"}}}
 	emailSchema = object{{"maxLength", auth.MaxEmail}, {"anyOf", []object{{{"const", ""}}, {{"format", "email"}}}},
 		{"description", "An e-mail address, or an empty text."}, {"examples", []string{"forough@example.org"}}}
 	secretSchema = object{{"format", "password"}, {"writeOnly", true}}

@@ -172,8 +172,8 @@ func TestBrowserTapsStick(t *testing.T) {
 	again.says(".row .average", "1.00")
 	again.until(`document.querySelector(".row .rate input[value='1']").checked`)
 	// what a finger leaves behind is no hover
-	again.until(`![...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]).some((rule) => rule.selectorText?.includes(".rate") &&
-		rule.selectorText.includes(":hover"))`)
+	again.until(`![...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]).some((rule) =>
+		rule.selectorText?.includes(".rate") && rule.selectorText.includes(":hover"))`)
 }
 
 // After every action the focus is on something that can be seen, so that the next key does what its
@@ -213,7 +213,8 @@ func TestBrowserFocus(t *testing.T) {
 	focused(p, "#add")
 
 	for i := range 21 {
-		if _, err := s.back.app.Contents.Create(t.Context(), "foe", content.Draft{Title: fmt.Sprint("film ", i)}); err != nil {
+		film := content.Draft{Title: fmt.Sprint("film ", i)}
+		if _, err := s.back.app.Contents.Create(t.Context(), "foe", film); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,7 +223,11 @@ func TestBrowserFocus(t *testing.T) {
 	long.until(`document.querySelectorAll(".row").length === 22 && !document.querySelector("#more").checkVisibility()`)
 	focused(long, ".row:nth-child(21) .open")
 	long.do(chromedp.Evaluate[chromedp.Void](
-		`{ const real = fetch; window.fetch = () => Promise.reject(new Error()); window.mend = () => { window.fetch = real; }; }`),
+		`{
+			const real = fetch;
+			window.fetch = () => Promise.reject(new Error());
+			window.mend = () => { window.fetch = real; };
+		}`),
 		chromedp.SetValue(chromedp.CSS("#ordering"), "title"),
 		chromedp.Evaluate[chromedp.Void](`document.querySelector("#ordering").dispatchEvent(new Event("change"))`))
 	long.says("#retry", "Try again")
