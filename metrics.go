@@ -70,7 +70,7 @@ func exposition(s Stats) []byte {
 			since[name] = at.Unix()
 		}
 	}
-	metric("failing_since_seconds", "gauge", "Since when writing to a dependency fails, in Unix time; 0 while it succeeds.",
+	metric("failing_since_seconds", "gauge", "Since when writing to a dependency fails, in Unix time; 0 if it succeeds.",
 		samples(since, `{dependency=%q} %d`)...)
 	return b.Bytes()
 }

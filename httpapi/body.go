@@ -131,6 +131,9 @@ func (in *input) hasReadOnly() bool {
 // unchanged refuses a read-only member whose value differs from the resource's. The members in free
 // may differ.
 func (in *input) unchanged(resource any, free ...string) error {
+	if !in.hasReadOnly() {
+		return in.check(nil)
+	}
 	encoded, err := json.Marshal(resource)
 	if err != nil {
 		return fmt.Errorf("httpapi: encode %T: %w", resource, err)
