@@ -447,7 +447,8 @@ func TestCommands(t *testing.T) {
 	c.must(200, "PUT", "/api/contents/"+contents[0]+"/rating/", token, object{"score": 5}, nil) // stored
 	falsify(t, data, contents[0])
 	if out, err := runCommand(t, data, "verify"); err == nil ||
-		!strings.Contains(out, contents[0]+": bucket 0: 2 ratings of 5, recounted 1\n") || !strings.Contains(out, "1 had drifted") {
+		!strings.Contains(out, contents[0]+": bucket 0: 2 ratings of 5, recounted 1\n") ||
+		!strings.Contains(out, "1 had drifted") {
 		t.Errorf("numbers that had drifted: %v\n%s", err, out)
 	}
 	if out, err := runCommand(t, data, "verify"); err != nil {
