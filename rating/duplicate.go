@@ -54,6 +54,9 @@ func (c Change) Apply(old Rating, start time.Time) (Outcome, bool) {
 		next.Result, next.Bucket, next.UpdatedAt = Unchanged, old.Bucket, old.UpdatedAt
 	default:
 		next.Result = Updated
+		if next.UpdatedAt.Before(old.UpdatedAt) { // the clock went back
+			next.UpdatedAt, next.Bucket = old.UpdatedAt, old.Bucket
+		}
 	}
 	return Outcome{Result: next.Result, Rating: next}, true
 }

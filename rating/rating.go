@@ -111,6 +111,7 @@ type Rating struct {
 	Bucket int
 	// CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the
 	// present score was accepted, both UTC in microseconds. The same score again leaves UpdatedAt.
-	// UpdatedAt of a tombstone is when the withdrawal was accepted.
+	// Another score never has an earlier UpdatedAt than the score before, also if the clock went
+	// back. UpdatedAt of a tombstone is when the withdrawal was accepted.
 	CreatedAt, UpdatedAt time.Time
 }

@@ -60,10 +60,11 @@ const (
 		epoch = excluded.epoch, position = excluded.position, score = excluded.score, withdrawn = excluded.withdrawn,
 		result = CASE WHEN excluded.withdrawn THEN 'withdrawn' WHEN r.withdrawn THEN 'created'
 			WHEN r.score = excluded.score THEN 'unchanged' ELSE 'updated' END::khodnevis.rating_result,
-		bucket = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score THEN excluded.bucket
+		bucket = CASE WHEN r.withdrawn OR excluded.withdrawn THEN excluded.bucket
+			WHEN r.score <> excluded.score THEN greatest(excluded.bucket, r.bucket)
 			ELSE r.bucket END,
-		updated_at = CASE WHEN r.withdrawn OR excluded.withdrawn OR r.score <> excluded.score
-			THEN excluded.updated_at ELSE r.updated_at END,
+		updated_at = CASE WHEN r.withdrawn OR excluded.withdrawn THEN excluded.updated_at
+			WHEN r.score <> excluded.score THEN greatest(excluded.updated_at, r.updated_at) ELSE r.updated_at END,
 		created_at = CASE WHEN r.withdrawn THEN excluded.created_at ELSE r.created_at END,
 		prev_score = CASE WHEN NOT r.withdrawn THEN r.score END,
 		prev_bucket = CASE WHEN NOT r.withdrawn THEN r.bucket END,

@@ -43,6 +43,9 @@ func (b book) apply(c rating.Change) rating.Outcome {
 			old.UpdatedAt
 	default:
 		next.Result, next.CreatedAt = rating.Updated, old.CreatedAt
+		if next.UpdatedAt.Before(old.UpdatedAt) {
+			next.UpdatedAt, next.Bucket = old.UpdatedAt, old.Bucket
+		}
 	}
 	b[c.Key] = next
 	return rating.Outcome{Result: next.Result, Rating: next}

@@ -20,6 +20,7 @@ func ratingChecks() []Check {
 			"CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the " +
 				"present score was accepted, both UTC in microseconds.", ratingWithdrawn},
 		{"rating/withdrawn-at", "UpdatedAt of a tombstone is when the withdrawal was accepted.", ratingWithdrawnAt},
+		{"rating/clock", "Another score never has an earlier UpdatedAt than the score before, also if the clock went back.", ratingClock},
 		{"rating/unknown-content", "there was no rating, or it was withdrawn", ratingUnknown},
 		{"rating/outcomes", "The outcomes stand in the order of batch.Changes.", ratingOutcomes},
 		{"rating/large-batch",
@@ -69,6 +70,32 @@ func ratingResults(ctx context.Context, s store.Store) error {
 		}
 	}
 	return nil
+}
+
+// ratingClock changes a score after the clock went back by days.
+func ratingClock(ctx context.Context, s store.Store) error {
+	k, latest := newKey(), int64(0)
+	for _, step := range []struct {
+		change rating.Change
+		at     int
+		want   rating.Result
+	}{{change(k, 1, 4), 9, rating.Created}, {in(change(k, 2, 5), 40), 0, rating.Updated},
+		{change(k, 3, 4), 5, rating.Updated}} {
+		if step.at > 0 {
+			step.change.At = at(step.at)
+		}
+		latest = max(latest, step.change.At.UnixMicro())
+		r, err := applyOne(ctx, s, step.change, step.want)
+		if err := errors.Join(err, want("created", r.CreatedAt, at(9)),
+			want("updated", r.UpdatedAt.UnixMicro(), latest)); err != nil {
+			return err
+		}
+		stored, _, err := ratingByKey(ctx, s, k)
+		if err := errors.Join(err, want("the rating as stored", stored, r)); err != nil {
+			return err
+		}
+	}
+	return newAudit([]string{k.Content}).check(ctx, s)
 }
 
 func ratingUnchanged(ctx context.Context, s store.Store) error {
