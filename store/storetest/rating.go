@@ -20,7 +20,8 @@ func ratingChecks() []Check {
 			"CreatedAt is when the first change since the last withdrawal was accepted, UpdatedAt when the " +
 				"present score was accepted, both UTC in microseconds.", ratingWithdrawn},
 		{"rating/withdrawn-at", "UpdatedAt of a tombstone is when the withdrawal was accepted.", ratingWithdrawnAt},
-		{"rating/clock", "Another score never has an earlier UpdatedAt than the score before, also if the clock went back.", ratingClock},
+		{"rating/clock",
+			"Another score never has an earlier UpdatedAt than the score before, also if the clock went back.", ratingClock},
 		{"rating/unknown-content", "there was no rating, or it was withdrawn", ratingUnknown},
 		{"rating/outcomes", "The outcomes stand in the order of batch.Changes.", ratingOutcomes},
 		{"rating/large-batch",
