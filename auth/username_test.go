@@ -75,8 +75,9 @@ func TestUsername(t *testing.T) {
 func TestReservedLookalikes(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"аdmin", "rοοt", "admin.", ".admin", "ad-min", "_root_", "ADM\u0130N", "adm\u0131n", "\u00e1dm\u00edn", "a\u0323dmin", "adm1n", "adrnin",
-		"r00t", "R0OT", "ѕуѕ", "ЅУЅ", "ВОТ", "maiI", "ꮪуѕ", "noreply", "no_reply", "r۵۵t", "me.", "ⅿｅ.", "wеbmaster", "vvebmaster",
+		"аdmin", "rοοt", "admin.", ".admin", "ad-min", "_root_", "ADM\u0130N", "adm\u0131n", "\u00e1dm\u00edn",
+		"a\u0323dmin", "adm1n", "adrnin", "r00t", "R0OT", "ѕуѕ", "ЅУЅ", "ВОТ", "maiI", "ꮪуѕ", "noreply", "no_reply", "r۵۵t", "me.", "ⅿｅ.",
+		"wеbmaster", "vvebmaster",
 	} {
 		_, _, err := auth.ParseUsername(name)
 		var bad *auth.ValidationError
@@ -98,9 +99,9 @@ func TestFormerNames(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, nil)
 	like := e.register("ana")
-	for i, names := range [][2]string{{"موسى", "موسى"}, {"علی۱", "علی۱"}, {"علی١", "علی١"}, {"-log", "-log"}, {"аnna", "аnna"}} {
+	for i, name := range []string{"موسى", "علی۱", "علی١", "-log", "аnna"} {
 		u := like
-		u.ID, u.Username, u.Canonical = fmt.Sprintf("former%d", i), names[0], names[1]
+		u.ID, u.Username, u.Canonical = fmt.Sprintf("former%d", i), name, name
 		if err := e.store.CreateUser(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}

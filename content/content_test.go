@@ -15,6 +15,7 @@ import (
 	"github.com/khodnevis/khodnevis/cache"
 	"github.com/khodnevis/khodnevis/cache/lrucache"
 	"github.com/khodnevis/khodnevis/content"
+	"github.com/khodnevis/khodnevis/internal/searchpairs"
 	"github.com/khodnevis/khodnevis/store/memstore"
 )
 
@@ -378,20 +379,27 @@ func TestRateableWhileTheStoreIsDown(t *testing.T) {
 func TestTerms(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string][]string{
-		"":                               nil,
-		" ,.! ":                          nil,
-		"The the THE":                    {"the"},
-		"a-b c.d, e2 7":                  {"a", "b", "c", "d", "e2", "7"},
-		"Ünïcödé":                        {"ünïcödé"},
-		"می\u200cخواهم میخواهم":          {"میخواهم"},
-		`"quoted" AND near(x*)`:          {"quoted", "and", "near", "x"},
-		"日本 語":                           {"日本", "語"},
-		"e\u0301te\u0301 résumé":         {"été", "résumé"},
-		"\u064a\u0643 یک یـک":            {"یک"},
-		"ΣΊΣΥΦΟΣ σίσυφος":                {"σίσυφοσ"},
-		"❤\ufe0f 1\ufe0f\u20e3 👩\u200d🚀": {"1\u20e3"},
-		"\u0301a":                        {"a"},
-		"İ":                              {"i"},
+		"":                                   nil,
+		" ,.! ":                              nil,
+		"The the THE":                        {"the"},
+		"a-b c.d, e2 7":                      {"a", "b", "c", "d", "e2", "7"},
+		"Ünïcödé":                            {"unicode"},
+		"می\u200cخواهم میخواهم":              {"میخواهم"},
+		`"quoted" AND near(x*)`:              {"quoted", "and", "near", "x"},
+		"日本 語":                               {"日本", "語"},
+		"e\u0301te\u0301 résumé":             {"ete", "resume"},
+		"\u064a\u0643 یک یـک":                {"یک"},
+		"ΣΊΣΥΦΟΣ σίσυφος":                    {"σισυφοσ"},
+		"❤\ufe0f 1\ufe0f\u20e3 👩\u200d🚀":     {"❤", "1", "👩", "🚀"},
+		"\u0301a":                            {"a"},
+		"İ":                                  {"i"},
+		"می\u200cروم":                        {"میروم"},
+		"\u200cن\u200cو\u200cه\u200cی\u200c": {"نو", "وه", "هی"},
+		"C++ a+b":                            {"c", "++", "a", "+", "b"},
+		"50% $9":                             {"50", "%", "$", "9"},
+		"Æsop Łódź ŒUVRE":                    {"aesop", "lodz", "oeuvre"},
+		"हिन्दी がか ﾀﾞ":                       {"हिन्दी", "がか", "ダ"},
+		"a\u00adb\u200ec":                    {"abc"},
 	} {
 		if got := content.Terms(s); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", s, got, want)
@@ -408,6 +416,60 @@ func TestTermsOfTerms(t *testing.T) {
 				if !slices.Equal(content.Terms(term), []string{term}) {
 					t.Errorf("%+q makes %+q, which makes %+q", r, term, content.Terms(term))
 				}
+			}
+		}
+	}
+}
+
+// TestIndexedTerms: what stores keep of a content.
+func TestIndexedTerms(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string][]string{
+		"a ab abc abcd":        {"a", "ab", "abc", "abcd"},
+		"C+++":                 {"c", "+", "++", "+++"},
+		"👍👍🏽 👍,👍":              {"👍", "👍👍"},
+		"عکس آن":               {"عکس", "ان", "عکسان"},
+		"عکس، آن":              {"عکس", "ان"},
+		"من\u200cو\u200cتو او": {"منو", "منوت", "منوتو", "من", "و", "تو", "وتو", "او", "تواو"},
+		"12345678901234567": {"123", "1234", "12345", "123456", "1234567", "12345678", "123456789", "1234567890",
+			"12345678901", "123456789012", "1234567890123", "12345678901234", "123456789012345", "1234567890123456",
+			"12345678901234567"},
+	} {
+		if got := (content.Content{Title: s}).Terms(); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+	c := content.Content{Title: "من", Description: "تو تو"}
+	if got, want := c.Terms(), []string{"من", "تو", "توتو"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, r := range []*unicode.RangeTable{unicode.Nd} { // Terms takes the digits of a range in tens
+		for _, in := range r.R16 {
+			if (in.Hi-in.Lo+1)%10 != 0 || in.Stride != 1 {
+				t.Errorf("digits from %U to %U", in.Lo, in.Hi)
+			}
+		}
+		for _, in := range r.R32 {
+			if (in.Hi-in.Lo+1)%10 != 0 || in.Stride != 1 {
+				t.Errorf("digits from %U to %U", in.Lo, in.Hi)
+			}
+		}
+	}
+}
+
+// TestSearchPairs: which titles a search finds, by what stores keep of a title.
+func TestSearchPairs(t *testing.T) {
+	t.Parallel()
+	if n := len(searchpairs.All); n < 60 {
+		t.Errorf("%d pairs, want 60", n)
+	}
+	for _, p := range searchpairs.All {
+		for _, c := range []content.Content{{Title: p.Title}, {Title: "-", Description: p.Title}} {
+			indexed := c.Terms()
+			terms := content.Terms(p.Search)
+			missing := slices.DeleteFunc(slices.Clone(terms), func(s string) bool { return slices.Contains(indexed, s) })
+			if len(terms) == 0 || (len(missing) == 0) != p.Found {
+				t.Errorf("%q for %q: missing %q of %q, want found: %t", p.Search, p.Title, missing, terms, p.Found)
 			}
 		}
 	}

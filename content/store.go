@@ -87,8 +87,7 @@ type IdempotencyRecord struct {
 type Filter struct {
 	// Author is the identifier of the author.
 	Author string
-	// Terms must each occur in the title or the description as a whole word, as Terms(text) cuts
-	// and folds it.
+	// Terms must each be among Content.Terms, as Terms(search) makes them.
 	Terms []string
 	// CreatedFrom and UpdatedFrom are the earliest times that match, CreatedBefore and
 	// UpdatedBefore the first that no longer do.
@@ -108,7 +107,7 @@ type Field string
 const (
 	ByCreated Field = "created_at"
 	ByUpdated Field = "updated_at"
-	// ByTitle orders by the first TitleKey bytes of the title, bytewise.
+	// ByTitle orders by Content.SortTitle, bytewise.
 	ByTitle Field = "title"
 	// ByScore orders by the published rank (a score shrunk towards the middle while ratings are
 	// few; see package rating). A content that was never ranked counts as rank 0.
@@ -116,17 +115,6 @@ const (
 	// ByRatings orders by the number of stored ratings.
 	ByRatings Field = "ratings_count"
 )
-
-// TitleKey is how many bytes of a title take part in its order, so that a position in a list stays
-// small.
-const TitleKey = 96
-
-// SortTitle is for adapters. It returns the first TitleKey bytes of the title.
-func (c Content) SortTitle() string { return c.Title[:min(TitleKey, len(c.Title))] }
-
-// Terms is for adapters. It returns the terms that searches find c by, of title and description,
-// each once.
-func (c Content) Terms() []string { return Terms(c.Title + "\n" + c.Description) }
 
 // Fields returns all fields that lists can be ordered by.
 func Fields() []Field { return []Field{ByCreated, ByUpdated, ByTitle, ByScore, ByRatings} }
@@ -142,7 +130,7 @@ type Order struct {
 // ordered by, and the identifier.
 type Cursor struct {
 	Time   time.Time // ByCreated, ByUpdated
-	Text   string    // ByTitle: the first TitleKey bytes
+	Text   string    // ByTitle: Content.SortTitle
 	Number float64   // ByScore, ByRatings
 	ID     string
 }

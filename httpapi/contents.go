@@ -123,8 +123,12 @@ func contentQuery() []parameter {
 	author.me = true
 	return listParameters(contentItem, true,
 		author,
-		textParameter("search", fmt.Sprintf("Only contents whose title or description has all of these words, at most "+
-			"%d different ones. An empty search is no filter.", content.MaxTerms), content.MaxSearch),
+		textParameter("search", fmt.Sprintf("Only contents whose title or description has all of these words and symbols, "+
+			"at most %d different ones. A word of %d to %d letters also finds the words that begin with it. Case, accents, "+
+			"harakat, joiners, compatibility forms, Arabic and Persian forms of a letter and the script of digits make no "+
+			"difference. Symbols are those of mathematics and currencies, emoji and #&@%%^; other punctuation separates "+
+			"words. An empty search is no filter.", content.MaxTerms, content.MinPrefix, content.MaxPrefix),
+			content.MaxSearch),
 		timeParameter("created_at__gte", "Only contents created at this time or later."),
 		timeParameter("created_at__lt", "Only contents created before this time."),
 		timeParameter("updated_at__gte", "Only contents changed at this time or later."),
@@ -133,7 +137,9 @@ func contentQuery() []parameter {
 		numberParameter("score__lte", "Only contents with at most this score."),
 		integerParameter("ratings_count__gte", "Only contents with at least this many ratings.", 0, math.MaxInt32),
 		choiceParameter("ordering", "The order of the list, `-` for descending. Default `"+orderings()[0]+"`. "+
-			fmt.Sprintf("Titles are compared by their first %d bytes, scores by rank.", content.TitleKey), orderings()...),
+			"Titles are compared as people read: by letters, then accents, then case, and Persian letters in their order. "+
+			fmt.Sprintf("Their first %d bytes of a collation key count. Scores are compared by rank.", content.TitleKey),
+			orderings()...),
 	)
 }
 
@@ -173,7 +179,7 @@ func (c *call) listContents() error {
 	if n := len(f.Terms); n > content.MaxTerms {
 		return problemManyWords
 	}
-	nothing := len(f.Terms) == 0 && strings.TrimSpace(s) != "" // a search without a word finds nothing, not everything
+	nothing := len(f.Terms) == 0 && strings.TrimSpace(s) != "" // a search of punctuation finds nothing, not everything
 	ordering := q.choice("ordering", orderings()[0])
 	field, desc := strings.CutPrefix(ordering, "-")
 	order := content.Order{Field: content.Field(field), Desc: desc}

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
@@ -95,11 +94,15 @@ func takeTime(b []byte) (time.Time, []byte, bool) {
 	return t, b[8:], t.Year() >= 1 && t.Year() <= 9999
 }
 
+// titleFormat comes before the collation key in a place by title. No cursor with bytes of the title
+// itself, which were the place before, has it there.
+const titleFormat = 1
+
 func contentPlace(o content.Order, p content.Cursor) []byte {
 	b := append([]byte{byte(len(p.ID))}, p.ID...)
 	switch o.Field {
 	case content.ByTitle:
-		return append(b, p.Text...)
+		return append(append(b, titleFormat), p.Text...)
 	case content.ByScore, content.ByRatings:
 		return binary.BigEndian.AppendUint64(b, math.Float64bits(p.Number))
 	}
@@ -119,9 +122,11 @@ func parseContentPlace(o content.Order, b []byte) (*content.Cursor, bool) {
 	ok := id.Valid(p.ID)
 	switch o.Field {
 	case content.ByTitle:
-		p.Text = string(b)
-		// no title has a NUL, and not every store could compare with one
-		return p, ok && len(b) <= content.TitleKey && bytes.IndexByte(b, 0) < 0
+		if len(b) == 0 || b[0] != titleFormat {
+			return nil, false
+		}
+		p.Text = string(b[1:])
+		return p, ok && len(p.Text) <= content.TitleKey
 	case content.ByScore, content.ByRatings:
 		if len(b) != 8 {
 			return nil, false

@@ -86,6 +86,19 @@ func depth(v any) int {
 	return deepest + 1
 }
 
+// A place by title of before, which had the bytes of the title, is none.
+func TestFormerTitlePlaces(t *testing.T) {
+	t.Parallel()
+	byTitle := content.Order{Field: content.ByTitle}
+	for place, want := range map[string]bool{"\x03abctitle": false, "\x03abc": false, "\x03abc\x01": true,
+		"\x03abc\x01\x17\xf3\x00\x00": true, "\x03abc\x01" + strings.Repeat("x", content.TitleKey): true,
+		"\x03abc\x01" + strings.Repeat("x", content.TitleKey+1): false} {
+		if again, ok := httpapi.ReopenContentPlace(byTitle, []byte(place)); ok != want || ok && string(again) != place {
+			t.Errorf("%q: %t, %q", place, ok, again)
+		}
+	}
+}
+
 // FuzzCursor: a cursor that is accepted is exactly what would be handed out for its place, and the
 // place is one.
 func FuzzCursor(f *testing.F) {
@@ -94,7 +107,8 @@ func FuzzCursor(f *testing.F) {
 	ratingOrders := []rating.Order{rating.ByKey, rating.NewestFirst}
 	at := binary.BigEndian.AppendUint64(nil, uint64(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()))
 	for _, place := range [][]byte{
-		append([]byte("\x03abc"), at...), []byte("\x03abctitle"), append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil,
+		append([]byte("\x03abc"), at...), []byte("\x03abc\x01\x17\xf3\x00\x00"), []byte("\x03abctitle"),
+		append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil,
 			math.Float64bits(4.5))...),
 		append([]byte("\x01a"), binary.BigEndian.AppendUint64(nil,
 			math.Float64bits(math.Inf(-1)))...), []byte("a:b"), append(at, "a:b"...), {}, {0}, {255}, []byte("\x02.."),

@@ -123,7 +123,7 @@ type fieldCode string
 var problemType = schemaType{name: "Problem", of: problemDocument{}}
 
 // manyWords is the problem of a search.
-var manyWords = fmt.Sprintf("A search may have at most %d different words.", content.MaxTerms)
+var manyWords = fmt.Sprintf("A search may have at most %d different words and symbols.", content.MaxTerms)
 
 var (
 	problemNotFound  = &problem{status: 404, code: "not_found", title: "Not found", detail: "Not found."}

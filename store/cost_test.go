@@ -64,6 +64,8 @@ var costs = []struct {
 		contents(content.Filter{Terms: []string{"a", "b", "c", "d", "e", "f", "common", "rare"}}, "title")},
 	{"search for eight words of all, by title", false,
 		contents(content.Filter{Terms: []string{"a", "b", "c", "d", "e", "f", "common", "half"}}, "title")},
+	{"search for the beginning of a word of all, by title", false,
+		contents(content.Filter{Terms: content.Terms("com")}, "title")},
 	{"search for two words that nothing has both of", true,
 		contents(content.Filter{Terms: []string{"half", "other"}}, "-created_at")},
 	{"search within an author", false, contents(content.Filter{Author: "author7", Terms: []string{"common"}},
@@ -137,7 +139,7 @@ func countRatings(f rating.Filter) func(context.Context, store.Store, int) error
 }
 
 // words are those of content i, in both dialects of SQL.
-const words = `'a b c d e f common ' || CASE WHEN i % 2 = 0 THEN 'half' ELSE 'other' END || CASE
+const words = `'a b c d e f com common ' || CASE WHEN i % 2 = 0 THEN 'half' ELSE 'other' END || CASE
 	WHEN i % 1009 = 0 THEN ' rare' ELSE '' END || ' w' || i`
 
 // fill stores n contents and three times as many ratings: a third of one content, a tenth of one

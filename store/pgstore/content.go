@@ -24,7 +24,7 @@ func indexed(terms []string) pq.StringArray {
 	for i, term := range terms {
 		if short[i] = term; len(term) > maxTerm {
 			sum := sha256.Sum256([]byte(term))
-			short[i] = "#" + hex.EncodeToString(sum[:]) // no term begins with #
+			short[i] = "#" + hex.EncodeToString(sum[:]) // a term that begins with # has nothing else
 		}
 	}
 	return short

@@ -53,12 +53,20 @@ var (
 		FROM khodnevis.openings o WHERE w.content_id = ANY($1) AND o.content_id = w.content_id`
 )
 
-// Rebuild implements store.Rebuilder. A content is rebuilt in transactions of some thousand ratings,
-// which put each rating into the bucket of its time. The last transaction counts the buckets.
-// Ratings may be applied at any moment in between.
-func (s *Store) Rebuild(ctx context.Context) error { return wrap(s.rebuild(ctx, nil), "rebuild") }
+// Rebuild implements store.Rebuilder. It begins with what lists and searches find contents by.
+func (s *Store) Rebuild(ctx context.Context) error {
+	err := s.rebuildContents(ctx)
+	if err == nil {
+		err = s.rebuild(ctx, nil)
+	}
+	return wrap(err, "rebuild")
+}
 
-// rebuild rebuilds those of ids that are to be rebuilt, or all contents if ids is nil. It takes what
+// rebuild rebuilds the numbers of a content in transactions of some thousand ratings, which put each
+// rating into the bucket of its time. The last transaction counts the buckets. Ratings may be applied
+// at any moment in between.
+//
+// It rebuilds those of ids that are to be rebuilt, or all contents if ids is nil. It takes what
 // no other caller has taken first, and then waits for the others. It opens no transaction if nothing
 // is left.
 func (s *Store) rebuild(ctx context.Context, ids pq.StringArray) error {

@@ -17,13 +17,20 @@ const contentColumns = `c.id, c.title, c.description, c.author, c.version, c.cre
 // at some length.
 const maxToken = 1024
 
-// token returns what stands for a term in content_terms.
+// private is a character that no term has.
+const private = "\ue000"
+
+// token returns what stands for a term in content_terms. The tokenizer splits at the symbols of
+// ASCII: their full-width forms, which no term has, stand for them.
 func token(term string) string {
-	if len(term) <= maxToken {
-		return term
+	if len(term) > maxToken {
+		sum := sha256.Sum256([]byte(term))
+		return private + hex.EncodeToString(sum[:])
 	}
-	sum := sha256.Sum256([]byte(term))
-	return "\ufffd" + hex.EncodeToString(sum[:]) // a character that no term has
+	if strings.ContainsAny(term[:1], "#$%&+<=>@^|~") { // a symbol has no other characters
+		return strings.Map(func(r rune) rune { return r - '!' + '！' }, term)
+	}
+	return term
 }
 
 // tokens returns what stands for a content in content_terms.

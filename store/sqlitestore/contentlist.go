@@ -108,7 +108,7 @@ func match(terms []string) string {
 	quoted := make([]string, len(terms))
 	for i, term := range terms {
 		if !slices.Equal(content.Terms(term), []string{term}) {
-			return `"` + "\ufffd" + `"`
+			return `"` + private + `"`
 		}
 		quoted[i] = `"` + token(term) + `"`
 	}

@@ -13,8 +13,12 @@ const rebuildPiece = 2000
 const bucketOf = `CASE WHEN updated_at - ?2 < 86400000000 THEN max(updated_at - ?2, 0) / 3600000000
 	ELSE 23 + (updated_at - ?2) / 86400000000 END`
 
-// Rebuild implements store.Rebuilder. It recounts the contents in rebuilds.
+// Rebuild implements store.Rebuilder. It begins with what lists and searches find contents by, and
+// recounts the contents in rebuilds.
 func (s *Store) Rebuild(ctx context.Context) error {
+	if err := s.rebuildContents(ctx); err != nil {
+		return wrap(err, "rebuild what contents are found by")
+	}
 	for {
 		var next []string
 		if err := s.file.Select(ctx, &next, `SELECT content FROM rebuilds ORDER BY content LIMIT 1`); err != nil {

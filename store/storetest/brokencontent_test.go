@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/khodnevis/khodnevis/content"
 	"github.com/khodnevis/khodnevis/rating"
@@ -213,7 +214,7 @@ type caseless struct{ store.Store }
 
 func (s caseless) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
 	return after(ctx, s.Store, q, func(a, b content.Listed) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Cursor.Text), strings.ToLower(b.Cursor.Text)),
+		return cmp.Or(strings.Compare(strings.ToLower(a.Title), strings.ToLower(b.Title)),
 			strings.Compare(a.ID, b.ID))
 	})
 }
@@ -266,6 +267,25 @@ func (s anyTerm) CountContents(ctx context.Context, f content.Filter, maxRows in
 		f.Terms = f.Terms[:1]
 	}
 	return s.Store.CountContents(ctx, f, maxRows)
+}
+
+// noSymbols takes symbols for separators, as tokenizers of full-text searches do.
+type noSymbols struct{ store.Store }
+
+func (s noSymbols) words(f content.Filter) content.Filter {
+	f.Terms = slices.DeleteFunc(slices.Clone(f.Terms), func(term string) bool {
+		return strings.IndexFunc(term, unicode.IsLetter) < 0 && strings.IndexFunc(term, unicode.IsDigit) < 0
+	})
+	return f
+}
+
+func (s noSymbols) CountContents(ctx context.Context, f content.Filter, maxRows int) (int64, error) {
+	return s.Store.CountContents(ctx, s.words(f), maxRows)
+}
+
+func (s noSymbols) ListContents(ctx context.Context, q content.Query) ([]content.Listed, error) {
+	q.Filter = s.words(q.Filter)
+	return s.Store.ListContents(ctx, q)
 }
 
 type countsAll struct{ store.Store }

@@ -19,7 +19,7 @@ func contentLists() []Check {
 		{"content/list-all", "The zero Filter means all; conditions that are set must all hold.", contentListAll},
 		{"content/list-ties", "Contents that are equal in the field are ordered by identifier, bytewise.",
 			contentListTies},
-		{"content/list-title", "ByTitle orders by the first TitleKey bytes of the title, bytewise.",
+		{"content/list-title", "ByTitle orders by Content.SortTitle, bytewise.",
 			contentListTitle},
 		{"content/list-after", "After is where the piece starts, exclusively; nil: at the beginning. The " +
 			"content that stood there may be gone.", contentListAfter},
@@ -33,10 +33,10 @@ func contentLists() []Check {
 			"CreatedBefore and UpdatedBefore the first that no longer do.", contentFilterTimes},
 		{"content/count", "CountContents returns how many contents match f, and maxRows+1 if more than maxRows do.",
 			contentCount},
-		{"content/terms", "Terms must each occur in the title or the description as a whole word, as " +
-			"Terms(text) cuts and folds it.", contentTerms},
-		{"content/terms-change", "Terms must each occur in the title or the description as a whole word, as " +
-			"Terms(text) cuts and folds it.", contentTermsChange},
+		{"content/terms", "Terms must each be among Content.Terms, as Terms(search) makes them.", contentTerms},
+		{"content/terms-change", "Terms must each be among Content.Terms, as Terms(search) makes them.", contentTermsChange},
+		{"content/search-pairs", "Terms must each be among Content.Terms, as Terms(search) makes them.",
+			contentSearchPairs},
 	}
 }
 
@@ -132,9 +132,8 @@ func contentListTies(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// contentListTitle uses titles that are equal in the first content.TitleKey bytes, that bound
-// cutting a character in two, and titles whose bytewise order is not that of any language, nor that
-// of UTF-16.
+// contentListTitle uses titles whose keys are equal in the first content.TitleKey bytes, and titles
+// whose order is not that of their bytes.
 func contentListTitle(ctx context.Context, s store.Store) error {
 	long := strings.Repeat("x", content.TitleKey-1)
 	author := newName()
@@ -145,10 +144,14 @@ func contentListTitle(ctx context.Context, s store.Store) error {
 		strings.Repeat("س", content.TitleKey/2),
 		"x" + strings.Repeat("س", content.TitleKey/2), "x" + strings.Repeat("س", content.TitleKey/2) + "ب",
 		"\uffee", "\U00010000", "B", "a", "A", "b", "~", " ", "ß", "ss", "i", "I", "ı", "İ",
+		"وام", "هام", "نام", "یام", "\u064aام", "آب", "اب", "پا", "تا", "۹", "10", "٢", "\U0001f600", "C++", "C",
 	}
 	// Identifiers run against the whole titles, so that it shows which of both decides.
 	ids := many(len(titles), newUUID)
 	slices.Sort(titles)
+	slices.SortStableFunc(titles, func(a, b string) int {
+		return strings.Compare(content.Content{Title: a}.SortTitle(), content.Content{Title: b}.SortTitle())
+	})
 	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
 	for i, title := range titles {
 		c := newContent(author, 1)
@@ -265,9 +268,9 @@ func contentListMoving(ctx context.Context, s store.Store) error {
 
 func contentCursor(ctx context.Context, s store.Store) error {
 	c := newContent(newName(), 1)
-	c.Title, c.UpdatedAt = strings.Repeat("ب", content.TitleKey), at(2) // the bound falls between two characters
+	c.Title, c.UpdatedAt = strings.Repeat("ب", content.TitleKey), at(2) // its key is longer
 	odd := newContent(c.Author, 1)
-	odd.Title = "x" + c.Title // the bound falls into a character
+	odd.Title = "x" + c.Title
 	sh := shelf{contents: []content.Content{c, odd}}
 	for _, c := range sh.contents {
 		if err := s.CreateContent(ctx, c); err != nil {

@@ -38,7 +38,7 @@ func (sh shelf) find(f content.Filter, o content.Order) []content.Content {
 }
 
 func (sh shelf) matches(c content.Content, f content.Filter) bool {
-	terms := append(content.Terms(c.Title), content.Terms(c.Description)...)
+	terms := c.Terms()
 	for _, term := range f.Terms {
 		if !slices.Contains(terms, term) {
 			return false
@@ -70,7 +70,7 @@ func (sh shelf) cursor(c content.Content, field content.Field) content.Cursor {
 	case content.ByUpdated:
 		p.Time = c.UpdatedAt
 	case content.ByTitle:
-		p.Text = c.Title[:min(len(c.Title), content.TitleKey)]
+		p.Text = c.SortTitle()
 	case content.ByScore:
 		p.Number = sh.stats[c.ID].Score.Rank
 	case content.ByRatings:
