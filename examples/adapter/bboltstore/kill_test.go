@@ -163,6 +163,10 @@ func killWithinUpdate(t *testing.T, path string) map[string]string {
 func check(t *testing.T, s *kvstore.Store, fate map[string]string) {
 	t.Helper()
 	ctx := t.Context()
+	compute := func(rating.History) score.Score { return score.Score{Computed: true} }
+	if _, err := s.RefreshScores(ctx, 1000, compute); err != nil {
+		t.Fatal(err)
+	}
 	all := list(t, s, content.Filter{}, content.Order{Field: content.ByCreated})
 	for id, word := range fate {
 		stats, err := s.StatsByContent(ctx, []string{id})
